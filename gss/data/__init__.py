@@ -1,0 +1,1 @@
+"""Data sets: specs, reading, joint transforms and loaders."""
