@@ -25,7 +25,22 @@ _PUBLIC = {
     "load_spec": "gss.data.specs",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = [
+    "__version__",
+    "CellLikelihood",
+    "GSSImageProcessor",
+    "GSSPipeline",
+    "GSSPriorConfig",
+    "GSSPriorModel",
+    "LabelSpace",
+    "MaskigeCodec",
+    "MaskigeVQModel",
+    "SegmentationDataset",
+    "SegmentationMetrics",
+    "SegmentationOutput",
+    "build_dataset",
+    "load_spec",
+]
 
 
 def __getattr__(name: str) -> Any:

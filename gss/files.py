@@ -1,0 +1,122 @@
+"""Writing results so that a killed or failing run never leaves a half-written file in their place."""
+
+import dataclasses
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path to write to, moved onto `path` once the block ends without an error.
+
+    Works for a file as well as for a folder (the block creates it). What stood at `path` before is replaced
+    only at the end; after an error it is untouched and the temporary path is removed. The temporary name
+    keeps the suffix, because writers choose their format by it, and lies in the same folder, because a
+    rename across file systems is a copy.
+
+    Args:
+        path: Final place; missing parent folders are created.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(4)
+    temporary = target.with_name(f".{target.stem}.{token}.tmp{target.suffix}")
+    try:
+        yield temporary
+        _replace(temporary, target, aside=target.with_name(f".{target.name}.{token}.old"))
+    finally:
+        _remove(temporary)
+
+
+def _replace(source: Path, target: Path, aside: Path) -> None:
+    """Rename `source` onto `target`; a folder cannot be renamed over another, so that one steps aside."""
+    if not target.is_dir() or target.is_symlink():
+        os.replace(source, target)
+        return
+    os.rename(target, aside)
+    try:
+        os.rename(source, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool = False) -> Path:
+    """Create an output folder, refusing one that already holds something.
+
+    Nothing is deleted, also with `overwrite`: files are replaced one by one when their successors are ready.
+
+    Args:
+        folder: Where results go.
+        overwrite: Accept a folder that holds files; results of the same name are replaced.
+        resume: Accept a folder that holds files, because the run in it goes on.
+
+    Returns:
+        The folder, which exists and is writable.
+
+    Raises:
+        ValueError: If the folder holds something and neither flag is set, is a file, or cannot be written.
+    """
+    out = Path(folder)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"output folder {out} is a file: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = sorted(entry.name for entry in out.iterdir())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"cannot create or read output folder {out}: {reason}; choose another --out"
+        ) from error
+    if held and not (overwrite or resume):
+        raise ValueError(
+            f"output folder {out} already holds {held[0]!r}{' and more' if len(held) > 1 else ''}: "
+            "pass --overwrite to replace it (--resume to go on with a training run), or choose another --out"
+        )
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ValueError(f"no permission to write to output folder {out}: choose another --out")
+    return out
+
+
+def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+    """Write `obj` as indented JSON, atomically.
+
+    Dataclasses, paths, arrays and scalars of NumPy or torch are converted; NaN and infinities, which JSON
+    does not know, become null.
+    """
+    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(obj: Any) -> Any:
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        obj = dataclasses.asdict(obj)
+    if isinstance(obj, dict):
+        return {str(key): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple | set | frozenset | range):
+        return [_plain(value) for value in obj]
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else None
+    if obj is None or isinstance(obj, str | int):
+        return obj
+    if isinstance(obj, os.PathLike):
+        return os.fspath(obj)
+    if hasattr(obj, "tolist"):  # arrays, tensors and their scalars
+        return _plain(obj.tolist())
+    raise ValueError(f"cannot write a {type(obj).__name__} as JSON: {obj!r}")
