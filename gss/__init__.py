@@ -15,6 +15,7 @@ _PUBLIC = {
     "GSSPipeline": "gss.pipeline",
     "GSSPriorConfig": "gss.models.prior",
     "GSSPriorModel": "gss.models.prior",
+    "IGNORE_INDEX": "gss.labels",
     "LabelSpace": "gss.labels",
     "MaskigeCodec": "gss.maskige",
     "MaskigeVQModel": "vqvae",
@@ -32,6 +33,7 @@ __all__ = [
     "GSSPipeline",
     "GSSPriorConfig",
     "GSSPriorModel",
+    "IGNORE_INDEX",
     "LabelSpace",
     "MaskigeCodec",
     "MaskigeVQModel",
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from gss.data.datasets import SegmentationDataset, build_dataset
     from gss.data.specs import load_spec
     from gss.image_processing import GSSImageProcessor
-    from gss.labels import LabelSpace
+    from gss.labels import IGNORE_INDEX, LabelSpace
     from gss.likelihood import CellLikelihood
     from gss.maskige import MaskigeCodec
     from gss.metrics.segmentation import SegmentationMetrics

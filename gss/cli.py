@@ -1,0 +1,214 @@
+"""The `gss` command: parses arguments and hands over to one function of the package per sub-command.
+
+No heavy import happens before a sub-command is known, so that `gss --help` answers at once.
+"""
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import gss
+from gss.errors import did_you_mean
+
+_EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line and a suggestion for a misspelt choice or option."""
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.match(r".*invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if choice:
+            hint = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
+            message = f"{message}; {hint}" if hint else message
+        self.exit(2, f"{self.prog}: error: {_one_line(message)} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the `gss` command.
+
+    Args:
+        argv: Arguments after the program's name; those of the process by default.
+
+    Returns:
+        Exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C. argparse itself exits with 0 or 2.
+    """
+    try:
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
+        module, _, function = args.handler.rpartition(".")
+        return getattr(importlib.import_module(module), function)(args) or 0
+    except KeyboardInterrupt:
+        print("gss: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) went away; keep the interpreter's last flush from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        if os.environ.get("GSS_DEBUG", "") not in ("", "0"):
+            raise
+        print(f"gss: error: {_message(error)}", file=sys.stderr)
+        return 2
+
+
+def train(args: argparse.Namespace) -> None:
+    """Handle `gss train`: read the config, then run the stage."""
+    from gss.config import PosteriorConfig, PriorConfig, load_config
+    from gss.files import prepare_output
+
+    # Both checks come before torch is loaded, so that a mistake shows at once.
+    config = load_config(PosteriorConfig if args.stage == "posterior" else PriorConfig, *_split(args.configs))
+    # Only the first of several processes looks at the folder: a slower one would find the run's own files.
+    if os.environ.get("RANK", "0") == "0":
+        prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
+    run = importlib.import_module("gss.training.run")
+    run.train(args.stage, config, args.out, resume=args.resume, overwrite=args.overwrite)
+
+
+def show_config(args: argparse.Namespace) -> None:
+    """Handle `gss config`: print the defaults, or what the given files and overrides make of them."""
+    from gss.config import PosteriorConfig, PriorConfig, load_config, to_yaml
+
+    config = load_config(PosteriorConfig if args.stage == "posterior" else PriorConfig, *_split(args.configs))
+    print(to_yaml(config), end="")
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Tell config files from `key=value` overrides; a path may hold `=` too, but only after a slash."""
+    overrides = [text for text in arguments if "=" in text and "/" not in text.partition("=")[0]]
+    return [text for text in arguments if text not in overrides], overrides
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _build_parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse gives a list of positionals only the first unbroken run, so `CONFIG --out DIR key=value`
+    # leaves some over.
+    takes_more = getattr(args, "more", None)
+    for text in rest:
+        if text.startswith("-") or takes_more is None:
+            hint = f"; write an override as {text.lstrip('-')}" if re.match(r"--[\w.]+=", text) else ""
+            parser.error(f"unrecognized argument {text!r}{hint}")
+        getattr(args, takes_more).append(text)
+    return args
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="gss", description="Generative semantic segmentation.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"gss {gss.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("quickstart", help="train and evaluate on generated scenes, write a report")
+    command.add_argument("--out", default="runs/quickstart", help="output folder (default: %(default)s)")
+    command.add_argument("--data", default="scenes", help="data set to use instead of the generated scenes")
+    command.add_argument("--root", help="folder of the data set")
+    command.add_argument("--seed", type=int, default=0, help="seed of the whole run (default: %(default)s)")
+    command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    command.set_defaults(handler="gss.quickstart.main")
+
+    command = commands.add_parser(
+        "train", help="train stage 1 (posterior), stage 2 (prior) or the baseline (twin)"
+    )
+    command.add_argument("stage", choices=("posterior", "prior", "twin"))
+    _add_configs(command)
+    command.add_argument("--out", required=True, help="output folder")
+    again = command.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    again.add_argument("--overwrite", action="store_true", help="start again in an --out that holds a run")
+    command.set_defaults(handler="gss.cli.train")
+
+    command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
+    command.add_argument("stage", choices=("posterior", "prior"))
+    _add_configs(command)
+    command.set_defaults(handler="gss.cli.show_config")
+
+    command = commands.add_parser("recon", help="measure what the tokens of a posterior can express at best")
+    command.add_argument("posterior", help="folder written by `gss train posterior`")
+    _add_data(command)
+    command.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    command.set_defaults(handler="gss.recon.main")
+
+    command = commands.add_parser("evaluate", help="measure a pipeline on a data set")
+    command.add_argument("pipeline", help="folder of the pipeline")
+    _add_data(command)
+    _add_window(command)
+    command.add_argument("--size", type=_size, metavar="HxW", help="resize images to this before segmenting")
+    command.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    command.add_argument("--html", metavar="FILE", help="write a report with pictures here")
+    command.set_defaults(handler="gss.evaluation.main")
+
+    command = commands.add_parser("predict", help="segment images")
+    command.add_argument("pipeline", help="folder of the pipeline")
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
+    command.add_argument("--out", required=True, help="output folder")
+    _add_window(command)
+    command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    command.set_defaults(handler="gss.predict.main", more="images")
+
+    command = commands.add_parser("data", help="look at a data set")
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    action = actions.add_parser(
+        "check", help="report missing pairs, wrong sizes, unknown labels, class shares"
+    )
+    action.add_argument("spec", help="built-in name, YAML file or folder")
+    action.add_argument("--root", help="folder of the data set")
+    action.add_argument("--split", help="only this split")
+    action.add_argument("--sheet", metavar="FILE.png", help="write a contact sheet here")
+    action.set_defaults(handler="gss.data.check.main")
+
+    command = commands.add_parser("palette", help="choose class colours and draw them")
+    command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")
+    command.add_argument("--method", choices=("maxmin", "lattice", "random", "jitter"), default="maxmin")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", metavar="FILE.png", help="write a swatch here")
+    command.set_defaults(handler="gss.palette.main")
+    return parser
+
+
+def _add_configs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("configs", nargs="*", metavar="CONFIG | KEY=VALUE", help="YAML files and overrides")
+    command.set_defaults(more="configs")
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", required=True, metavar="SPEC", help="built-in name, YAML file or folder")
+    command.add_argument("--root", help="folder of the data set")
+    command.add_argument("--split", default="val", help="default: %(default)s")
+    command.add_argument("--limit", type=_count, metavar="N", help="use only the first N images")
+
+
+def _add_window(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--window", choices=("whole", "slide"), default="whole", help="segment at once or window by window"
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 360x480")
+    return int(match[1]), int(match[2])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return _one_line(f"{error.filename}: {error.strerror}")
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

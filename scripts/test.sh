@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs what is needed, then lint, types and tests. Arguments go to pytest: `bash scripts/test.sh -m slow`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh
+.venv/bin/python -m ruff check .
+.venv/bin/python -m ruff format --check .
+.venv/bin/python -m mypy gss vqvae
+exec .venv/bin/python -m pytest -q -m "not slow" "$@"
