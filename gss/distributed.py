@@ -1,0 +1,92 @@
+"""The few questions and collectives that code running on several processes needs.
+
+Everything is trivially right in one process, so callers never ask whether a launcher was used. Under
+`accelerate launch` (or `torchrun`) the process group is opened by the first call.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+import torch.distributed
+from accelerate import PartialState
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def process_index() -> int:
+    """Number of this process, 0 for the main one."""
+    return PartialState().process_index
+
+
+def num_processes() -> int:
+    """How many processes work on the same job, over all machines."""
+    return PartialState().num_processes
+
+
+def is_main() -> bool:
+    """Whether this process is the one that prints and writes files."""
+    return PartialState().is_main_process
+
+
+def shard(n: int) -> range:
+    """Share of `range(n)` that belongs to this process.
+
+    The shares are strided, disjoint, cover everything and differ in length by at most one.
+
+    Args:
+        n: Number of items of the whole job, at least 0.
+
+    Returns:
+        The item numbers of this process, ascending.
+    """
+    return range(process_index(), n, num_processes())
+
+
+def sum_across(tensor: Tensor) -> Tensor:
+    """Sum a tensor of one shape over all processes.
+
+    Args:
+        tensor: Any shape, numeric dtype and device; it is not written to.
+
+    Returns:
+        A new tensor with the total, equal on every process, on the device of the argument.
+    """
+    total = tensor.detach().clone()
+    if num_processes() > 1:
+        total = total.to(PartialState().device).contiguous()
+        torch.distributed.all_reduce(total)
+    return total.to(tensor.device)
+
+
+def gather_objects(obj: T) -> list[T]:
+    """Collect one picklable object from each process.
+
+    Args:
+        obj: The contribution of this process.
+
+    Returns:
+        The contributions in process order, the same list on every process.
+    """
+    if num_processes() == 1:
+        return [obj]
+    gathered: list[T | None] = [None] * num_processes()
+    torch.distributed.all_gather_object(gathered, obj)
+    return gathered  # type: ignore[return-value]
+
+
+def copy_from_main(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors in place with the values of the main process.
+
+    Args:
+        tensors: The same sequence of shapes on every process, on the device of the process.
+    """
+    if num_processes() > 1:
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor.detach(), src=0)
+
+
+def barrier() -> None:
+    """Wait until every process has come here."""
+    PartialState().wait_for_everyone()

@@ -1,0 +1,122 @@
+"""Which samples make up which optimizer step.
+
+The run reads one endless stream: the permutation of epoch 0, then of epoch 1, and so on, each derived from
+(seed, epoch). Step s takes the positions s * batch_size ... (s + 1) * batch_size of it. So the samples of a
+step are a function of (seed, step) alone, an epoch uses every sample exactly once, a batch may cross the
+border of two epochs, and neither the number of processes nor a resume in mid-epoch changes anything.
+"""
+
+import functools
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Sample = tuple[int, int]  # (epoch, index)
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+def step_samples(step: int, *, size: int, batch_size: int, seed: int) -> list[Sample]:
+    """The global batch of one optimizer step.
+
+    Args:
+        step: Optimizer step, counted from 0.
+        size: Number of samples in the data set, at least 1.
+        batch_size: Samples per optimizer step over all processes; may exceed `size`.
+        seed: Seed of the run.
+
+    Returns:
+        `batch_size` pairs (epoch, index).
+    """
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    return [(p // size, int(_permutation(size, seed, p // size)[p % size])) for p in positions]
+
+
+class StepSampler(Sampler[list[Sample]]):
+    """Yields the micro-batches of one process, step after step."""
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        batch_size: int,
+        accumulate: int,
+        seed: int,
+        steps: range,
+        process: int,
+        processes: int,
+    ) -> None:
+        """Describe the stream; `batch_size` must divide by `accumulate * processes`.
+
+        Args:
+            size: Number of samples in the data set.
+            batch_size: Samples per optimizer step over all processes.
+            accumulate: Micro-batches per optimizer step.
+            seed: Seed of the run.
+            steps: Optimizer steps to serve; a resumed run starts later.
+            process: Number of this process.
+            processes: Number of processes.
+        """
+        self.size, self.batch_size, self.accumulate, self.seed = size, batch_size, accumulate, seed
+        self.steps, self.process, self.processes = steps, process, processes
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        count = self.batch_size // (self.accumulate * self.processes)
+        for step in self.steps:
+            samples = step_samples(step, size=self.size, batch_size=self.batch_size, seed=self.seed)
+            for micro in range(self.accumulate):
+                start = (micro * self.processes + self.process) * count
+                yield samples[start : start + count]
+
+
+class _EpochDataset(Dataset):
+    """Reads (epoch, index): tells the data set the epoch of each sample, also inside a loader worker."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.epoch: int | None = None
+
+    def __getitem__(self, sample: Sample) -> Any:
+        epoch, index = sample
+        if epoch != self.epoch:
+            self.dataset.set_epoch(epoch)
+            self.epoch = epoch
+        return self.dataset[index]
+
+
+def _ignore_signals(worker: int) -> None:
+    # A terminal or a scheduler signals the whole group; the main process must still get the batches of the
+    # step that it finishes before it saves. Workers leave when it does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def build_stream(dataset: Any, sampler: StepSampler, *, workers: int) -> DataLoader:
+    """Loader over the micro-batches of a sampler.
+
+    Args:
+        dataset: Has `set_epoch(epoch)` and `dataset[index]`; a sample depends on (epoch, index) alone.
+        sampler: The stream of this process.
+        workers: Loader processes, 0 to read in this one.
+
+    Returns:
+        A loader that can be iterated once per run and draws nothing from the global generators.
+    """
+    return DataLoader(
+        _EpochDataset(dataset),
+        batch_sampler=sampler,
+        num_workers=workers,
+        worker_init_fn=_ignore_signals,
+        generator=torch.Generator().manual_seed(sampler.seed),
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,431 @@
+"""The training loop: one `fit` for every stage, one `Task` per stage.
+
+What `fit` guarantees:
+
+- Step s reads the samples `step_samples(s)` and draws random numbers seeded by (seed, s, process), at the
+  rate `learning_rate_scale(s)`. All three are pure functions, so a run that is stopped, killed or resumed
+  (also in the middle of an epoch) goes on bit-exactly.
+- Gradients are averaged over micro-batches and processes. A run on several processes equals a run on one
+  with the same global batch up to rounding if the loss is a plain mean over samples. A mean over valid
+  pixels weighs each micro-batch alike, whatever its share of void pixels; batch statistics and dropout
+  differ likewise. That is the usual behaviour of distributed training, and deterministic.
+- Nothing is read back from a GPU while its step runs. Loss values are copied asynchronously and looked at
+  one step later (at once on a CPU); a checkpoint is written only after all of them were found finite.
+- Validation, pictures and export see averaged parameters (if `ema_decay` > 0) next to the live buffers:
+  codebooks and batch-norm statistics are running averages already.
+"""
+
+import importlib.util
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import send_to_device
+from PIL import Image
+from torch import Tensor, nn
+
+from gss import distributed
+from gss.config import OptimConfig, TrainConfig, save_config
+from gss.files import atomic_path
+from gss.training import checkpoint as checkpoints
+from gss.training.accelerator import build_accelerator, seed_step
+from gss.training.batches import StepSampler, build_stream, step_samples
+from gss.training.ema import ParameterEMA
+from gss.training.log import RunLog, read_metrics
+from gss.training.optim import build_optimizer, learning_rate_scale, parameter_groups
+from gss.training.stop import StopRequest
+
+
+class Task(nn.Module, ABC):
+    """What is trained in one stage: modules, loss, validation and product.
+
+    Modules assigned as attributes are trained, moved, averaged and saved in checkpoints. Modules that are
+    only used go through `freeze`.
+
+    Attributes:
+        export_name: Name of the folder in the run's folder that `export` fills.
+    """
+
+    export_name: str = "model"
+    _frozen: dict[str, nn.Module]
+
+    def __init__(self) -> None:
+        """Create an empty task; sub-classes call this first."""
+        super().__init__()
+        object.__setattr__(self, "_frozen", {})
+
+    def freeze(self, **modules: nn.Module) -> None:
+        """Hold modules that are used but never trained, as attributes of these names.
+
+        They are put in eval mode (`train()` does not reach them), need no gradient and follow `to(device)`,
+        but they are not sub-modules: checkpoints, averages and optimizers do not contain them.
+
+        Args:
+            **modules: Attribute name and module, for example `freeze(codec=codec, vqvae=vqvae)`.
+        """
+        for name, module in modules.items():
+            self._frozen[name] = module.eval().requires_grad_(False)
+            # Past nn.Module.__setattr__, which would register it.
+            object.__setattr__(self, name, module)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> "Task":
+        for module in self._frozen.values():
+            module._apply(fn)
+        return super()._apply(fn, recurse)
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        """Compute the loss of one micro-batch.
+
+        Args:
+            batch: Collated samples of the data set, on the device of the task.
+            step: Optimizer step, counted from 0.
+
+        Returns:
+            "loss", a scalar with gradient, and any detached scalars to log. The keys may depend on the step
+            but not on the batch: every process must give the same ones.
+        """
+
+    def parameter_groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
+        """Groups for AdamW; by default no decay for vectors and a lower rate for a backbone."""
+        return parameter_groups(self, optim)
+
+    def validate(self) -> dict[str, float]:
+        """Measure on held-out data, in eval mode; runs on all processes and returns the same on each."""
+        return {}
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """Draw predictions by name, in eval mode; runs on the main process only: no collectives."""
+        return {}
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write the product into a new folder, in eval mode; on the main process only."""
+
+
+def fit(
+    task: Task,
+    dataset: Any,
+    *,
+    optim: OptimConfig,
+    train: TrainConfig,
+    out: Path,
+    workers: int = 0,
+    resume: bool = False,
+    config: object = None,
+) -> dict[str, float]:
+    """Train a task and write its product, checkpoints, `metrics.jsonl` and pictures.
+
+    Without `resume` an earlier run in `out` is cleared first (the caller asked for that: see
+    `gss.files.prepare_output`). SIGTERM and Ctrl-C end the step, save, and leave by SystemExit(143 | 130).
+    Resuming a finished run only validates (if that is missing) and exports again.
+
+    Args:
+        task: Built on the CPU, with the initial weights.
+        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional `.ids` for messages.
+        optim: Optimizer and schedule.
+        train: Length, batch, precision and intervals.
+        out: Folder of the run.
+        workers: Loader processes per training process.
+        resume: Go on from the newest checkpoint in `out`.
+        config: Dataclass saved with the run and compared on a resume.
+
+    Returns:
+        The final validation metrics.
+
+    Raises:
+        ValueError: If there is nothing to resume, the checkpoint belongs to another run, the data set is
+            empty, or a loss is not finite; the message names the step, the loss term and the samples.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the training data set is empty; check the split name with 'gss data check'")
+    return _Run(task, dataset, optim, train, Path(out), workers, config).run(resume)
+
+
+class _Pending:
+    """Scalars of one step on their way from the device to the host."""
+
+    def __init__(self, step: int, names: list[str], values: Tensor) -> None:
+        self.step, self.names = step, names
+        self._values = values.to("cpu", non_blocking=True)
+        self._copied = torch.cuda.Event() if values.is_cuda else None
+        if self._copied is not None:
+            self._copied.record()
+
+    def read(self) -> dict[str, float]:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return dict(zip(self.names, self._values.tolist(), strict=True))
+
+
+class _Run:
+    """State of one call of `fit`."""
+
+    def __init__(
+        self,
+        task: Task,
+        dataset: Any,
+        optim: OptimConfig,
+        train: TrainConfig,
+        out: Path,
+        workers: int,
+        config: object,
+    ) -> None:
+        self.accelerator = build_accelerator(train)
+        if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError(
+                "train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false"
+            )
+        self.dataset, self.optim, self.train, self.out = dataset, optim, train, out
+        self.workers, self.config = workers, config
+        self.checkpoints = out / "checkpoints"
+        self.task = task.to(self.accelerator.device).train()
+        self.optimizer = build_optimizer(task.parameter_groups(optim), optim)
+        self.model, self.prepared = self.accelerator.prepare(task, self.optimizer)
+        # After prepare: it gives every process the weights of the main one.
+        self.ema = ParameterEMA(task, train.ema_decay) if train.ema_decay > 0 else None
+        self.stop = StopRequest()
+        self.step = 0
+        self.pending: deque[_Pending] = deque()
+        self.sums: dict[str, list[float]] = {}
+        self.stopping = False
+        self._reset_clock()
+
+    def run(self, resume: bool) -> dict[str, float]:
+        if resume:
+            self._resume()
+        else:
+            self._start()
+        if self.config is not None and self.accelerator.is_main_process:
+            save_config(self.config, self.out / "config.yaml")
+        self.log = RunLog(
+            self.out,
+            steps=self.train.steps,
+            start=self.step,
+            active=self.accelerator.is_main_process,
+            tensorboard=self.train.tensorboard,
+        )
+        try:
+            if resume:
+                state = "is finished; exporting it again" if self.step >= self.train.steps else "resumes"
+                self.log.say(f"run {self.out} {state} at step {self.step} of {self.train.steps}")
+            with self.stop:
+                self._train()
+            return self._finish()
+        finally:
+            self.log.close()
+            # Undoes the autocast wrapper that accelerate puts around `forward`.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+
+    def _start(self) -> None:
+        if self.accelerator.is_main_process:
+            for name in ("checkpoints", "pictures", "tensorboard"):
+                if (self.out / name).exists():
+                    shutil.rmtree(self.out / name)
+        distributed.barrier()
+
+    def _resume(self) -> None:
+        if self.accelerator.is_main_process:
+            checkpoints.clean_checkpoints(self.checkpoints)
+        distributed.barrier()
+        found = checkpoints.list_checkpoints(self.checkpoints)
+        if not found:
+            raise ValueError(f"{self.checkpoints} holds no checkpoint to resume; start without --resume")
+        state = checkpoints.load_checkpoint(
+            found[-1], task=self.task, optimizer=self.optimizer, ema=self.ema, config=self.config
+        )
+        self.step = state["step"]
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _train(self) -> None:
+        train, accelerator = self.train, self.accelerator
+        if self.step >= train.steps:
+            return
+        sampler = StepSampler(
+            size=len(self.dataset),
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            seed=train.seed,
+            steps=range(self.step, train.steps),
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        batches = iter(build_stream(self.dataset, sampler, workers=self.workers))
+        # A step on a GPU is queued while the one before still runs; its values are read one step later.
+        lag = 1 if accelerator.device.type == "cuda" else 0
+        self._reset_clock()
+        for step in range(self.step, train.steps):
+            self._optimizer_step(step, batches)
+            self.step = step + 1
+            self.log.advance()
+            self._read_pending(lag)
+            if self.stopping:
+                self._leave()
+            if self.step % train.log_every == 0 or self.step == train.steps:
+                self._log_step()
+            last = self.step == train.steps
+            if last or _due(self.step, train.checkpoint_every):
+                self._save()
+            if not last and _due(self.step, train.eval_every):
+                self._validate()
+            if _due(self.step, train.picture_every):
+                self._draw()
+
+    def _optimizer_step(self, step: int, batches: Iterator[dict[str, Any]]) -> None:
+        scale = learning_rate_scale(step, self.train.steps, self.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * scale
+        seed_step(self.train.seed, step, self.accelerator.process_index)
+        totals: dict[str, Tensor] = {}
+        for _ in range(self.train.accumulate):
+            started = time.perf_counter()
+            batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
+            self.waited += time.perf_counter() - started
+            with self.accelerator.accumulate(self.model):
+                terms = self.model(batch, step)
+                self.accelerator.backward(terms["loss"])
+            for name, value in terms.items():
+                part = value.detach().float() / self.train.accumulate
+                totals[name] = totals[name] + part if name in totals else part
+        if self.optim.clip_norm > 0:
+            norm = self.accelerator.clip_grad_norm_(self.task.parameters(), self.optim.clip_norm)
+            # Under fp16 an overflow of gradients is expected: the scaler skips the step and lowers its scale.
+            if self.accelerator.scaler is None:
+                totals["grad_norm"] = norm.detach().float()
+        self.prepared.step()
+        self.prepared.zero_grad()
+        if self.ema is not None:
+            self.ema.update(step)
+        values = torch.stack([*totals.values(), totals["loss"].new_tensor(self.stop.signal_number)])
+        values = distributed.sum_across(values) / self.accelerator.num_processes
+        self.pending.append(_Pending(step, [*totals, "_signal"], values))
+
+    def _read_pending(self, lag: int) -> None:
+        """Look at the values of all steps but the newest `lag`: stop if asked, fail if not finite."""
+        while len(self.pending) > lag:
+            pending = self.pending.popleft()
+            values = pending.read()
+            self.stopping |= values.pop("_signal") > 0
+            for name, value in values.items():
+                if not abs(value) < float("inf"):
+                    raise ValueError(self._describe_failure(pending.step, name, value, values))
+                entry = self.sums.setdefault(name, [0.0, 0])
+                entry[0], entry[1] = entry[0] + value, entry[1] + 1
+
+    def _describe_failure(self, step: int, name: str, value: float, values: dict[str, float]) -> str:
+        bad = [key for key, number in values.items() if not abs(number) < float("inf")]
+        samples = step_samples(
+            step, size=len(self.dataset), batch_size=self.train.batch_size, seed=self.train.seed
+        )
+        ids = getattr(self.dataset, "ids", None)
+        batch = [str(ids[index]) if ids is not None else str(index) for _, index in samples]
+        shown = ", ".join(batch[:16]) + (f" and {len(batch) - 16} more" if len(batch) > 16 else "")
+        found = checkpoints.list_checkpoints(self.checkpoints)
+        kept = f"{found[-1]} is whole" if found else "no checkpoint was written"
+        return (
+            f"{name} is {value} at step {step} ({', '.join(bad)} not finite; batch: {shown}); {kept};"
+            " lower optim.lr, or check these samples"
+        )
+
+    def _log_step(self) -> None:
+        self._read_pending(0)
+        elapsed = max(time.perf_counter() - self.clock, 1e-9)
+        steps = self.step - self.clock_step
+        line = {name: total / count for name, (total, count) in self.sums.items()}
+        line["epoch"] = self.step * self.train.batch_size / len(self.dataset)
+        line["lr"] = max(group["lr"] for group in self.optimizer.param_groups)
+        line["images_per_second"] = steps * self.train.batch_size / elapsed
+        line["data_wait"] = self.waited / elapsed
+        if self.accelerator.device.type == "cuda":
+            line["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        self.log.write(self.step, line)
+        self._reset_clock()
+
+    def _reset_clock(self) -> None:
+        self.sums, self.waited = {}, 0.0
+        self.clock, self.clock_step = time.perf_counter(), self.step
+
+    def _save(self) -> None:
+        self._read_pending(0)
+        started = time.perf_counter()
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            checkpoints.save_checkpoint(
+                self.checkpoints,
+                step=self.step,
+                task=self.task,
+                optimizer=self.optimizer,
+                ema=self.ema,
+                scaler=scaler.state_dict() if scaler is not None else None,
+                config=self.config,
+            )
+            checkpoints.clean_checkpoints(self.checkpoints, keep=self.train.keep_checkpoints)
+        distributed.barrier()
+        self.clock += time.perf_counter() - started
+
+    def _leave(self) -> None:
+        self._save()
+        # The signal may have reached another process of the run only.
+        number = max(distributed.gather_objects(self.stop.signal_number))
+        name = signal.Signals(number).name
+        self.log.say(f"stopped by {name}; step {self.step} is saved in {self.out}: go on with --resume")
+        raise SystemExit(128 + number)
+
+    @contextmanager
+    def _evaluation(self) -> Iterator[None]:
+        """Eval mode, averaged parameters, buffers of the main process; the clock stands still."""
+        started = time.perf_counter()
+        distributed.copy_from_main(self.task.buffers())
+        self.task.eval()
+        try:
+            with self.ema.applied() if self.ema is not None else nullcontext(), torch.no_grad():
+                yield
+        finally:
+            self.task.train()
+        distributed.barrier()
+        self.clock += time.perf_counter() - started
+
+    def _validate(self) -> dict[str, float]:
+        with self._evaluation(), self.accelerator.autocast():
+            metrics = {name: float(value) for name, value in self.task.validate().items()}
+        if metrics:
+            self.log.write(self.step, {f"val_{name}": value for name, value in metrics.items()})
+        return metrics
+
+    def _draw(self) -> None:
+        with self._evaluation(), self.accelerator.autocast():
+            pictures = self.task.pictures() if self.accelerator.is_main_process else {}
+            for name, picture in pictures.items():
+                with atomic_path(self.out / "pictures" / f"step_{self.step:06d}_{name}.jpg") as temporary:
+                    picture.convert("RGB").save(temporary, format="JPEG", quality=90)
+
+    def _finish(self) -> dict[str, float]:
+        """Validate and export; signals act as usual again, because the last checkpoint is written."""
+        metrics = self._recorded_validation() or self._validate()
+        with self._evaluation():
+            if self.accelerator.is_main_process:
+                with atomic_path(self.out / self.task.export_name) as temporary:
+                    temporary.mkdir()
+                    self.task.export(temporary)
+        return metrics
+
+    def _recorded_validation(self) -> dict[str, float]:
+        """Metrics of the last step, if a finished run wrote them; the same answer on every process."""
+        found: dict[str, float] = {}
+        for line in read_metrics(self.out) if self.accelerator.is_main_process else []:
+            if line["step"] == self.step:
+                values = {k.removeprefix("val_"): v for k, v in line.items() if k.startswith("val_")}
+                found |= {name: float("nan") if v is None else v for name, v in values.items()}
+        return distributed.gather_objects(found)[0]
+
+
+def _due(step: int, interval: int) -> bool:
+    return interval > 0 and step % interval == 0
