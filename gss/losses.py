@@ -44,7 +44,7 @@ def token_cross_entropy(
     _check_tokens(targets, target_probs, (hidden.shape[0], *hidden.shape[2:]))
     if weight.shape != (len(bias), hidden.shape[1]):
         raise ValueError(
-            f"weight has shape {tuple(weight.shape)}, expected (V, R) = ({len(bias)}, {hidden.shape[1]}) of bias, hidden"
+            f"weight has shape {tuple(weight.shape)}, bias and hidden need ({len(bias)}, {hidden.shape[1]})"
         )
     if chunk < 0:
         raise ValueError(f"chunk={chunk} must be 0 (no chunks) or the number of cells per step")
@@ -94,7 +94,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total += (w * (scale.log() - target)).sum()
             if grad_hidden is None or grad_weight is None or grad_bias is None:
                 continue
-            # d loss / d z = w (softmax - q); the mean's 1 / sum(w) comes with grad_output, which keeps fp16 in range.
+            # d loss / d z = w (softmax - q). 1 / sum(w) comes with grad_output, so fp16 stays in range.
             z *= (w / scale)[:, None]
             z.scatter_add_(1, indices[part], -q * w[:, None])
             grad_bias += z.sum(0)
@@ -257,14 +257,14 @@ def _check_tokens(targets: Tensor, target_probs: Tensor | None, grid: tuple[int,
         )
     if target_probs is not None and target_probs.shape != targets.shape:
         raise ValueError(
-            f"target_probs have shape {tuple(target_probs.shape)}, expected {tuple(targets.shape)} like targets"
+            f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}"
         )
 
 
 def _check_pixels(name: str, values: Tensor, labels: Tensor) -> None:
     if values.ndim != 4 or labels.shape != (values.shape[0], *values.shape[2:]):
         raise ValueError(
-            f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}; resize one"
+            f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}"
         )
 
 

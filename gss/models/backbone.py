@@ -4,7 +4,7 @@ import importlib
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -195,7 +195,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         x = self.stem(pixel_values)
         maps = {"stem": x}
         for i, stage in enumerate(self.stages, start=1):
-            for block in stage:
+            for block in cast(nn.ModuleList, stage):
                 if self.gradient_checkpointing and self.training:
                     x = self._gradient_checkpointing_func(block.__call__, x)
                 else:
@@ -219,8 +219,8 @@ def build_backbone_config(
         config: Backbone configuration as a dictionary with `model_type` (random initialisation).
 
     Returns:
-        The configuration. Unless `config` names its `out_features`, every stage (at most four, evenly spaced, for
-        plain vision transformers) is an output.
+        The configuration. Unless `config` names its `out_features`, every stage is an output; of plain vision
+        transformers, four evenly spaced ones.
 
     Raises:
         ValueError: If the name or the dictionary describes no known backbone.
@@ -262,7 +262,7 @@ def _read_config(name: str) -> PreTrainedConfig:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"backbone={name!r} is none of {', '.join(_VARIANTS)}, no local folder and not found on the hub ({reason})"
+            f"backbone={name!r} is none of {', '.join(_VARIANTS)}, no folder and not on the hub ({reason})"
         ) from error
 
 
@@ -271,6 +271,20 @@ def _default_features(stage_names: list[str]) -> list[str]:
     if len(names) <= 4:
         return names
     return [names[round(len(names) * part / 4) - 1] for part in range(1, 5)]
+
+
+def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build a randomly initialised backbone whose trainable parameters all reach its feature maps.
+
+    Args:
+        config: Configuration of any transformers backbone.
+    """
+    backbone = AutoBackbone.from_config(config)
+    for name, parameter in backbone.named_parameters():
+        # Parts no feature map uses; without a gradient, distributed training would wait for them.
+        if name.endswith("mask_token") or name.startswith(("swin.layernorm.", "bit.norm.")):
+            parameter.requires_grad_(False)
+    return backbone
 
 
 def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedModel:
@@ -318,7 +332,7 @@ def _load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackb
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
     model = EfficientNetLiteBackbone(config)
-    blocks = [f"stages.{i}.{j}" for i, stage in enumerate(model.stages) for j in range(len(stage))]
+    blocks = [f"stages.{i}.{j}" for i, stage in enumerate(model.stages) for j, _ in stage.named_children()]
     model.load_state_dict({new: state[old] for old, new in _packaged_names(state, blocks).items()})
     return model
 
@@ -354,10 +368,20 @@ def input_multiple(config: PreTrainedConfig) -> int:
     return int(patch) if single_scale and hasattr(config, "patch_size") else 32
 
 
+def fixed_size(config: PreTrainedConfig) -> tuple[int, int] | None:
+    """Only image size (H, W) the backbone accepts, or None where any size does."""
+    if config.model_type != "hiera":
+        return None
+    height, width = config.image_size
+    return height, width
+
+
 __all__ = [
     "EfficientNetLiteBackbone",
     "EfficientNetLiteConfig",
+    "build_backbone",
     "build_backbone_config",
+    "fixed_size",
     "input_multiple",
     "load_pretrained_backbone",
 ]

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of `[B, C, h, w]`.
 
-    It uses no statistics over positions or the batch, so the result depends neither on padding, window size nor
-    on how a batch is split over processes.
+    It uses no statistics over positions or the batch, so the result depends neither on padding or the window
+    size nor on how a batch is split over processes.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,24 +2,25 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, AutoConfig
 
-# Pipelines look `PreTrainedModel` up in this module when they load the component: keep the name imported here.
-from transformers import PreTrainedConfig, PreTrainedModel
+# Pipelines look `PreTrainedModel` up in this module when they load the component: keep that name here.
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
 from gss.models.backbone import (
     EfficientNetLiteConfig,
+    build_backbone,
     build_backbone_config,
+    fixed_size,
     input_multiple,
     load_pretrained_backbone,
 )
@@ -35,7 +36,7 @@ class GSSPriorConfig(PreTrainedConfig):
     """Configuration of `GSSPriorModel`.
 
     Attributes:
-        backbone_config: Configuration (or dictionary with `model_type`) of the backbone; EfficientNet-Lite0 if None.
+        backbone_config: Backbone configuration or dictionary with `model_type`; EfficientNet-Lite0 if None.
         codebook_size: Number of tokens V of the posterior.
         token_stride: Pixels per side of a cell f; 4, 8 or 16.
         hidden_dim: Channels D of the fused features.
@@ -43,8 +44,8 @@ class GSSPriorConfig(PreTrainedConfig):
         num_heads: Attention heads; divides `hidden_dim`.
         window_size: Attention window side in cells.
         mlp_ratio: MLP width relative to `hidden_dim`.
-        classifier: "low_rank" (D -> R -> V), "tied" (D -> R, negative squared distance to the posterior's codes, with
-            R their dimension) or "full" (D -> R with GELU and dropout -> V, R wide, as in the paper).
+        classifier: "low_rank" (D -> R -> V, linear), "tied" (D -> R, then the negative squared distance to
+            the posterior's codes of dimension R) or "full" (D -> R, GELU, -> V; the paper has R = 2048).
         classifier_rank: Width R in front of the token classifier.
         dropout: Channel dropout in front of the token classifier in 0..1.
         freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
@@ -111,8 +112,8 @@ class GSSPriorOutput(ModelOutput):
 class GSSPriorModel(PreTrainedModel):
     """Backbone, fusion to the token grid, window blocks, token classifier and auxiliary pixel head.
 
-    The auxiliary head reads the same features as the token classifier, so training with its loss alone gives the
-    discriminative network of the same size.
+    The auxiliary head reads the same features as the token classifier, so training with its loss alone gives
+    the discriminative network of the same size.
     """
 
     config_class = GSSPriorConfig
@@ -127,7 +128,7 @@ class GSSPriorModel(PreTrainedModel):
         self.gradient_checkpointing = False
         self.register_buffer("pixel_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(config.image_std).view(1, 3, 1, 1))
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.backbone = build_backbone(config.backbone_config)
         self.fusion = FeatureFusion(self.backbone.channels, dim)
         self.blocks = nn.ModuleList(
             WindowBlock(dim, config.num_heads, config.window_size, i % 2 == 1, config.mlp_ratio)
@@ -166,6 +167,9 @@ class GSSPriorModel(PreTrainedModel):
         Raises:
             ValueError: If the backbone is unknown or its weights are missing.
         """
+        unknown = set(config) - {field.name for field in fields(GSSPriorConfig)} - {"num_labels"}
+        if unknown:
+            raise ValueError(f"{sorted(unknown)} are no fields of GSSPriorConfig")
         found = build_backbone_config(name, backbone_config)
         if backbone_config is None and "image_mean" not in config and "image_std" not in config:
             config = {**_folder_normalisation(name), **config}
@@ -176,7 +180,7 @@ class GSSPriorModel(PreTrainedModel):
 
     @torch.no_grad()
     def tie_codebook(self, code_embeddings: Tensor) -> None:
-        """Copy the posterior's codes into the "tied" classifier, centred and scaled to unit mean squared norm.
+        """Copy the posterior's codes into the "tied" classifier, centred and with a mean squared norm of 1.
 
         Args:
             code_embeddings: Codes `[V, R]` with R = `classifier_rank`.
@@ -191,8 +195,8 @@ class GSSPriorModel(PreTrainedModel):
         expected = (self.config.codebook_size, self.config.classifier_rank)
         if tuple(code_embeddings.shape) != expected:
             raise ValueError(
-                f"code_embeddings have shape {tuple(code_embeddings.shape)}, expected (codebook_size, classifier_rank) ="
-                f" {expected}"
+                f"code_embeddings have shape {tuple(code_embeddings.shape)}, expected {expected}; set"
+                " codebook_size and classifier_rank to the posterior's number and dimension of codes"
             )
         codes = code_embeddings.detach().to(self.code_embeddings)
         codes = codes - codes.mean(0)
@@ -242,8 +246,10 @@ class GSSPriorModel(PreTrainedModel):
         multiple = math.lcm(input_multiple(self.config.backbone_config), stride)
         x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(x).feature_maps
-        x = self.fusion(maps, (x.shape[-2] // stride, x.shape[-1] // stride))
+        grid = (x.shape[-2] // stride, x.shape[-1] // stride)
+        if (size := fixed_size(self.config.backbone_config)) is not None:
+            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+        x = self.fusion(self.backbone(x).feature_maps, grid)
         x = x[..., : height // stride, : width // stride]
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
@@ -270,9 +276,9 @@ class GSSPriorModel(PreTrainedModel):
         stride = self.config.token_stride
         height, width = pixel_values.shape[-2:]
         if height % stride or width % stride or not height or not width:
-            size = tuple(max(-(-n // stride), 1) * stride for n in (height, width))
+            size = "x".join(str(max(-(-n // stride), 1) * stride) for n in (height, width))
             raise ValueError(
-                f"image size {height}x{width} is no multiple of token_stride={stride}; pad to {size[0]}x{size[1]}"
+                f"image size {height}x{width} is no multiple of token_stride={stride}; pad it to {size}"
             )
 
     def _init_weights(self, module: nn.Module) -> None:
