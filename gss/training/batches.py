@@ -101,6 +101,21 @@ def _ignore_signals(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def next_batch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Take the next batch; an error about a file reads the same from a worker as from this process.
+
+    Raises:
+        ValueError, OSError: Whatever the data set raised, without the worker's traceback in the message.
+    """
+    try:
+        return next(batches)
+    except (ValueError, OSError) as error:
+        lines = str(error).strip().splitlines()
+        if not lines or not lines[0].startswith("Caught "):
+            raise
+        raise type(error)(lines[-1].partition(": ")[2]) from error
+
+
 def build_stream(dataset: Any, sampler: StepSampler, *, workers: int) -> DataLoader:
     """Loader over the micro-batches of a sampler.
 

@@ -1,4 +1,4 @@
-"""The training loop: one `fit` for every stage, one `Task` per stage.
+"""The training loop: one `fit` for every stage; what differs is the `Task`.
 
 What `fit` guarantees:
 
@@ -16,98 +16,33 @@ What `fit` guarantees:
 """
 
 import importlib.util
+import math
 import shutil
 import signal
 import time
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import send_to_device
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from gss import distributed
 from gss.config import OptimConfig, TrainConfig, save_config
 from gss.files import atomic_path
 from gss.training import checkpoint as checkpoints
 from gss.training.accelerator import build_accelerator, seed_step
-from gss.training.batches import StepSampler, build_stream, step_samples
+from gss.training.base import Task
+from gss.training.batches import StepSampler, build_stream, next_batch, step_samples
 from gss.training.ema import ParameterEMA
 from gss.training.log import RunLog, read_metrics
-from gss.training.optim import build_optimizer, learning_rate_scale, parameter_groups
+from gss.training.meter import NonFiniteError, StepMeter
+from gss.training.optim import build_optimizer, learning_rate_scale
 from gss.training.stop import StopRequest
 
-
-class Task(nn.Module, ABC):
-    """What is trained in one stage: modules, loss, validation and product.
-
-    Modules assigned as attributes are trained, moved, averaged and saved in checkpoints. Modules that are
-    only used go through `freeze`.
-
-    Attributes:
-        export_name: Name of the folder in the run's folder that `export` fills.
-    """
-
-    export_name: str = "model"
-    _frozen: dict[str, nn.Module]
-
-    def __init__(self) -> None:
-        """Create an empty task; sub-classes call this first."""
-        super().__init__()
-        object.__setattr__(self, "_frozen", {})
-
-    def freeze(self, **modules: nn.Module) -> None:
-        """Hold modules that are used but never trained, as attributes of these names.
-
-        They are put in eval mode (`train()` does not reach them), need no gradient and follow `to(device)`,
-        but they are not sub-modules: checkpoints, averages and optimizers do not contain them.
-
-        Args:
-            **modules: Attribute name and module, for example `freeze(codec=codec, vqvae=vqvae)`.
-        """
-        for name, module in modules.items():
-            self._frozen[name] = module.eval().requires_grad_(False)
-            # Past nn.Module.__setattr__, which would register it.
-            object.__setattr__(self, name, module)
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> "Task":
-        for module in self._frozen.values():
-            module._apply(fn)
-        return super()._apply(fn, recurse)
-
-    @abstractmethod
-    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """Compute the loss of one micro-batch.
-
-        Args:
-            batch: Collated samples of the data set, on the device of the task.
-            step: Optimizer step, counted from 0.
-
-        Returns:
-            "loss", a scalar with gradient, and any detached scalars to log. The keys may depend on the step
-            but not on the batch: every process must give the same ones.
-        """
-
-    def parameter_groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
-        """Groups for AdamW; by default no decay for vectors and a lower rate for a backbone."""
-        return parameter_groups(self, optim)
-
-    def validate(self) -> dict[str, float]:
-        """Measure on held-out data, in eval mode; runs on all processes and returns the same on each."""
-        return {}
-
-    def pictures(self) -> dict[str, Image.Image]:
-        """Draw predictions by name, in eval mode; runs on the main process only: no collectives."""
-        return {}
-
-    @abstractmethod
-    def export(self, folder: Path) -> None:
-        """Write the product into a new folder, in eval mode; on the main process only."""
+__all__ = ["Task", "fit"]
 
 
 def fit(
@@ -149,22 +84,6 @@ def fit(
     return _Run(task, dataset, optim, train, Path(out), workers, config).run(resume)
 
 
-class _Pending:
-    """Scalars of one step on their way from the device to the host."""
-
-    def __init__(self, step: int, names: list[str], values: Tensor) -> None:
-        self.step, self.names = step, names
-        self._values = values.to("cpu", non_blocking=True)
-        self._copied = torch.cuda.Event() if values.is_cuda else None
-        if self._copied is not None:
-            self._copied.record()
-
-    def read(self) -> dict[str, float]:
-        if self._copied is not None:
-            self._copied.synchronize()
-        return dict(zip(self.names, self._values.tolist(), strict=True))
-
-
 class _Run:
     """State of one call of `fit`."""
 
@@ -193,10 +112,7 @@ class _Run:
         self.ema = ParameterEMA(task, train.ema_decay) if train.ema_decay > 0 else None
         self.stop = StopRequest()
         self.step = 0
-        self.pending: deque[_Pending] = deque()
-        self.sums: dict[str, list[float]] = {}
-        self.stopping = False
-        self._reset_clock()
+        self.meter = StepMeter(self.accelerator.device)
 
     def run(self, resume: bool) -> dict[str, float]:
         if resume:
@@ -259,15 +175,13 @@ class _Run:
             processes=accelerator.num_processes,
         )
         batches = iter(build_stream(self.dataset, sampler, workers=self.workers))
-        # A step on a GPU is queued while the one before still runs; its values are read one step later.
-        lag = 1 if accelerator.device.type == "cuda" else 0
-        self._reset_clock()
+        self.meter.restart(self.step)
         for step in range(self.step, train.steps):
             self._optimizer_step(step, batches)
             self.step = step + 1
             self.log.advance()
-            self._read_pending(lag)
-            if self.stopping:
+            self._read_meter()
+            if self.meter.stopping:
                 self._leave()
             if self.step % train.log_every == 0 or self.step == train.steps:
                 self._log_step()
@@ -287,8 +201,8 @@ class _Run:
         totals: dict[str, Tensor] = {}
         for _ in range(self.train.accumulate):
             started = time.perf_counter()
-            batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
-            self.waited += time.perf_counter() - started
+            batch = send_to_device(next_batch(batches), self.accelerator.device, non_blocking=True)
+            self.meter.waited += time.perf_counter() - started
             with self.accelerator.accumulate(self.model):
                 terms = self.model(batch, step)
                 self.accelerator.backward(terms["loss"])
@@ -304,57 +218,40 @@ class _Run:
         self.prepared.zero_grad()
         if self.ema is not None:
             self.ema.update(step)
-        values = torch.stack([*totals.values(), totals["loss"].new_tensor(self.stop.signal_number)])
-        values = distributed.sum_across(values) / self.accelerator.num_processes
-        self.pending.append(_Pending(step, [*totals, "_signal"], values))
+        self.meter.push(step, totals, stop=self.stop.signal_number > 0)
 
-    def _read_pending(self, lag: int) -> None:
-        """Look at the values of all steps but the newest `lag`: stop if asked, fail if not finite."""
-        while len(self.pending) > lag:
-            pending = self.pending.popleft()
-            values = pending.read()
-            self.stopping |= values.pop("_signal") > 0
-            for name, value in values.items():
-                if not abs(value) < float("inf"):
-                    raise ValueError(self._describe_failure(pending.step, name, value, values))
-                entry = self.sums.setdefault(name, [0.0, 0])
-                entry[0], entry[1] = entry[0] + value, entry[1] + 1
+    def _read_meter(self, *, everything: bool = False) -> None:
+        try:
+            self.meter.read(everything=everything)
+        except NonFiniteError as error:
+            raise ValueError(self._describe(error)) from None
 
-    def _describe_failure(self, step: int, name: str, value: float, values: dict[str, float]) -> str:
-        bad = [key for key, number in values.items() if not abs(number) < float("inf")]
+    def _describe(self, error: NonFiniteError) -> str:
+        bad = ", ".join(f"{k} is {v}" for k, v in error.values.items() if not math.isfinite(v))
         samples = step_samples(
-            step, size=len(self.dataset), batch_size=self.train.batch_size, seed=self.train.seed
+            error.step, size=len(self.dataset), batch_size=self.train.batch_size, seed=self.train.seed
         )
-        ids = getattr(self.dataset, "ids", None)
-        batch = [str(ids[index]) if ids is not None else str(index) for _, index in samples]
-        shown = ", ".join(batch[:16]) + (f" and {len(batch) - 16} more" if len(batch) > 16 else "")
+        ids = getattr(self.dataset, "ids", range(len(self.dataset)))
+        batch = ", ".join(str(ids[index]) for _, index in samples[:16])
+        more = f" and {len(samples) - 16} more" if len(samples) > 16 else ""
         found = checkpoints.list_checkpoints(self.checkpoints)
         kept = f"{found[-1]} is whole" if found else "no checkpoint was written"
         return (
-            f"{name} is {value} at step {step} ({', '.join(bad)} not finite; batch: {shown}); {kept};"
-            " lower optim.lr, or check these samples"
+            f"training stopped at step {error.step}: {bad} (batch: {batch}{more}); {kept};"
+            " lower optim.lr, or look at these samples"
         )
 
     def _log_step(self) -> None:
-        self._read_pending(0)
-        elapsed = max(time.perf_counter() - self.clock, 1e-9)
-        steps = self.step - self.clock_step
-        line = {name: total / count for name, (total, count) in self.sums.items()}
+        self._read_meter(everything=True)
+        line = self.meter.line(self.step, self.train.batch_size)
         line["epoch"] = self.step * self.train.batch_size / len(self.dataset)
         line["lr"] = max(group["lr"] for group in self.optimizer.param_groups)
-        line["images_per_second"] = steps * self.train.batch_size / elapsed
-        line["data_wait"] = self.waited / elapsed
         if self.accelerator.device.type == "cuda":
             line["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self.log.write(self.step, line)
-        self._reset_clock()
-
-    def _reset_clock(self) -> None:
-        self.sums, self.waited = {}, 0.0
-        self.clock, self.clock_step = time.perf_counter(), self.step
 
     def _save(self) -> None:
-        self._read_pending(0)
+        self._read_meter(everything=True)
         started = time.perf_counter()
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
@@ -369,7 +266,7 @@ class _Run:
             )
             checkpoints.clean_checkpoints(self.checkpoints, keep=self.train.keep_checkpoints)
         distributed.barrier()
-        self.clock += time.perf_counter() - started
+        self.meter.exclude(time.perf_counter() - started)
 
     def _leave(self) -> None:
         self._save()
@@ -391,7 +288,7 @@ class _Run:
         finally:
             self.task.train()
         distributed.barrier()
-        self.clock += time.perf_counter() - started
+        self.meter.exclude(time.perf_counter() - started)
 
     def _validate(self) -> dict[str, float]:
         with self._evaluation(), self.accelerator.autocast():
