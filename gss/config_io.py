@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gss.errors import did_you_mean
+from gss.errors import did_you_mean, nearest
 from gss.files import atomic_path
 
 T = TypeVar("T")
@@ -175,14 +175,17 @@ def _leaves(content: dict, cls: type, prefix: str, source: str, top: type) -> It
 
 
 def _nearest_key(key: str, prefix: str, cls: type, top: type) -> str:
-    keys = _all_keys(top)
     name = key.rpartition(".")[2]
-    same_name = [option for option in keys if option.rpartition(".")[2] == name]
-    if same_name:  # right name in the wrong section, such as `lr` for `optim.lr`
-        return f", did you mean {' or '.join(repr(option) for option in same_name)}?"
     siblings = [f"{prefix}{option}" for option in get_type_hints(cls)]
-    hint = did_you_mean(key, siblings) or did_you_mean(key, keys)
-    return f", {hint}" if hint else f": the keys here are {', '.join(siblings)}"
+    # The last part alone is compared, first in the same section, then anywhere (`lr` for `optim.lr`).
+    for options in (siblings, _all_keys(top)):
+        by_name: dict[str, list[str]] = {}
+        for option in options:
+            by_name.setdefault(option.rpartition(".")[2], []).append(option)
+        found = nearest(name, by_name)
+        if found:
+            return f", did you mean {' or '.join(repr(option) for option in by_name[found])}?"
+    return f": the keys here are {', '.join(siblings)}"
 
 
 def _all_keys(cls: type, prefix: str = "") -> list[str]:

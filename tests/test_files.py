@@ -1,0 +1,118 @@
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gss.files import atomic_path, prepare_output, write_json
+
+
+def test_file_appears_only_at_the_end(tmp_path):
+    target = tmp_path / "new" / "mask.png"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".png"
+        temporary.write_text("done")
+        assert not target.exists()
+    assert target.read_text() == "done"
+    assert os.listdir(target.parent) == ["mask.png"]
+
+
+def test_error_leaves_old_file_and_no_rubbish(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "model"
+    for content in ("one", "two"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert os.listdir(target) == ["two"]
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_error_leaves_old_folder(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "weights").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.mkdir()
+        (temporary / "weights").write_text("half")
+        raise KeyboardInterrupt
+    assert (target / "weights").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_folder_comes_back_when_its_successor_is_missing(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    with pytest.raises(OSError), atomic_path(target):
+        pass  # nothing was written
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_prepare_output_makes_and_refuses(tmp_path):
+    out = prepare_output(tmp_path / "a" / "b", overwrite=False)
+    assert out.is_dir()
+    assert prepare_output(out, overwrite=False) == out
+    (out / "metrics.jsonl").write_text("kept")
+    with pytest.raises(ValueError, match="already holds 'metrics.jsonl'.*--overwrite.*--resume"):
+        prepare_output(out, overwrite=False)
+    prepare_output(out, overwrite=True)
+    prepare_output(out, overwrite=False, resume=True)
+    assert (out / "metrics.jsonl").read_text() == "kept"
+
+
+def test_prepare_output_names_what_is_wrong(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        prepare_output(file, overwrite=True)
+    with pytest.raises(ValueError, match="cannot create.*file/below.*choose another --out"):
+        prepare_output(file / "below", overwrite=True)
+
+
+def test_prepare_output_checks_permission(tmp_path, monkeypatch):
+    # chmod does not stop root, who may run the tests
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="no permission to write"):
+        prepare_output(tmp_path, overwrite=False)
+
+
+@dataclasses.dataclass
+class Result:
+    miou: float
+    per_class: np.ndarray
+    where: Path
+
+
+def test_write_json_converts_and_drops_nan(tmp_path):
+    result = Result(float("nan"), np.array([0.5, np.nan], dtype=np.float32), Path("a/b"))
+    write_json(
+        tmp_path / "r.json", {"r": result, 3: torch.tensor([1, 2]), "n": np.int64(7), "t": (True, None)}
+    )
+    expected = {
+        "r": {"miou": None, "per_class": [0.5, None], "where": "a/b"},
+        "3": [1, 2],
+        "n": 7,
+        "t": [True, None],
+    }
+    assert json.loads((tmp_path / "r.json").read_text()) == expected
+
+
+def test_write_json_refuses_the_unknown_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="cannot write a object as JSON"):
+        write_json(path, {"a": object()})
+    assert path.read_text() == "old"
