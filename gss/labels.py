@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,9 @@ MAX_CLASSES = 255
 def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """Distinct display colours for classes that come without their own.
 
-    The bits of the class number are dealt to the high bits of R, G and B in turn (the PASCAL VOC colour map), which
-    keeps the first colours far apart and never repeats one below 256. Numbering starts at 1, so black stays free
-    for void.
+    The bits of the class number are dealt to the high bits of R, G and B in turn (the PASCAL VOC colour
+    map), which keeps the first colours far apart and never repeats one below 256. Numbering starts at 1, so
+    black stays free for void.
 
     Args:
         num_classes: number of colours, at most 255.
@@ -46,8 +46,8 @@ class LabelSpace:
 
     Args:
         names: one unique, non-empty name per class.
-        colors: one display colour `(r, g, b)` in 0..255 per class. Two classes may share a colour (some published
-            colour sets do); nothing is ever decoded from these. Empty: `default_colors`.
+        colors: one display colour `(r, g, b)` in 0..255 per class. Two classes may share a colour (some
+            published colour sets do); nothing is ever decoded from these. Empty: `default_colors`.
 
     Raises:
         ValueError: no class, more than 255 classes, a repeated or empty name, or a malformed colour.
@@ -112,8 +112,8 @@ class LabelSpace:
         return cls(names=tuple(data["names"]), colors=tuple(data.get("colors") or ()))
 
 
-def _checked_color(color: Sequence[int], name: str) -> tuple[int, int, int]:
-    values = list(color) if isinstance(color, Sequence) and not isinstance(color, str) else [color]
+def _checked_color(color: Any, name: str) -> tuple[int, int, int]:
+    values = list(color) if isinstance(color, list | tuple) else [color]
     if len(values) != 3 or any(
         isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in values
     ):

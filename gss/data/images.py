@@ -1,8 +1,8 @@
-"""Read image and mask files exactly: orientation, bit depth, palettes and alpha, with errors that name the file."""
+"""Read image and mask files exactly: orientation, bit depth, palettes, alpha; errors name the file."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,11 +17,11 @@ _STRETCHED_GREY = {"L;2": 85, "L;4": 17}
 _ORIENTATION_TAG = 0x0112
 
 
-def load_image(path: str | Path) -> Image.Image:
+def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """Read any image file as 8-bit RGB, turned upright.
 
-    EXIF orientation is applied; grey and palette images become RGB; transparent pixels are laid over black; 16-bit
-    grey is scaled from 0..65535 to 0..255.
+    EXIF orientation is applied; grey and palette images become RGB; transparent pixels are laid over black;
+    16-bit grey is scaled from 0..65535 to 0..255.
 
     Args:
         path: image file.
@@ -62,7 +62,7 @@ def image_from_pil(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def load_mask(path: str | Path) -> np.ndarray:
+def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a single-channel mask exactly as stored: palette indices and grey values are the labels.
 
     Args:
@@ -72,8 +72,8 @@ def load_mask(path: str | Path) -> np.ndarray:
         uint8 or uint16 `[H, W]` of raw values (1-bit masks give 0 and 1).
 
     Raises:
-        ValueError: missing or corrupt file, lossy JPEG, several channels, or values above 65535; names the file and
-            the fix.
+        ValueError: missing or corrupt file, lossy JPEG, several channels, or values above 65535; names the
+            file and the fix.
     """
     image, rawmode = _decode(path, "mask")
     if image.format == "JPEG":
@@ -92,12 +92,12 @@ def load_mask(path: str | Path) -> np.ndarray:
             )
         return wide.astype(np.uint16)
     raise ValueError(
-        f"mask {path} has {len(image.getbands())} channels (mode {image.mode}), not one class number per pixel; "
-        "save it as a grey or palette PNG, or set color_coded: true in the data spec if its colours are the classes"
+        f"mask {path} has {len(image.getbands())} channels (mode {image.mode}), not a class number a pixel; "
+        "save a grey or palette PNG, or set color_coded: true in the spec if colours are the classes"
     )
 
 
-def load_color_mask(path: str | Path) -> np.ndarray:
+def load_color_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a mask whose colours are the classes.
 
     Returns:
@@ -114,13 +114,13 @@ def load_color_mask(path: str | Path) -> np.ndarray:
     return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def is_rotated(path: str | Path) -> bool:
+def is_rotated(path: str | os.PathLike[str]) -> bool:
     """Whether the file asks viewers to turn or mirror it (EXIF orientation other than 1)."""
     with Image.open(path) as image:
         return image.getexif().get(_ORIENTATION_TAG, 1) != 1
 
 
-def _decode(path: str | Path, kind: str) -> tuple[Image.Image, str | None]:
+def _decode(path: str | os.PathLike[str], kind: str) -> tuple[Image.Image, str | None]:
     """Decode wholly, so that truncation shows here; also gives Pillow's raw sample layout."""
     try:
         image = Image.open(path)
@@ -134,7 +134,8 @@ def _decode(path: str | Path, kind: str) -> tuple[Image.Image, str | None]:
         raise ValueError(
             f"{kind} {path} is too large to decode: {error}; cut it into smaller files"
         ) from error
-    # Pillow's decoders report damage as OSError, SyntaxError, ValueError, EOFError, struct.error or IndexError.
+    # Pillow's decoders report damage as OSError, SyntaxError, ValueError, EOFError, struct.error or
+    # IndexError.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"cannot read {kind} {path}: {reason}; the file is damaged or no image") from error

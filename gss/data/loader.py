@@ -68,7 +68,9 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     sizes = {tuple(sample["labels"].shape) for sample in samples}
     if len(sizes) > 1:
         listed = ", ".join(f"{sample['id']} {tuple(sample['labels'].shape)}" for sample in samples[:4])
-        raise ValueError(f"samples of one batch differ in size ({listed}); set data.size=[H,W] or use batch size 1")
+        raise ValueError(
+            f"samples of one batch differ in size ({listed}); set data.size=[H,W] or use batch size 1"
+        )
     return default_collate(samples)
 
 
@@ -77,8 +79,8 @@ def build_loader(
 ) -> DataLoader[dict[str, Any]]:
     """Loader over `dataset`, with a `SeededSampler` as `loader.sampler`.
 
-    Call `loader.sampler.set_epoch(e)` and `dataset.set_epoch(e)` before iterating an epoch. Workers stay alive
-    between epochs, so a cached data set is decoded once per worker.
+    Call `loader.sampler.set_epoch(e)` and `dataset.set_epoch(e)` before iterating an epoch. Workers stay
+    alive between epochs, so a cached data set is decoded once per worker.
 
     Args:
         dataset: map-style data set giving dicts.
@@ -97,7 +99,9 @@ def build_loader(
     if workers < 0:
         raise ValueError(f"workers is {workers}; it must be 0 or larger")
     if train and length < batch_size:
-        raise ValueError(f"the training split has {length} samples, fewer than batch_size={batch_size}; lower it")
+        raise ValueError(
+            f"the training split has {length} samples, fewer than batch_size={batch_size}; lower it"
+        )
     return DataLoader(
         dataset,
         batch_size=batch_size,

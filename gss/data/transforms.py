@@ -1,8 +1,9 @@
 """Joint image/label augmentation: random scale, crop, flip and colour, reproducible per sample.
 
-The geometry of a sample is one `Window` into the scaled, flipped image; `Window.image` (bilinear, antialiased) and
-`Window.labels` (nearest) are the only places where pixels are resampled, so image and labels cannot drift apart.
-Scaled full-size images are never made: both sample the crop straight from the source.
+The geometry of a sample is one `Window` into the scaled, flipped image; `Window.image` (bilinear,
+antialiased) and `Window.labels` (nearest) are the only places where pixels are resampled, so image and
+labels cannot drift apart. Scaled full-size images are never made: both sample the crop straight from the
+source.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """Generator whose stream depends on `(seed, epoch, index)` alone, so workers and resuming do not matter."""
+    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter."""
     words = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))
 
@@ -37,7 +38,9 @@ def to_float(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)).div_(255)
 
 
-def resize_pair(image: Image.Image, labels: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, np.ndarray]:
+def resize_pair(
+    image: Image.Image, labels: np.ndarray, size: tuple[int, int]
+) -> tuple[Image.Image, np.ndarray]:
     """Resize an image and its labels to `size` (H, W); no copy when they have it already."""
     height, width = size
     if (image.height, image.width) == (height, width):
@@ -65,14 +68,22 @@ class Window:
 
     def _inside(self) -> tuple[int, int, int, int]:
         """Part of the scaled source the crop covers: first and last + 1 row, first and last + 1 column."""
-        bottom, right = min(self.top + self.size[0], self.scaled[0]), min(self.left + self.size[1], self.scaled[1])
+        bottom, right = (
+            min(self.top + self.size[0], self.scaled[0]),
+            min(self.left + self.size[1], self.scaled[1]),
+        )
         return max(self.top, 0), bottom, max(self.left, 0), right
 
     def image(self, image: Image.Image) -> np.ndarray:
         """uint8 RGB `[H, W, 3]` of the crop, `PAD_COLOR` outside the source."""
         top, bottom, left, right = self._inside()
         step_y, step_x = image.height / self.scaled[0], image.width / self.scaled[1]
-        box = (left * step_x, top * step_y, min(right * step_x, image.width), min(bottom * step_y, image.height))
+        box = (
+            left * step_x,
+            top * step_y,
+            min(right * step_x, image.width),
+            min(bottom * step_y, image.height),
+        )
         pixels = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box))
         return self._place(pixels, np.array(PAD_COLOR, np.uint8))
 
@@ -106,9 +117,10 @@ class JointTransform:
         crop: (H, W) of the result.
         scale: lowest and highest scale factor, drawn uniformly; the aspect ratio is kept.
         flip: probability of mirroring.
-        photometric: probability of colour jitter (brightness, contrast, saturation and hue in one colour matrix).
-        max_class_ratio: a crop is redrawn, at most ten times, while one class covers a larger share of its valid
-            pixels (judged on every fourth row and column). 1 accepts the first crop.
+        photometric: probability of colour jitter (brightness, contrast, saturation and hue in one colour
+            matrix).
+        max_class_ratio: a crop is redrawn, at most ten times, while one class covers a larger share of its
+            valid pixels (judged on every fourth row and column). 1 accepts the first crop.
         seed: seed of every random choice, together with epoch and index.
 
     Raises:
@@ -126,7 +138,9 @@ class JointTransform:
         if len(self.crop) != 2 or min(self.crop) < 1:
             raise ValueError(f"crop is {self.crop}; it must be (height, width) of at least 1 pixel")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest")
+            raise ValueError(
+                f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest"
+            )
         for name in ("flip", "photometric"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a probability from 0 to 1")
@@ -147,7 +161,8 @@ class JointTransform:
             index: position of the sample in the data set.
 
         Returns:
-            Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or padded.
+            Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or
+            padded.
         """
         generator = sample_generator(self.seed, epoch, index)
         window, cropped = self.place(labels, generator)
@@ -173,10 +188,10 @@ class JointTransform:
 
 
 def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue of float RGB `[3, H, W]` in [0, 1]; the result stays in [0, 1].
+    """Change brightness, contrast, saturation and hue of float RGB `[3, H, W]` in [0, 1].
 
-    All four are affine maps of RGB, so they are multiplied into one 3x3 matrix and applied in a single pass. Hue is
-    a rotation about the grey axis.
+    All four are affine maps of RGB, so they are multiplied into one 3x3 matrix and applied in a single
+    pass. Hue is a rotation about the grey axis.
     """
     brightness = _uniform(generator, 1 - _BRIGHTNESS, 1 + _BRIGHTNESS)
     contrast = _uniform(generator, 1 - _CONTRAST, 1 + _CONTRAST)
@@ -186,15 +201,19 @@ def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
     grey = torch.ones(3, 1) * _LUMA  # every output channel = luma of the input
     matrix = saturation * torch.eye(3) + (1 - saturation) * grey
     axis = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
-    rotation = math.cos(angle) * torch.eye(3) + math.sin(angle) * axis + (1 - math.cos(angle)) / 3  # Rodrigues
+    rotation = (
+        math.cos(angle) * torch.eye(3) + math.sin(angle) * axis + (1 - math.cos(angle)) / 3
+    )  # Rodrigues
     matrix = contrast * brightness * (rotation @ matrix)
-    pivot = (1 - contrast) * brightness * float(_LUMA @ image.mean(dim=(1, 2)))  # contrast keeps the mean grey
+    pivot = (
+        (1 - contrast) * brightness * float(_LUMA @ image.mean(dim=(1, 2)))
+    )  # contrast keeps the mean grey
     flat = torch.addmm(torch.full((3, 1), pivot), matrix, image.reshape(3, -1))
     return flat.clamp_(0, 1).reshape(image.shape)
 
 
 def _largest_share(labels: np.ndarray) -> float:
-    """Share of the most frequent class among valid pixels, on every fourth row and column; 1 when none is valid."""
+    """Share of the most frequent class among valid pixels of a 4x4 grid; 1 when none is valid."""
     counts = np.bincount(labels[::4, ::4].ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
@@ -204,5 +223,5 @@ def _uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 
 def _offset(generator: torch.Generator, room: int) -> int:
-    """Uniform offset of the crop: 0..room, or room..0 (padding before the source) when the source is smaller."""
+    """Uniform offset of the crop: 0..room, or room..0 (padding comes first) when the source is smaller."""
     return int(torch.randint(min(room, 0), max(room, 0) + 1, (), generator=generator))

@@ -19,10 +19,12 @@ def fill_void(labels: Labels) -> Labels:
     """Replace every void pixel by the label of the nearest valid pixel (exact Euclidean distance).
 
     Args:
-        labels: integer array `[H, W]` or `[B, H, W]`, or a tensor of these shapes; 255 marks void. Never written to.
+        labels: integer array `[H, W]` or `[B, H, W]`, or a tensor of these shapes; 255 marks void. Never
+            written to.
 
     Returns:
-        A new array or tensor of the same shape and type without 255. An image that is void everywhere becomes 0.
+        A new array or tensor of the same shape and type without 255. An image that is void everywhere
+        becomes 0.
 
     Raises:
         ValueError: another number of dimensions.
@@ -39,8 +41,9 @@ def fill_void(labels: Labels) -> Labels:
         return labels.copy()
     if void.all():
         return np.zeros_like(labels)
-    # The nearest valid pixel of a void pixel always lies in the bounding box of all void pixels grown by one pixel:
-    # moving it to that box brings it closer, and the grown rim is valid. The transform only has to see that box.
+    # The nearest valid pixel of a void pixel always lies in the bounding box of all void pixels grown by
+    # one pixel: moving it to that box brings it closer, and the grown rim is valid. The transform only has
+    # to see that box.
     rows, columns = np.flatnonzero(void.any(axis=1)), np.flatnonzero(void.any(axis=0))
     box = (slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2))
     inside, inside_void = labels[box], void[box]

@@ -1,0 +1,266 @@
+"""Image/label data sets: files described by a spec, or generated scenes, behind one interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from gss.data.files import Sample
+from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
+from gss.data.specs import DataSpec, load_spec
+from gss.data.transforms import JointTransform, resize_pair, to_float
+from gss.data.void import fill_void
+from gss.labels import LabelSpace
+
+if TYPE_CHECKING:
+    from gss.config import DataConfig
+
+__all__ = ["LabelledImages", "SegmentationDataset", "build_dataset", "make_item"]
+
+
+class LabelledImages(Protocol):
+    """What training, evaluation and checking need of a data set."""
+
+    ids: list[str]
+    label_space: LabelSpace
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
+        ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample as `make_item` gives it."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the augmentation of the next reads."""
+        ...
+
+
+def make_item(
+    image: Image.Image,
+    labels: np.ndarray,
+    *,
+    id: str,
+    index: int,
+    epoch: int,
+    transform: JointTransform | None,
+) -> dict[str, Any]:
+    """Turn a read pair into a training sample.
+
+    Args:
+        image: PIL RGB.
+        labels: uint8 `[H, W]`, 255 where void.
+        id: name of the sample.
+        index: position in the data set.
+        epoch: epoch of the augmentation.
+        transform: augmentation; None keeps the pair as it is.
+
+    Returns:
+        `image` float32 `[3, H, W]` in [0, 1], `labels` int64 `[H, W]` with 255 for void, `filled` int64
+        `[H, W]` with void replaced by the nearest valid label, `id` and `index`.
+    """
+    if transform is None:
+        pixels = to_float(np.asarray(image))
+    else:
+        pixels, labels = transform(image, labels, epoch=epoch, index=index)
+    return {
+        "image": pixels,
+        "labels": torch.from_numpy(labels.astype(np.int64)),
+        "filled": torch.from_numpy(fill_void(labels).astype(np.int64)),
+        "id": id,
+        "index": index,
+    }
+
+
+class SegmentationDataset(Dataset[dict[str, Any]]):
+    """Images and masks of one split of a spec.
+
+    Args:
+        spec: data spec with a root folder.
+        split: name of the split.
+        transform: augmentation applied by `__getitem__`, not by `read`.
+        size: (H, W) that images and masks are resized to when read (bilinear and nearest); None keeps their
+            size.
+        cache: keep decoded, resized 8-bit arrays in memory (each loader worker has its own): H*W*4 bytes a
+            sample.
+
+    Raises:
+        ValueError: unknown or empty split, no root folder, or files that are not there (with how many and
+            the first).
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        split: str,
+        *,
+        transform: JointTransform | None = None,
+        size: tuple[int, int] | None = None,
+        cache: bool = False,
+    ) -> None:
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"size is {size}; it must be (height, width) of at least 1 pixel")
+        self.spec = spec
+        self.split = split
+        self.transform = transform
+        self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.label_space = spec.label_space
+        self.samples: list[Sample] = spec.samples(split)
+        self.ids = [sample.id for sample in self.samples]
+        absent = [(kind, sample) for sample in self.samples for kind in sample.missing]
+        if absent:
+            kind, sample = absent[0]
+            path = sample.image if kind == "image" else sample.mask
+            raise ValueError(
+                f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
+                f"first: {path}; 'gss data check' lists them all"
+            )
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
+        # Shared memory: loader workers that outlive an epoch must see the epoch the main process sets.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def epoch(self) -> int:
+        """Epoch whose augmentations `__getitem__` draws."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the augmentation, also for loader workers that are already running."""
+        self._epoch.fill_(epoch)
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Read one pair before augmentation.
+
+        Args:
+            index: position in the split.
+
+        Returns:
+            PIL RGB and labels uint8 `[H, W]` in the label space of the spec, 255 where void; resized to
+            `size`. The label array may be the cached one and must not be written to.
+
+        Raises:
+            ValueError: unreadable file, image and mask of different size, or label values the spec does not
+                know.
+        """
+        if self._cache is not None and index in self._cache:
+            pixels, labels = self._cache[index]
+            return Image.fromarray(pixels), labels
+        sample = self.samples[index]
+        image, raw = load_image(sample.image), load_raw(self.spec, sample)
+        check_sizes(sample, image, raw)
+        labels, unknown = self.spec.label_map.apply(raw)
+        if len(unknown):
+            shown = ", ".join(map(self.spec.label_map.show, unknown[:8].tolist())) + (
+                ", ..." if len(unknown) > 8 else ""
+            )
+            raise ValueError(
+                f"mask {sample.mask} holds label values unknown to data set {self.spec.name!r}: {shown}; "
+                "correct the mask, or add them to label_map or ignore in the spec"
+            )
+        if self.size is not None:
+            image, labels = resize_pair(image, labels, self.size)
+        if self._cache is not None:
+            labels.setflags(write=False)
+            self._cache[index] = (np.asarray(image), labels)
+        return image, labels
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read and augment one sample; see `make_item`."""
+        image, labels = self.read(index)
+        id, epoch = self.ids[index], self.epoch
+        return make_item(image, labels, id=id, index=index, epoch=epoch, transform=self.transform)
+
+
+def load_raw(spec: DataSpec, sample: Sample) -> np.ndarray:
+    """Raw mask values of a sample: `[H, W]`, or `[H, W, 3]` for colour-coded specs."""
+    return load_color_mask(sample.mask) if spec.label_map.color_coded else load_mask(sample.mask)
+
+
+def check_sizes(sample: Sample, image: Image.Image, raw: np.ndarray) -> None:
+    """Require image and mask of one size.
+
+    Raises:
+        ValueError: they differ; the message names both files and the likely reason.
+    """
+    mask_size = raw.shape[1], raw.shape[0]
+    if image.size != mask_size:
+        turned = mask_size == image.size[::-1] and is_rotated(sample.image)
+        fix = (
+            "the image carries an EXIF rotation the mask lacks"
+            if turned
+            else "resize the mask with nearest neighbour"
+        )
+        raise ValueError(
+            f"image {sample.image} is {image.width}x{image.height} but its mask {sample.mask} is "
+            f"{mask_size[0]}x{mask_size[1]}; {fix}"
+        )
+
+
+def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
+    """Build the data set a run asks for.
+
+    Args:
+        cfg: the `data` section of a run's config.
+        split: split name.
+        train: augment with the config's scale, crop, flip and colour settings.
+        seed: seed of the augmentation (a generated data set itself does not depend on it).
+
+    Returns:
+        File-based or generated data set.
+
+    Raises:
+        ValueError: see `load_spec` and `SegmentationDataset`.
+    """
+    spec = load_spec(cfg.spec, cfg.root)
+    transform = None
+    if train:
+        transform = JointTransform(
+            crop=(cfg.crop[0], cfg.crop[1]),
+            scale=(cfg.scale[0], cfg.scale[1]),
+            flip=cfg.flip,
+            photometric=cfg.photometric,
+            max_class_ratio=cfg.max_class_ratio,
+            seed=seed,
+        )
+    size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
+    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache)
+
+
+def open_split(
+    spec: DataSpec,
+    split: str,
+    *,
+    transform: JointTransform | None = None,
+    size: tuple[int, int] | None = None,
+    cache: bool = False,
+) -> LabelledImages:
+    """Open one split of a spec, whether its samples are files or generated.
+
+    Raises:
+        ValueError: see `SegmentationDataset`.
+    """
+    if spec.generator is None:
+        return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
+    from gss.data.scenes import ScenesDataset  # only generated sets need the renderer
+
+    spec.check_split(split)
+    options = spec.options
+    return ScenesDataset(
+        split,
+        domain=str(options.get("domain", "clear")),
+        length=int(options["length"][split]),
+        size=size or tuple(options.get("image_size", (192, 256))),
+        seed=int(options.get("seed", 0)),
+        transform=transform,
+        unknown=bool(options.get("unknown", False)),
+    )

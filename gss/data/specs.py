@@ -1,0 +1,325 @@
+"""Data specs: where a data set keeps its images and masks, and what its mask values mean, as YAML."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gss.config_io import config_root
+from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
+from gss.data.images import MASK_SUFFIXES
+from gss.data.label_map import LabelMap
+from gss.data.scene_labels import LABELS
+from gss.errors import did_you_mean
+from gss.labels import IGNORE_INDEX, LabelSpace
+
+__all__ = ["DataSpec", "builtin_specs", "load_spec"]
+
+_KEYS = (
+    *(
+        "base",
+        "name",
+        "root",
+        "image",
+        "mask",
+        "list",
+        "splits",
+        "classes",
+        "label_map",
+        "ignore",
+        "unlisted",
+    ),
+    *("color_coded", "generator", "domain", "length", "image_size", "unknown", "seed"),
+)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set on disk or a generated one.
+
+    Args:
+        name: short name; `GSS_DATA_<NAME>` is the environment variable that sets its root.
+        label_space: the classes.
+        label_map: meaning of raw mask values.
+        image, mask: path patterns below the root with `{id}`, optionally `{split}`, and `.*` for any image
+            suffix.
+        list_file: pattern of the text file with one id a line; None finds ids by searching `image`.
+        splits: split name to what replaces `{split}`; empty with a list file: one split per list found.
+        root: folder of the data set, if known.
+        note: remark to show to the user (names that were inferred).
+        generator: name of a generator instead of files.
+        options: arguments of the generator.
+    """
+
+    name: str
+    label_space: LabelSpace
+    label_map: LabelMap = LabelMap(())
+    image: str = ""
+    mask: str = ""
+    list_file: str | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+    note: str = ""
+    generator: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the root folder."""
+        return "GSS_DATA_" + re.sub(r"\W", "_", self.name).upper()
+
+    def folder(self) -> Path:
+        """The root folder.
+
+        Raises:
+            ValueError: it is not set or does not exist; the message says how to set it.
+        """
+        fix = f"set data.root=FOLDER, --root FOLDER or the environment variable {self.variable}"
+        if self.root is None:
+            raise ValueError(f"data set {self.name!r} has no root folder: {fix}")
+        if not self.root.is_dir():
+            raise ValueError(f"root folder of data set {self.name!r} does not exist: {self.root}; {fix}")
+        return self.root
+
+    def available_splits(self) -> list[str]:
+        """Names of the splits that can be read (for list files: those whose list exists)."""
+        if self.generator:
+            return list(self.splits)
+        root = self.folder()
+        if self.list_file is None:
+            return list(self.splits) or ["all"]
+        if self.splits:
+            return [name for name, part in self.splits.items() if (root / self._list_name(part)).is_file()]
+        before, after = self.list_file.split("{split}")
+        return sorted(path.name[: -len(after)] for path in root.glob(f"{before}*{after}"))
+
+    def _list_name(self, part: str) -> str:
+        assert self.list_file is not None
+        return self.list_file.replace("{split}", part)
+
+    def check_split(self, split: str) -> None:
+        """Require an existing split.
+
+        Raises:
+            ValueError: it does not exist; the message lists those that do.
+        """
+        existing = self.available_splits()
+        if split not in existing:
+            hint = did_you_mean(split, existing)
+            listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
+            raise ValueError(
+                f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip()
+            )
+
+    def samples(self, split: str) -> list[Sample]:
+        """Image and mask files of a split, in list order or sorted by id.
+
+        Files are looked up but not opened; a file that is not there has `None` or its expected path, see
+        `Sample`.
+
+        Raises:
+            ValueError: unknown or empty split (names the existing ones), or no root folder.
+        """
+        root = self.folder()
+        self.check_split(split)
+        part = self.splits.get(split, split)
+        image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
+        if self.list_file is not None:
+            source = root / self._list_name(part)
+            ids = read_list(source)
+        else:
+            source = root / image
+            ids = find_ids(root, image)
+        if not ids:
+            raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
+        return pair_up(root, image, mask, ids)
+
+    def stray_masks(self, split: str) -> list[Path]:
+        """Masks of a split without an image; none where a list file says which ids belong to it."""
+        if self.list_file is not None:
+            return []
+        samples = self.samples(split)
+        known = {sample.mask for sample in samples}
+        mask = self.mask.replace("{split}", self.splits.get(split, split))
+        return [path for path in find_files(self.folder(), mask, MASK_SUFFIXES).values() if path not in known]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML loader that refuses a key given twice (PyYAML keeps the last one silently)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise ValueError(f"{key!r} is given twice in the block at line {line}; names must be unique")
+        return super().construct_mapping(node, deep)
+
+
+def builtin_specs() -> list[str]:
+    """Names of the specs that come with the package."""
+    return sorted(path.stem for path in (config_root() / "data").glob("*.yaml"))
+
+
+def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
+    """Read a data spec.
+
+    Args:
+        ref: name of a built-in spec, path of a YAML file, or a folder with `images/` and `masks/` (and,
+            better, `classes.json`). A built-in name wins over a folder of that name; write `./NAME` for the
+            folder.
+        root: folder of the data set. Default: the environment variable `GSS_DATA_<NAME>`, then the spec's
+            own root.
+
+    Returns:
+        The spec. Whether its root exists is checked when a split is read.
+
+    Raises:
+        ValueError: no such spec (names the nearest), or an invalid one (names file, key and fix).
+    """
+    path, names = Path(ref).expanduser(), builtin_specs()
+    if str(ref) in names:
+        path = config_root() / "data" / f"{ref}.yaml"
+    elif path.is_dir():
+        from gss.data.folders import folder_spec  # it builds on this module
+
+        return folder_spec(Path(root).expanduser() if root else path)
+    if not path.is_file():
+        hint = did_you_mean(str(ref), names)
+        raise ValueError(
+            f"no data spec {str(ref)!r} {hint}; give a YAML file, a folder with images/ and masks/, "
+            f"or one of: {', '.join(names)}"
+        )
+    try:
+        spec = _build(_read(path), path)
+    except ValueError as error:
+        raise ValueError(f"data spec {path}: {error}") from error
+    chosen = root or os.environ.get(spec.variable) or spec.root
+    return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            data = yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ValueError("must be a YAML mapping with keys such as name, root, image, mask, classes")
+    for key in data:
+        if key not in _KEYS:
+            raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+    if "base" in data:
+        base = path.parent / f"{data.pop('base')}.yaml"
+        if not base.is_file():
+            raise ValueError(f"base spec not found: {base}")
+        data = _read(base) | data
+    return data
+
+
+def _build(data: dict[str, Any], path: Path) -> DataSpec:
+    name = str(data.get("name") or path.stem)
+    root = Path(data["root"]).expanduser() if data.get("root") else None
+    if root is not None:
+        root = path.parent / root  # unchanged when absolute
+    splits = data.get("splits") or {}
+    splits = (
+        {str(s): str(s) for s in splits}
+        if isinstance(splits, list)
+        else {str(k): str(v) for k, v in splits.items()}
+    )
+    if data.get("generator"):
+        options: dict[str, Any] = {
+            key: data[key] for key in ("domain", "length", "image_size", "unknown", "seed") if key in data
+        }
+        if data["generator"] != "scenes":
+            raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
+        if not isinstance(options.get("length"), dict):
+            raise ValueError(
+                "length is missing; give the number of scenes of each split, as length: {train: 400}"
+            )
+        splits = {str(split): str(split) for split in options["length"]}
+        return DataSpec(name=name, label_space=LABELS, generator="scenes", options=options, splits=splits)
+    for key in ("image", "mask", "classes"):
+        if not data.get(key):
+            raise ValueError(f"key {key!r} is missing")
+    for key in ("image", "mask"):
+        if "{id}" not in data[key]:
+            raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
+    list_file = data.get("list")
+    if list_file is None and not splits and "{split}" in data["image"]:
+        raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
+    if list_file is not None and not splits and list_file.count("{split}") != 1:
+        raise ValueError(
+            f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits"
+        )
+    label_space = _label_space(data["classes"])
+    return DataSpec(
+        name=name,
+        label_space=label_space,
+        label_map=_label_map(data, label_space),
+        image=data["image"],
+        mask=data["mask"],
+        list_file=list_file,
+        splits=splits,
+        root=root,
+    )
+
+
+def _label_space(classes: Any) -> LabelSpace:
+    if isinstance(classes, list):
+        return LabelSpace(tuple(map(str, classes)))
+    if not isinstance(classes, dict):
+        raise ValueError("classes must be a list of names or a mapping of name: [r, g, b]")
+    colors = tuple(classes.values())
+    if all(color is None for color in colors):
+        return LabelSpace(tuple(map(str, classes)))
+    return LabelSpace(tuple(map(str, classes)), colors)
+
+
+def _label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
+    color_coded = bool(data.get("color_coded", False))
+    unlisted = data.get("unlisted", "error")
+    if unlisted not in ("error", "ignore"):
+        raise ValueError(f"unlisted is {unlisted!r}; it must be error or ignore")
+    ignore = list(_raws(data.get("ignore", [] if color_coded else IGNORE_INDEX), color_coded))
+    mapping = data.get("label_map")
+    values: list[list[int]] = [[] for _ in space.names]
+    if mapping is None:
+        values = (
+            [_raws(list(c), True) for c in space.colors] if color_coded else [[k] for k in range(len(values))]
+        )
+    elif isinstance(mapping, list):
+        if len(mapping) != space.num_classes:
+            raise ValueError(
+                f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each"
+            )
+        values = [_raws(entry, color_coded) for entry in mapping]
+    elif isinstance(mapping, dict) and not color_coded:
+        for raw, label in mapping.items():
+            target = ignore if label == "ignore" else values[space.index(str(label))]
+            target.extend(_raws(raw, False))
+    else:
+        raise ValueError(
+            "label_map must list the raw value(s) of each class, or map raw values to class names"
+        )
+    return LabelMap(tuple(map(tuple, values)), tuple(ignore), unlisted, color_coded)
+
+
+def _raws(entry: Any, color_coded: bool) -> list[int]:
+    """One raw value or a list of them; colours `[r, g, b]` become 0xRRGGBB."""
+    if color_coded:
+        triples = entry if all(isinstance(item, list | tuple) for item in entry) else [entry]
+        if any(len(t) != 3 or any(not isinstance(v, int) or not 0 <= v <= 255 for v in t) for t in triples):
+            raise ValueError(f"{entry!r} is no colour; a colour-coded value is [r, g, b] with 0..255")
+        return [r << 16 | g << 8 | b for r, g, b in triples]
+    raws = entry if isinstance(entry, list) else [entry]
+    if any(isinstance(raw, bool) or not isinstance(raw, int) for raw in raws):
+        raise ValueError(f"{entry!r} is no raw label value; it must be a whole number or a list of them")
+    return list(raws)
