@@ -123,6 +123,8 @@ def _read_files(cls: type, names: list[str]) -> Iterator[tuple[str, dict]]:
             raise ValueError(
                 f"{path}: a config is a mapping of keys to values, not a {type(content).__name__}"
             )
+        if "classes" in content or "generator" in content:
+            raise ValueError(f"{path} describes a data set, it is no config: write data.spec={path}")
         yield str(path), content
 
 

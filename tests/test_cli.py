@@ -128,7 +128,14 @@ def test_path_with_equals_sign_is_a_file(handler, tmp_path):
         (
             ["predict", "pipe", "a.png", "--out", "o", "b.png", "c"],
             "gss.predict",
-            {"images": ["a.png", "b.png", "c"], "out": "o", "window": "whole", "overwrite": False},
+            {
+                "images": ["a.png", "b.png", "c"],
+                "out": "o",
+                "window": "auto",
+                "overwrite": False,
+                "decode": None,
+                "flip": False,
+            },
         ),
         (["data", "check", "d", "--sheet", "s.png"], "gss.data.check", {"spec": "d", "split": None}),
         (["palette", "19"], "gss.palette", {"num_classes": 19, "method": "maxmin", "seed": 0, "out": None}),

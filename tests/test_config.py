@@ -140,6 +140,12 @@ def test_files_that_are_no_config(tmp_path, content):
     assert str(file) in refuse(files=[file])
 
 
+def test_data_spec_in_place_of_a_config(tmp_path):
+    file = tmp_path / "city.yaml"
+    file.write_text("name: city\nclasses: {road: [1, 2, 3]}\n")
+    assert f"write data.spec={file}" in refuse(files=[file])
+
+
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     root = tmp_path / "configs"
