@@ -1,0 +1,233 @@
+"""`GSSImageProcessor`: any image input to float tensors, and the resolution a model is run at."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+# Imported by name because diffusers, when it loads a pipeline, looks the component's base class up in the
+# component's own module; without it the saved pipeline would not load.
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.processing_utils import ImagesKwargs
+
+from gss.data.images import image_from_pil, load_image
+
+ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+
+# With `short_side`, the long side is never made longer than this many short sides: a 1-pixel-wide image
+# would otherwise grow to thousands of pixels.
+MAX_ASPECT = 16
+
+
+@dataclass(frozen=True)
+class ProcessedImages:
+    """Images ready for the model.
+
+    Attributes:
+        images: float32 `[3, h_i, w_i]` in [0, 1], at the size the model runs at, not yet padded.
+        original_sizes: (H_i, W_i) of the inputs, to which results are resized.
+    """
+
+    images: list[Tensor]
+    original_sizes: list[tuple[int, int]]
+
+
+def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Antialiased bilinear resize of `[B, 3, H, W]` (matches Pillow up to its rounding to 8 bits)."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    resized = F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.clamp(0, 1)
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Replicates the last row and column of `[B, C, H, W]` until H and W are multiples of `multiple`."""
+    below, right = (-images.shape[-2] % multiple, -images.shape[-1] % multiple)
+    # Replication, unlike reflection, also works when the image is thinner than the padding.
+    return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
+
+
+def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
+    """Reads one image, a batch, or a mixed list of them.
+
+    Args:
+        inputs: path; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch `[B, H, W, 3]`;
+            tensor `[3, H, W]` or `[B, 3, H, W]`; or a sequence of these. uint8 and uint16 are taken over
+            their full range, floats must lie in [0, 1]. Alpha is handled as in `gss.data.images`.
+
+    Returns:
+        Float32 tensors `[3, H_i, W_i]` in [0, 1].
+
+    Raises:
+        ValueError: empty list, missing or corrupt file, other shape, dtype or range, or NaN; names the item.
+    """
+    many = isinstance(inputs, list | tuple)
+    items: Sequence[Any] = inputs if isinstance(inputs, list | tuple) else [inputs]
+    if not items:
+        raise ValueError("images is an empty list; pass at least one image")
+    loaded: list[Tensor] = []
+    for number, item in enumerate(items):
+        name = f"images[{number}]" if many else "images"
+        if isinstance(item, str | os.PathLike):
+            loaded.append(_from_array(np.asarray(load_image(item)), os.fspath(item)))
+        elif isinstance(item, Image.Image):
+            try:
+                loaded.append(_from_array(np.asarray(image_from_pil(item)), name))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        elif isinstance(item, Tensor):
+            loaded += _from_tensor(item, name)
+        elif isinstance(item, np.ndarray):
+            batch = item if item.ndim == 4 else [item]
+            loaded += [_from_array(array, name) for array in batch]
+        else:
+            raise ValueError(
+                f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor"
+            )
+    return loaded
+
+
+def _from_array(array: np.ndarray, name: str) -> Tensor:
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
+        hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise ValueError(
+            f"{name} has shape {list(array.shape)}; arrays must be [H, W], [H, W, 3] or [H, W, 4]{hint}"
+        )
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
+        array = np.asarray(image_from_pil(Image.fromarray(array)))
+    elif array.ndim == 3 and array.shape[-1] == 4:
+        raise ValueError(f"{name} has 4 channels of {array.dtype}; alpha is only understood in uint8 arrays")
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=-1)
+    # from_numpy refuses negative strides and read-only memory is never written to, hence the copy.
+    return _to_unit(torch.from_numpy(np.array(array, order="C")).movedim(-1, 0), name)
+
+
+def _from_tensor(tensor: Tensor, name: str) -> list[Tensor]:
+    if tensor.ndim not in (3, 4) or tensor.shape[-3] != 3:
+        hint = "; move the channels first" if tensor.ndim in (3, 4) and tensor.shape[-1] == 3 else ""
+        raise ValueError(
+            f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}"
+        )
+    return [_to_unit(image, name) for image in (tensor if tensor.ndim == 4 else tensor[None])]
+
+
+def _to_unit(image: Tensor, name: str) -> Tensor:
+    """`[3, H, W]` of any allowed dtype to contiguous float32 in [0, 1]."""
+    if 0 in image.shape:
+        raise ValueError(f"{name} has shape {list(image.shape)}; an image needs at least one pixel")
+    if image.dtype == torch.uint8:
+        return image.float().div_(255).contiguous()
+    if image.dtype == torch.uint16:
+        return image.to(torch.float32).div_(65535).contiguous()
+    if not image.is_floating_point():
+        raise ValueError(f"{name} has dtype {image.dtype}; allowed are uint8, uint16 and floats in [0, 1]")
+    if not torch.isfinite(image).all():
+        raise ValueError(f"{name} holds NaN or infinite values; clean the image first")
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"{name} holds floats from {low:g} to {high:g}, allowed is 0 to 1; divide by 255 or pass uint8"
+        )
+    return image.detach().to(torch.float32, copy=True).contiguous()
+
+
+class GSSImageProcessor(ImageProcessingMixin):
+    """Input side of the pipeline: reads images and resizes them to what the model was trained on.
+
+    Normalisation is not done here; the prior normalises inside.
+
+    Args:
+        size: (H, W) every image is resized to, or None.
+        short_side: length the shorter side is resized to with the aspect ratio kept, or None. At most one of
+            `size` and `short_side`; with neither, images keep their size.
+        size_multiple: H and W are padded to multiples of this by replication.
+        window_size: (H, W) of the sliding windows used by default, normally the training crop.
+    """
+
+    # ImageProcessingMixin.from_dict asks which keywords may override a loaded config.
+    valid_kwargs = ImagesKwargs
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        short_side: int | None = None,
+        size_multiple: int = 32,
+        window_size: tuple[int, int] = (512, 512),
+        **kwargs: Any,
+    ) -> None:
+        # Written by `to_dict` into preprocessor_config.json; every other unknown keyword is a mistake.
+        kwargs.pop("image_processor_type", None)
+        if kwargs:
+            raise ValueError(
+                f"unknown processor options {sorted(kwargs)}; "
+                "allowed are size, short_side, size_multiple, window_size"
+            )
+        super().__init__()
+        if size is not None and short_side is not None:
+            raise ValueError(
+                f"size {size} and short_side {short_side} exclude each other; set one of them to None"
+            )
+        self.size = None if size is None else check_size(size, "size")
+        self.window_size = check_size(window_size, "window_size")
+        for name, value in (("short_side", short_side), ("size_multiple", size_multiple)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} is {value!r}; it must be a positive whole number")
+        self.short_side = short_side
+        self.size_multiple = size_multiple
+
+    def target_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size (h, w) the model runs at for an image of `height` x `width`, before padding."""
+        if self.size is not None:
+            return self.size
+        if self.short_side is None:
+            return height, width
+        scale = min(self.short_side / min(height, width), self.short_side * MAX_ASPECT / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def preprocess(
+        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
+    ) -> ProcessedImages:
+        """Loads and resizes; `size` (H, W) overrides the configured resolution for this call.
+
+        Raises:
+            ValueError: as `load_images`.
+        """
+        loaded = load_images(images)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in loaded]
+        targets = [size or self.target_size(*one) for one in sizes]
+        resized = [
+            resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)
+        ]
+        return ProcessedImages(resized, sizes)
+
+    def __call__(
+        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
+    ) -> ProcessedImages:
+        """Same as `preprocess`."""
+        return self.preprocess(images, size=size)
+
+    def pad(self, images: Tensor, *, multiple: int | None = None) -> Tensor:
+        """Pads `[B, 3, h, w]` below and to the right to multiples of `size_multiple` (and of `multiple`)."""
+        return pad_to_multiple(images, math.lcm(self.size_multiple, multiple or 1))
+
+
+def check_size(size: Sequence[int], name: str) -> tuple[int, int]:
+    """(H, W) as a tuple of positive ints, else ValueError naming `name`."""
+    valid = (
+        isinstance(size, list | tuple)
+        and len(size) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size)
+    )
+    if not valid:
+        raise ValueError(f"{name} is {size!r}; it must be two positive whole numbers (height, width)")
+    return int(size[0]), int(size[1])

@@ -1,0 +1,424 @@
+"""`GSSPipeline`: images in, masks out; saved and loaded as one folder."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DiffusionPipeline
+from PIL import Image
+from torch import Tensor, nn
+
+# Components are imported here, although only some names are used, because diffusers loads a component from
+# its module only when that module is already imported.
+from gss.decode import available_modes, decode
+from gss.errors import did_you_mean
+from gss.image_processing import GSSImageProcessor, ImageInput, ProcessedImages, check_size
+from gss.inference import Dense, Views, resize_map, resized_strips, run_views
+from gss.likelihood import CellLikelihood
+from gss.maskige import MaskigeCodec
+from gss.model_card import write_card
+from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.outputs import OUTPUT_TYPES, SegmentationOutput, to_output_type
+from vqvae import MaskigeVQModel
+
+# Tokens painted at once (2 megapixels at 4 pixels per cell), and rows of context kept around a strip.
+PAINT_CELLS = 2**17
+PAINT_CONTEXT = 16
+
+
+class GSSPipeline(DiffusionPipeline):
+    """Segments images with a latent prior, a VQ decoder and the maskige codec.
+
+    Args:
+        processor: reads images and knows the resolution to run at.
+        prior: image to token and class logits; its config holds the class names (`id2label`).
+        vqvae: paints tokens.
+        codec: maskige colours to classes.
+        likelihood: p(class | token) of a local decoder; needed for the exact marginal.
+
+    The prior alone runs in the reduced precision asked for with `from_pretrained(dtype=...)` or `.to(dtype)`.
+    The other components are small and hold colours, codes and likelihoods: they stay in float32.
+    """
+
+    _optional_components = ["likelihood"]
+    model_cpu_offload_seq = "prior->vqvae->codec"
+
+    def __init__(
+        self,
+        processor: GSSImageProcessor,
+        prior: GSSPriorModel,
+        vqvae: MaskigeVQModel,
+        codec: MaskigeCodec,
+        likelihood: CellLikelihood | None = None,
+    ) -> None:
+        super().__init__()
+        _check_fit(prior, vqvae, codec, likelihood)
+        self.register_modules(
+            processor=processor, prior=prior, vqvae=vqvae, codec=codec, likelihood=likelihood
+        )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Loads what `save_pretrained` wrote, in evaluation mode; see diffusers for the other arguments.
+
+        Args:
+            pretrained_model_name_or_path: folder, or repository name on the hub.
+            **kwargs: among them `dtype`, the precision of the prior, and components to use instead of the
+                saved ones.
+        """
+        if isinstance(kwargs.get("dtype"), torch.dtype):
+            kwargs["dtype"] = {"prior": kwargs["dtype"], "default": torch.float32}
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *args: Any,
+        metrics: Mapping[str, Any] | None = None,
+        training_data: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Saves every component, model_index.json and a model card (README.md with palette.png).
+
+        Args:
+            save_directory: folder; created if missing.
+            *args: as in diffusers.
+            metrics: results for the card: `SegmentationMetrics.compute()`, or one such dict per decode mode.
+            training_data: one sentence for the card: data set, splits, sizes.
+            **kwargs: as in diffusers.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)
+        write_card(Path(save_directory), self, metrics=metrics, training_data=training_data)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves all components; a dtype applies to the prior alone."""
+        dtypes = [arg for arg in (*args, kwargs.pop("dtype", None)) if isinstance(arg, torch.dtype)]
+        places = [arg for arg in args if not isinstance(arg, torch.dtype)]
+        if places or kwargs:
+            super().to(*places, **kwargs)
+        for dtype in dtypes:
+            self.prior.to(dtype)
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the prior."""
+        return self.prior.dtype
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """Class names by index."""
+        return {int(index): name for index, name in self.prior.config.id2label.items()}
+
+    @property
+    def colors(self) -> np.ndarray:
+        """Palette of the codec, uint8 `[K, 3]`."""
+        return self.codec.palette.detach().round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+
+    @property
+    def decode_modes(self) -> tuple[str, ...]:
+        """Ways in which this pipeline can decode."""
+        return available_modes(self.likelihood)
+
+    @property
+    def default_decode(self) -> str:
+        """The mode used when none is named: "fused" with a likelihood, otherwise "hard"."""
+        return "hard" if self.likelihood is None else "fused"
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        decode: str | None = None,
+        window: str = "auto",
+        window_size: tuple[int, int] | None = None,
+        overlap: float = 0.5,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+        size: tuple[int, int] | None = None,
+        max_pixels: int = 2048 * 1024,
+        batch_size: int = 1,
+        output_type: str = "np",
+        return_probabilities: bool = False,
+        return_tokens: bool = True,
+    ) -> SegmentationOutput:
+        """Segments images; results have the size of the input images.
+
+        Args:
+            images: what `gss.image_processing.load_images` understands: path, PIL image, array, tensor, or a
+                list of them in any sizes.
+            decode: one of `decode_modes`; `default_decode` when None.
+            window: "whole", "slide", or "auto": slide above `max_pixels`.
+            window_size: (H, W) of sliding windows in pixels; the processor's when None.
+            overlap: overlap of neighbouring windows, fraction in [0, 1).
+            flip: average with the mirrored image.
+            scales: average over these relative sizes.
+            size: (H, W) to run at instead of the processor's choice.
+            max_pixels: see `window`.
+            batch_size: images of one size, or windows of one image, run at once.
+            output_type: "np", "pil" or "pt"; see `SegmentationOutput`.
+            return_probabilities: also return class probabilities `[K, H, W]` (memory: 4 K H W bytes each).
+            return_tokens: also return tokens and maskiges; without, "aux" skips the token classifier.
+
+        Raises:
+            ValueError: bad image or argument; the message says what is allowed.
+        """
+        mode = decode or self.default_decode
+        views = self.check_inputs(
+            [mode],
+            window=window,
+            window_size=window_size,
+            overlap=overlap,
+            flip=flip,
+            scales=scales,
+            size=size,
+            max_pixels=max_pixels,
+            batch_size=batch_size,
+            output_type=output_type,
+        )
+        processed = self.preprocess(images, size=size)
+        results: list[dict[str, Any]] = [{} for _ in processed.images]
+        for index, dense in self._predict(processed, [mode], views, with_tokens=return_tokens):
+            results[index] = self.postprocess(
+                dense,
+                mode=mode,
+                original_size=processed.original_sizes[index],
+                content_size=_first_view_size(processed.images[index], views),
+                output_type=output_type,
+                return_probabilities=return_probabilities,
+            )
+        return SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
+
+    @torch.no_grad()
+    def predict_probabilities(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        modes: Sequence[str],
+        size: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> dict[str, list[Tensor]]:
+        """Class probabilities of several decode modes from one run of the prior.
+
+        Args:
+            images: as in `__call__`.
+            modes: some of `decode_modes`.
+            size: as in `__call__`.
+            **options: `window`, `window_size`, `overlap`, `flip`, `scales`, `max_pixels`, `batch_size` as in
+                `__call__`.
+
+        Returns:
+            Mode to one float32 tensor `[K, H_i, W_i]` per image at its original size, on the model's device.
+
+        Raises:
+            ValueError: as `__call__`.
+        """
+        views = self.check_inputs(modes, size=size, **options)
+        processed = self.preprocess(images, size=size)
+        found: dict[str, list[Tensor]] = {mode: [torch.empty(0)] * len(processed.images) for mode in modes}
+        for index, dense in self._predict(processed, modes, views, with_tokens=False):
+            for mode in modes:
+                found[mode][index] = resize_map(dense.maps[mode][0], processed.original_sizes[index])
+        return found
+
+    def check_inputs(
+        self,
+        modes: Sequence[str],
+        *,
+        window_size: tuple[int, int] | None = None,
+        size: tuple[int, int] | None = None,
+        output_type: str = "np",
+        **views: Any,
+    ) -> Views:
+        """Checks every argument but the images, before anything is computed.
+
+        Raises:
+            ValueError: names the argument, its value and what is allowed.
+        """
+        for mode in modes:
+            if mode not in self.decode_modes:
+                hint = did_you_mean(str(mode), self.decode_modes)
+                raise ValueError(
+                    f"decode is {mode!r}; this pipeline has {', '.join(self.decode_modes)} {hint}".rstrip()
+                )
+        if not modes:
+            raise ValueError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type is {output_type!r}; allowed are {', '.join(OUTPUT_TYPES)}")
+        if size is not None:
+            check_size(size, "size")
+        return Views(window_size=window_size or self.processor.window_size, **views)
+
+    def preprocess(
+        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
+    ) -> ProcessedImages:
+        """Images to float32 tensors at the size the model runs at."""
+        return self.processor.preprocess(images, size=size)
+
+    def predict_tokens(self, images: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+        """Runs the prior on `[B, 3, H, W]` in [0, 1], H and W multiples of its stride; logits in float32."""
+        out = self.prior(images.to(self.prior.dtype), return_tokens=return_tokens)
+        # Softmax over thousands of codes, and likelihoods, need more than 8 or 11 bits.
+        logits = {"aux_logits": out.aux_logits.float()}
+        if out.token_logits is not None:
+            logits["token_logits"] = out.token_logits.float()
+        return dataclasses.replace(out, **logits)
+
+    def decode(self, prior_output: GSSPriorOutput, *, mode: str) -> Tensor:
+        """Class probabilities `[B, K, H, W]` at the size the prior ran at, float32."""
+        return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
+
+    def paint_tokens(self, tokens: Tensor) -> Tensor:
+        """Maskige `[3, h * f, w * f]` in [-1, 1] of tokens `[h, w]`.
+
+        Large grids are painted in strips of rows. That is exact for a local decoder; a contextual one sees
+        `PAINT_CONTEXT` rows beyond the strip.
+        """
+        h, w = tokens.shape
+        f = self.vqvae.downsample
+        rows = max(1, PAINT_CELLS // w)
+        if rows >= h:
+            return self.vqvae.decode_tokens(tokens[None])[0]
+        strips = []
+        for top in range(0, h, rows):
+            first = max(0, top - PAINT_CONTEXT)
+            painted = self.vqvae.decode_tokens(tokens[None, first : top + rows + PAINT_CONTEXT])[0]
+            strips.append(painted[:, (top - first) * f : (top - first + rows) * f])
+        return torch.cat(strips, dim=1)
+
+    def postprocess(
+        self,
+        dense: Dense,
+        *,
+        mode: str,
+        original_size: tuple[int, int],
+        content_size: tuple[int, int],
+        output_type: str = "np",
+        return_probabilities: bool = False,
+    ) -> dict[str, Any]:
+        """Turns the maps of one image (B = 1) into the fields of `SegmentationOutput`.
+
+        Args:
+            dense: maps at the size the model ran at, and tokens.
+            mode: map to take.
+            original_size: (H, W) of the results.
+            content_size: (H, W) of the view the tokens belong to, without padding.
+            output_type: as in `__call__`.
+            return_probabilities: as in `__call__`.
+        """
+        device = dense.maps[mode].device
+        labels = torch.empty(original_size, dtype=torch.uint8, device=device)
+        confidence = torch.empty(original_size, device=device)
+        # Strips, because probabilities at the size of a huge image may not fit into memory, its mask does.
+        for rows, strip in resized_strips(dense.maps[mode][0], original_size):
+            confidence[rows], index = strip.max(dim=0)
+            labels[rows] = index.to(torch.uint8)
+        fields: dict[str, Any] = {"masks": labels.cpu(), "confidence": confidence.cpu()}
+        if return_probabilities:
+            fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
+        if dense.tokens is not None:
+            f = self.vqvae.downsample
+            cells = math.ceil(content_size[0] / f), math.ceil(content_size[1] / f)
+            maskige = self.paint_tokens(dense.tokens[0])[:, : content_size[0], : content_size[1]]
+            maskige = F.interpolate(maskige[None].float(), size=original_size, mode="nearest-exact")[0]
+            fields["maskiges"] = ((maskige.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+            fields["tokens"] = dense.tokens[0, : cells[0], : cells[1]].cpu()
+        return to_output_type(fields, output_type, self.colors)
+
+    def segments(self, output: SegmentationOutput) -> list[list[dict[str, Any]]]:
+        """The result in the form of Hugging Face's image-segmentation pipelines.
+
+        Returns:
+            Per image one `{"label": name, "mask": PIL L with 0 and 255, "score": mean confidence}` for each
+            class that occurs, in index order.
+        """
+        found = []
+        for mask, confidence in zip(output.masks, output.confidence, strict=True):
+            labels, certain = np.asarray(mask), np.asarray(confidence)
+            found.append(
+                [
+                    {
+                        "label": self.id2label[int(index)],
+                        "mask": Image.fromarray(np.where(labels == index, 255, 0).astype(np.uint8)),
+                        "score": float(certain[labels == index].mean(dtype=np.float64)),
+                    }
+                    for index in np.unique(labels)
+                ]
+            )
+        return found
+
+    def _predict(
+        self, processed: ProcessedImages, modes: Sequence[str], views: Views, *, with_tokens: bool
+    ) -> Iterator[tuple[int, Dense]]:
+        """Yields (index, result with B = 1), images of one size in batches."""
+        device = self.prior.device
+        multiple = math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
+        classify_tokens = with_tokens or any(mode != "aux" for mode in modes)
+
+        def dense(images: Tensor) -> Dense:
+            out = self.predict_tokens(images, return_tokens=classify_tokens)
+            maps = {mode: self.decode(out, mode=mode) for mode in modes}
+            return Dense(maps, cast(Tensor, out.token_logits).argmax(1) if with_tokens else None)
+
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(processed.images):
+            groups.setdefault(tuple(image.shape), []).append(index)
+        with self._evaluating():
+            for indices in groups.values():
+                for first in range(0, len(indices), views.batch_size):
+                    batch = indices[first : first + views.batch_size]
+                    images = torch.stack([processed.images[index].to(device) for index in batch])
+                    out = run_views(dense, images, views, multiple=multiple)
+                    for row, index in enumerate(batch):
+                        maps = {mode: values[row : row + 1] for mode, values in out.maps.items()}
+                        yield index, Dense(maps, None if out.tokens is None else out.tokens[row : row + 1])
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode for the components; afterwards each module is as before (mid-training previews)."""
+        modules = [part for part in self.components.values() if isinstance(part, nn.Module)]
+        training = [module for part in modules for module in part.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _first_view_size(image: Tensor, views: Views) -> tuple[int, int]:
+    """Size (h, w) of the view whose tokens `average_views` keeps."""
+    height, width = (max(1, round(side * views.scales[0])) for side in image.shape[-2:])
+    return height, width
+
+
+def _check_fit(
+    prior: GSSPriorModel, vqvae: MaskigeVQModel, codec: MaskigeCodec, likelihood: CellLikelihood | None
+) -> None:
+    """Raises ValueError when components of different trainings are put together."""
+    facts: list[tuple[str, Any, str, Any]] = [
+        ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
+        ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
+        ("number of classes", prior.config.num_labels, "codec", codec.num_classes),
+    ]
+    if likelihood is not None:
+        codes, classes, *cell = likelihood.table.shape
+        facts += [
+            ("codebook size", prior.config.codebook_size, "likelihood", codes),
+            ("number of classes", prior.config.num_labels, "likelihood", classes),
+            ("cell", [prior.config.token_stride] * 2, "likelihood", cell),
+        ]
+    for what, expected, part, found in facts:
+        if expected != found:
+            raise ValueError(
+                f"{what} of the prior is {expected}, of the {part} {found}; use the {part} of its training"
+            )

@@ -1,0 +1,266 @@
+"""`gss predict`: segments files and writes masks, maskiges, overlays and confidence next to one JSON."""
+
+import argparse
+import glob
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from gss.data.images import IMAGE_SUFFIXES, load_image
+from gss.distributed import gather_objects, is_main, shard
+from gss.files import atomic_path, prepare_output, write_json
+from gss.loading import load_pipeline
+from gss.outputs import SegmentationOutput, index_image
+from gss.pipeline import GSSPipeline
+from gss.visualize import overlay
+
+# Images segmented in one call; fewer when they are large, so that only a few are ever in memory.
+BATCH_IMAGES = 4
+BATCH_PIXELS = 4 * 1024 * 1024
+
+FILES = {
+    "mask": "_mask.png",
+    "maskige": "_maskige.png",
+    "overlay": "_overlay.jpg",
+    "confidence": "_confidence.png",
+}
+
+
+def main(args: argparse.Namespace) -> int:
+    """Handles `gss predict`.
+
+    Args:
+        args: `pipeline`, `images`, `out`, `window`, `decode` (None for the default), `flip`, `overwrite`.
+
+    Returns:
+        0, or 1 when some images could not be read; the others are written all the same.
+
+    Raises:
+        ValueError: nothing found, no pipeline, or an output folder that holds something.
+    """
+    out = Path(args.out)
+    paths = find_images(args.images, exclude=out)
+    pipeline = load_pipeline(args.pipeline)
+    options = {
+        "decode": args.decode or pipeline.default_decode,
+        "window": args.window,
+        "flip": args.flip,
+    }
+    pipeline.check_inputs([options["decode"]], window=options["window"])
+    _prepare(out, overwrite=args.overwrite)
+    failed = predict(pipeline, paths, out, source=args.pipeline, **options)
+    if is_main():
+        for failure in failed:
+            print(f"gss: error: {failure['error']}", file=sys.stderr)
+        print(f"{len(paths) - len(failed)} of {len(paths)} images segmented into {out}")
+    return 1 if failed else 0
+
+
+def predict(
+    pipeline: GSSPipeline,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    source: str,
+    decode: str,
+    window: str = "auto",
+    flip: bool = False,
+) -> list[dict[str, Any]]:
+    """Segments `paths`, shared among all processes, and writes pictures and `predictions.json` into `out`.
+
+    Args:
+        pipeline: the model.
+        paths: image files.
+        out: existing folder.
+        source: where the pipeline came from, for the JSON.
+        decode: decode mode.
+        window: "auto", "whole" or "slide".
+        flip: average with the mirrored image.
+
+    Returns:
+        One `{"image", "error"}` per unreadable file, the same on every process.
+    """
+    names = output_names(paths)
+    mine = list(shard(len(paths)))
+    records: dict[int, dict[str, Any]] = {}
+    failed: dict[int, dict[str, Any]] = {}
+    with tqdm(total=len(mine), desc="segmenting", unit="image", disable=not is_main()) as bar:
+        for batch in _batches(paths, mine, failed):
+            started = time.perf_counter()
+            output = pipeline(
+                list(batch.values()), decode=decode, window=window, flip=flip, batch_size=BATCH_IMAGES
+            )
+            seconds = (time.perf_counter() - started) / len(batch)
+            for row, (index, image) in enumerate(batch.items()):
+                files = _write(pipeline, output, row, image, out, names[index])
+                records[index] = {
+                    "image": str(paths[index]),
+                    "size": [image.height, image.width],
+                    "files": files,
+                    "confidence": float(np.mean(output.confidence[row], dtype=np.float64)),
+                    "classes": _classes(pipeline, output, row),
+                    "seconds": round(seconds, 4),
+                }
+            bar.update(len(batch))
+        bar.update(len(failed))
+    everywhere = gather_objects((records, failed))
+    records = {index: record for part, _ in everywhere for index, record in part.items()}
+    failed = {index: failure for _, part in everywhere for index, failure in part.items()}
+    if is_main():
+        write_json(
+            out / "predictions.json",
+            {
+                "pipeline": source,
+                "decode": decode,
+                "window": window,
+                "flip": flip,
+                "labels": pipeline.id2label,
+                "images": [records[index] for index in sorted(records)],
+                "failed": [failed[index] for index in sorted(failed)],
+            },
+        )
+    return [failed[index] for index in sorted(failed)]
+
+
+def find_images(arguments: Sequence[str], *, exclude: Path | None = None) -> list[Path]:
+    """Image files named by paths, folders (searched through) and globs, each once, in the order given.
+
+    Args:
+        arguments: what the user typed.
+        exclude: folder whose contents are skipped when searching: the output of an earlier run.
+
+    Raises:
+        ValueError: an argument that leads to no image.
+    """
+    skip = exclude.resolve() if exclude is not None else None
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_file():
+            found.setdefault(path.resolve(), path)
+            continue
+        if path.is_dir():
+            candidates, place = list(path.rglob("*")), f"folder {argument} holds"
+        elif glob.has_magic(argument):
+            candidates = [Path(match) for match in glob.glob(argument, recursive=True)]
+            place = f"glob {argument!r} matches"
+        else:
+            raise ValueError(f"{argument}: no such image or folder; check the path (quote globs)")
+        images = {
+            candidate.resolve(): candidate
+            for candidate in sorted(candidates)
+            if candidate.suffix.lower() in IMAGE_SUFFIXES and candidate.is_file()
+        }
+        images = {full: path for full, path in images.items() if skip is None or skip not in full.parents}
+        if not images:
+            raise ValueError(f"{place} no image; readable are {', '.join(IMAGE_SUFFIXES)}")
+        for full, image in images.items():
+            found.setdefault(full, image)
+    return list(found.values())
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """One distinct name per file: its stem, after as many parent folders as needed to tell files apart.
+
+    Names also differ where case is ignored. Files that differ in suffix alone keep it (`a_png`, `a_jpg`).
+    """
+    full = [path.resolve() for path in paths]
+    names = [path.stem for path in full]
+    for depth in range(1, max((len(path.parts) for path in full), default=1)):
+        counts = Counter(name.lower() for name in names)
+        if max(counts.values(), default=1) == 1:
+            return names
+        for index, path in enumerate(full):
+            if counts[names[index].lower()] > 1:
+                parents = [part for part in path.parts[:-1] if part != path.anchor][-depth:]
+                names[index] = "_".join([*parents, path.stem])
+    counts = Counter(name.lower() for name in names)
+    names = [
+        f"{name}_{path.suffix[1:]}" if counts[name.lower()] > 1 else name
+        for name, path in zip(names, full, strict=True)
+    ]
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        distinct, number = name, 2
+        while distinct.lower() in taken:
+            distinct, number = f"{name}_{number}", number + 1
+        taken.add(distinct.lower())
+        names[index] = distinct
+    return names
+
+
+def _batches(
+    paths: Sequence[Path], indices: Sequence[int], failed: dict[int, dict[str, Any]]
+) -> Iterator[dict[int, Image.Image]]:
+    """Yields few loaded images at a time by index; unreadable ones go into `failed`."""
+    batch: dict[int, Image.Image] = {}
+    pixels = 0
+    for index in indices:
+        try:
+            image = load_image(paths[index])
+        except (ValueError, OSError) as error:
+            failed[index] = {"image": str(paths[index]), "error": str(error)}
+            continue
+        if batch and (len(batch) == BATCH_IMAGES or pixels + image.width * image.height > BATCH_PIXELS):
+            yield batch
+            batch, pixels = {}, 0
+        batch[index] = image
+        pixels += image.width * image.height
+    if batch:
+        yield batch
+
+
+def _write(
+    pipeline: GSSPipeline, output: SegmentationOutput, row: int, image: Image.Image, out: Path, name: str
+) -> dict[str, str]:
+    """Writes the pictures of one image; returns their file names."""
+    labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])
+    assert output.maskiges is not None
+    pictures = {
+        "mask": index_image(labels, pipeline.colors),
+        "maskige": Image.fromarray(np.asarray(output.maskiges[row])),
+        "overlay": overlay(image, labels, pipeline.colors),
+        "confidence": Image.fromarray((confidence * 255).round().clip(0, 255).astype(np.uint8)),
+    }
+    files = {kind: name + FILES[kind] for kind in pictures}
+    for kind, picture in pictures.items():
+        with atomic_path(out / files[kind]) as temporary:
+            picture.save(temporary, quality=92)  # PNG ignores the quality
+    return files
+
+
+def _classes(pipeline: GSSPipeline, output: SegmentationOutput, row: int) -> list[dict[str, Any]]:
+    """Area share and mean confidence of each class that occurs, largest first."""
+    labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])
+    counts = np.bincount(labels.ravel())
+    certain = np.bincount(labels.ravel(), weights=confidence.ravel())
+    return [
+        {
+            "index": int(index),
+            "label": pipeline.id2label[int(index)],
+            "share": float(counts[index] / labels.size),
+            "confidence": float(certain[index] / counts[index]),
+        }
+        for index in np.argsort(-counts, kind="stable")
+        if counts[index]
+    ]
+
+
+def _prepare(out: Path, *, overwrite: bool) -> None:
+    """Checks the output folder once for all processes: the second would find the first one's files."""
+    error: str | None = None
+    if is_main():
+        try:
+            prepare_output(out, overwrite=overwrite)
+        except ValueError as refused:
+            error = str(refused)
+    reason = next((found for found in gather_objects(error) if found), None)
+    if reason is not None:
+        raise ValueError(reason)
