@@ -127,10 +127,10 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.cli.show_config")
 
     command = commands.add_parser("recon", help="measure what the tokens of a posterior can express at best")
-    command.add_argument("posterior", help="folder written by `gss train posterior`")
+    command.add_argument("posterior", nargs="+", help="folders written by `gss train posterior`")
     _add_data(command)
     command.add_argument("--json", metavar="FILE", help="write the numbers here too")
-    command.set_defaults(handler="gss.recon.main")
+    command.set_defaults(handler="gss.recon.main", more="posterior")
 
     command = commands.add_parser("evaluate", help="measure a pipeline on a data set")
     command.add_argument("pipeline", help="folder of the pipeline")

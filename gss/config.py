@@ -179,7 +179,10 @@ class PosteriorLossConfig:
         pixel: class cross-entropy through the codec
         colour: L1 + L2 distance of the maskige
         class_balance: a class weighs its pixel frequency to the power of minus this
-        boundary: extra weight of pixels at class boundaries
+        boundary: extra weight of pixels at class boundaries; contextual decoder only, a local one draws cells
+        cells: cells drawn from a batch for a local decoder, rare classes and boundaries preferred
+        uniform_share: share of one-class cells among those drawn
+        repaint_steps: steps that fit a local decoder to the refined code table, at the end of the run
     """
 
     commit: float = limits(0.25, low=0.0)
@@ -187,6 +190,9 @@ class PosteriorLossConfig:
     colour: float = limits(1.0, low=0.0)
     class_balance: float = limits(0.5, low=0.0, high=2.0)
     boundary: float = limits(1.0, low=0.0)
+    cells: int = limits(4096, low=1)
+    uniform_share: float = limits(0.05, low=0.0, high=1.0)
+    repaint_steps: int = limits(500, low=0)
 
 
 @dataclass

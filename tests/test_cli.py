@@ -116,9 +116,16 @@ def test_path_with_equals_sign_is_a_file(handler, tmp_path):
     ("argv", "module", "expected"),
     [
         (
-            ["recon", "post", "--data", "scenes", "--limit", "3"],
+            ["recon", "post", "--data", "scenes", "--limit", "3", "other"],
             "gss.recon",
-            {"posterior": "post", "data": "scenes", "split": "val", "root": None, "limit": 3, "json": None},
+            {
+                "posterior": ["post", "other"],
+                "data": "scenes",
+                "split": "val",
+                "root": None,
+                "limit": 3,
+                "json": None,
+            },
         ),
         (
             ["evaluate", "pipe", "--data", "d", "--size", "360x480", "--window", "slide", "--html", "r.html"],
