@@ -205,7 +205,8 @@ def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
 def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
     """Contact sheet: image, coloured mask and overlay of a few samples, with a legend below.
 
-    The samples are chosen one by one so that each shows as many classes not yet shown as possible.
+    The data set is cut into as many stretches as there are rows, because neighbours are often near-duplicates;
+    from each comes the sample that shows most classes not yet shown.
 
     Raises:
         ValueError: no sample could be read.
@@ -216,10 +217,9 @@ def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
     held = np.stack([has for _, _, has in candidates])
     shown = np.zeros(spec.label_space.num_classes, bool)
     chosen: list[int] = []
-    for _ in range(min(_SHEET_SAMPLES, len(candidates))):
-        gain = (held & ~shown).sum(axis=1) * 1000 + held.sum(axis=1)
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
+    for stretch in np.array_split(np.arange(len(candidates)), min(_SHEET_SAMPLES, len(candidates))):
+        gain = (held[stretch] & ~shown).sum(axis=1) * 1000 + held[stretch].sum(axis=1)
+        chosen.append(int(stretch[gain.argmax()]))
         shown |= held[chosen[-1]]
     colors = spec.label_space.colors
     rows, captions = [], []
