@@ -123,20 +123,15 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"first: {path}; 'gss data check' lists them all"
             )
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
-        # Shared memory: loader workers that outlive an epoch must see the epoch the main process sets.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        # Belongs to this process alone: loader workers read samples of different epochs at the same time.
+        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    @property
-    def epoch(self) -> int:
-        """Epoch whose augmentations `__getitem__` draws."""
-        return int(self._epoch)
-
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the augmentation, also for loader workers that are already running."""
-        self._epoch.fill_(epoch)
+        """Choose the epoch whose augmentations `__getitem__` draws in this process."""
+        self.epoch = epoch
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """Read one pair before augmentation.

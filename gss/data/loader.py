@@ -79,8 +79,8 @@ def build_loader(
 ) -> DataLoader[dict[str, Any]]:
     """Loader over `dataset`, with a `SeededSampler` as `loader.sampler`.
 
-    Call `loader.sampler.set_epoch(e)` and `dataset.set_epoch(e)` before iterating an epoch. Workers stay
-    alive between epochs, so a cached data set is decoded once per worker.
+    Call `loader.sampler.set_epoch(e)` and `dataset.set_epoch(e)` before iterating an epoch: worker processes
+    start with each iteration and take over the epoch.
 
     Args:
         dataset: map-style data set giving dicts.
@@ -109,7 +109,6 @@ def build_loader(
         num_workers=workers,
         collate_fn=collate,
         drop_last=train,
-        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(seed),
     )
