@@ -1,0 +1,84 @@
+"""From the prior's output to class probabilities: five ways to read one forward pass.
+
+`hard` paints the most likely token of every cell, the paper's way. `marginal` sums over all codes exactly (local
+decoders). `expected` paints the expected code (contextual decoders). `aux` reads the auxiliary pixel head, which is
+the discriminative twin's way. `fused` is the mean of the two posteriors `marginal` and `aux`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gss.likelihood import CellLikelihood
+from gss.maskige import MaskigeCodec
+from vqvae import MaskigeVQModel
+
+
+if TYPE_CHECKING:
+    from gss.models.prior import GSSPriorOutput
+
+MODES = ("hard", "marginal", "expected", "aux", "fused")
+
+
+def available_modes(likelihood: CellLikelihood | None, *, tokens: bool = True) -> tuple[str, ...]:
+    """The modes a set of components offers.
+
+    Args:
+        likelihood: the code table, None for contextual decoders.
+        tokens: False for a discriminative twin, whose token classifier is untrained.
+    """
+    if not tokens:
+        return ("aux",)
+    return ("hard", "expected", "aux") if likelihood is None else ("hard", "marginal", "aux", "fused")
+
+
+def decode(
+    mode: str,
+    output: GSSPriorOutput,
+    *,
+    vqvae: MaskigeVQModel,
+    codec: MaskigeCodec,
+    likelihood: CellLikelihood | None = None,
+) -> Tensor:
+    """Class probabilities `[B, K, H, W]`, float32, at the resolution of the network's input.
+
+    Args:
+        mode: one of `MODES`.
+        output: the prior's output.
+        vqvae: paints tokens.
+        codec: turns colours into class logits.
+        likelihood: code table; needed by `marginal` and `fused`.
+
+    Raises:
+        ValueError: unknown mode, or one that needs a missing component.
+    """
+    if mode not in MODES:
+        raise ValueError(f"decode='{mode}' is unknown: choose one of {', '.join(MODES)}")
+    if mode in ("marginal", "fused") and likelihood is None:
+        raise ValueError(
+            f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'"
+        )
+    if mode == "aux":
+        h, w = output.aux_logits.shape[-2:]
+        size = (h * vqvae.downsample, w * vqvae.downsample)
+        logits = torch.nn.functional.interpolate(output.aux_logits.float(), size=size, mode="bilinear")
+        return logits.softmax(1)
+    if output.token_logits is None:
+        raise ValueError(f"decode='{mode}' needs token logits: run the prior with return_tokens=True")
+    if mode == "hard":
+        maskige = vqvae.decode_tokens(output.token_logits.argmax(1))
+        return codec.logits(maskige).float().softmax(1)
+    token_probs = output.token_logits.float().softmax(1)
+    if mode == "expected":
+        codes = vqvae.code_embeddings().float()
+        latents = torch.einsum("bvhw,vd->bdhw", token_probs, codes)
+        return codec.logits(vqvae.decode_latents(latents.to(vqvae.dtype))).float().softmax(1)
+    assert likelihood is not None
+    marginal = likelihood.marginal(token_probs)
+    if mode == "marginal":
+        return marginal
+    aux = decode("aux", output, vqvae=vqvae, codec=codec)
+    return (marginal + aux) / 2

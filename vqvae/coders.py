@@ -1,0 +1,118 @@
+"""Encoders and decoders between maskiges and latent maps.
+
+Masks are simple images, so the default coders patchify and work at latent resolution. A *local* coder mixes channels
+only: one latent sees, and explains, exactly its own cell of f x f pixels. A *contextual* one also mixes neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.autoencoders.vae import Decoder, Encoder
+from torch import Tensor, nn
+
+
+class CellNorm(nn.Module):
+    """Layer normalisation over the channels of every cell of `[B, C, h, w]`; keeps cells independent."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises `[B, C, h, w]` over C."""
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class CellBlock(nn.Module):
+    """Residual block: an optional 5x5 depth-wise convolution over cells, then a channel MLP (a ConvNeXt block)."""
+
+    def __init__(self, channels: int, *, contextual: bool) -> None:
+        super().__init__()
+        self.mix = (
+            nn.Conv2d(channels, channels, 5, padding=2, groups=channels) if contextual else nn.Identity()
+        )
+        self.norm = CellNorm(channels)
+        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.reduce = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, h, w]` to the same shape."""
+        return x + self.reduce(nn.functional.gelu(self.expand(self.norm(self.mix(x)))))
+
+
+class PatchEncoder(nn.Module):
+    """Maskige `[B, 3, H, W]` to latents `[B, D, H/f, W/f]`."""
+
+    def __init__(
+        self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, hidden_dim, downsample, stride=downsample)
+        self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
+        self.norm = CellNorm(hidden_dim)
+        self.head = nn.Conv2d(hidden_dim, latent_dim, 1)
+
+    def forward(self, maskige: Tensor) -> Tensor:
+        """Encodes; sizes must be multiples of f."""
+        x = self.stem(maskige)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+class PatchDecoder(nn.Module):
+    """Latents `[B, D, h, w]` to a maskige `[B, 3, h*f, w*f]` in [-1, 1]."""
+
+    def __init__(
+        self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(latent_dim, hidden_dim, 1)
+        self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
+        self.norm = CellNorm(hidden_dim)
+        self.head = nn.Conv2d(hidden_dim, 3 * downsample**2, 1)
+        self.shuffle = nn.PixelShuffle(downsample)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Decodes."""
+        x = self.stem(latents)
+        for block in self.blocks:
+            x = block(x)
+        return torch.tanh(self.shuffle(self.head(self.norm(x))))
+
+
+class DiffusersDecoder(nn.Module):
+    """The image decoder of diffusers' autoencoders, bounded to [-1, 1] like `PatchDecoder`."""
+
+    def __init__(self, block_channels: tuple[int, ...], depth: int, latent_dim: int) -> None:
+        super().__init__()
+        self.decoder = Decoder(
+            in_channels=latent_dim,
+            out_channels=3,
+            up_block_types=("UpDecoderBlock2D",) * len(block_channels),
+            block_out_channels=block_channels,
+            layers_per_block=depth,
+            norm_num_groups=8,
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """`[B, D, h, w]` to `[B, 3, h*f, w*f]`."""
+        return torch.tanh(self.decoder(latents))
+
+
+def diffusers_coders(
+    downsample: int, hidden_dim: int, depth: int, latent_dim: int
+) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder from diffusers' blocks: convolutions at every resolution, halving width towards the pixels."""
+    levels = downsample.bit_length()  # f = 4 has three resolutions
+    channels = tuple(max(8, hidden_dim // 2 ** (levels - 1 - level) // 8 * 8) for level in range(levels))
+    encoder = Encoder(
+        in_channels=3,
+        out_channels=latent_dim,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        block_out_channels=channels,
+        layers_per_block=depth,
+        norm_num_groups=8,
+        double_z=False,
+    )
+    return encoder, DiffusersDecoder(channels, depth, latent_dim)

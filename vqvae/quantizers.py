@@ -1,0 +1,138 @@
+"""One adapter over the quantisers of vector-quantize-pytorch: VQ-EMA, FSQ, LFQ and SimVQ.
+
+All four see `[B, D, h, w]` latents and give int64 indices `[B, h, w]`, whatever the wrapped class returns. Codes are
+looked up here rather than through `VectorQuantize.get_output_from_indices`, which mixes up the channel axis for image
+maps (vector-quantize-pytorch 1.32).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch import FSQ, LFQ, SimVQ, VectorQuantize
+
+
+KINDS = ("vq", "fsq", "lfq", "simvq")
+
+# Level counts per number of bits, after Table 1 of "Finite Scalar Quantization" (arXiv 2309.15505), with powers of two
+# so that the product is exactly V.
+_FSQ_LEVELS: dict[int, tuple[int, ...]] = {
+    4: (4, 4),
+    5: (8, 4),
+    6: (8, 8),
+    7: (8, 4, 4),
+    8: (8, 8, 4),
+    9: (8, 8, 8),
+    10: (8, 8, 4, 4),
+    11: (8, 8, 8, 4),
+    12: (8, 8, 8, 8),
+    13: (8, 8, 8, 4, 4),
+    14: (8, 8, 8, 8, 4),
+    15: (8, 8, 8, 8, 8),
+    16: (8, 8, 8, 8, 4, 4),
+}
+
+
+@dataclass
+class QuantizerOutput:
+    """What a quantiser makes of a latent map.
+
+    Attributes:
+        latents: quantised latents `[B, D, h, w]`, carrying the straight-through gradient in training.
+        indices: int64 code indices `[B, h, w]` in `0..V-1`.
+        loss: scalar auxiliary loss (commitment, entropy), 0 where the quantiser has none.
+    """
+
+    latents: Tensor
+    indices: Tensor
+    loss: Tensor
+
+
+class Quantizer(nn.Module):
+    """Maps latents to one of V codes.
+
+    Args:
+        kind: "vq" (exponential moving average codebook, arXiv 1711.00937), "fsq" (arXiv 2309.15505), "lfq"
+            (arXiv 2310.05737) or "simvq" (arXiv 2411.02038).
+        codebook_size: number of codes V. FSQ and LFQ need a power of two.
+        dim: latent channels D.
+        options: keyword arguments handed to the wrapped class, over the defaults chosen here.
+
+    Raises:
+        ValueError: unknown kind, V below 2, or V not a power of two where one is needed.
+    """
+
+    def __init__(
+        self, kind: str, codebook_size: int, dim: int, options: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
+        if codebook_size < 2:
+            raise ValueError(f"codebook_size={codebook_size} is too small: give at least 2")
+        bits = int(math.log2(codebook_size))
+        if kind in ("fsq", "lfq") and 2**bits != codebook_size:
+            raise ValueError(
+                f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}"
+            )
+        self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
+        options = dict(options or {})
+        if kind == "vq":
+            defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
+            self.wrapped: nn.Module = VectorQuantize(
+                dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options}
+            )
+        elif kind == "fsq":
+            if "levels" not in options and bits not in _FSQ_LEVELS:
+                raise ValueError(
+                    f"codebook_size={codebook_size} has no default FSQ levels: give options.levels"
+                )
+            levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
+            if math.prod(levels) != codebook_size:
+                raise ValueError(
+                    f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}"
+                )
+            self.wrapped = FSQ(levels=levels, dim=dim, **options)
+        elif kind == "lfq":
+            self.wrapped = LFQ(
+                codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options}
+            )
+        else:
+            self.wrapped = SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
+
+    def forward(self, latents: Tensor, *, update: bool = True) -> QuantizerOutput:
+        """Quantises `latents` `[B, D, h, w]`; `update=False` keeps the codebook as it is in training mode too."""
+        B, D, h, w = latents.shape
+        rows = latents.flatten(2).transpose(1, 2).float()  # [B, h*w, D]; the codebook works in float32
+        if isinstance(self.wrapped, VectorQuantize):
+            quantized, indices, loss = self.wrapped(rows, freeze_codebook=not update)
+        elif isinstance(self.wrapped, FSQ):
+            quantized, indices = self.wrapped(rows)
+            loss = rows.new_zeros(())
+        else:
+            quantized, indices, loss = self.wrapped(rows)
+        quantized = quantized.transpose(1, 2).reshape(B, D, h, w).to(latents.dtype)
+        return QuantizerOutput(quantized, indices.reshape(B, h, w).long(), loss.mean())
+
+    def embed(self, indices: Tensor) -> Tensor:
+        """Latents `[..., D]` of the codes named by int64 `indices` `[...]`."""
+        rows = indices.reshape(1, -1)
+        if isinstance(self.wrapped, VectorQuantize):
+            codes = self.wrapped.project_out(self.wrapped.codebook[rows])
+        else:
+            codes = self.wrapped.indices_to_codes(rows)  # type: ignore[operator]
+        return codes.reshape(*indices.shape, self.dim)
+
+    def codes(self) -> Tensor:
+        """All code latents `[V, D]`."""
+        return self.embed(torch.arange(self.codebook_size, device=self.device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codebook lives."""
+        tensors = [*self.wrapped.parameters(), *self.wrapped.buffers()]
+        return tensors[0].device
