@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,6 +37,7 @@ _VARIANTS = {
 }
 
 
+@strict
 class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
     """Configuration of an EfficientNet-Lite backbone.
 
@@ -208,6 +210,10 @@ AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, e
 AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok=True)
 
 
+# Final norms of the plain models, which their backbones carry along.
+_UNUSED = ("swin.layernorm.", "bit.norm.", "focalnet.layernorm.")
+
+
 def build_backbone_config(
     name: str = "efficientnet-lite0", config: dict[str, Any] | None = None
 ) -> PreTrainedConfig:
@@ -282,7 +288,7 @@ def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
     backbone = AutoBackbone.from_config(config)
     for name, parameter in backbone.named_parameters():
         # Parts no feature map uses; without a gradient, distributed training would wait for them.
-        if name.endswith("mask_token") or name.startswith(("swin.layernorm.", "bit.norm.")):
+        if name.endswith("mask_token") or name.startswith(_UNUSED):
             parameter.requires_grad_(False)
     return backbone
 

@@ -79,10 +79,11 @@ class WindowBlock(nn.Module):
             real = F.pad(qkv.new_ones(height, width, dtype=torch.bool), (left, right, top, bottom))
             real = real.reshape(rows, win, cols, win).transpose(1, 2).reshape(rows * cols, 1, 1, win * win)
             mask = real.repeat(batch, 1, win * win, 1)
-        x = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)
+        query, key, value = qkv.unbind(0)
+        x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x.reshape(batch, rows, cols, heads, win, win, -1).permute(0, 1, 4, 2, 5, 3, 6)
         x = x.reshape(batch, rows * win, cols * win, -1)
-        return x[:, top : top + height, left : left + width]
+        return x[:, top : top + height, left : left + width] if padded else x
 
 
 __all__ = ["WindowBlock"]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,10 +30,12 @@ from gss.models.blocks import WindowBlock
 from gss.models.fusion import ChannelNorm, FeatureFusion
 
 _STRIDES = (4, 8, 16)
+_CLASSIFIERS = ("low_rank", "tied", "full")
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
 
+@strict
 class GSSPriorConfig(PreTrainedConfig):
     """Configuration of `GSSPriorModel`.
 
@@ -74,22 +78,30 @@ class GSSPriorConfig(PreTrainedConfig):
     image_std: list[float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Build the backbone's configuration, fill the normalisation and check the values."""
+        """Build the backbone's configuration and fill the normalisation."""
         super().__post_init__(**kwargs)
         mean, std = _SYMMETRIC if isinstance(self.backbone_config, EfficientNetLiteConfig) else _IMAGENET
         self.image_mean = list(self.image_mean or mean)
         self.image_std = list(self.image_std or std)
+
+    def validate_architecture(self) -> None:
+        """Check the values; runs by itself after the types of the fields are checked."""
         if self.token_stride not in _STRIDES:
             raise ValueError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
-        if self.classifier not in ("low_rank", "tied", "full"):
-            raise ValueError(f"classifier={self.classifier!r} must be 'low_rank', 'tied' or 'full'")
-        if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:
-            raise ValueError(
-                f"image_mean={self.image_mean} and image_std={self.image_std} must be 3 values, std > 0"
-            )
+        if self.classifier not in _CLASSIFIERS:
+            raise ValueError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
+        mean, std = self.image_mean or [], self.image_std or []
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")
+        if self.depth < 0:
+            raise ValueError(f"depth={self.depth} must be at least 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         for name in ("codebook_size", "hidden_dim", "num_heads", "window_size", "classifier_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.hidden_dim % self.num_heads:
+            raise ValueError(f"hidden_dim={self.hidden_dim} must be a multiple of num_heads={self.num_heads}")
 
 
 @dataclass
@@ -165,7 +177,7 @@ class GSSPriorModel(PreTrainedModel):
             **config: Other fields of `GSSPriorConfig`.
 
         Raises:
-            ValueError: If the backbone is unknown or its weights are missing.
+            ValueError: If the backbone is unknown, its weights are missing or a field is bad.
         """
         unknown = set(config) - {field.name for field in fields(GSSPriorConfig)} - {"num_labels"}
         if unknown:
@@ -173,7 +185,10 @@ class GSSPriorModel(PreTrainedModel):
         found = build_backbone_config(name, backbone_config)
         if backbone_config is None and "image_mean" not in config and "image_std" not in config:
             config = {**_folder_normalisation(name), **config}
-        model = cls(GSSPriorConfig(backbone_config=found, **config))
+        try:
+            model = cls(GSSPriorConfig(backbone_config=found, **config))
+        except StrictDataclassError as error:
+            raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
         if pretrained and backbone_config is None:
             model.backbone.load_state_dict(load_pretrained_backbone(name, found).state_dict())
         return model
@@ -244,13 +259,16 @@ class GSSPriorModel(PreTrainedModel):
         x = x.to(self.fusion.projections[0].weight.dtype)
         # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
         multiple = math.lcm(input_multiple(self.config.backbone_config), stride)
-        x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        padded = height % multiple != 0 or width % multiple != 0
+        if padded:
+            x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
         grid = (x.shape[-2] // stride, x.shape[-1] // stride)
         if (size := fixed_size(self.config.backbone_config)) is not None:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
         x = self.fusion(self.backbone(x).feature_maps, grid)
-        x = x[..., : height // stride, : width // stride]
+        if padded:
+            x = x[..., : height // stride, : width // stride]
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x)
