@@ -110,8 +110,8 @@ def build_inverse(name: str, num_classes: int, *, width: int, reduction: int) ->
 def nearest_table(palette: np.ndarray) -> np.ndarray:
     """Nearest palette entry of every 8-bit colour, exactly; equal distances go to the lower class.
 
-    The cube is cut into blocks. The difference of the squared distances to two colours is linear in the pixel,
-    so its range over a block is known in closed form and rules out nearly all classes for the whole block.
+    The cube is cut into blocks. The difference of the squared distances to two colours is linear in the
+    pixel, so its range over a block is known in closed form and rules out nearly all classes for the block.
 
     Args:
         palette: `[K, 3]` in 8-bit units, K <= 255; need not be integers.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,8 +126,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             distances = distances + torch.diag(torch.full_like(distances[0], 4.0 * _HALF))
             radius = 0.5 * _FREEDOM * distances.amin(dim=1, keepdim=True)
             moved = start + radius * shift / (1.0 + shift.square().sum(dim=1, keepdim=True)).sqrt()
-            # Straight-through: a plain clamp would hold a colour on a face of the cube for ever.
-            return moved + (moved.clamp(0.0, 255.0) - moved).detach()
+            return _CubeClamp.apply(moved)
 
     def encode(self, labels: Tensor, *, validate: bool = True) -> Tensor:
         """Paint labels, X(c).
@@ -308,6 +308,24 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
                 right_loss = loss(right)
         self.register_to_config(temperature=math.exp((low + high) / 2.0))
         return self.temperature
+
+
+class _CubeClamp(torch.autograd.Function):
+    """Clamp to [0, 255] that drops only the gradients pointing out of the cube.
+
+    A plain clamp would hold a colour that left the cube on its face for ever.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, colors: Tensor) -> Tensor:
+        ctx.save_for_backward(colors)
+        return colors.clamp(0.0, 255.0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (colors,) = ctx.saved_tensors
+        outward = ((colors < 0.0) & (grad > 0.0)) | ((colors > 255.0) & (grad < 0.0))
+        return grad.masked_fill(outward, 0.0)
 
 
 def _check_maskige(maskige: Tensor) -> None:

@@ -58,10 +58,12 @@ def min_distance(palette: np.ndarray) -> float:
 
 
 def _squared_distances(points: np.ndarray) -> np.ndarray:
-    """Squared distances `[K, K]` of points `[K, 3]`, infinite on the diagonal."""
-    square = np.einsum("kc,kc->k", points, points)
-    distances = np.maximum(square[:, None] + square[None, :] - 2.0 * points @ points.T, 0.0)
-    np.fill_diagonal(distances, np.inf)
+    """Squared distances `[..., K, K]` of points `[..., K, 3]`, infinite on the diagonal."""
+    square = np.square(points).sum(axis=-1)
+    product = points @ points.swapaxes(-1, -2)
+    distances = np.maximum(square[..., :, None] + square[..., None, :] - 2.0 * product, 0.0)
+    diagonal = np.arange(points.shape[-2])
+    distances[..., diagonal, diagonal] = np.inf
     return distances
 
 
@@ -75,9 +77,9 @@ def _farthest_points(candidates: np.ndarray, count: int, start: int) -> np.ndarr
     return np.array(chosen)
 
 
-def _packings(num_classes: int) -> list[np.ndarray]:
-    """Lattice packings of the cube with at least `num_classes` points, best spacing first."""
-    found: list[tuple[float, int, np.ndarray]] = []
+def _best_packing(num_classes: int) -> np.ndarray:
+    """The lattice packing of the cube with at least `num_classes` points that has the widest spacing."""
+    best, best_distance = np.zeros((0, 3)), -1.0
     for counts in itertools.combinations_with_replacement(range(1, 13), 3):
         size = counts[0] * counts[1] * counts[2]
         if not num_classes <= size <= 8 * num_classes + 32:
@@ -90,23 +92,29 @@ def _packings(num_classes: int) -> list[np.ndarray]:
         for keep in (np.ones(size, dtype=bool), even, ~even, body):
             points = np.rint(grid[keep] * spacing)
             # A packing with many spare points has needlessly small spacing: skip the costly distances.
-            if num_classes <= len(points) <= 2 * num_classes + 8:
-                found.append((min_distance(points), len(found), points))
-    return [points for *_, points in sorted(found, key=lambda item: (-item[0], item[1]))]
+            if num_classes <= len(points) <= 2 * num_classes + 8 and min_distance(points) > best_distance:
+                best, best_distance = points, min_distance(points)
+    return best
 
 
 def _repel(points: np.ndarray, iterations: int) -> Iterator[np.ndarray]:
-    """Gradient descent on the energy sum (d_min / d)^p, p rising from 8 to 96; yields every layout."""
+    """Gradient descent on the energy sum (d_min / d)^p, p rising from 8 to 96, of R layouts at once.
+
+    Args:
+        points: `[R, K, 3]`.
+        iterations: number of steps.
+
+    Yields:
+        The layouts `[R, K, 3]` after each step.
+    """
     for step in range(iterations):
         progress = step / iterations
-        distances = _squared_distances(points)
-        smallest = max(float(distances.min()), 1e-6)
+        distances = np.maximum(_squared_distances(points), 1e-6)
+        smallest = distances.min(axis=(1, 2), keepdims=True)
         power = 8.0 * 12.0**progress
-        weights = (np.maximum(distances, 1e-6) / smallest) ** (-(power / 2.0 + 1.0))
-        force = points * weights.sum(axis=1, keepdims=True) - weights @ points
-        largest = float(np.abs(force).max())
-        if largest == 0.0:
-            return
+        weights = (distances / smallest) ** (-(power / 2.0 + 1.0))
+        force = points * weights.sum(axis=2, keepdims=True) - weights @ points
+        largest = np.maximum(np.abs(force).max(axis=(1, 2), keepdims=True), 1e-12)
         stride = 0.1 * np.sqrt(smallest) * (1.0 - progress) ** 1.5 + 0.02
         points = np.clip(points + force * (stride / largest), 0.0, 255.0)
         yield points
@@ -119,24 +127,27 @@ def _solve_maxmin(num_classes: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, num_classes])
     best, best_distance = np.zeros((num_classes, 3)), -1.0
 
-    def consider(points: np.ndarray) -> None:
+    def consider(layouts: np.ndarray) -> None:
         nonlocal best, best_distance
-        rounded = np.rint(points)
-        distance = min_distance(rounded)
-        if distance > best_distance:
-            best, best_distance = rounded, distance
+        layouts = np.rint(layouts)
+        distances = _squared_distances(layouts).min(axis=(1, 2))
+        if distances.max() > best_distance:
+            best, best_distance = layouts[distances.argmax()], distances.max()
 
-    consider(lattice(num_classes).astype(np.float64))
-    for packing in _packings(num_classes)[:1]:
-        consider(packing[rng.choice(len(packing), num_classes, replace=False)])
+    packing = _best_packing(num_classes)
+    consider(packing[None, rng.choice(len(packing), num_classes, replace=False)])
+    consider(lattice(num_classes)[None].astype(np.float64))
     corners = np.array(list(itertools.product((0.0, 255.0), repeat=3)))
+    starts = []
     # Few classes: restarts are cheap and pay. Many: a packing nearly always wins.
-    for _ in range(int(np.clip(60000 // num_classes**2, 2, 96))):
-        candidates = np.concatenate([rng.uniform(0.0, 255.0, (2000, 3)), corners])
-        start = _farthest_points(candidates, num_classes, int(rng.integers(len(candidates))))
-        for index, layout in enumerate(_repel(candidates[start], iterations=300)):
-            if index % 20 == 19 or index >= 290:
-                consider(layout)
+    for _ in range(int(np.clip(60000 // num_classes**2, 2, 64))):
+        candidates = np.concatenate([rng.uniform(0.0, 255.0, (1000, 3)), corners])
+        starts.append(
+            candidates[_farthest_points(candidates, num_classes, int(rng.integers(len(candidates))))]
+        )
+    for index, layouts in enumerate(_repel(np.stack(starts), iterations=300)):
+        if index % 20 == 19 or index >= 290:
+            consider(layouts)
     # Farthest-point order: the first classes, most often the frequent ones, get the most different colours.
     order = _farthest_points(best, num_classes, int(rng.integers(num_classes)))
     palette = best[order].astype(np.uint8)
