@@ -205,8 +205,8 @@ def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
 def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
     """Contact sheet: image, coloured mask and overlay of a few samples, with a legend below.
 
-    The data set is cut into as many stretches as there are rows, because neighbours are often near-duplicates;
-    from each comes the sample that shows most classes not yet shown.
+    The data set is cut into as many stretches as there are rows, because neighbours are often
+    near-duplicates; from each comes the sample that shows most classes not yet shown.
 
     Raises:
         ValueError: no sample could be read.

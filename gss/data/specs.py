@@ -204,7 +204,8 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Keys of a spec file over those of its base, which lies beside it or is a built-in spec."""
     try:
         with path.open(encoding="utf-8") as file:
             data = yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
@@ -216,10 +217,13 @@ def _read(path: Path) -> dict[str, Any]:
         if key not in _KEYS:
             raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
     if "base" in data:
-        base = path.parent / f"{data.pop('base')}.yaml"
-        if not base.is_file():
-            raise ValueError(f"base spec not found: {base}")
-        data = _read(base) | data
+        name = f"{data.pop('base')}.yaml"
+        base = path.parent / name
+        if not base.is_file() or base == path:
+            base = config_root() / "data" / name
+        if not base.is_file() or base in above:
+            raise ValueError(f"base: no spec {name} beside this file or built in, or it leads back to itself")
+        data = _read(base, (*above, base)) | data
     return data
 
 
@@ -240,7 +244,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         }
         if data["generator"] != "scenes":
             raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
-        if not isinstance(options.get("length"), dict):
+        if not isinstance(options.get("length"), dict) or not options["length"]:
             raise ValueError(
                 "length is missing; give the number of scenes of each split, as length: {train: 400}"
             )
@@ -250,7 +254,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         if not data.get(key):
             raise ValueError(f"key {key!r} is missing")
     for key in ("image", "mask"):
-        if "{id}" not in data[key]:
+        if "{id}" not in str(data[key]):
             raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
     list_file = data.get("list")
     if list_file is None and not splits and "{split}" in data["image"]:
@@ -315,8 +319,11 @@ def _label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
 def _raws(entry: Any, color_coded: bool) -> list[int]:
     """One raw value or a list of them; colours `[r, g, b]` become 0xRRGGBB."""
     if color_coded:
-        triples = entry if all(isinstance(item, list | tuple) for item in entry) else [entry]
-        if any(len(t) != 3 or any(not isinstance(v, int) or not 0 <= v <= 255 for v in t) for t in triples):
+        several = isinstance(entry, list) and all(isinstance(item, list) for item in entry)
+        triples = entry if several else [entry]
+        if any(not isinstance(t, list) or len(t) != 3 for t in triples) or any(
+            not isinstance(v, int) or not 0 <= v <= 255 for t in triples for v in t
+        ):
             raise ValueError(f"{entry!r} is no colour; a colour-coded value is [r, g, b] with 0..255")
         return [r << 16 | g << 8 | b for r, g, b in triples]
     raws = entry if isinstance(entry, list) else [entry]
