@@ -277,22 +277,23 @@ class GSSPipeline(DiffusionPipeline):
         return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
 
     def paint_tokens(self, tokens: Tensor) -> Tensor:
-        """Maskige `[3, h * f, w * f]` in [-1, 1] of tokens `[h, w]`.
+        """Maskige picture, uint8 `[3, h * f, w * f]`, of tokens `[h, w]`.
 
         Large grids are painted in strips of rows. That is exact for a local decoder; a contextual one sees
         `PAINT_CONTEXT` rows beyond the strip.
         """
         h, w = tokens.shape
         f = self.vqvae.downsample
+        picture = torch.empty(3, h * f, w * f, dtype=torch.uint8, device=tokens.device)
         rows = max(1, PAINT_CELLS // w)
-        if rows >= h:
-            return self.vqvae.decode_tokens(tokens[None])[0]
-        strips = []
         for top in range(0, h, rows):
             first = max(0, top - PAINT_CONTEXT)
             painted = self.vqvae.decode_tokens(tokens[None, first : top + rows + PAINT_CONTEXT])[0]
-            strips.append(painted[:, (top - first) * f : (top - first + rows) * f])
-        return torch.cat(strips, dim=1)
+            strip = painted[:, (top - first) * f : (top - first + rows) * f].float()
+            picture[:, top * f : (top + rows) * f] = (
+                ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            )
+        return picture
 
     def postprocess(
         self,
@@ -328,8 +329,9 @@ class GSSPipeline(DiffusionPipeline):
             f = self.vqvae.downsample
             cells = math.ceil(content_size[0] / f), math.ceil(content_size[1] / f)
             maskige = self.paint_tokens(dense.tokens[0])[:, : content_size[0], : content_size[1]]
-            maskige = F.interpolate(maskige[None].float(), size=original_size, mode="nearest-exact")[0]
-            fields["maskiges"] = ((maskige.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+            fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[
+                0
+            ].cpu()
             fields["tokens"] = dense.tokens[0, : cells[0], : cells[1]].cpu()
         return to_output_type(fields, output_type, self.colors)
 

@@ -1,0 +1,51 @@
+"""A real pipeline of tiny components: Swin prior, VQ with V = 64, K = 5."""
+
+import torch
+
+from gss.image_processing import GSSImageProcessor
+from gss.likelihood import CellLikelihood
+from gss.maskige import MaskigeCodec
+from gss.models.prior import GSSPriorConfig, GSSPriorModel
+from gss.palette import maxmin
+from gss.pipeline import GSSPipeline
+from vqvae import MaskigeVQModel
+
+NAMES = ["road", "sky", "tree", "car", "pole"]
+
+
+def tiny_pipeline(*, decoder_type="local", likelihood=True, classes=5, codes=64, **processor):
+    torch.manual_seed(0)
+    swin = {
+        "model_type": "swin",
+        "embed_dim": 16,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 2, 4, 8],
+        "window_size": 4,
+        "image_size": 64,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    }
+    config = GSSPriorConfig(
+        backbone_config=swin,
+        codebook_size=codes,
+        token_stride=4,
+        hidden_dim=32,
+        depth=1,
+        num_heads=2,
+        classifier_rank=16,
+        id2label=dict(enumerate(NAMES[:classes])),
+        label2id={name: index for index, name in enumerate(NAMES[:classes])},
+    )
+    prior = GSSPriorModel(config).eval()
+    with torch.no_grad():
+        # Freshly initialised heads say nearly the same everywhere; tests want masks with several classes.
+        for head in (prior.token_head, prior.aux_head):
+            head.weight.mul_(50)
+    vqvae = MaskigeVQModel(
+        decoder_type=decoder_type, codebook_size=codes, hidden_dim=32, depth=1, latent_dim=8
+    ).eval()
+    table = None
+    if likelihood:
+        table = CellLikelihood(codes, classes, 4)
+        table.set_table(torch.randn(codes, classes, 4, 4).mul(3).softmax(1))
+    codec = MaskigeCodec(maxmin(classes).tolist()).eval()
+    return GSSPipeline(GSSImageProcessor(**processor), prior, vqvae, codec, table)
