@@ -96,42 +96,52 @@ class _EpochDataset(Dataset):
 
 def _ignore_signals(worker: int) -> None:
     # A terminal or a scheduler signals the whole group; the main process must still get the batches of the
-    # step that it finishes before it saves. Workers leave when it does.
+    # step that it finishes before it saves. Workers leave when the stream is closed or the main process dies.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def next_batch(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Take the next batch; an error about a file reads the same from a worker as from this process.
+class BatchStream(Iterator[dict[str, Any]]):
+    """Collated batches of a sampler, in its order, each on the CPU. Close it after use."""
 
-    Raises:
-        ValueError, OSError: Whatever the data set raised, without the worker's traceback in the message.
-    """
-    try:
-        return next(batches)
-    except (ValueError, OSError) as error:
-        lines = str(error).strip().splitlines()
-        if not lines or not lines[0].startswith("Caught "):
-            raise
-        raise type(error)(lines[-1].partition(": ")[2]) from error
+    def __init__(self, dataset: Any, sampler: StepSampler, *, workers: int) -> None:
+        """Start reading; nothing is drawn from the global generators.
 
+        Args:
+            dataset: Has `set_epoch(epoch)` and `dataset[index]`; a sample depends on (epoch, index) alone.
+            sampler: The stream of this process.
+            workers: Loader processes, 0 to read in this one.
+        """
+        loader = DataLoader(
+            _EpochDataset(dataset),
+            batch_sampler=sampler,
+            num_workers=workers,
+            worker_init_fn=_ignore_signals,
+            generator=torch.Generator().manual_seed(sampler.seed),
+            pin_memory=torch.cuda.is_available(),
+        )
+        self._batches = iter(loader)
 
-def build_stream(dataset: Any, sampler: StepSampler, *, workers: int) -> DataLoader:
-    """Loader over the micro-batches of a sampler.
+    def __next__(self) -> dict[str, Any]:
+        """Read one batch; an error about a file is one line, from a worker as from this process.
 
-    Args:
-        dataset: Has `set_epoch(epoch)` and `dataset[index]`; a sample depends on (epoch, index) alone.
-        sampler: The stream of this process.
-        workers: Loader processes, 0 to read in this one.
+        Raises:
+            ValueError, OSError: Whatever the data set raised, without the worker's traceback in the message.
+        """
+        try:
+            return next(self._batches)
+        except (ValueError, OSError) as error:
+            lines = str(error).strip().splitlines()
+            if not lines or not lines[0].startswith("Caught "):
+                raise
+            raise type(error)(lines[-1].partition(": ")[2]) from error
 
-    Returns:
-        A loader that can be iterated once per run and draws nothing from the global generators.
-    """
-    return DataLoader(
-        _EpochDataset(dataset),
-        batch_sampler=sampler,
-        num_workers=workers,
-        worker_init_fn=_ignore_signals,
-        generator=torch.Generator().manual_seed(sampler.seed),
-        pin_memory=torch.cuda.is_available(),
-    )
+    def close(self) -> None:
+        """End the workers.
+
+        Not left to the garbage collector: a kept traceback would keep them alive, and Python waits at its
+        exit for children that ignore SIGTERM.
+        """
+        shutdown = getattr(self._batches, "_shutdown_workers", None)
+        if shutdown is not None:
+            shutdown()

@@ -21,7 +21,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from gss.files import atomic_path
 from gss.training import checkpoint as checkpoints
 from gss.training.accelerator import build_accelerator, seed_step
 from gss.training.base import Task
-from gss.training.batches import StepSampler, build_stream, next_batch, step_samples
+from gss.training.batches import BatchStream, StepSampler, step_samples
 from gss.training.ema import ParameterEMA
 from gss.training.log import RunLog, read_metrics
 from gss.training.meter import NonFiniteError, StepMeter
@@ -174,24 +174,24 @@ class _Run:
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
-        batches = iter(build_stream(self.dataset, sampler, workers=self.workers))
         self.meter.restart(self.step)
-        for step in range(self.step, train.steps):
-            self._optimizer_step(step, batches)
-            self.step = step + 1
-            self.log.advance()
-            self._read_meter()
-            if self.meter.stopping:
-                self._leave()
-            if self.step % train.log_every == 0 or self.step == train.steps:
-                self._log_step()
-            last = self.step == train.steps
-            if last or _due(self.step, train.checkpoint_every):
-                self._save()
-            if not last and _due(self.step, train.eval_every):
-                self._validate()
-            if _due(self.step, train.picture_every):
-                self._draw()
+        with closing(BatchStream(self.dataset, sampler, workers=self.workers)) as batches:
+            for step in sampler.steps:
+                self._optimizer_step(step, batches)
+                self.step = step + 1
+                self.log.advance()
+                self._read_meter()
+                last = self.step == train.steps
+                if last or self.meter.stopping or _due(self.step, train.log_every):
+                    self._log_step()
+                if self.meter.stopping:
+                    self._leave()
+                if last or _due(self.step, train.checkpoint_every):
+                    self._save()
+                if not last and _due(self.step, train.eval_every):
+                    self._validate()
+                if _due(self.step, train.picture_every):
+                    self._draw()
 
     def _optimizer_step(self, step: int, batches: Iterator[dict[str, Any]]) -> None:
         scale = learning_rate_scale(step, self.train.steps, self.optim)
@@ -201,7 +201,7 @@ class _Run:
         totals: dict[str, Tensor] = {}
         for _ in range(self.train.accumulate):
             started = time.perf_counter()
-            batch = send_to_device(next_batch(batches), self.accelerator.device, non_blocking=True)
+            batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
             self.meter.waited += time.perf_counter() - started
             with self.accelerator.accumulate(self.model):
                 terms = self.model(batch, step)
