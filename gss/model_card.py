@@ -23,6 +23,14 @@ METRICS = {
     "ece": "expected calibration error",
 }
 
+_GENERATIVE = (
+    "A latent prior predicts discrete tokens from an image; a VQ decoder turns them into a colour-coded mask"
+    ' (a "maskige"), and the codec turns colours into classes.'
+)
+_DISCRIMINATIVE = (
+    "The discriminative baseline: the network of a latent prior, trained with its auxiliary pixel head alone."
+)
+
 
 def write_card(
     folder: Path,
@@ -48,8 +56,7 @@ def render_card(
     parts = [
         "---\nlibrary_name: gss\npipeline_tag: image-segmentation\ntags:\n- semantic-segmentation\n---",
         f"# Generative semantic segmentation, {len(pipeline.id2label)} classes",
-        "A latent prior predicts discrete tokens from an image; a VQ decoder turns them into a colour-coded"
-        ' mask (a "maskige"), and the codec turns colours into classes.',
+        _GENERATIVE if pipeline.vqvae is not None else _DISCRIMINATIVE,
         f"## Use\n\n```python\n{_usage(pipeline)}```\n\n"
         "Shell: `gss predict FOLDER images/*.jpg --out predictions`.",
         "## Model\n\n" + _table(["", ""], _facts(pipeline)),
@@ -77,7 +84,6 @@ def _usage(pipeline: GSSPipeline) -> str:
 
 def _facts(pipeline: GSSPipeline) -> list[list[str]]:
     prior, vqvae, processor = pipeline.prior, pipeline.vqvae, pipeline.processor
-    codes = f"{vqvae.codebook_size} codes, {vqvae.downsample} pixels per cell side"
     backbone = prior.config.backbone_config
     if processor.size is not None:
         resolution = "resized to {}x{} (height x width)".format(*processor.size)
@@ -85,13 +91,19 @@ def _facts(pipeline: GSSPipeline) -> list[list[str]]:
         resolution = f"shorter side resized to {processor.short_side}"
     else:
         resolution = "as given"
+    posterior = []
+    if vqvae is not None:
+        codes = f"{vqvae.codebook_size} codes, {vqvae.downsample} pixels per cell side"
+        posterior = [
+            ["VQ posterior", f"{_parameters(vqvae)}, {codes}"],
+            ["VQ decoder", "local (a code paints its own cell)" if vqvae.is_local else "contextual"],
+            ["maskige inverse", str(pipeline.codec.config["inverse"])],
+            ["exact marginal", "no" if pipeline.likelihood is None else "yes"],
+        ]
     return [
         ["backbone", f"{backbone.model_type}"],
         ["prior", _parameters(prior)],
-        ["VQ posterior", f"{_parameters(vqvae)}, {codes}"],
-        ["VQ decoder", "local (a code paints its own cell)" if vqvae.is_local else "contextual"],
-        ["maskige inverse", str(pipeline.codec.config["inverse"])],
-        ["exact marginal", "no" if pipeline.likelihood is None else "yes"],
+        *posterior,
         ["resolution", resolution],
         ["saved with", f"gss {__version__}"],
     ]
@@ -131,9 +143,9 @@ def _classes(pipeline: GSSPipeline, columns: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _limits(pipeline: GSSPipeline) -> str:
-    cell = pipeline.vqvae.downsample
+    cell = pipeline.prior.config.token_stride
     return (
-        f"- Detail is bounded by what {cell}x{cell} pixel cells can say; `gss recon` measures that ceiling.\n"
+        f"- Detail is bounded by what {cell}x{cell} pixel cells can say.\n"
         "- Every pixel gets one of the classes above, also where the image shows none of them.\n"
         "- Confidence is only as calibrated as the data above resembles the images it is used on."
     )

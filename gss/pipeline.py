@@ -39,29 +39,30 @@ class GSSPipeline(DiffusionPipeline):
     Args:
         processor: reads images and knows the resolution to run at.
         prior: image to token and class logits; its config holds the class names (`id2label`).
-        vqvae: paints tokens.
-        codec: maskige colours to classes.
+        codec: maskige colours and classes.
+        vqvae: paints tokens; None for a discriminative network, which has its auxiliary head alone.
         likelihood: p(class | token) of a local decoder; needed for the exact marginal.
 
     The prior alone runs in the reduced precision asked for with `from_pretrained(dtype=...)` or `.to(dtype)`.
     The other components are small and hold colours, codes and likelihoods: they stay in float32.
     """
 
-    _optional_components = ["likelihood"]
+    # A component whose argument has a default is only saved when it is listed here.
+    _optional_components = ["vqvae", "likelihood"]
     model_cpu_offload_seq = "prior->vqvae->codec"
 
     def __init__(
         self,
         processor: GSSImageProcessor,
         prior: GSSPriorModel,
-        vqvae: MaskigeVQModel,
         codec: MaskigeCodec,
+        vqvae: MaskigeVQModel | None = None,
         likelihood: CellLikelihood | None = None,
     ) -> None:
         super().__init__()
-        _check_fit(prior, vqvae, codec, likelihood)
+        _check_fit(prior, codec, vqvae, likelihood)
         self.register_modules(
-            processor=processor, prior=prior, vqvae=vqvae, codec=codec, likelihood=likelihood
+            processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood
         )
 
     @classmethod
@@ -125,12 +126,12 @@ class GSSPipeline(DiffusionPipeline):
     @property
     def decode_modes(self) -> tuple[str, ...]:
         """Ways in which this pipeline can decode."""
-        return available_modes(self.likelihood)
+        return available_modes(self.likelihood, tokens=self.vqvae is not None)
 
     @property
     def default_decode(self) -> str:
-        """The mode used when none is named: "fused" with a likelihood, otherwise "hard"."""
-        return "hard" if self.likelihood is None else "fused"
+        """The mode used when none is named: "fused" with a likelihood, else "hard", "aux" without tokens."""
+        return next(mode for mode in ("fused", "hard", "aux") if mode in self.decode_modes)
 
     @torch.no_grad()
     def __call__(
@@ -166,7 +167,8 @@ class GSSPipeline(DiffusionPipeline):
             batch_size: images of one size, or windows of one image, run at once.
             output_type: "np", "pil" or "pt"; see `SegmentationOutput`.
             return_probabilities: also return class probabilities `[K, H, W]` (memory: 4 K H W bytes each).
-            return_tokens: also return tokens and maskiges; without, "aux" skips the token classifier.
+            return_tokens: also return tokens and maskiges, if the model has them; without, "aux" skips the
+                token classifier.
 
         Raises:
             ValueError: bad image or argument; the message says what is allowed.
@@ -267,13 +269,16 @@ class GSSPipeline(DiffusionPipeline):
         """Runs the prior on `[B, 3, H, W]` in [0, 1], H and W multiples of its stride; logits in float32."""
         out = self.prior(images.to(self.prior.dtype), return_tokens=return_tokens)
         # Softmax over thousands of codes, and likelihoods, need more than 8 or 11 bits.
-        logits = {"aux_logits": out.aux_logits.float()}
+        logits = {"aux_logits": cast(Tensor, out.aux_logits).float()}
         if out.token_logits is not None:
             logits["token_logits"] = out.token_logits.float()
         return dataclasses.replace(out, **logits)
 
-    def decode(self, prior_output: GSSPriorOutput, *, mode: str) -> Tensor:
-        """Class probabilities `[B, K, H, W]` at the size the prior ran at, float32."""
+    def decode(self, prior_output: GSSPriorOutput, *, mode: str, size: tuple[int, int]) -> Tensor:
+        """Class probabilities `[B, K, H, W]`, float32, at `size`: the H and W that the prior ran at."""
+        if self.vqvae is None:
+            logits = cast(Tensor, prior_output.aux_logits)
+            return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
         return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
 
     def paint_tokens(self, tokens: Tensor) -> Tensor:
@@ -283,7 +288,7 @@ class GSSPipeline(DiffusionPipeline):
         `PAINT_CONTEXT` rows beyond the strip.
         """
         h, w = tokens.shape
-        f = self.vqvae.downsample
+        f = self.prior.config.token_stride
         picture = torch.empty(3, h * f, w * f, dtype=torch.uint8, device=tokens.device)
         rows = max(1, PAINT_CELLS // w)
         for top in range(0, h, rows):
@@ -326,7 +331,7 @@ class GSSPipeline(DiffusionPipeline):
         if return_probabilities:
             fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
         if dense.tokens is not None:
-            f = self.vqvae.downsample
+            f = self.prior.config.token_stride
             cells = math.ceil(content_size[0] / f), math.ceil(content_size[1] / f)
             maskige = self.paint_tokens(dense.tokens[0])[:, : content_size[0], : content_size[1]]
             fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[
@@ -363,11 +368,13 @@ class GSSPipeline(DiffusionPipeline):
         """Yields (index, result with B = 1), images of one size in batches."""
         device = self.prior.device
         multiple = math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
+        with_tokens = with_tokens and self.vqvae is not None
         classify_tokens = with_tokens or any(mode != "aux" for mode in modes)
 
         def dense(images: Tensor) -> Dense:
             out = self.predict_tokens(images, return_tokens=classify_tokens)
-            maps = {mode: self.decode(out, mode=mode) for mode in modes}
+            size = (images.shape[-2], images.shape[-1])
+            maps = {mode: self.decode(out, mode=mode, size=size) for mode in modes}
             return Dense(maps, cast(Tensor, out.token_logits).argmax(1) if with_tokens else None)
 
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -404,14 +411,22 @@ def _first_view_size(image: Tensor, views: Views) -> tuple[int, int]:
 
 
 def _check_fit(
-    prior: GSSPriorModel, vqvae: MaskigeVQModel, codec: MaskigeCodec, likelihood: CellLikelihood | None
+    prior: GSSPriorModel,
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel | None,
+    likelihood: CellLikelihood | None,
 ) -> None:
     """Raises ValueError when components of different trainings are put together."""
     facts: list[tuple[str, Any, str, Any]] = [
-        ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
-        ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
-        ("number of classes", prior.config.num_labels, "codec", codec.num_classes),
+        ("number of classes", prior.config.num_labels, "codec", codec.num_classes)
     ]
+    if vqvae is not None:
+        facts += [
+            ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
+            ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
+        ]
+    if likelihood is not None and vqvae is None:
+        raise ValueError("likelihood is given but vqvae is None; give both or neither")
     if likelihood is not None:
         codes, classes, *cell = likelihood.table.shape
         facts += [

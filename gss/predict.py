@@ -222,13 +222,13 @@ def _write(
 ) -> dict[str, str]:
     """Writes the pictures of one image; returns their file names."""
     labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])
-    assert output.maskiges is not None
     pictures = {
         "mask": index_image(labels, pipeline.colors),
-        "maskige": Image.fromarray(np.asarray(output.maskiges[row])),
         "overlay": overlay(image, labels, pipeline.colors),
         "confidence": Image.fromarray((confidence * 255).round().clip(0, 255).astype(np.uint8)),
     }
+    if output.maskiges is not None:
+        pictures["maskige"] = Image.fromarray(np.asarray(output.maskiges[row]))
     files = {kind: name + FILES[kind] for kind in pictures}
     for kind, picture in pictures.items():
         with atomic_path(out / files[kind]) as temporary:

@@ -117,6 +117,25 @@ def test_pipeline_without_likelihood(tmp_path, images):
         pipeline(images, decode="fused")
 
 
+def test_discriminative_twin_has_no_tokens(tmp_path, images):
+    twin = tiny_pipeline(vqvae=False)
+    assert twin.decode_modes == ("aux",) and twin.default_decode == "aux"
+    out = twin(images, window="slide", window_size=(32, 32), flip=True)
+    assert out.tokens is None and out.maskiges is None
+    assert [mask.shape for mask in out.masks] == SIZES
+    twin.save_pretrained(tmp_path)
+    assert "discriminative baseline" in (tmp_path / "README.md").read_text()
+    reloaded = GSSPipeline.from_pretrained(tmp_path)
+    assert reloaded.vqvae is None
+    assert_same(twin(images), reloaded(images))
+    # The same weights in a generative pipeline read out the same way.
+    assert_same(twin(images), tiny_pipeline()(images, decode="aux", return_tokens=False))
+    with pytest.raises(ValueError, match="this pipeline has aux"):
+        twin(images, decode="hard")
+    with pytest.raises(ValueError, match="vqvae is None"):
+        GSSPipeline(**{**twin.components, "likelihood": tiny_pipeline().likelihood})
+
+
 def test_a_component_can_be_swapped_when_loading(saved, images):
     resized = GSSPipeline.from_pretrained(saved, processor=GSSImageProcessor(size=(32, 64)))
     out = resized(images[0])

@@ -13,7 +13,7 @@ from vqvae import MaskigeVQModel
 NAMES = ["road", "sky", "tree", "car", "pole"]
 
 
-def tiny_pipeline(*, decoder_type="local", likelihood=True, classes=5, codes=64, **processor):
+def tiny_pipeline(*, decoder_type="local", likelihood=True, vqvae=True, classes=5, codes=64, **processor):
     torch.manual_seed(0)
     swin = {
         "model_type": "swin",
@@ -40,12 +40,14 @@ def tiny_pipeline(*, decoder_type="local", likelihood=True, classes=5, codes=64,
         # Freshly initialised heads say nearly the same everywhere; tests want masks with several classes.
         for head in (prior.token_head, prior.aux_head):
             head.weight.mul_(50)
-    vqvae = MaskigeVQModel(
-        decoder_type=decoder_type, codebook_size=codes, hidden_dim=32, depth=1, latent_dim=8
-    ).eval()
+    painter = None
+    if vqvae:
+        painter = MaskigeVQModel(
+            decoder_type=decoder_type, codebook_size=codes, hidden_dim=32, depth=1, latent_dim=8
+        ).eval()
     table = None
-    if likelihood:
+    if likelihood and vqvae:
         table = CellLikelihood(codes, classes, 4)
         table.set_table(torch.randn(codes, classes, 4, 4).mul(3).softmax(1))
     codec = MaskigeCodec(maxmin(classes).tolist()).eval()
-    return GSSPipeline(GSSImageProcessor(**processor), prior, vqvae, codec, table)
+    return GSSPipeline(GSSImageProcessor(**processor), prior, codec, painter, table)
