@@ -150,22 +150,22 @@ class VQConfig:
     Attributes:
         downsample: pixels per token along each side
         architecture: patch (small, most work at token resolution) or the blocks of diffusers
-        decoder: local (a token explains its own cell) or contextual (convolutions across cells)
+        decoder_type: local (a token explains its own cell) or contextual (convolutions across cells)
         hidden_dim: channels at token resolution
         depth: residual blocks at token resolution
         latent_dim: dimension of a code
-        quantizer: vq (moving-average codebook), fsq, lfq or simvq
+        quantizer_type: vq (moving-average codebook), fsq, lfq or simvq
         codebook_size: number of codes
         options: further arguments of the quantiser
     """
 
     downsample: int = limits(4, choices=(4, 8, 16))
     architecture: Literal["patch", "diffusers"] = "patch"
-    decoder: Literal["local", "contextual"] = "local"
+    decoder_type: Literal["local", "contextual"] = "local"
     hidden_dim: int = limits(192, low=1)
     depth: int = limits(2, low=0)
     latent_dim: int = limits(16, low=1)
-    quantizer: Literal["vq", "fsq", "lfq", "simvq"] = "vq"
+    quantizer_type: Literal["vq", "fsq", "lfq", "simvq"] = "vq"
     codebook_size: int = limits(1024, low=2)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -223,7 +223,8 @@ class PriorModelConfig:
         hidden_dim: channels of the fused features
         depth: windowed transformer blocks
         num_heads: attention heads of a block
-        window_size: side of an attention window, in tokens
+        window_size: side of an attention window, in cells of the context grid
+        context_stride: pixels per cell of the grid the blocks work on, at least those of a token
         classifier: low_rank, tied to the codebook, or a full matrix
         classifier_rank: rank of the low_rank classifier
     """
@@ -235,6 +236,7 @@ class PriorModelConfig:
     depth: int = limits(2, low=0)
     num_heads: int = limits(4, low=1)
     window_size: int = limits(8, low=1)
+    context_stride: int = limits(8, choices=(4, 8, 16, 32))
     classifier: Literal["low_rank", "tied", "full"] = "low_rank"
     classifier_rank: int = limits(64, low=1)
 
@@ -247,7 +249,7 @@ class PriorLossConfig:
         token: cross-entropy of the tokens
         pixel: likelihood of the labels through the frozen decoder
         aux: cross-entropy of the auxiliary pixel head
-        token_soften: share of the token target spread over codes that decode alike
+        token_soften: temperature of the exact posterior over codes used as target; 0 takes the best code alone
         rarity: weight of tokens that hold rare classes; 0 treats all alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
@@ -257,7 +259,7 @@ class PriorLossConfig:
     token: float = limits(1.0, low=0.0)
     pixel: float = limits(1.0, low=0.0)
     aux: float = limits(1.0, low=0.0)
-    token_soften: float = limits(0.0, low=0.0, high=1.0)
+    token_soften: float = limits(0.0, low=0.0)
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
     void_fill_warmup: int = limits(500, low=0)

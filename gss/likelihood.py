@@ -79,12 +79,13 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         mixture = torch.nn.functional.conv2d(token_probs.float(), weight)
         return torch.nn.functional.pixel_shuffle(mixture, self.downsample)
 
-    def posterior(self, labels: Tensor, top_k: int = 1) -> tuple[Tensor, Tensor]:
+    def posterior(self, labels: Tensor, top_k: int = 1, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """The best codes of every cell and their posterior weights under a uniform prior over codes.
 
         Args:
             labels: int64 `[B, H, W]`, void 255; void pixels carry no evidence.
             top_k: codes kept per cell.
+            temperature: flattens the weights above 1 and sharpens them below.
 
         Returns:
             int64 codes `[B, top_k, h, w]`, best first, -100 where a cell is wholly void; and weights of the same
@@ -100,25 +101,26 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         kinds = torch.cat([torch.arange(self.num_classes), torch.tensor([IGNORE_INDEX])]).to(cells)
         lookup = cells.new_full((IGNORE_INDEX + 1,), len(kinds) - 1)
         lookup[kinds] = torch.arange(len(kinds), device=cells.device)
-        kind_codes, kind_weights = self._best(kinds[:, None, None].expand(-1, *cells.shape[1:]), top_k)
+        shape = cells.shape[1:]
+        kind_codes, kind_weights = self._best(kinds[:, None, None].expand(-1, *shape), top_k, temperature)
         chosen = lookup[cells[:, 0, 0]]
         codes[:], weights[:] = kind_codes[chosen], kind_weights[chosen]
         mixed = (~uniform).nonzero()[:, 0]
         for part in mixed.split(16_384):
-            codes[part], weights[part] = self._best(cells[part], top_k)
-        shape = (*grid, top_k)
-        return codes.reshape(shape).movedim(-1, 1), weights.reshape(shape).movedim(-1, 1)
+            codes[part], weights[part] = self._best(cells[part], top_k, temperature)
+        codes, weights = (x.reshape(*grid, top_k).movedim(-1, 1) for x in (codes, weights))
+        return codes, weights
 
     def tokens(self, labels: Tensor) -> Tensor:
         """The best code of every cell `[B, h, w]`, -100 where a cell is wholly void."""
         return self.posterior(labels)[0][:, 0]
 
-    def _best(self, cells: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    def _best(self, cells: Tensor, top_k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """`posterior` for N cells `[N, f, f]`: codes and weights `[N, top_k]`."""
         score = log_likelihood(cells, self.table, self.pixel_weight)
         best, codes = score.topk(top_k, dim=1)
         void = (cells == IGNORE_INDEX).flatten(1).all(1)
-        return codes.masked_fill(void[:, None], TOKEN_IGNORE), best.softmax(1)
+        return codes.masked_fill(void[:, None], TOKEN_IGNORE), (best / temperature).softmax(1)
 
 
 def log_likelihood(cells: Tensor, table: Tensor, pixel_weight: Tensor) -> Tensor:

@@ -290,7 +290,7 @@ def test_bad_images(images, message):
         {"classifier": "none"},
         {"hidden_dim": 15},
         {"hidden_dim": "wide"},
-        {"codebook_size": 0},
+        {"codebook_size": -1},
         {"depth": -1},
         {"dropout": 1.0},
         {"image_mean": [0.5]},

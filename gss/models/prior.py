@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -41,8 +41,12 @@ class GSSPriorConfig(PreTrainedConfig):
 
     Attributes:
         backbone_config: Backbone configuration or dictionary with `model_type`; EfficientNet-Lite0 if None.
-        codebook_size: Number of tokens V of the posterior.
+        codebook_size: Number of tokens V of the posterior; 0 leaves the token classifier out, which makes the
+            discriminative twin.
         token_stride: Pixels per side of a cell f; 4, 8 or 16.
+        context_stride: Pixels per side of a cell of the grid that the window blocks work on, a multiple of
+            `token_stride`; the larger of 8 and `token_stride` if None. On a coarser grid they cost a fraction and see farther; the finest features of the
+            backbone join afterwards, on the token grid.
         hidden_dim: Channels D of the fused features.
         depth: Number of window blocks; every second one is shifted.
         num_heads: Attention heads; divides `hidden_dim`.
@@ -65,6 +69,7 @@ class GSSPriorConfig(PreTrainedConfig):
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     codebook_size: int = 1024
     token_stride: int = 4
+    context_stride: int | None = None
     hidden_dim: int = 128
     depth: int = 2
     num_heads: int = 4
@@ -88,6 +93,13 @@ class GSSPriorConfig(PreTrainedConfig):
         """Check the values; runs by itself after the types of the fields are checked."""
         if self.token_stride not in _STRIDES:
             raise ValueError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
+        self.context_stride = self.context_stride or max(8, self.token_stride)
+        if self.context_stride < 1 or self.context_stride % self.token_stride:
+            raise ValueError(
+                f"context_stride={self.context_stride} must be a multiple of token_stride={self.token_stride}"
+            )
+        if self.codebook_size < 0:
+            raise ValueError(f"codebook_size={self.codebook_size} must be at least 1, or 0 for no tokens")
         if self.classifier not in _CLASSIFIERS:
             raise ValueError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
         mean, std = self.image_mean or [], self.image_std or []
@@ -97,7 +109,7 @@ class GSSPriorConfig(PreTrainedConfig):
             raise ValueError(f"depth={self.depth} must be at least 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
-        for name in ("codebook_size", "hidden_dim", "num_heads", "window_size", "classifier_rank"):
+        for name in ("hidden_dim", "num_heads", "window_size", "classifier_rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.hidden_dim % self.num_heads:
@@ -109,10 +121,10 @@ class GSSPriorOutput(ModelOutput):
     """Output of `GSSPriorModel`.
 
     Attributes:
-        token_logits: Unnormalised log p(z | x) `[B, V, h, w]`; None if not asked for.
+        token_logits: Unnormalised log p(z | x) `[B, V, h, w]`; None if not asked for or without codebook.
         aux_logits: Class logits of the auxiliary head at the cells `[B, K, h, w]`.
         features: Features both heads read `[B, D, h, w]`.
-        token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`.
+        token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`; None without one.
     """
 
     token_logits: Tensor | None = None
@@ -146,16 +158,22 @@ class GSSPriorModel(PreTrainedModel):
             WindowBlock(dim, config.num_heads, config.window_size, i % 2 == 1, config.mlp_ratio)
             for i in range(config.depth)
         )
-        self.norm = ChannelNorm(dim)
-        self.token_proj = nn.Conv2d(dim, rank, 1)
-        self.token_act = nn.GELU() if config.classifier == "full" else nn.Identity()
-        self.token_drop = nn.Dropout2d(config.dropout)
-        if config.classifier == "tied":
+        self.detail = (
+            FeatureFusion((dim, self.backbone.channels[0]), dim)
+            if cast(int, config.context_stride) > config.token_stride
+            else None
+        )
+        if config.codebook_size:
+            self.token_proj = nn.Conv2d(dim, rank, 1)
+            self.token_act = nn.GELU() if config.classifier == "full" else nn.Identity()
+            self.token_drop = nn.Dropout2d(config.dropout)
+        if config.codebook_size and config.classifier == "tied":
             self.register_buffer("code_embeddings", torch.zeros(config.codebook_size, rank))
             self.code_scale = nn.Parameter(torch.zeros(()))  # log of the inverse temperature
             self.code_bias = nn.Parameter(torch.zeros(config.codebook_size))
-        else:
+        elif config.codebook_size:
             self.token_head = nn.Linear(rank, config.codebook_size)
+        self.norm = ChannelNorm(dim)
         self.aux_head = nn.Conv2d(dim, config.num_labels, 1)
         self.post_init()
 
@@ -203,7 +221,7 @@ class GSSPriorModel(PreTrainedModel):
         Raises:
             ValueError: If the classifier is not tied or the shape differs.
         """
-        if self.config.classifier != "tied":
+        if self.config.classifier != "tied" or not self.config.codebook_size:
             raise ValueError(
                 f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'"
             )
@@ -223,7 +241,12 @@ class GSSPriorModel(PreTrainedModel):
 
         Returns:
             weight `[V, R]` and bias `[V]`.
+
+        Raises:
+            ValueError: If the model has no token classifier.
         """
+        if not self.config.codebook_size:
+            raise ValueError("codebook_size=0: this prior has no token classifier; it reads pixels only")
         if self.config.classifier != "tied":
             return self.token_head.weight, self.token_head.bias
         # -s |h - e|^2 = 2s h.e - s |e|^2 up to a constant of the cell.
@@ -258,7 +281,9 @@ class GSSPriorModel(PreTrainedModel):
         x = (pixel_values - self.pixel_mean) / self.pixel_std
         x = x.to(self.fusion.projections[0].weight.dtype)
         # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
-        multiple = math.lcm(input_multiple(self.config.backbone_config), stride)
+        multiple = math.lcm(
+            input_multiple(self.config.backbone_config), cast(int, self.config.context_stride)
+        )
         padded = height % multiple != 0 or width % multiple != 0
         if padded:
             x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
@@ -266,20 +291,23 @@ class GSSPriorModel(PreTrainedModel):
         grid = (x.shape[-2] // stride, x.shape[-1] // stride)
         if (size := fixed_size(self.config.backbone_config)) is not None:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
-        x = self.fusion(self.backbone(x).feature_maps, grid)
-        if padded:
-            x = x[..., : height // stride, : width // stride]
+        maps = self.backbone(x).feature_maps
+        ratio = cast(int, self.config.context_stride) // stride
+        x = self.fusion(maps, (-(-grid[0] // ratio), -(-grid[1] // ratio)))
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x)
             else:
                 x = block(x)
-        features = self.norm(x)
-        hidden = self.token_drop(self.token_act(self.token_proj(features)))
-        logits = None
-        if return_tokens:
-            weight, bias = self.classifier_weight()
-            logits = F.conv2d(hidden, weight[..., None, None], bias)
+        if self.detail is not None:
+            x = self.detail((x, maps[0]), grid)
+        features = self.norm(x)[..., : height // stride, : width // stride]
+        hidden = logits = None
+        if self.config.codebook_size:
+            hidden = self.token_drop(self.token_act(self.token_proj(features)))
+            if return_tokens:
+                weight, bias = self.classifier_weight()
+                logits = F.conv2d(hidden, weight[..., None, None], bias)
         return GSSPriorOutput(
             token_logits=logits, aux_logits=self.aux_head(features), features=features, token_hidden=hidden
         )
@@ -305,7 +333,7 @@ class GSSPriorModel(PreTrainedModel):
             # Buffers come back uninitialised when a checkpoint lacks them.
             init.copy_(self.pixel_mean, torch.tensor(self.config.image_mean).view(1, 3, 1, 1))
             init.copy_(self.pixel_std, torch.tensor(self.config.image_std).view(1, 3, 1, 1))
-            if self.config.classifier == "tied":
+            if self.config.codebook_size and self.config.classifier == "tied":
                 init.normal_(self.code_embeddings, std=self.config.classifier_rank**-0.5)
                 init.zeros_(self.code_scale)
                 init.zeros_(self.code_bias)

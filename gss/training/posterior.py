@@ -26,7 +26,6 @@ from gss.visualize import colorize, contact_sheet
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
 
-
 # Images looked at for class frequencies and for the code table: enough for stable counts on any data set.
 _SURVEY_IMAGES = 500
 _POOL_CELLS = 60_000

@@ -1,0 +1,194 @@
+"""Stage 2: predict the tokens of a mask from an image; with two losses off, the discriminative twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gss.cells import class_weights, pixel_weights, to_cells
+from gss.config import PriorConfig
+from gss.data.datasets import LabelledImages
+from gss.decode import MODES, decode
+from gss.evaluation import evaluate
+from gss.image_processing import GSSImageProcessor
+from gss.labels import IGNORE_INDEX
+from gss.losses import pixel_nll, soft_token_cross_entropy, token_cross_entropy, weighted_cross_entropy
+from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.pipeline import GSSPipeline
+from gss.posterior import Posterior
+from gss.training.base import Task
+from gss.training.posterior import count_classes
+from gss.visualize import colorize, contact_sheet
+
+# Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
+_SOFT_CODES = 8
+
+
+class PriorTask(Task):
+    """Trains a prior under a frozen posterior.
+
+    Args:
+        cfg: the run's configuration.
+        posterior: frozen; gives token targets and the decoder behind the pixel term.
+        train: unaugmented training images, for class frequencies.
+        val: validation images at their original size.
+    """
+
+    export_name = "pipeline"
+
+    def __init__(
+        self, cfg: PriorConfig, posterior: Posterior, train: LabelledImages, val: LabelledImages
+    ) -> None:
+        super().__init__()
+        self.cfg, self._val_set = cfg, val
+        self.posterior = posterior
+        frozen = {"codec": posterior.codec, "vqvae": posterior.vqvae}
+        if posterior.likelihood is not None:
+            frozen["likelihood"] = posterior.likelihood
+        self.freeze(**frozen)
+        self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
+        self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
+        self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
+
+    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        """The weighted sum of the losses that are on, and each of them."""
+        loss = self.cfg.loss
+        labels, filled = batch["labels"], batch["filled"]
+        chunked = loss.token_chunk > 0 and loss.pixel == 0
+        output = self.prior(batch["image"], return_tokens=not (self.is_twin or chunked))
+        terms: dict[str, Tensor] = {}
+        if loss.aux > 0:
+            logits = F.interpolate(output.aux_logits, size=labels.shape[-2:], mode="bilinear")
+            terms["aux"] = weighted_cross_entropy(logits, labels)
+        if loss.token > 0:
+            targets_from = labels
+            if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
+                targets_from = filled = self._fill_void(labels, output)
+            terms["token"] = self._token_loss(output, targets_from, filled, chunked)
+        if loss.pixel > 0:
+            mode = "expected" if self.posterior.likelihood is None else "marginal"
+            terms["pixel"] = pixel_nll(self._decode(mode, output), labels)
+        total = sum((getattr(loss, name) * value for name, value in terms.items()), torch.zeros(()))
+        return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def _token_loss(self, output: GSSPriorOutput, labels: Tensor, filled: Tensor, chunked: bool) -> Tensor:
+        loss = self.cfg.loss
+        soft = loss.token_soften > 0
+        if soft:
+            assert self.posterior.likelihood is not None
+            targets, weights = self.posterior.likelihood.posterior(labels, _SOFT_CODES, loss.token_soften)
+        else:
+            targets = self.posterior.tokens(labels, filled)
+            weights = None
+        cell_weight = None
+        if loss.rarity > 0:
+            f = self.posterior.vqvae.downsample
+            cell_weight = pixel_weights(to_cells(labels, f), self.class_weight.to(labels.device)).mean(
+                (-1, -2)
+            )
+        if chunked:
+            weight, bias = self.prior.classifier_weight()
+            return token_cross_entropy(
+                output.token_hidden,
+                weight,
+                bias,
+                targets,
+                target_probs=weights,
+                chunk=loss.token_chunk,
+                token_weights=cell_weight,
+            )
+        if weights is None:
+            return weighted_cross_entropy(
+                output.token_logits, targets, weights=cell_weight, ignore_index=-100
+            )
+        return soft_token_cross_entropy(output.token_logits, targets, weights, token_weights=cell_weight)
+
+    def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
+        """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
+        logits = F.interpolate(output.aux_logits.detach(), size=labels.shape[-2:], mode="bilinear")
+        return torch.where(labels == IGNORE_INDEX, logits.argmax(1), labels)
+
+    def _decode(self, mode: str, output: GSSPriorOutput) -> Tensor:
+        posterior = self.posterior
+        return decode(
+            mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood
+        )
+
+    def validate(self) -> dict[str, float]:
+        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode."""
+        result = evaluate(self.pipeline(), self._val_set, pictures=0, throughput=False)
+        values = {}
+        for mode in MODES:
+            if mode in result.modes:
+                values[f"{mode}_miou"] = float(result.modes[mode]["miou"] or 0.0)
+                values[f"{mode}_boundary_f"] = float(result.modes[mode]["boundary_f"] or 0.0)
+        return values
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """Image, truth, maskige and prediction of three validation images."""
+        colors, pipeline, rows = self._val_set.label_space.colors, self.pipeline(), []
+        for index in np.linspace(0, len(self._val_set) - 1, min(3, len(self._val_set))).astype(int):
+            image, labels = self._val_set.read(int(index))
+            output = pipeline(image, return_tokens=not self.is_twin)
+            row = [image, colorize(labels, colors), colorize(output.masks[0], colors)]
+            if not self.is_twin:
+                row.insert(2, Image.fromarray(output.maskiges[0]))
+            rows.append(row)
+        titles = ["image", "truth", *([] if self.is_twin else ["maskige"]), "prediction"]
+        return {"prediction": contact_sheet(rows, titles)}
+
+    def pipeline(self) -> GSSPipeline:
+        """The pipeline made of the current weights."""
+        size = None if self.cfg.data.size is None else tuple(self.cfg.data.size)
+        posterior = self.posterior
+        pipeline = GSSPipeline(
+            processor=GSSImageProcessor(size=size, window_size=tuple(self.cfg.data.crop)),
+            prior=self.prior,
+            vqvae=None if self.is_twin else posterior.vqvae,
+            codec=posterior.codec,
+            likelihood=None if self.is_twin else posterior.likelihood,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def export(self, folder: Path) -> None:
+        """Writes the pipeline."""
+        data = self.cfg.data
+        self.pipeline().save_pretrained(folder, training_data=f"{data.spec}, split {data.train_split}")
+
+
+def build_prior(
+    cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *, tokens: bool
+) -> GSSPriorModel:
+    """The network a configuration asks for, with the class names of the data; without tokens it is the twin."""
+    model, names = cfg.model, train.label_space.names
+    vqvae = posterior.vqvae
+    rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
+    prior = GSSPriorModel.from_backbone(
+        model.backbone,
+        backbone_config=model.backbone_config,
+        pretrained=model.pretrained,
+        codebook_size=vqvae.codebook_size if tokens else 0,
+        token_stride=vqvae.downsample,
+        context_stride=max(model.context_stride, vqvae.downsample),
+        hidden_dim=model.hidden_dim,
+        depth=model.depth,
+        num_heads=model.num_heads,
+        window_size=model.window_size,
+        classifier=model.classifier,
+        classifier_rank=rank,
+        num_labels=len(names),
+    )
+    prior.config.id2label = dict(enumerate(names))
+    prior.config.label2id = {name: index for index, name in enumerate(names)}
+    if model.classifier == "tied" and tokens:
+        prior.tie_codebook(vqvae.code_embeddings())
+    if cfg.train.gradient_checkpointing:
+        prior.gradient_checkpointing_enable()
+    return prior

@@ -1,0 +1,101 @@
+"""From a configuration to a trained stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from gss import recon
+from gss.config import PosteriorConfig, PriorConfig
+from gss.data.datasets import LabelledImages, build_dataset
+from gss.distributed import is_main
+from gss.files import write_json
+from gss.maskige import MaskigeCodec
+from gss.palette import build
+from gss.posterior import Posterior
+from gss.training.loop import Task, fit
+from gss.training.posterior import PosteriorTask
+from vqvae import MaskigeVQModel
+
+
+def train(
+    stage: str,
+    cfg: PosteriorConfig | PriorConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, float]:
+    """Trains one stage into a folder.
+
+    Args:
+        stage: "posterior", "prior" or "twin" (a prior without token and pixel loss).
+        cfg: its configuration.
+        out: run folder; the product is `out/posterior` or `out/pipeline`.
+        resume: go on from the newest checkpoint.
+        overwrite: whether an earlier run in `out` may be replaced; checked by the command line.
+
+    Returns:
+        Final validation figures.
+    """
+    out = Path(out)
+    torch.manual_seed(cfg.train.seed)
+    unaugmented = dataclasses.replace(cfg.data, cache=False)
+    plain = build_dataset(unaugmented, cfg.data.train_split, train=False)
+    augmented = build_dataset(cfg.data, cfg.data.train_split, train=True, seed=cfg.train.seed)
+    if isinstance(cfg, PosteriorConfig):
+        val = build_dataset(unaugmented, cfg.data.val_split, train=False)
+        _same_classes(plain, val)
+        task: Task = PosteriorTask(cfg, plain, val)
+    else:
+        from gss.training.prior import PriorTask  # the pipeline it validates with takes seconds to import
+
+        if stage == "twin":
+            cfg = dataclasses.replace(cfg, loss=dataclasses.replace(cfg.loss, token=0.0, pixel=0.0))
+        # Validation compares with masks at their own size, whatever the network works at.
+        val = build_dataset(dataclasses.replace(unaugmented, size=None), cfg.data.val_split, train=False)
+        _same_classes(plain, val)
+        task = PriorTask(cfg, _load_posterior(cfg, plain, twin=stage == "twin"), plain, val)
+    metrics = fit(
+        task,
+        augmented,
+        optim=cfg.optim,
+        train=cfg.train,
+        out=out,
+        workers=cfg.data.workers,
+        resume=resume,
+        config=cfg,
+    )
+    if isinstance(cfg, PosteriorConfig) and is_main():
+        result = recon.reconstruct(Posterior.from_pretrained(out), val, progress=True)
+        write_json(out / "recon.json", result)
+        rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
+        print(recon.format_table(rows, val.label_space.names))
+        metrics |= {f"{way}_miou": float(result[way]["miou"] or 0.0) for way in result}
+    elif is_main():
+        print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return metrics
+
+
+def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> Posterior:
+    """The frozen posterior; a twin may do without one and only takes its grid and palette."""
+    if not cfg.posterior:
+        if not twin:
+            raise ValueError(
+                "posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'"
+            )
+        space = train.label_space
+        colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
+        return Posterior(MaskigeCodec(colors), MaskigeVQModel(), None, space)
+    posterior = Posterior.from_pretrained(cfg.posterior)
+    recon.check_classes(posterior, train, cfg.posterior)
+    return posterior
+
+
+def _same_classes(train: LabelledImages, val: LabelledImages) -> None:
+    if train.label_space.names != val.label_space.names:
+        raise ValueError(
+            "training and validation split have different classes: check data.train_split, data.val_split"
+        )
