@@ -51,9 +51,7 @@ def pixel_weights(labels: Tensor, class_weight: Tensor) -> Tensor:
     return padded[labels]
 
 
-def draw_cells(
-    labels: Tensor, downsample: int, count: int, class_weight: Tensor, uniform_share: float
-) -> Tensor:
+def draw_cells(labels: Tensor, downsample: int, count: int, class_weight: Tensor, uniform_share: float) -> Tensor:
     """Draws cells so that rare classes and class borders are well represented.
 
     Five in six cells of a street scene at f = 4 show one class, and K codes explain those. Capacity and gradients
@@ -79,9 +77,7 @@ def draw_cells(
         candidates = (group & (importance > 0)).nonzero()[:, 0]
         if len(candidates):
             weight = importance[candidates] ** power
-            drawn.append(
-                candidates[torch.multinomial(weight, max(1, round(count * share)), replacement=True)]
-            )
+            drawn.append(candidates[torch.multinomial(weight, max(1, round(count * share)), replacement=True)])
     if not drawn:
         return torch.empty(0, dtype=torch.long, device=labels.device)
     pool = torch.cat(drawn)

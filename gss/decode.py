@@ -16,7 +16,6 @@ from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
 from vqvae import MaskigeVQModel
 
-
 if TYPE_CHECKING:
     from gss.models.prior import GSSPriorOutput
 
@@ -58,10 +57,9 @@ def decode(
     if mode not in MODES:
         raise ValueError(f"decode='{mode}' is unknown: choose one of {', '.join(MODES)}")
     if mode in ("marginal", "fused") and likelihood is None:
-        raise ValueError(
-            f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'"
-        )
+        raise ValueError(f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'")
     if mode == "aux":
+        assert output.aux_logits is not None
         h, w = output.aux_logits.shape[-2:]
         size = (h * vqvae.downsample, w * vqvae.downsample)
         logits = torch.nn.functional.interpolate(output.aux_logits.float(), size=size, mode="bilinear")

@@ -4,6 +4,8 @@ Everything is trivially right in one process, so callers never ask whether a lau
 `accelerate launch` (or `torchrun`) the process group is opened by the first call.
 """
 
+import atexit
+import gc
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -14,20 +16,39 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+_leaves_group_at_exit = False
+
+
+def _state() -> PartialState:
+    global _leaves_group_at_exit
+    state = PartialState()
+    if state.num_processes > 1 and state.backend == "gloo" and not _leaves_group_at_exit:
+        atexit.register(_leave_group)
+        _leaves_group_at_exit = True
+    return state
+
+
+def _leave_group() -> None:
+    # Threads of gloo that live on while the interpreter is torn down now and then abort the process, and
+    # they live as long as anything (a DDP wrapper in a reference cycle) holds the group.
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
 
 def process_index() -> int:
     """Number of this process, 0 for the main one."""
-    return PartialState().process_index
+    return _state().process_index
 
 
 def num_processes() -> int:
     """How many processes work on the same job, over all machines."""
-    return PartialState().num_processes
+    return _state().num_processes
 
 
 def is_main() -> bool:
     """Whether this process is the one that prints and writes files."""
-    return PartialState().is_main_process
+    return _state().is_main_process
 
 
 def shard(n: int) -> range:
@@ -55,7 +76,7 @@ def sum_across(tensor: Tensor) -> Tensor:
     """
     total = tensor.detach().clone()
     if num_processes() > 1:
-        total = total.to(PartialState().device).contiguous()
+        total = total.to(_state().device).contiguous()
         torch.distributed.all_reduce(total)
     return total.to(tensor.device)
 
@@ -89,4 +110,4 @@ def copy_from_main(tensors: Iterable[Tensor]) -> None:
 
 def barrier() -> None:
     """Wait until every process has come here."""
-    PartialState().wait_for_everyone()
+    _state().wait_for_everyone()

@@ -20,7 +20,6 @@ from torch import Tensor
 from gss.cells import is_uniform, to_cells
 from gss.labels import IGNORE_INDEX
 
-
 TOKEN_IGNORE = -100
 
 
@@ -62,9 +61,7 @@ class CellLikelihood(ModelMixin, ConfigMixin):
             ValueError: a shape differs, or probabilities do not sum to one over K.
         """
         if table.shape != self.table.shape:
-            raise ValueError(
-                f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}"
-            )
+            raise ValueError(f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}")
         if not torch.allclose(table.float().sum(1), torch.ones_like(self.table[:, 0]), atol=1e-4):
             raise ValueError("table does not sum to 1 over classes: normalise it over dimension 1")
         self.table.copy_(table)
@@ -73,9 +70,7 @@ class CellLikelihood(ModelMixin, ConfigMixin):
 
     def marginal(self, token_probs: Tensor) -> Tensor:
         """Exact mixture over codes: p(c | x) `[B, K, h*f, w*f]` from p(z | x) `[B, V, h, w]`, in float32."""
-        weight = (
-            self.table.flatten(1).float().t()[:, :, None, None]
-        )  # [K*f*f, V, 1, 1], the order of pixel_shuffle
+        weight = self.table.flatten(1).float().t()[:, :, None, None]  # [K*f*f, V, 1, 1], the order of pixel_shuffle
         mixture = torch.nn.functional.conv2d(token_probs.float(), weight)
         return torch.nn.functional.pixel_shuffle(mixture, self.downsample)
 
@@ -178,9 +173,7 @@ def fit_table(
 
 def soft_cells(cells: Tensor, num_classes: int, certainty: float = 0.9) -> Tensor:
     """Class probabilities `[N, K, f, f]` that put `certainty` on the labels of cells `[N, f, f]`; void is uniform."""
-    table = torch.full(
-        (len(cells), num_classes, *cells.shape[1:]), (1 - certainty) / num_classes, device=cells.device
-    )
+    table = torch.full((len(cells), num_classes, *cells.shape[1:]), (1 - certainty) / num_classes, device=cells.device)
     valid = cells != IGNORE_INDEX
     table.scatter_add_(1, cells.clamp(max=num_classes - 1)[:, None], (valid * certainty)[:, None])
     return table / table.sum(1, keepdim=True)

@@ -69,9 +69,7 @@ def reconstruct(
     if limit is not None and limit < len(chosen):
         chosen = np.linspace(0, len(chosen) - 1, limit).astype(int)
     mine = [int(chosen[i]) for i in distributed.shard(len(chosen))]
-    for index in tqdm(
-        mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())
-    ):
+    for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
         labels, filled = label_pair(dataset, index, vqvae.downsample, vqvae.device)
         H, W = dataset.read(index)[1].shape
         for way in ways:
@@ -121,9 +119,7 @@ def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) ->
         odd = [a for a, b in zip(ours, theirs, strict=False) if a != b] or [
             f"{len(ours)} against {len(theirs)} classes"
         ]
-        raise ValueError(
-            f"posterior {folder} has other classes than the data set (first difference: {odd[0]})"
-        )
+        raise ValueError(f"posterior {folder} has other classes than the data set (first difference: {odd[0]})")
 
 
 def format_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:

@@ -3,9 +3,10 @@
     python scripts/bench_core.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N]
 
 Ours and the peer run in turns, in one process and on the same input; each time is the median over the
-repeats after one unmeasured run. A peak is measured in a fresh process per row and side, which makes the
-input, resets the kernel's high-water mark of resident memory, runs the operation once and reports how far the
-mark rose (/proc/self/clear_refs and VmHWM; elsewhere `ru_maxrss`, whose mark includes making the input).
+repeats after one unmeasured run (fewer repeats where both would take more than two minutes). A peak is
+measured in a fresh process per row and side, which makes the input, resets the kernel's high-water mark of
+resident memory, runs the operation once and reports how far the mark rose (/proc/self/clear_refs and VmHWM;
+elsewhere `ru_maxrss`, whose mark includes making the input).
 
 `max_error` is the largest absolute difference of the two results; for label maps the share of pixels that
 differ, for losses the largest gradient difference relative to the largest gradient.
@@ -29,7 +30,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gss.errors import did_you_mean
 from gss.files import write_json
 from gss.inverses import nearest_table
 from gss.losses import token_cross_entropy
@@ -168,7 +168,9 @@ ROWS = [
 
 def timings(case: Case, repeats: int) -> tuple[float, float, float | None]:
     """Median seconds of ours and of the peer, run in turns, and the error of the unmeasured first run."""
+    start = time.perf_counter()
     first, second = case.ours(), case.peer()
+    repeats = min(repeats, max(1, int(120 / (time.perf_counter() - start))))
     error = case.error(first, second) if case.error else None
     del first, second
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -200,11 +202,18 @@ def _status(field: str) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith(field + ":"))
 
 
-def measure(row: Row, args: argparse.Namespace) -> dict[str, Any]:
-    peaks = {}
+def measure(rows: list[Row], number: int, args: argparse.Namespace) -> dict[str, Any]:
+    row, peaks = rows[number], {}
     for side in ("ours", "peer"):
-        command = [sys.executable, sys.argv[0], "--only", row.name, "--memory", side]
-        command += ["--threads", str(args.threads)] + ["--quick"] * args.quick
+        command = [
+            sys.executable,
+            sys.argv[0],
+            "--memory",
+            f"{number}:{side}",
+            "--threads",
+            str(args.threads),
+        ]
+        command += ["--quick"] * args.quick
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         peaks[side] = float(done.stdout.split()[-1])
     torch.manual_seed(0)
@@ -239,30 +248,29 @@ def table(results: list[dict[str, Any]]) -> str:
 def run(rows: list[Row], description: str, argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Command line of a benchmark script."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", metavar="NAME", help="rows whose name contains this")
+    parser.add_argument("--only", metavar="NAME", help="rows whose name or peer contains this")
     parser.add_argument("--json", metavar="FILE", help="also write the rows as JSON")
     parser.add_argument("--quick", action="store_true", help="small inputs, one repeat: a check that it runs")
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch, default: %(default)s")
-    parser.add_argument("--memory", choices=("ours", "peer"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", help=argparse.SUPPRESS)  # row number:side, in the fresh processes
     args = parser.parse_args(argv)
     if args.repeats < 1 or args.threads < 1:
         parser.error("--repeats and --threads must be at least 1")
     torch.set_num_threads(args.threads)
-    chosen = [row for row in rows if args.only is None or args.only.lower() in row.name.lower()]
-    if not chosen:
-        names = [row.name for row in rows]
-        parser.error(
-            f"--only {args.only!r} matches no row {did_you_mean(args.only, names)}; rows: {'; '.join(names)}"
-        )
     if args.memory:
+        number, side = args.memory.split(":")
         torch.manual_seed(0)
-        case = chosen[0].build(args.quick)
-        print(own_peak_mb(getattr(case, args.memory)))
+        print(own_peak_mb(getattr(rows[int(number)].build(args.quick), side)))
         return []
+    wanted = (args.only or "").lower()
+    chosen = [number for number, row in enumerate(rows) if wanted in f"{row.name} {row.peer}".lower()]
+    if not chosen:
+        names = "; ".join(row.name for row in rows)
+        parser.error(f"--only {args.only!r} is in no row; rows: {names}")
     results = []
-    for row in chosen:
-        results.append(measure(row, args))
+    for number in chosen:
+        results.append(measure(rows, number, args))
         print(json.dumps(results[-1]), flush=True)
     print(table(results))
     if args.json:

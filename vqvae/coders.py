@@ -28,9 +28,7 @@ class CellBlock(nn.Module):
 
     def __init__(self, channels: int, *, contextual: bool) -> None:
         super().__init__()
-        self.mix = (
-            nn.Conv2d(channels, channels, 5, padding=2, groups=channels) if contextual else nn.Identity()
-        )
+        self.mix = nn.Conv2d(channels, channels, 5, padding=2, groups=channels) if contextual else nn.Identity()
         self.norm = CellNorm(channels)
         self.expand = nn.Conv2d(channels, 2 * channels, 1)
         self.reduce = nn.Conv2d(2 * channels, channels, 1)
@@ -43,9 +41,7 @@ class CellBlock(nn.Module):
 class PatchEncoder(nn.Module):
     """Maskige `[B, 3, H, W]` to latents `[B, D, H/f, W/f]`."""
 
-    def __init__(
-        self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool
-    ) -> None:
+    def __init__(self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, hidden_dim, downsample, stride=downsample)
         self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
@@ -63,9 +59,7 @@ class PatchEncoder(nn.Module):
 class PatchDecoder(nn.Module):
     """Latents `[B, D, h, w]` to a maskige `[B, 3, h*f, w*f]` in [-1, 1]."""
 
-    def __init__(
-        self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool
-    ) -> None:
+    def __init__(self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
         super().__init__()
         self.stem = nn.Conv2d(latent_dim, hidden_dim, 1)
         self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
@@ -100,10 +94,8 @@ class DiffusersDecoder(nn.Module):
         return torch.tanh(self.decoder(latents))
 
 
-def diffusers_coders(
-    downsample: int, hidden_dim: int, depth: int, latent_dim: int
-) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder from diffusers' blocks: convolutions at every resolution, halving width towards the pixels."""
+def diffusers_coders(downsample: int, hidden_dim: int, depth: int, latent_dim: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder from diffusers' blocks: the width halves towards the pixels."""
     levels = downsample.bit_length()  # f = 4 has three resolutions
     channels = tuple(max(8, hidden_dim // 2 ** (levels - 1 - level) // 8 * 8) for level in range(levels))
     encoder = Encoder(

@@ -44,7 +44,7 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
     Args:
         downsample: pixels per cell side f: 4, 8 or 16.
         architecture: "patch" (patchify stem, work at latent resolution) or "diffusers" (diffusers' VAE blocks).
-        decoder_type: "local" (a code paints its own cell and nothing else, which makes p(c|x) an exact sum over codes) or
+        decoder_type: "local" (a code paints its own cell and nothing else, so that p(c|x) is an exact sum) or
             "contextual" (convolutions across cells). "diffusers" is always contextual.
         hidden_dim: channels of the coders at latent resolution.
         depth: residual blocks per coder (per resolution for "diffusers").
@@ -79,9 +79,7 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
             raise ValueError(f"decoder_type='{decoder_type}' is unknown: choose local or contextual")
         if architecture == "diffusers":
             if decoder_type == "local":
-                raise ValueError(
-                    "decoder_type='local' needs architecture='patch': diffusers' blocks always mix cells"
-                )
+                raise ValueError("decoder_type='local' needs architecture='patch': diffusers' blocks always mix cells")
             self.encoder, self.decoder = diffusers_coders(downsample, hidden_dim, depth, latent_dim)
         else:
             contextual = decoder_type == "contextual"

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, SimVQ, VectorQuantize
 
-
 KINDS = ("vq", "fsq", "lfq", "simvq")
 
 # Level counts per number of bits, after Table 1 of "Finite Scalar Quantization" (arXiv 2309.15505), with powers of two
@@ -66,9 +65,7 @@ class Quantizer(nn.Module):
         ValueError: unknown kind, V below 2, or V not a power of two where one is needed.
     """
 
-    def __init__(
-        self, kind: str, codebook_size: int, dim: int, options: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, kind: str, codebook_size: int, dim: int, options: dict[str, Any] | None = None) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
@@ -76,9 +73,7 @@ class Quantizer(nn.Module):
             raise ValueError(f"codebook_size={codebook_size} is too small: give at least 2")
         bits = int(math.log2(codebook_size))
         if kind in ("fsq", "lfq") and 2**bits != codebook_size:
-            raise ValueError(
-                f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}"
-            )
+            raise ValueError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
         self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
         options = dict(options or {})
         if kind == "vq":
@@ -88,19 +83,13 @@ class Quantizer(nn.Module):
             )
         elif kind == "fsq":
             if "levels" not in options and bits not in _FSQ_LEVELS:
-                raise ValueError(
-                    f"codebook_size={codebook_size} has no default FSQ levels: give options.levels"
-                )
+                raise ValueError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
             levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
             if math.prod(levels) != codebook_size:
-                raise ValueError(
-                    f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}"
-                )
+                raise ValueError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
             self.wrapped = FSQ(levels=levels, dim=dim, **options)
         elif kind == "lfq":
-            self.wrapped = LFQ(
-                codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options}
-            )
+            self.wrapped = LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
         else:
             self.wrapped = SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
 

@@ -48,12 +48,12 @@ class PosteriorTask(Task):
         space = train.label_space
         self.codec = build_codec(cfg, space)
         self.vqvae = MaskigeVQModel(**vars(cfg.vq))
-        self.register_buffer("class_counts", count_classes(train), persistent=False)
+        self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
 
     @property
     def class_weight(self) -> Tensor:
         """Loss weight of each class `[K]`."""
-        return class_weights(self.class_counts, self.cfg.loss.class_balance)
+        return self._class_weight.to(self.device)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
@@ -176,8 +176,7 @@ def refine(
     per_image = -(-_POOL_CELLS // len(maps))
     drawn = [draw_cells(labels, f, per_image, class_weight, 0.05) for labels, _ in maps]
     pool, pool_filled = (
-        torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)])
-        for i in (0, 1)
+        torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)]) for i in (0, 1)
     )
     painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
     table = fit_table(pool, painted / painted.sum(1, keepdim=True), class_weight)
@@ -192,9 +191,7 @@ def refine(
         tokens = likelihood.tokens(labels).flatten()
         cells = to_cells(labels, f).flatten(0, 2)[tokens >= 0]
         observed = torch.zeros(len(cells), *table.shape[1:], device=device)
-        observed.scatter_(
-            1, cells.clamp(max=codec.num_classes - 1)[:, None], (cells != IGNORE_INDEX).float()[:, None]
-        )
+        observed.scatter_(1, cells.clamp(max=codec.num_classes - 1)[:, None], (cells != IGNORE_INDEX).float()[:, None])
         counts.index_add_(0, tokens[tokens >= 0], observed)
     # Posterior mean of a Dirichlet whose prior is worth two cells of the refined code.
     counts += 2 * table

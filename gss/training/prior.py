@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,16 +42,13 @@ class PriorTask(Task):
 
     export_name = "pipeline"
 
-    def __init__(
-        self, cfg: PriorConfig, posterior: Posterior, train: LabelledImages, val: LabelledImages
-    ) -> None:
+    def __init__(self, cfg: PriorConfig, posterior: Posterior, train: LabelledImages, val: LabelledImages) -> None:
         super().__init__()
         self.cfg, self._val_set = cfg, val
         self.posterior = posterior
-        frozen = {"codec": posterior.codec, "vqvae": posterior.vqvae}
+        self.freeze(codec=posterior.codec, vqvae=posterior.vqvae)
         if posterior.likelihood is not None:
-            frozen["likelihood"] = posterior.likelihood
-        self.freeze(**frozen)
+            self.freeze(likelihood=posterior.likelihood)
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
         self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
@@ -89,13 +86,11 @@ class PriorTask(Task):
         cell_weight = None
         if loss.rarity > 0:
             f = self.posterior.vqvae.downsample
-            cell_weight = pixel_weights(to_cells(labels, f), self.class_weight.to(labels.device)).mean(
-                (-1, -2)
-            )
+            cell_weight = pixel_weights(to_cells(labels, f), self.class_weight.to(labels.device)).mean((-1, -2))
         if chunked:
             weight, bias = self.prior.classifier_weight()
             return token_cross_entropy(
-                output.token_hidden,
+                cast(Tensor, output.token_hidden),
                 weight,
                 bias,
                 targets,
@@ -105,20 +100,18 @@ class PriorTask(Task):
             )
         if weights is None:
             return weighted_cross_entropy(
-                output.token_logits, targets, weights=cell_weight, ignore_index=-100
+                cast(Tensor, output.token_logits), targets, weights=cell_weight, ignore_index=-100
             )
-        return soft_token_cross_entropy(output.token_logits, targets, weights, token_weights=cell_weight)
+        return soft_token_cross_entropy(cast(Tensor, output.token_logits), targets, weights, token_weights=cell_weight)
 
     def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
         """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
-        logits = F.interpolate(output.aux_logits.detach(), size=labels.shape[-2:], mode="bilinear")
+        logits = F.interpolate(cast(Tensor, output.aux_logits).detach(), size=labels.shape[-2:], mode="bilinear")
         return torch.where(labels == IGNORE_INDEX, logits.argmax(1), labels)
 
     def _decode(self, mode: str, output: GSSPriorOutput) -> Tensor:
         posterior = self.posterior
-        return decode(
-            mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood
-        )
+        return decode(mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood)
 
     def validate(self) -> dict[str, float]:
         """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode."""
@@ -136,19 +129,19 @@ class PriorTask(Task):
         for index in np.linspace(0, len(self._val_set) - 1, min(3, len(self._val_set))).astype(int):
             image, labels = self._val_set.read(int(index))
             output = pipeline(image, return_tokens=not self.is_twin)
-            row = [image, colorize(labels, colors), colorize(output.masks[0], colors)]
-            if not self.is_twin:
-                row.insert(2, Image.fromarray(output.maskiges[0]))
+            row = [image, colorize(labels, colors), colorize(np.asarray(output.masks[0]), colors)]
+            if output.maskiges is not None:
+                row.insert(2, Image.fromarray(np.asarray(output.maskiges[0])))
             rows.append(row)
         titles = ["image", "truth", *([] if self.is_twin else ["maskige"]), "prediction"]
         return {"prediction": contact_sheet(rows, titles)}
 
     def pipeline(self) -> GSSPipeline:
         """The pipeline made of the current weights."""
-        size = None if self.cfg.data.size is None else tuple(self.cfg.data.size)
+        data = self.cfg.data
         posterior = self.posterior
         pipeline = GSSPipeline(
-            processor=GSSImageProcessor(size=size, window_size=tuple(self.cfg.data.crop)),
+            processor=GSSImageProcessor(size=data.size, window_size=data.crop),
             prior=self.prior,
             vqvae=None if self.is_twin else posterior.vqvae,
             codec=posterior.codec,
@@ -163,9 +156,7 @@ class PriorTask(Task):
         self.pipeline().save_pretrained(folder, training_data=f"{data.spec}, split {data.train_split}")
 
 
-def build_prior(
-    cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *, tokens: bool
-) -> GSSPriorModel:
+def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *, tokens: bool) -> GSSPriorModel:
     """The network a configuration asks for, with the class names of the data; without tokens it is the twin."""
     model, names = cfg.model, train.label_space.names
     vqvae = posterior.vqvae

@@ -83,9 +83,7 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
     """The frozen posterior; a twin may do without one and only takes its grid and palette."""
     if not cfg.posterior:
         if not twin:
-            raise ValueError(
-                "posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'"
-            )
+            raise ValueError("posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'")
         space = train.label_space
         colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
         return Posterior(MaskigeCodec(colors), MaskigeVQModel(), None, space)
@@ -96,6 +94,4 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
 
 def _same_classes(train: LabelledImages, val: LabelledImages) -> None:
     if train.label_space.names != val.label_space.names:
-        raise ValueError(
-            "training and validation split have different classes: check data.train_split, data.val_split"
-        )
+        raise ValueError("training and validation split have different classes: check data.train_split, data.val_split")
