@@ -1,0 +1,83 @@
+"""Latency of the whole pipeline, array in and mask out, against its discriminative twin and against UPerNet.
+
+    python scripts/bench_pipeline.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N]
+
+Ours is `GSSPipeline` with an EfficientNet-Lite0 backbone, 1024 codes at stride 4 and 19 classes. The twin is
+the same pipeline and network read out from its auxiliary head, without token classifier and decoder. UPerNet
+is `transformers.UperNetForSemanticSegmentation` in its default form on the same backbone configuration.
+Weights are random, which changes no time. How times and peaks are measured is told in bench_core.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from bench_core import Case, Row, run
+from torch import nn
+from torch.nn import functional as F
+from transformers import UperNetConfig, UperNetForSemanticSegmentation
+
+from gss.image_processing import GSSImageProcessor
+from gss.likelihood import CellLikelihood
+from gss.maskige import MaskigeCodec
+from gss.models.backbone import EfficientNetLiteConfig
+from gss.models.prior import GSSPriorModel
+from gss.palette import maxmin
+from gss.pipeline import GSSPipeline
+from vqvae import MaskigeVQModel
+
+CLASSES, CODES, STRIDE = 19, 1024, 4
+
+
+def pipeline() -> GSSPipeline:
+    prior = GSSPriorModel.from_backbone(pretrained=False, codebook_size=CODES, token_stride=STRIDE, num_labels=CLASSES)
+    likelihood = CellLikelihood(CODES, CLASSES, STRIDE)
+    likelihood.set_table(torch.randn(CODES, CLASSES, STRIDE, STRIDE).mul(3).softmax(1))
+    vqvae = MaskigeVQModel(downsample=STRIDE, codebook_size=CODES)
+    codec = MaskigeCodec(maxmin(CLASSES).tolist())
+    whole = GSSPipeline(GSSImageProcessor(), prior.eval(), codec.eval(), vqvae.eval(), likelihood.eval())
+    whole.set_progress_bar_config(disable=True)
+    return whole
+
+
+def upernet() -> nn.Module:
+    config = UperNetConfig(backbone_config=EfficientNetLiteConfig(), num_labels=CLASSES, use_auxiliary_head=False)
+    return UperNetForSemanticSegmentation(config).eval()
+
+
+def case(mode: str, peer: str, size: tuple[int, int]) -> Callable[[bool], Case]:
+    def build(quick: bool) -> Case:
+        height, width = (64, 96) if quick else size
+        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+        ours = pipeline()
+
+        def segment(decode: str) -> np.ndarray:
+            return ours(picture, decode=decode, window="whole", return_tokens=False).masks[0]
+
+        if peer == "twin":
+            return Case(lambda: segment(mode), lambda: segment("aux"), None)
+        other = upernet()
+
+        @torch.no_grad()
+        def segment_peer() -> np.ndarray:
+            pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+            # Its fusion needs maps that cover the image exactly.
+            pixels = F.pad(pixels, (0, -width % 32, 0, -height % 32), mode="replicate")
+            return other(pixels).logits[0, :, :height, :width].argmax(0).numpy()
+
+        return Case(lambda: segment(mode), segment_peer, None)
+
+    return build
+
+
+ROWS = [
+    Row(f"pipeline {mode}, {height}x{width}", peer, case(mode, peer, (height, width)))
+    for height, width in ((360, 480), (1024, 2048))
+    for mode, peer in (("hard", "twin"), ("marginal", "twin"), ("fused", "twin"), ("fused", "UPerNet"))
+]
+
+
+if __name__ == "__main__":
+    run(ROWS, __doc__)
