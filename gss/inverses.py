@@ -58,9 +58,7 @@ class SwinInverse(nn.Module):
         self.reduction = reduction
         self.conv_in = nn.Conv2d(3 * reduction**2, width, 1)
         # One plain and one shifted layer, so that information crosses window borders.
-        self.blocks = nn.ModuleList(
-            WindowBlock(width, _NUM_HEADS, _WINDOW_SIZE, shift) for shift in (False, True)
-        )
+        self.blocks = nn.ModuleList(WindowBlock(width, _NUM_HEADS, _WINDOW_SIZE, shift) for shift in (False, True))
         self.norm = nn.LayerNorm(width)
         self.conv_out = nn.Conv2d(width, num_classes * reduction**2, 1)
         _zero(self.conv_out)
@@ -94,9 +92,7 @@ def build_inverse(name: str, num_classes: int, *, width: int, reduction: int) ->
     if width < 1:
         raise ValueError(f"inverse_width: {width} is not positive; 64 is usual")
     if reduction < 1:
-        raise ValueError(
-            f"inverse_reduction: {reduction} is not positive; 1 keeps full resolution, 2 is usual"
-        )
+        raise ValueError(f"inverse_reduction: {reduction} is not positive; 1 keeps full resolution, 2 is usual")
     if name == "conv":
         return ConvInverse(num_classes, width)
     if name == "swin":

@@ -87,9 +87,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         super().__init__()
         palette = from_list(colors)
         if len(void_color) != 3 or not all(0 <= value <= 255 for value in void_color):
-            raise ValueError(
-                f"void_color: {list(void_color)} is not an 8-bit colour; give [R, G, B], 0 to 255"
-            )
+            raise ValueError(f"void_color: {list(void_color)} is not an 8-bit colour; give [R, G, B], 0 to 255")
         if not temperature > 0:
             raise ValueError(f"temperature: {temperature} is not positive; 900 is usual")
         # 8-bit buffers: `.to(torch.float16)` and checkpoints leave them exact.
@@ -143,9 +141,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             ValueError: wrong shape or type, or a label out of range.
         """
         if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
-            raise ValueError(
-                f"labels: {labels.dtype} of shape {tuple(labels.shape)}; give integers of shape [B, H, W]"
-            )
+            raise ValueError(f"labels: {labels.dtype} of shape {tuple(labels.shape)}; give integers of shape [B, H, W]")
         index = labels.long()
         void = index == IGNORE_INDEX
         if validate and labels.numel():
@@ -272,9 +268,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
                 already calibrated it.
         """
         if self.refiner is not None:
-            raise ValueError(
-                f"inverse: {self.config['inverse']!r} is calibrated by its training; use 'nearest'"
-            )
+            raise ValueError(f"inverse: {self.config['inverse']!r} is calibrated by its training; use 'nearest'")
         _check_maskige(maskiges)
         if labels.shape != maskiges.shape[:1] + maskiges.shape[2:]:
             raise ValueError(
@@ -330,6 +324,4 @@ class _CubeClamp(torch.autograd.Function):
 
 def _check_maskige(maskige: Tensor) -> None:
     if maskige.ndim != 4 or maskige.shape[1] != 3 or not maskige.is_floating_point():
-        raise ValueError(
-            f"maskige: {maskige.dtype} of shape {tuple(maskige.shape)}; give floats of shape [B, 3, H, W]"
-        )
+        raise ValueError(f"maskige: {maskige.dtype} of shape {tuple(maskige.shape)}; give floats of shape [B, 3, H, W]")

@@ -39,9 +39,7 @@ METHODS = ("maxmin", "lattice", "random", "jitter", "display")
 
 def _check_count(num_classes: int) -> None:
     if not isinstance(num_classes, (int, np.integer)) or isinstance(num_classes, bool):
-        raise ValueError(
-            f"num_classes: {num_classes!r} is not an integer; give the number of classes (1 to 255)"
-        )
+        raise ValueError(f"num_classes: {num_classes!r} is not an integer; give the number of classes (1 to 255)")
     if not 1 <= num_classes <= MAX_CLASSES:
         raise ValueError(
             f"num_classes: {num_classes} is outside 1 to {MAX_CLASSES} (255 is void); merge classes to fit"
@@ -142,9 +140,7 @@ def _solve_maxmin(num_classes: int, seed: int) -> np.ndarray:
     # Few classes: restarts are cheap and pay. Many: a packing nearly always wins.
     for _ in range(int(np.clip(60000 // num_classes**2, 2, 64))):
         candidates = np.concatenate([rng.uniform(0.0, 255.0, (1000, 3)), corners])
-        starts.append(
-            candidates[_farthest_points(candidates, num_classes, int(rng.integers(len(candidates))))]
-        )
+        starts.append(candidates[_farthest_points(candidates, num_classes, int(rng.integers(len(candidates))))])
     for index, layouts in enumerate(_repel(np.stack(starts), iterations=300)):
         if index % 20 == 19 or index >= 290:
             consider(layouts)
@@ -274,9 +270,7 @@ def build(
         return jitter(num_classes, seed)
     if method == "display":
         if colors is None:
-            raise ValueError(
-                "colors: palette 'display' needs the data set's colours; give them or use 'maxmin'"
-            )
+            raise ValueError("colors: palette 'display' needs the data set's colours; give them or use 'maxmin'")
         if len(colors) != num_classes:
             few = "too few" if len(colors) < num_classes else "too many"
             raise ValueError(
@@ -306,15 +300,11 @@ def swatch(palette: np.ndarray, names: Sequence[str] | None = None) -> Image.Ima
     columns = min(len(palette), max(4, int(np.ceil(np.sqrt(len(palette) * 0.6)))))
     tile_width, tile_height, header = 132, 56, 40
     rows = -(-len(palette) // columns)
-    picture = Image.new(
-        "RGB", (max(columns * tile_width, 400) + 16, rows * tile_height + header + 8), "white"
-    )
+    picture = Image.new("RGB", (max(columns * tile_width, 400) + 16, rows * tile_height + header + 8), "white")
     draw = ImageDraw.Draw(picture)
     title_font, font = ImageFont.load_default(16), ImageFont.load_default(12)
     distance = min_distance(palette)
-    title = f"{len(palette)} colours" + (
-        f", minimum distance {distance:.1f}" if np.isfinite(distance) else ""
-    )
+    title = f"{len(palette)} colours" + (f", minimum distance {distance:.1f}" if np.isfinite(distance) else "")
     draw.text((12, 10), title, fill="black", font=title_font)
     for index, (color, name) in enumerate(zip(palette.tolist(), names, strict=True)):
         left, top = 8 + index % columns * tile_width, header + index // columns * tile_height

@@ -28,9 +28,7 @@ def nearest(colors: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndar
 def test_table_is_the_nearest_colour(colors: np.ndarray) -> None:
     table = nearest_table(colors)
     rng = np.random.default_rng(1)
-    around = np.clip(
-        np.rint(colors[rng.integers(len(colors), size=3000)]) + rng.integers(-9, 10, (3000, 3)), 0, 255
-    )
+    around = np.clip(np.rint(colors[rng.integers(len(colors), size=3000)]) + rng.integers(-9, 10, (3000, 3)), 0, 255)
     pixels = np.concatenate([rng.integers(0, 256, (3000, 3)), around]).astype(np.int64)
     expected, gap = nearest(colors, pixels)
     clear = gap > (0.5 if np.issubdtype(colors.dtype, np.floating) else -1)

@@ -66,9 +66,7 @@ def test_any_lattice_round_trip(num_classes: int, height: int, width: int, seed:
 def test_encode_paints_8_bit_colours_and_void() -> None:
     codec = MaskigeCodec([[0, 10, 20], [255, 1, 128]], void_color=[7, 8, 9])
     painted = (codec.encode(torch.tensor([[[0, 1, 255]]])) + 1) * 127.5
-    assert torch.allclose(
-        painted[0, :, 0].t(), torch.tensor([[0.0, 10, 20], [255, 1, 128], [7, 8, 9]]), atol=1e-4
-    )
+    assert torch.allclose(painted[0, :, 0].t(), torch.tensor([[0.0, 10, 20], [255, 1, 128], [7, 8, 9]]), atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
@@ -198,9 +196,7 @@ def test_trained_inverses_start_at_the_nearest_colour(inverse: str, learn: bool)
 
 @pytest.mark.parametrize(("inverse", "learn"), VARIANTS)
 def test_save_and_load_is_bit_exact(inverse: str, learn: bool, tmp_path) -> None:
-    codec = build(
-        23, inverse=inverse, learn_palette=learn, inverse_width=8, void_color=(9, 8, 7), temperature=321.0
-    )
+    codec = build(23, inverse=inverse, learn_palette=learn, inverse_width=8, void_color=(9, 8, 7), temperature=321.0)
     with torch.no_grad():
         for parameter in codec.parameters():
             parameter.add_(torch.randn_like(parameter))
