@@ -31,6 +31,7 @@ def test_benchmark_writes_its_rows(script: str, row: str, tmp_path: Path) -> Non
         assert result["max_error"] in (0.0, None)
 
 
+@pytest.mark.slow
 def test_unknown_row_is_an_error() -> None:
     command = [sys.executable, str(SCRIPTS / "bench_core.py"), "--only", "nothing"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=SCRIPTS.parent)
