@@ -32,9 +32,7 @@ def save(folder: Path, cfg: BlobConfig, step: int = 5) -> Path:
 def test_round_trip_is_exact_and_without_pickle(tmp_path: Path) -> None:
     cfg = config()
     task, optimizer, ema = trained(cfg)
-    path = save_checkpoint(
-        tmp_path, step=5, task=task, optimizer=optimizer, ema=ema, scaler={"scale": 2.0}, config=cfg
-    )
+    path = save_checkpoint(tmp_path, step=5, task=task, optimizer=optimizer, ema=ema, scaler={"scale": 2.0}, config=cfg)
     assert {p.suffix for p in path.iterdir()} == {".safetensors", ".json", ".yaml"}
     task2, optimizer2, ema2 = trained(cfg, steps=0)
     state = load_checkpoint(path, task=task2, optimizer=optimizer2, ema=ema2, config=cfg)
@@ -61,9 +59,7 @@ def test_tied_weights_survive(tmp_path: Path) -> None:
     model, other = tied(), tied()
     cfg = config()
     optimizer = build_optimizer([{"params": list(model.parameters())}], cfg.optim)
-    path = save_checkpoint(
-        tmp_path, step=1, task=model, optimizer=optimizer, ema=None, scaler=None, config=None
-    )
+    path = save_checkpoint(tmp_path, step=1, task=model, optimizer=optimizer, ema=None, scaler=None, config=None)
     optimizer = build_optimizer([{"params": list(other.parameters())}], cfg.optim)
     load_checkpoint(path, task=other, optimizer=optimizer, ema=None, config=None)
     assert torch.equal(other[0].weight, model[0].weight)
@@ -77,9 +73,7 @@ def test_another_architecture_names_the_shape_and_changes_nothing(tmp_path: Path
     (path / "state.json").write_text(json.dumps(state))
     task, optimizer, ema = trained(config(width=7), steps=0)
     before = {k: v.clone() for k, v in task.state_dict().items()}
-    with pytest.raises(
-        ValueError, match=r"'backbone.weight' has shape \[6, 1, 3, 3\] there and \[7, 1, 3, 3\]"
-    ):
+    with pytest.raises(ValueError, match=r"'backbone.weight' has shape \[6, 1, 3, 3\] there and \[7, 1, 3, 3\]"):
         load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=config(width=7))
     assert all(torch.equal(v, before[k]) for k, v in task.state_dict().items())
 
@@ -104,9 +98,7 @@ def test_other_configuration_names_the_key(tmp_path: Path) -> None:
     load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=free)
 
 
-@pytest.mark.parametrize(
-    "name", ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"]
-)
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"])
 def test_damage_is_told(tmp_path: Path, name: str) -> None:
     path = save(tmp_path, config())
     (path / name).write_bytes((path / name).read_bytes()[:20])
@@ -116,9 +108,7 @@ def test_damage_is_told(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_failed_write_leaves_nothing_and_the_old_one_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_leaves_nothing_and_the_old_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, config())
     before = {p.name: p.read_bytes() for p in (tmp_path / "step_000005").iterdir()}
 

@@ -122,9 +122,7 @@ def test_resume_after_a_crash_repeats_steps_exactly(tmp_path: Path) -> None:
     assert [line["step"] for line in training] == list(range(1, 8))
 
 
-def test_ctrl_c_leaves_with_130_and_handlers_are_restored(
-    tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
+def test_ctrl_c_leaves_with_130_and_handlers_are_restored(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as stop:
         run(config(), tmp_path, task=BlobTask(config(), signal_at={0: signal.SIGINT}))
@@ -148,6 +146,9 @@ def test_second_ctrl_c_quits_at_once_but_a_repetition_does_not(monkeypatch: pyte
 def test_finished_run_only_exports_again(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     final = run(config(), tmp_path)
     (tmp_path / "product" / "head.safetensors").unlink()
+    (tmp_path / ".product.ab12cd34.tmp").mkdir()
+    (tmp_path / ".metrics.ab12cd34.tmp.jsonl").touch()
+    (tmp_path / ".product.ab12cd34.old").mkdir()
     lines = read_metrics(tmp_path)
     task = BlobTask(config())
     task.validate = pytest.fail
@@ -156,6 +157,7 @@ def test_finished_run_only_exports_again(tmp_path: Path, capfd: pytest.CaptureFi
     assert (tmp_path / "product" / "head.safetensors").exists()
     assert read_metrics(tmp_path) == lines
     assert "is finished" in capfd.readouterr().err
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_finished_run_can_be_prolonged(tmp_path: Path) -> None:
@@ -286,9 +288,7 @@ def test_every_epoch_uses_every_sample_once_for_any_split(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_sample_is_read_in_its_epoch_also_by_workers(workers: int) -> None:
     def read(workers: int) -> list[torch.Tensor]:
-        sampler = StepSampler(
-            size=5, batch_size=4, accumulate=1, seed=1, steps=range(4), process=0, processes=1
-        )
+        sampler = StepSampler(size=5, batch_size=4, accumulate=1, seed=1, steps=range(4), process=0, processes=1)
         with closing(BatchStream(Blobs(5), sampler, workers=workers)) as batches:
             return [batch["image"] for batch in batches]
 

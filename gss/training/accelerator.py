@@ -36,9 +36,7 @@ def build_accelerator(train: TrainConfig) -> Accelerator:
         raise ValueError("train.precision='fp16' needs a GPU; use 'bf16' or 'no' on a CPU")
     accelerator = Accelerator(
         mixed_precision=train.precision,
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
-            num_steps=train.accumulate, sync_with_dataloader=False
-        ),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=train.accumulate, sync_with_dataloader=False),
         # Loss terms come and go with the step and the configuration, and with them the parameters in use.
         # It also keeps the gradient buckets as they were built, so a resumed run adds in the same order.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],

@@ -99,9 +99,7 @@ class _Run:
     ) -> None:
         self.accelerator = build_accelerator(train)
         if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise ValueError(
-                "train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false"
-            )
+            raise ValueError("train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false")
         self.dataset, self.optim, self.train, self.out = dataset, optim, train, out
         self.workers, self.config = workers, config
         self.checkpoints = out / "checkpoints"
@@ -150,6 +148,10 @@ class _Run:
     def _resume(self) -> None:
         if self.accelerator.is_main_process:
             checkpoints.clean_checkpoints(self.checkpoints)
+            # What a kill in the middle of an export or of another write left behind.
+            for entry in self.out.glob(".*.*"):
+                if ".tmp" in entry.suffixes or entry.suffix == ".old":
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         distributed.barrier()
         found = checkpoints.list_checkpoints(self.checkpoints)
         if not found:
