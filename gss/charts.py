@@ -10,7 +10,7 @@ from html import escape
 
 __all__ = ["Markup", "bar_chart", "heat_table", "histogram", "line_chart", "reliability_diagram"]
 
-WIDTH, HEIGHT = 440, 270
+WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 42
 SERIES_COLORS = 7
 MAX_POINTS = 600
@@ -37,21 +37,13 @@ class _Frame:
         y_ticks = _log_ticks(*y_range) if log_y else _ticks(*y_range)
         for value in y_ticks:
             y = self.y(value)
-            self.parts.append(
-                f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            )
-            self.parts.append(
-                f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>'
-            )
+            self.parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            self.parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
         bottom = HEIGHT - BOTTOM
-        self.parts.append(
-            f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>'
-        )
+        self.parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         for value in x_ticks:
             x = self.x(value)
-            self.parts.append(
-                f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{_number(value)}</text>'
-            )
+            self.parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{_number(value)}</text>')
         middle = (LEFT + WIDTH - RIGHT) / 2
         self.parts.append(
             f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
@@ -78,9 +70,7 @@ class _Frame:
 
     def finish(self, title: str, names: Sequence[str]) -> Markup:
         svg = _svg(HEIGHT, title, self.parts)
-        keys = [
-            f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(names)
-        ]
+        keys = [f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
         return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(names) > 1 else ""))
 
 
@@ -114,9 +104,7 @@ def line_chart(
         raise ValueError(f"smooth must be in [0, 1), got {smooth}")
     clean = {
         name: [
-            (float(x), float(y))
-            for x, y in points
-            if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
+            (float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
         ]
         for name, points in series.items()
     }
@@ -174,9 +162,7 @@ def histogram(
             outline += [(float(left), value), (float(right), value)]
         outline.append((float(edges[-1]), 0.0))
         style = f"s{index % SERIES_COLORS}"
-        frame.parts.append(
-            f'<path class="area {style}" d="{frame.path(outline)}"><title>{escape(name)}</title></path>'
-        )
+        frame.parts.append(f'<path class="area {style}" d="{frame.path(outline)}"><title>{escape(name)}</title></path>')
     return frame.finish(f"{y_label} over {x_label}", list(shares))
 
 
@@ -203,7 +189,7 @@ def bar_chart(
     for name, values in series.items():
         if len(values) != len(labels):
             raise ValueError(f"series {name!r} has {len(values)} values for {len(labels)} labels")
-    thick = 14 if len(series) == 1 else 8
+    thick = 14 if len(series) == 1 else 11
     group = len(series) * (thick + 2) + 8
     name_width = min(150, 14 + max((len(label) for label in labels), default=0) * 7)
     span = WIDTH - name_width - 52
@@ -213,21 +199,16 @@ def bar_chart(
         text = label if len(label) <= 20 else label[:19] + "…"
         middle = top + (group - 8) / 2
         parts.append(
-            f'<text class="name" x="{name_width - 8}" y="{middle + 4:.1f}" text-anchor="end">'
-            f"{escape(text)}</text>"
+            f'<text class="name" x="{name_width - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(text)}</text>'
         )
         for index, (name, values) in enumerate(series.items()):
             value, y = values[row], top + index * (thick + 2)
             if value is None:
-                parts.append(
-                    f'<text class="none" x="{name_width}" y="{y + thick / 2 + 4:.1f}">not present</text>'
-                )
+                parts.append(f'<text class="none" x="{name_width}" y="{y + thick / 2 + 4:.1f}">not present</text>')
                 continue
             length = max(min(value / high, 1.0), 0.0) * span
             own = colors is not None and len(series) == 1
-            paint = (
-                f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if own and colors else ""
-            )
+            paint = f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if own and colors else ""
             hint = f"<title>{escape(name)} {escape(label)}: {value:.{digits}f}</title>"
             parts.append(
                 f'<rect class="track" x="{name_width}" y="{y}" width="{span}" height="{thick}" rx="3"/>'
@@ -236,9 +217,7 @@ def bar_chart(
                 f'<text x="{name_width + span + 6}" y="{y + thick / 2 + 4:.1f}">{value:.{digits}f}</text>'
             )
     svg = _svg(len(labels) * group + 4, "bars", parts)
-    keys = [
-        f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(series)
-    ]
+    keys = [f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(series)]
     return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(series) > 1 else ""))
 
 
@@ -267,7 +246,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> Markup:
             f'<rect class="gap" {place} y="{gap_top:.1f}" height="{gap_bottom - gap_top:.1f}"/>'
         )
     frame.parts.append(f'<path class="diagonal" d="{frame.path([(0, 0), (1, 1)])}"/>')
-    return frame.finish("reliability diagram", ["accuracy"])
+    return frame.finish("reliability diagram", ["accuracy", "gap to the confidence"])
 
 
 def heat_table(
@@ -295,9 +274,7 @@ def heat_table(
         ValueError: The matrix has other dimensions than the names.
     """
     if len(matrix) != len(rows) or any(len(line) != len(columns) for line in matrix):
-        raise ValueError(
-            f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them"
-        )
+        raise ValueError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
     head = "".join(f"<th><span>{escape(name)}</span></th>" for name in columns)
     body: list[str] = []
     for name, line in zip(rows, matrix, strict=True):
@@ -351,7 +328,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 def _number(value: float) -> str:
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
-        return f"{value:.3g}"
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:,.4f}".rstrip("0").rstrip(".")
 
 

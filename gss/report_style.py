@@ -72,6 +72,7 @@ th, td { padding: 0.5rem 1rem; text-align: left; white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; font-size: 0.84rem; }
 thead th { border-bottom: 1px solid var(--line); }
 tbody tr + tr > * { border-top: 1px solid var(--grid); }
+.chart .scroll { border: 0; box-shadow: none; margin: 0; border-radius: 0; }
 .num { text-align: right; }
 td b { font-weight: 700; }
 .heat { font-size: 0.8rem; }
@@ -109,7 +110,7 @@ svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 11.5px; font-family: inherit; font-variant-numeric: tabular-nums; }
 svg .name { fill: var(--ink); font-size: 12.5px; }
 svg .none { font-style: italic; }
-.grid-line, svg .grid { stroke: var(--grid); }
+svg .grid { stroke: var(--grid); }
 svg .axis { stroke: var(--soft); opacity: 0.6; }
 svg .line {
   fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round;
@@ -123,7 +124,7 @@ svg .area {
   stroke-linejoin: round;
 }
 svg .gap { fill: var(--s1); opacity: 0.55; }
-svg .diagonal { stroke: var(--soft); stroke-width: 1.4; stroke-dasharray: 4 4; fill: none; }
+svg .diagonal { stroke: var(--ink); stroke-width: 1.4; stroke-dasharray: 4 4; fill: none; }
 .s0 { color: var(--s0); } .s1 { color: var(--s1); } .s2 { color: var(--s2); } .s3 { color: var(--s3); }
 .s4 { color: var(--s4); } .s5 { color: var(--s5); } .s6 { color: var(--s6); }
 
