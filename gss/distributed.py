@@ -1,7 +1,8 @@
 """The few questions and collectives that code running on several processes needs.
 
 Everything is trivially right in one process, so callers never ask whether a launcher was used. Under
-`accelerate launch` (or `torchrun`) the process group is opened by the first call.
+`accelerate launch --multi_gpu` or `torchrun` the process group is opened by the first call. On CPUs
+`accelerate launch` starts one process only: use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`.
 """
 
 import atexit

@@ -27,7 +27,7 @@ def test_trivially_right_in_one_process() -> None:
 
 
 def launch(count: int, arguments: list[str]) -> None:
-    """Start processes with the environment that `accelerate launch --cpu` and torchrun give."""
+    """Start processes with the environment that torchrun gives, on CPUs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
