@@ -317,7 +317,7 @@ def _pick(scores: Sequence[tuple[int, dict[str, Any]]], count: int) -> list[tupl
     count = min(count, len(ranked))
     worst, best = (count + 2) // 3, count // 3
     median = count - worst - best
-    middle = (len(ranked) - median) // 2
+    middle = max((len(ranked) - median) // 2, worst)
     parts = {
         "worst": ranked[:worst],
         "median": ranked[middle : middle + median],
