@@ -119,14 +119,10 @@ class Report:
 
     def legend(self, names: Sequence[str], colors: Sequence[Sequence[int]]) -> "Report":
         """Add class names with colour chips."""
-        chips = [
-            f"<span>{_chip(color)}{escape(name)}</span>" for name, color in zip(names, colors, strict=True)
-        ]
+        chips = [f"<span>{_chip(color)}{escape(name)}</span>" for name, color in zip(names, colors, strict=True)]
         return self._add(f'<div class="keys legend">{"".join(chips)}</div>')
 
-    def pictures(
-        self, pictures: Sequence[tuple[Image.Image, str]], *, columns: int = 4, side: int = 640
-    ) -> "Report":
+    def pictures(self, pictures: Sequence[tuple[Image.Image, str]], *, columns: int = 4, side: int = 640) -> "Report":
         """Add a grid of (picture, caption); a click enlarges, narrow screens show fewer columns.
 
         Args:
@@ -156,9 +152,7 @@ class Report:
         """
         for caption, pictures in rows:
             if len(pictures) != len(titles):
-                raise ValueError(
-                    f"picture row {caption!r} has {len(pictures)} pictures for {len(titles)} titles"
-                )
+                raise ValueError(f"picture row {caption!r} has {len(pictures)} pictures for {len(titles)} titles")
         parts: list[str] = []
         for caption, pictures in rows:
             cells = [
@@ -192,8 +186,7 @@ class Report:
     def html(self) -> str:
         """Whole page as text."""
         links = [
-            f'<a href="#section-{number}">{escape(name)}</a>'
-            for number, name in enumerate(self._sections, start=1)
+            f'<a href="#section-{number}">{escape(name)}</a>' for number, name in enumerate(self._sections, start=1)
         ]
         navigation = f"<nav>{''.join(links)}</nav>" if len(links) > 1 else ""
         subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>' if self.subtitle else ""

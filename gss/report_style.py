@@ -73,6 +73,8 @@ th { color: var(--soft); font-weight: 500; font-size: 0.84rem; }
 thead th { border-bottom: 1px solid var(--line); }
 tbody tr + tr > * { border-top: 1px solid var(--grid); }
 .chart .scroll { border: 0; box-shadow: none; margin: 0; border-radius: 0; }
+.chart:has(.heat) { max-width: 100%; width: fit-content; grid-column: 1 / -1; }
+.scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; background: var(--card); }
 .num { text-align: right; }
 td b { font-weight: 700; }
 .heat { font-size: 0.8rem; }

@@ -116,26 +116,21 @@ class SegmentationMetrics:
                 f"prediction size {tuple(labels.shape)} differs from target size {tuple(target.shape)}; "
                 "predict at the original size of the image"
             )
-        height, width = target.shape[-2:]
-        target = target.to(labels.device).reshape(-1, height, width).long()
-        labels = labels.reshape(-1, height, width).long()
+        target = _bytes("target", target, self.num_classes, void=True).to(labels.device)
+        if confidence is None:
+            labels = _bytes("prediction", labels, self.num_classes)
+        shape = (-1, *target.shape[-2:])
+        target, labels = target.reshape(shape), labels.to(torch.uint8).reshape(shape)
         valid = target != IGNORE_INDEX
-        true_classes, predicted_classes = target[valid], labels[valid]
-        self._check_range("target", true_classes)
-        self._check_range("prediction", labels)
-        correct = true_classes == predicted_classes
-        # Probabilities are checked before anything is counted: a refused update leaves the counts as they
-        # were.
-        calibration = None
+        # Probabilities are checked before anything is counted: a refused update leaves the counts as they were.
         if confidence is not None:
-            calibration = self._calibration(confidence.reshape(-1, height, width)[valid], correct)
-        index = true_classes * self.num_classes + predicted_classes
-        self.confusion.add_(
-            torch.bincount(index, minlength=self.num_classes**2).view(self.num_classes, -1).cpu()
-        )
+            sums = self._calibration(confidence.reshape(shape), labels == target, valid)
+            self.confidence_counts.add_(sums.cpu())
+        # Void goes into a row of its own, which is cut off; that is cheaper than picking the valid pixels.
+        rows = torch.where(valid, target, self.num_classes).int()
+        pairs = torch.bincount((rows * self.num_classes + labels).flatten(), minlength=self.confusion.numel())
+        self.confusion.add_(pairs[: self.confusion.numel()].view_as(self.confusion).cpu())
         self.boundary_counts.add_(self._boundary(labels, target, valid).cpu())
-        if calibration is not None:
-            self.confidence_counts.add_(calibration.cpu())
 
     def merge(self, other: "SegmentationMetrics") -> None:
         """Add the counts of another object, as if its images had been counted here.
@@ -146,9 +141,7 @@ class SegmentationMetrics:
         mine = (self.num_classes, self.boundary_px, self.ece_bins)
         theirs = (other.num_classes, other.boundary_px, other.ece_bins)
         if mine != theirs:
-            raise ValueError(
-                f"cannot merge metrics of (num_classes, boundary_px, ece_bins) {theirs} into {mine}"
-            )
+            raise ValueError(f"cannot merge metrics of (num_classes, boundary_px, ece_bins) {theirs} into {mine}")
         self._counts += other._counts
 
     def state(self) -> Tensor:
@@ -200,17 +193,8 @@ class SegmentationMetrics:
             "reliability": reliability,
         }
 
-    def _check_range(self, name: str, labels: Tensor) -> None:
-        if labels.numel() == 0:
-            return
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= self.num_classes:
-            void = f" and {IGNORE_INDEX} (void)" if name == "target" else ""
-            raise ValueError(
-                f"{name} holds labels {low}..{high}, allowed are 0..{self.num_classes - 1}{void}"
-            )
-
-    def _calibration(self, confidence: Tensor, correct: Tensor) -> Tensor:
+    def _calibration(self, confidence: Tensor, correct: Tensor, valid: Tensor) -> Tensor:
+        """Sums `[3, bins]` of one batch of `[B, H, W]` maps."""
         confidence = confidence.float()
         low, high = (float(v) for v in confidence.aminmax()) if confidence.numel() else (0.0, 0.0)
         # Negated, so that NaN is refused too.
@@ -219,46 +203,63 @@ class SegmentationMetrics:
                 f"prediction holds top probabilities {low:.4g}..{high:.4g}, allowed are 0..1: apply softmax"
             )
         units = (confidence.clamp(max=1) * CONFIDENCE_UNIT).round().long()
-        # Bins are (a, b], so that a certain pixel falls into the last one.
+        # Bins are (a, b], so that a certain pixel falls into the last one; void goes into an extra one.
         bins = ((units * self.ece_bins - 1) // CONFIDENCE_UNIT).clamp(min=0)
-        sums = torch.zeros(3, self.ece_bins, dtype=torch.int64, device=confidence.device)
-        sums[0] = torch.bincount(bins, minlength=self.ece_bins)
-        sums[1] = torch.bincount(bins[correct], minlength=self.ece_bins)
-        sums[2].index_add_(0, bins, units)
-        return sums
+        bins = torch.where(valid, bins, self.ece_bins).flatten()
+        by_bin = torch.bincount(2 * bins + correct.flatten(), minlength=2 * self.ece_bins + 2).view(-1, 2)
+        confidences = units.new_zeros(self.ece_bins + 1).index_add_(0, bins, units.flatten())
+        return torch.stack([by_bin.sum(1), by_bin[:, 1], confidences])[:, : self.ece_bins]
 
     def _boundary(self, labels: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """Boundary counts `[4, K]` of one batch `[B, H, W]`.
+        """Boundary counts `[4, K]` of one batch of `[B, H, W]` maps.
 
-        A pixel lies on the boundary of its own class only, so two label-valued maps hold the boundaries of
-        all classes and matching is a look-up around the few boundary pixels: the cost does not depend on K.
+        A pixel lies on the boundary of its own class only, so two label-valued byte maps hold the boundaries of
+        all classes, and comparing them shifted over the disk matches all classes at once: the cost does not
+        depend on K.
         """
-        everywhere = torch.ones_like(valid)
-        predicted = torch.where(_edges(labels, everywhere), labels, IGNORE_INDEX)
+        predicted = torch.where(_edges(labels, torch.ones_like(valid)), labels, IGNORE_INDEX)
         true = torch.where(_edges(target, valid), target, IGNORE_INDEX)
-        true_classes, found = self._near(true, predicted)
-        predicted_classes, correct = self._near(torch.where(valid, predicted, IGNORE_INDEX), true)
-        _, unsure = self._near(
-            torch.where(valid, predicted, IGNORE_INDEX), torch.where(valid, -1, -2), wanted=-2
+        found = self._near(true, predicted)
+        correct = self._near(predicted, true)
+        unsure = self._near(torch.zeros_like(target), valid.to(torch.uint8))
+        groups = (
+            (predicted, correct & valid),
+            (predicted, valid & (correct | ~unsure)),
+            (true, found),
+            (true, true != IGNORE_INDEX),
         )
-        counted = predicted_classes[correct | ~unsure]
-        groups = (predicted_classes[correct], counted, true_classes[found], true_classes)
-        return torch.stack([torch.bincount(group, minlength=self.num_classes) for group in groups])
+        counts = [
+            torch.bincount(torch.where(chosen, classes, IGNORE_INDEX).flatten(), minlength=IGNORE_INDEX)
+            for classes, chosen in groups
+        ]
+        return torch.stack([count[: self.num_classes] for count in counts])
 
-    def _near(self, points: Tensor, field: Tensor, wanted: int | None = None) -> tuple[Tensor, Tensor]:
-        """Classes `[N]` of the marked pixels of `points`; whether `field` has that (or `wanted`) near."""
+    def _near(self, points: Tensor, field: Tensor) -> Tensor:
+        """Pixels `[B, H, W]` of `points` whose value occurs in `field` within the disk, outside the image never.
+
+        Both are byte maps; where `points` is 255 (no boundary) the answer means nothing.
+        """
         pad = self.boundary_px
-        marked = points != IGNORE_INDEX
-        classes = points[marked]
-        batch, row, column = marked.nonzero(as_tuple=True)
-        padded = functional.pad(field, (pad, pad, pad, pad), value=-1)
-        height, width = padded.shape[-2:]
-        start = (batch * height + row + pad) * width + column + pad
-        flat = padded.flatten()
-        near = torch.zeros_like(classes, dtype=torch.bool)
+        height, width = points.shape[-2:]
+        padded = functional.pad(field, (pad, pad, pad, pad), value=IGNORE_INDEX)
+        near = torch.zeros_like(points, dtype=torch.bool)
         for dy, dx in self._disk:
-            near |= flat[start + (dy * width + dx)] == (classes if wanted is None else wanted)
-        return classes, near
+            near |= padded[:, pad + dy : pad + dy + height, pad + dx : pad + dx + width] == points
+        return near
+
+
+def _bytes(name: str, labels: Tensor, num_classes: int, *, void: bool = False) -> Tensor:
+    """Labels as uint8, after a check of their range."""
+    if labels.dtype not in (torch.uint8, torch.int32, torch.int64):
+        labels = labels.long()  # 16-bit and boolean tensors lack comparisons
+    unknown = (labels < 0) | (labels >= num_classes)
+    if void:
+        unknown &= labels != IGNORE_INDEX
+    if unknown.any():
+        also = f" and {IGNORE_INDEX} (void)" if void else ""
+        first = int(labels[unknown][0])
+        raise ValueError(f"{name} holds label {first}, allowed are 0..{num_classes - 1}{also}")
+    return labels.to(torch.uint8)
 
 
 def _edges(labels: Tensor, valid: Tensor) -> Tensor:
