@@ -121,6 +121,19 @@ def _build_parser() -> argparse.ArgumentParser:
     again.add_argument("--overwrite", action="store_true", help="start again in an --out that holds a run")
     command.set_defaults(handler="gss.cli.train")
 
+    command = commands.add_parser("compare", help="train variants of a posterior and compare their ceilings")
+    _add_configs(command)
+    command.add_argument(
+        "--variants",
+        nargs="+",
+        default=["ff", "ff_r", "ft", "ft_w", "tf", "tt"],
+        metavar="NAME",
+        help="configs laid over CONFIG: names in configs/variants or paths (default: the six of the paper)",
+    )
+    command.add_argument("--out", required=True, help="output folder, one sub-folder a variant")
+    command.add_argument("--overwrite", action="store_true", help="replace variants that are not finished")
+    command.set_defaults(handler="gss.compare.main")
+
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
     command.add_argument("stage", choices=("posterior", "prior"))
     _add_configs(command)

@@ -135,7 +135,14 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
             raise ValueError(
                 "decoder_type='contextual' has no per-code cells: use decode_tokens, or train a local decoder"
             )
-        return self.decoder(self.code_embeddings()[:, :, None, None])
+        return self.decode_codes(self.code_embeddings())
+
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Paints N separate codes `[N, D]` as cells `[N, 3, f, f]`; for a local decoder."""
+        # One picture of 1 x N cells: N pictures of one cell are many times slower.
+        strip = self.decoder(codes.t()[None, :, None, :])  # [1, 3, f, N*f]
+        f = self.downsample
+        return strip[0].reshape(3, f, -1, f).permute(2, 0, 1, 3)
 
     def forward(self, maskige: Tensor) -> VQModelOutput:
         """Reconstructs a maskige `[B, 3, H, W]`; in training mode the codebook follows the data."""

@@ -121,6 +121,29 @@ class Quantizer(nn.Module):
         return self.embed(torch.arange(self.codebook_size, device=self.device))
 
     @property
+    def has_free_codes(self) -> bool:
+        """True when codes are plain vectors that `set_codes` can replace."""
+        return (
+            isinstance(self.wrapped, VectorQuantize)
+            and not self.wrapped.has_projections
+            and not self.wrapped.use_cosine_sim
+        )
+
+    @torch.no_grad()
+    def set_codes(self, codes: Tensor) -> None:
+        """Replaces all codes by `[V, D]`; usage counts restart.
+
+        Raises:
+            ValueError: the codes of this quantiser are not free (FSQ, LFQ, SimVQ, cosine or projected VQ).
+        """
+        if not self.has_free_codes:
+            raise ValueError(f"codes of this '{self.kind}' quantiser are not free: train it further instead")
+        codebook = self.wrapped._codebook
+        codebook.embed.copy_(codes[None])
+        codebook.embed_avg.copy_(codes[None])
+        codebook.cluster_size.fill_(1.0)
+
+    @property
     def device(self) -> torch.device:
         """Where the codebook lives."""
         tensors = [*self.wrapped.parameters(), *self.wrapped.buffers()]

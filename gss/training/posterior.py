@@ -29,6 +29,7 @@ from vqvae.losses import colour_loss
 # Images looked at for class frequencies and for the code table: enough for stable counts on any data set.
 _SURVEY_IMAGES = 500
 _POOL_CELLS = 60_000
+_POOL_UNIFORM = 0.25
 
 
 class PosteriorTask(Task):
@@ -59,7 +60,7 @@ class PosteriorTask(Task):
         """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
         labels, filled = batch["labels"], batch["filled"]
         loss = self.cfg.loss
-        if self.vqvae.is_local:
+        if self._is_local:
             f = self.vqvae.downsample
             drawn = draw_cells(labels, f, loss.cells, self.class_weight, loss.uniform_share)
             if len(drawn):
@@ -67,7 +68,7 @@ class PosteriorTask(Task):
         maskige = self.codec.encode(filled)
         output = self.vqvae(maskige)
         weight = pixel_weights(labels, self.class_weight)
-        if not self.vqvae.is_local and loss.boundary:
+        if not self._is_local and loss.boundary:
             weight = weight * (1 + loss.boundary * near_boundary(filled))
         pixel = weighted_cross_entropy(self.codec.logits(output.sample), labels, weights=weight)
         colour = colour_loss(output.sample, maskige.detach(), weight)
@@ -101,11 +102,16 @@ class PosteriorTask(Task):
     def export(self, folder: Path) -> None:
         """Writes the posterior; a local one is refined first."""
         likelihood = None
-        if self.vqvae.is_local and self.codec.pointwise:
+        if self._is_local:
             likelihood = refine(
                 self.codec, self.vqvae, self._train_set, self.class_weight, steps=self.cfg.loss.repaint_steps
             )
         self._posterior(likelihood).save_pretrained(folder)
+
+    @property
+    def _is_local(self) -> bool:
+        """True when a code alone decides the classes of its cell: neither decoder nor inverse look beyond."""
+        return self.vqvae.is_local and self.codec.pointwise
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +180,7 @@ def refine(
     device, f = vqvae.device, vqvae.downsample
     maps = [recon.label_pair(train, index, f, device) for index in survey(train)]
     per_image = -(-_POOL_CELLS // len(maps))
-    drawn = [draw_cells(labels, f, per_image, class_weight, 0.05) for labels, _ in maps]
+    drawn = [draw_cells(labels, f, per_image, class_weight, _POOL_UNIFORM) for labels, _ in maps]
     pool, pool_filled = (
         torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)]) for i in (0, 1)
     )
@@ -222,29 +228,31 @@ def _repaint(
     class_weight: Tensor,
     steps: int,
 ) -> None:
-    """Fits the decoder to the table's classes and the encoder to the table's choice of codes."""
+    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes."""
     classes = table.argmax(1)  # [V, f, f]
     colours = codec.encode(classes).detach()
-    weight = pixel_weights(classes, class_weight)
-    codes = vqvae.code_embeddings().detach()
+    weight = pixel_weights(classes, class_weight.clamp(min=1.0))
+    codes = vqvae.code_embeddings().detach().clone()
     parameters = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, max(steps, 1), pct_start=0.1)
+    if vqvae.quantizer.has_free_codes:
+        # Revived codes may be copies of each other; those could never be painted differently.
+        codes += 0.1 * codes.std() * torch.randn_like(codes)
+        parameters.append(codes.requires_grad_())
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 1), pct_start=0.1)
     for _ in range(steps):
-        sample = vqvae.decode_latents(codes[:, :, None, None])
+        sample = vqvae.decode_codes(codes)
         decoder_loss = colour_loss(sample, colours, weight)
         decoder_loss = decoder_loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
-        rows = torch.randint(len(pool), (1024,), device=pool.device)
+        rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
         target = log_likelihood(pool[rows], table, class_weight).argmax(1)
-        latents = vqvae.encoder(codec.encode(pool_filled[rows]).detach()).flatten(1)
-        distance = torch.cdist(latents, codes).square()
+        maskige = codec.encode(collage(pool_filled[rows])).detach()
+        latents = vqvae.encoder(maskige)[0].flatten(1).t()
+        distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
         encoder_loss = torch.nn.functional.cross_entropy(-distance, target)
         optimizer.zero_grad()
         (decoder_loss + encoder_loss).backward()
         optimizer.step()
         schedule.step()
-
-
-def fill_labels(labels: np.ndarray) -> Tensor:
-    """Labels `[H, W]` with void filled, as int64 `[1, H, W]`."""
-    return torch.from_numpy(fill_void(labels).astype(np.int64))[None]
+    if vqvae.quantizer.has_free_codes:
+        vqvae.quantizer.set_codes(codes.detach())
