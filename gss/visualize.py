@@ -84,9 +84,7 @@ def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | N
     """
     prediction, target = _label_map("prediction", prediction), _label_map("target", target)
     if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction is {prediction.shape}, target is {target.shape}; they must have one size"
-        )
+        raise ValueError(f"prediction is {prediction.shape}, target is {target.shape}; they must have one size")
     if image is None:
         grey = np.full(target.shape, 226.0)
     else:
@@ -119,11 +117,7 @@ def heatmap(
     high = float(values[finite].max(initial=-np.inf)) if high is None else high
     # A constant map (or one without any finite value) is painted with the darkest colour.
     span = high - low if high > low else 1.0
-    unit = (
-        np.clip((np.where(finite, values, low) - low) / span, 0, 1)
-        if finite.any()
-        else np.zeros(values.shape)
-    )
+    unit = np.clip((np.where(finite, values, low) - low) / span, 0, 1) if finite.any() else np.zeros(values.shape)
     painted = _lookup(palette)[(unit * 255).round().astype(np.int64)]
     painted[~finite] = NOT_FINITE
     return Image.fromarray(painted)
@@ -133,9 +127,7 @@ def color_bar(
     low: float, high: float, *, palette: Palette = "viridis", width: int = 240, label: str = ""
 ) -> Image.Image:
     """Horizontal scale of `heatmap` with its end values, white background."""
-    bar = Image.fromarray(
-        _lookup(palette)[np.linspace(0, 255, width).round().astype(np.int64)][None].repeat(14, 0)
-    )
+    bar = Image.fromarray(_lookup(palette)[np.linspace(0, 255, width).round().astype(np.int64)][None].repeat(14, 0))
     canvas = Image.new("RGB", (width, 34), "white")
     canvas.paste(bar, (0, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
@@ -160,9 +152,7 @@ def legend(names: Sequence[str], colors: Colors, *, columns: int = 4, width: int
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
     for index, (name, color) in enumerate(zip(names, table, strict=True)):
         x, y = index % columns * cell + 6, index // columns * 24 + 6
-        draw.rounded_rectangle(
-            (x, y, x + 20, y + 16), radius=4, fill=tuple(color.tolist()), outline=(120, 120, 120)
-        )
+        draw.rounded_rectangle((x, y, x + 20, y + 16), radius=4, fill=tuple(color.tolist()), outline=(120, 120, 120))
         draw.text((x + 27, y + 8), _shorten(name, cell - 36, font), fill="black", font=font, anchor="lm")
     return canvas
 
@@ -195,9 +185,7 @@ def contact_sheet(
     cells = [[_fit(picture, width) for picture in row] for row in rows]
     heights = [max((cell.height for cell in row), default=0) for row in cells]
     top, under = (24 if titles else 0) + gap, 22 if captions else 0
-    canvas = Image.new(
-        "RGB", (gap + count * (width + gap), top + sum(h + gap + under for h in heights)), "white"
-    )
+    canvas = Image.new("RGB", (gap + count * (width + gap), top + sum(h + gap + under for h in heights)), "white")
     draw = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
         x = gap + column * (width + gap)
@@ -217,9 +205,7 @@ def _lookup(palette: str) -> np.ndarray:
     """Interpolated colours, uint8 `[256, 3]`."""
     if palette not in ANCHORS:
         raise ValueError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
-    anchors = np.array(
-        [[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in ANCHORS[palette]], dtype=np.float64
-    )
+    anchors = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in ANCHORS[palette]], dtype=np.float64)
     positions = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(positions, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
@@ -230,17 +216,13 @@ def _label_map(name: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{name} must be an integer map [H, W], got {labels.dtype} {list(labels.shape)}")
     if labels.size and not (labels.min() >= 0 and labels.max() <= IGNORE_INDEX):
-        raise ValueError(
-            f"{name} holds {int(labels.min())}..{int(labels.max())}, allowed are 0..{IGNORE_INDEX}"
-        )
+        raise ValueError(f"{name} holds {int(labels.min())}..{int(labels.max())}, allowed are 0..{IGNORE_INDEX}")
     return labels
 
 
 def _picture(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
     if (image.height, image.width) != shape:
-        raise ValueError(
-            f"image is {image.height}x{image.width}, labels are {shape[0]}x{shape[1]}; give one size"
-        )
+        raise ValueError(f"image is {image.height}x{image.width}, labels are {shape[0]}x{shape[1]}; give one size")
     return np.asarray(image.convert("RGB"))
 
 
