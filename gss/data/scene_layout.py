@@ -17,6 +17,7 @@ from gss.data.scene_parts import building, fence, lamp_post, shrub, sign_post, t
 __all__ = ["Street", "compose", "make_camera", "make_street"]
 
 SKY_DEPTH = 1000.0  # metres
+LOTS = 200.0  # added to the painting order of what stands behind everything in the street
 Drawing = tuple[float, Callable[..., None]]  # distance, function that still wants `rng` and `paint`
 
 
@@ -117,8 +118,7 @@ def compose(
     canvas.polygon([(-wide, 0.0, far), (wide, 0.0, far), (wide, 0.0, near), (-wide, 0.0, near)], ground)
 
     hood = float(rng.uniform(0.03, 0.09)) if rng.random() < 0.3 else 0.0
-    plan, queue = _Plan(street), list[Drawing]()
-    _backdrop(canvas, street, rng, paint)
+    plan, queue = _Plan(street), _backdrop(canvas, rng, paint)
     queue += _traffic(canvas, street, plan, rng, cyclists)
     for side in (-1, 1):
         queue += _roadside(canvas, street, side, plan, rng)
@@ -134,7 +134,7 @@ def compose(
         _hood(canvas, hood)
 
 
-def _backdrop(canvas: Canvas, street: Street, rng: np.random.Generator, paint: Paint) -> None:
+def _backdrop(canvas: Canvas, rng: np.random.Generator, paint: Paint) -> list[Drawing]:
     """Woods and towers on the horizon, and sometimes a house across the end of the road."""
     for _ in range(int(rng.integers(3, 9))):
         x, z, size = float(rng.uniform(-130, 130)), float(rng.uniform(130, 200)), float(rng.uniform(6, 16))
@@ -143,17 +143,17 @@ def _backdrop(canvas: Canvas, street: Street, rng: np.random.Generator, paint: P
         x, z = float(rng.uniform(-90, 90)), float(rng.uniform(110, 170))
         building(canvas, 1 if x > 0 else -1, x, (z, z + 12), float(rng.uniform(9, 35)), 0.0, paint)
     if rng.random() < 0.3:
-        z, height = float(rng.uniform(75, 120)), float(rng.uniform(7, 16))
-        wall = canvas.part(
-            BUILDING,
-            paint.pick(paint.domain.walls),
-            z=z,
-            kind=WALL,
-            grain=0.1,
-            texels=12.0,
-            curve=(3.0, 2.4, 0.5, 0.5),
-        )
-        canvas.polygon([(-30.0, 0.0, z), (30.0, 0.0, z), (30.0, height, z), (-30.0, height, z)], wall)
+        z = float(rng.uniform(95, 120))
+        return [(LOTS + z, partial(_closing_house, canvas, z, float(rng.uniform(7, 16))))]
+    return []
+
+
+def _closing_house(canvas: Canvas, z: float, height: float, *, rng: np.random.Generator, paint: Paint) -> None:
+    """House across the end of the road."""
+    windows = (3.0, float(rng.uniform(2, 3)), 0.5, 0.5)
+    tint = paint.pick(paint.domain.walls)
+    wall = canvas.part(BUILDING, tint, z=z, kind=WALL, grain=0.1, texels=12.0, curve=windows)
+    canvas.polygon([(-30.0, 0.0, z), (30.0, 0.0, z), (30.0, height, z), (-30.0, height, z)], wall)
 
 
 def _lot(
@@ -200,7 +200,7 @@ def _roadside(canvas: Canvas, street: Street, side: int, plan: _Plan, rng: np.ra
         house = (floors * 3.0 + float(rng.uniform(0.2, 1.2)), 2.8 * suburb) if built else None
         x = front + side * float(rng.uniform(0, 1.5)) * suburb
         # Lots are painted before everything in the street, but after what drives in the side street behind them.
-        order = block[0] - 1.9 if block and z < block[0] else 300.0
+        order = block[0] - 1.9 if block and z < block[0] else LOTS + z
         lots.append((order, partial(_lot, canvas, side, (z, z + length), x, house, border)))
         z += length + (float(rng.uniform(1, 6)) if suburb else float(rng.choice([0, 0, 0, 4.0])))
     queue = lots[::-1]
