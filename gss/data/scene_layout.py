@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 
-from gss.data.scene_actors import STRANGER_KINDS, car, cyclist, person, stranger
 from gss.data.scene_canvas import GROUND, SKY, WALL, Camera, Canvas
+from gss.data.scene_cars import car
 from gss.data.scene_domains import Paint
 from gss.data.scene_labels import BUILDING, ROAD, VOID
 from gss.data.scene_labels import SKY as SKY_LABEL
 from gss.data.scene_parts import building, fence, lamp_post, shrub, sign_post, traffic_light, tree
+from gss.data.scene_people import cyclist, person
+from gss.data.scene_strangers import STRANGER_KINDS, stranger
 
 __all__ = ["Street", "compose", "make_camera", "make_street"]
 
