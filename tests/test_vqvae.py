@@ -28,7 +28,7 @@ def test_tokens_decode_to_what_forward_paints(kind, options):
         out = model(maskige)
         encoded = model.encode(maskige)
         assert out.sample.shape == maskige.shape and out.indices.shape == (2, 5, 7)
-        assert out.indices.dtype == torch.int64 and 0 <= out.indices.min() and out.indices.max() < 64
+        assert out.indices.dtype == torch.int64 and out.indices.min() >= 0 and out.indices.max() < 64
         torch.testing.assert_close(encoded.indices, out.indices)
         torch.testing.assert_close(model.decode_tokens(out.indices), out.sample, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(model.code_embeddings(out.indices).movedim(-1, 1), out.latents, atol=1e-5, rtol=1e-4)

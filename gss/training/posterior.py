@@ -14,7 +14,6 @@ from gss import recon
 from gss.cells import class_weights, collage, draw_cells, pixel_weights, to_cells
 from gss.config import PosteriorConfig
 from gss.data.datasets import LabelledImages
-from gss.data.void import fill_void
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.likelihood import CellLikelihood, fit_table, log_likelihood
 from gss.losses import weighted_cross_entropy

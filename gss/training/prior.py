@@ -18,7 +18,8 @@ from gss.decode import MODES, decode
 from gss.evaluation import evaluate
 from gss.image_processing import GSSImageProcessor
 from gss.labels import IGNORE_INDEX
-from gss.losses import pixel_nll, soft_token_cross_entropy, token_cross_entropy, weighted_cross_entropy
+from gss.losses import pixel_nll, token_cross_entropy, weighted_cross_entropy
+from gss.marginal_loss import token_and_pixel_loss
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
@@ -50,59 +51,73 @@ class PriorTask(Task):
         if posterior.likelihood is not None:
             self.freeze(likelihood=posterior.likelihood)
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
+        if cfg.loss.token_soften > 0 and posterior.likelihood is None:
+            raise ValueError("loss.token_soften needs a posterior with a local decoder: set it to 0")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
         self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """The weighted sum of the losses that are on, and each of them."""
         loss = self.cfg.loss
-        labels, filled = batch["labels"], batch["filled"]
-        chunked = loss.token_chunk > 0 and loss.pixel == 0
-        output = self.prior(batch["image"], return_tokens=not (self.is_twin or chunked))
+        labels = batch["labels"]
+        contextual = self.posterior.likelihood is None
+        # Only the pixel term of a contextual decoder needs all token logits at once.
+        output = self.prior(batch["image"], return_tokens=contextual and loss.pixel > 0)
         terms: dict[str, Tensor] = {}
+        total = torch.zeros((), device=labels.device)
         if loss.aux > 0:
             logits = F.interpolate(output.aux_logits, size=labels.shape[-2:], mode="bilinear")
             terms["aux"] = weighted_cross_entropy(logits, labels)
-        if loss.token > 0:
-            targets_from = labels
-            if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
-                targets_from = filled = self._fill_void(labels, output)
-            terms["token"] = self._token_loss(output, targets_from, filled, chunked)
-        if loss.pixel > 0:
-            mode = "expected" if self.posterior.likelihood is None else "marginal"
-            terms["pixel"] = pixel_nll(self._decode(mode, output), labels)
-        total = sum((getattr(loss, name) * value for name, value in terms.items()), torch.zeros(()))
+            total = total + loss.aux * terms["aux"]
+        if not self.is_twin:
+            targets, probs = self._targets(batch, output, step)
+            cell_weight = self._cell_weight(labels)
+            weight, bias = self.prior.classifier_weight()
+            hidden = cast(Tensor, output.token_hidden)
+            if contextual:
+                if loss.token > 0:
+                    terms["token"] = token_cross_entropy(
+                        hidden, weight, bias, targets[:, 0], chunk=loss.token_chunk, token_weights=cell_weight
+                    )
+                    total = total + loss.token * terms["token"]
+                if loss.pixel > 0:
+                    terms["pixel"] = pixel_nll(self._decode("expected", output), labels)
+                    total = total + loss.pixel * terms["pixel"]
+            else:
+                both, terms["token"], terms["pixel"] = token_and_pixel_loss(
+                    hidden,
+                    weight,
+                    bias,
+                    targets=targets,
+                    target_probs=probs,
+                    labels=labels,
+                    table=self.posterior.likelihood.table,  # type: ignore[union-attr]
+                    token_scale=loss.token,
+                    pixel_scale=loss.pixel,
+                    cell_weights=cell_weight,
+                    chunk=loss.token_chunk,
+                )
+                total = total + both
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
-    def _token_loss(self, output: GSSPriorOutput, labels: Tensor, filled: Tensor, chunked: bool) -> Tensor:
-        loss = self.cfg.loss
-        soft = loss.token_soften > 0
-        if soft:
-            assert self.posterior.likelihood is not None
-            targets, weights = self.posterior.likelihood.posterior(labels, _SOFT_CODES, loss.token_soften)
-        else:
-            targets = self.posterior.tokens(labels, filled)
-            weights = None
-        cell_weight = None
-        if loss.rarity > 0:
-            f = self.posterior.vqvae.downsample
-            cell_weight = pixel_weights(to_cells(labels, f), self.class_weight.to(labels.device)).mean((-1, -2))
-        if chunked:
-            weight, bias = self.prior.classifier_weight()
-            return token_cross_entropy(
-                cast(Tensor, output.token_hidden),
-                weight,
-                bias,
-                targets,
-                target_probs=weights,
-                chunk=loss.token_chunk,
-                token_weights=cell_weight,
-            )
-        if weights is None:
-            return weighted_cross_entropy(
-                cast(Tensor, output.token_logits), targets, weights=cell_weight, ignore_index=-100
-            )
-        return soft_token_cross_entropy(cast(Tensor, output.token_logits), targets, weights, token_weights=cell_weight)
+    def _targets(self, batch: dict[str, Any], output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
+        """Codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
+        loss, labels, filled = self.cfg.loss, batch["labels"], batch["filled"]
+        if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
+            labels = filled = self._fill_void(labels, output)
+        if loss.token_soften > 0:
+            likelihood = self.posterior.likelihood
+            assert likelihood is not None
+            return likelihood.posterior(labels, _SOFT_CODES, loss.token_soften)
+        targets = self.posterior.tokens(labels, filled)[:, None]
+        return targets, torch.ones_like(targets, dtype=torch.float32)
+
+    def _cell_weight(self, labels: Tensor) -> Tensor | None:
+        """Mean class weight of every cell `[B, h, w]`; None when all weigh alike."""
+        if self.cfg.loss.rarity == 0:
+            return None
+        cells = to_cells(labels, self.posterior.vqvae.downsample)
+        return pixel_weights(cells, self.class_weight.to(labels.device)).mean((-1, -2))
 
     def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
         """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""

@@ -1,0 +1,136 @@
+"""Token cross-entropy and exact pixel likelihood of a latent prior, in one pass over the cells.
+
+Both losses read the softmax over V codes of every cell, an array of B*V*h*w numbers that autograd would keep several
+times. Here it exists for one chunk of cells at a time, small enough for a CPU's cache, and the gradients with respect
+to the classifier's input and weights are computed next to the losses.
+
+With P = softmax(z), q the target distribution over codes, T the table p(c | code, position) and m = P T the mixture:
+
+    token loss  = -sum_z q_z log P_z                     d/dz = P - q
+    pixel loss  = -sum_positions log m[label, position]  d/dz = P * (G - <G, P>),  G = -sum_positions T[:, label] / m
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gss.cells import to_cells
+from gss.losses import IGNORE_INDEX, IGNORE_TOKEN
+
+_LEAST = 1e-8
+
+
+def token_and_pixel_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    targets: Tensor,
+    target_probs: Tensor,
+    labels: Tensor,
+    table: Tensor,
+    token_scale: float,
+    pixel_scale: float,
+    cell_weights: Tensor | None = None,
+    chunk: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted sum of the token cross-entropy and the negative marginal log-likelihood of the labels.
+
+    Args:
+        hidden: input of the token classifier `[B, R, h, w]`.
+        weight: classifier weight `[V, R]`.
+        bias: classifier bias `[V]`.
+        targets: k codes per cell `[B, k, h, w]`, -100 where a cell has none.
+        target_probs: their probabilities `[B, k, h, w]`.
+        labels: classes `[B, h*f, w*f]`, 255 where void.
+        table: p(c | z, position) `[V, K, f, f]`.
+        token_scale: factor of the token loss, a mean over the cells that have a target.
+        pixel_scale: factor of the pixel loss, a mean over valid pixels.
+        cell_weights: weight of each cell in the token loss `[B, h, w]`.
+        chunk: cells per pass; 0 chooses 1024 on a CPU and 16384 elsewhere.
+
+    Returns:
+        The weighted sum, with gradient; and the two losses without.
+    """
+    R = hidden.shape[1]
+    V, K, f, _ = table.shape
+    valid = targets[:, 0] != IGNORE_TOKEN
+    cell_weights = valid.float() if cell_weights is None else torch.where(valid, cell_weights.float(), 0.0)
+    cells = to_cells(labels, f).flatten(0, 2).flatten(1)  # [N, f*f]
+    pixel_valid = cells != IGNORE_INDEX
+    # Column of the table, flattened to [V, K*f*f], that holds each pixel's class at its position.
+    columns = cells.clamp(max=K - 1) * (f * f) + torch.arange(f * f, device=cells.device)
+    with torch.autocast(hidden.device.type, enabled=False):
+        total, token, pixel = _TokenPixelLoss.apply(
+            hidden.permute(0, 2, 3, 1).reshape(-1, R).float(),
+            weight.float(),
+            bias.float(),
+            torch.where(valid[:, None], targets, 0).movedim(1, -1).flatten(0, 2),
+            target_probs.float().movedim(1, -1).flatten(0, 2),
+            cell_weights.flatten() * (token_scale / cell_weights.sum().clamp(min=_LEAST)),
+            columns,
+            pixel_valid.float() * (pixel_scale / pixel_valid.sum().clamp(min=1)),
+            table.float().flatten(1),
+            chunk or (1024 if hidden.device.type == "cpu" else 16_384),
+        )
+    return total, token / max(token_scale, _LEAST), pixel / max(pixel_scale, _LEAST)
+
+
+class _TokenPixelLoss(torch.autograd.Function):
+    """Losses and, next to them, gradients; see the module's docstring for the formulas."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        target_probs: Tensor,
+        cell_weights: Tensor,
+        columns: Tensor,
+        pixel_weights: Tensor,
+        table: Tensor,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        token, pixel = hidden.new_zeros(()), hidden.new_zeros(())
+        transposed = table.t().contiguous()
+        for start in range(0, len(hidden), chunk):
+            part = slice(start, start + chunk)
+            h, q, w = hidden[part], target_probs[part], cell_weights[part]
+            z = torch.addmm(bias, h, weight.t())  # [n, V]
+            z -= z.amax(1, keepdim=True)
+            chosen = (z.gather(1, targets[part]) * q).sum(1)
+            p = z.exp_()
+            scale = p.sum(1, keepdim=True)
+            p /= scale
+            token += (w * (scale[:, 0].log() - chosen)).sum()
+
+            mixture = (p @ table).gather(1, columns[part])  # [n, f*f]
+            floor = mixture.clamp(min=_LEAST)
+            weights = pixel_weights[part]
+            pixel -= (weights * floor.log()).sum()
+            slope = -weights / floor
+            spread = torch.zeros(len(h), table.shape[1], device=h.device).scatter_(1, columns[part], slope)
+            # d/dz of both terms; <G, P> = sum of slope * mixture.
+            grad = spread @ transposed
+            grad += (w - (slope * mixture).sum(1))[:, None]
+            grad *= p
+            grad.scatter_add_(1, targets[part], -q * w[:, None])
+            torch.mm(grad, weight, out=grad_hidden[part])
+            grad_weight.addmm_(grad.t(), h)
+            grad_bias += grad.sum(0)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        ctx.mark_non_differentiable(token, pixel)
+        return token + pixel, token, pixel
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        return (*(saved * grad_output for saved in ctx.saved_tensors), *[None] * 7)
