@@ -110,9 +110,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 
-    command = commands.add_parser(
-        "train", help="train stage 1 (posterior), stage 2 (prior) or the baseline (twin)"
-    )
+    command = commands.add_parser("train", help="train stage 1 (posterior), stage 2 (prior) or the baseline (twin)")
     command.add_argument("stage", choices=("posterior", "prior", "twin"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
@@ -159,18 +157,14 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
     command.add_argument("--out", required=True, help="output folder")
     _add_window(command)
-    command.add_argument(
-        "--decode", metavar="MODE", help="hard, marginal, expected, aux or fused (default: best)"
-    )
+    command.add_argument("--decode", metavar="MODE", help="hard, marginal, expected, aux or fused (default: best)")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.predict.main", more="images")
 
     command = commands.add_parser("data", help="look at a data set")
     actions = command.add_subparsers(metavar="ACTION", required=True)
-    action = actions.add_parser(
-        "check", help="report missing pairs, wrong sizes, unknown labels, class shares"
-    )
+    action = actions.add_parser("check", help="report missing pairs, wrong sizes, unknown labels, class shares")
     action.add_argument("spec", help="built-in name, YAML file or folder")
     action.add_argument("--root", help="folder of the data set")
     action.add_argument("--split", help="only this split")

@@ -120,9 +120,7 @@ def _read_files(cls: type, names: list[str]) -> Iterator[tuple[str, dict]]:
         except (OmegaConfBaseException, OSError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: cannot be read as a config: {str(error).splitlines()[0]}") from error
         if not isinstance(content, dict):
-            raise ValueError(
-                f"{path}: a config is a mapping of keys to values, not a {type(content).__name__}"
-            )
+            raise ValueError(f"{path}: a config is a mapping of keys to values, not a {type(content).__name__}")
         if "classes" in content or "generator" in content:
             raise ValueError(f"{path} describes a data set, it is no config: write data.spec={path}")
         yield str(path), content
@@ -136,9 +134,7 @@ def _read_overrides(overrides: list[str]) -> Iterator[tuple[str, dict]]:
         try:
             content = OmegaConf.to_container(OmegaConf.from_dotlist([text]), resolve=False)
         except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"{source}: the value is not valid YAML: {str(error).splitlines()[0]}"
-            ) from error
+            raise ValueError(f"{source}: the value is not valid YAML: {str(error).splitlines()[0]}") from error
         if isinstance(content, dict):
             yield source, content
 

@@ -80,9 +80,7 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
         held = sorted(entry.name for entry in out.iterdir())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(
-            f"cannot create or read output folder {out}: {reason}; choose another --out"
-        ) from error
+        raise ValueError(f"cannot create or read output folder {out}: {reason}; choose another --out") from error
     if held and not (overwrite or resume):
         raise ValueError(
             f"output folder {out} already holds {held[0]!r}{' and more' if len(held) > 1 else ''}: "

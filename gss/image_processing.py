@@ -88,9 +88,7 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
             batch = item if item.ndim == 4 else [item]
             loaded += [_from_array(array, name) for array in batch]
         else:
-            raise ValueError(
-                f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor"
-            )
+            raise ValueError(f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor")
     return loaded
 
 
@@ -99,9 +97,7 @@ def _from_array(array: np.ndarray, name: str) -> Tensor:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise ValueError(
-            f"{name} has shape {list(array.shape)}; arrays must be [H, W], [H, W, 3] or [H, W, 4]{hint}"
-        )
+        raise ValueError(f"{name} has shape {list(array.shape)}; arrays must be [H, W], [H, W, 3] or [H, W, 4]{hint}")
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
         array = np.asarray(image_from_pil(Image.fromarray(array)))
     elif array.ndim == 3 and array.shape[-1] == 4:
@@ -115,9 +111,7 @@ def _from_array(array: np.ndarray, name: str) -> Tensor:
 def _from_tensor(tensor: Tensor, name: str) -> list[Tensor]:
     if tensor.ndim not in (3, 4) or tensor.shape[-3] != 3:
         hint = "; move the channels first" if tensor.ndim in (3, 4) and tensor.shape[-1] == 3 else ""
-        raise ValueError(
-            f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}"
-        )
+        raise ValueError(f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}")
     return [_to_unit(image, name) for image in (tensor if tensor.ndim == 4 else tensor[None])]
 
 
@@ -169,14 +163,11 @@ class GSSImageProcessor(ImageProcessingMixin):
         kwargs.pop("image_processor_type", None)
         if kwargs:
             raise ValueError(
-                f"unknown processor options {sorted(kwargs)}; "
-                "allowed are size, short_side, size_multiple, window_size"
+                f"unknown processor options {sorted(kwargs)}; allowed are size, short_side, size_multiple, window_size"
             )
         super().__init__()
         if size is not None and short_side is not None:
-            raise ValueError(
-                f"size {size} and short_side {short_side} exclude each other; set one of them to None"
-            )
+            raise ValueError(f"size {size} and short_side {short_side} exclude each other; set one of them to None")
         self.size = None if size is None else check_size(size, "size")
         self.window_size = check_size(window_size, "window_size")
         for name, value in (("short_side", short_side), ("size_multiple", size_multiple)):
@@ -205,9 +196,7 @@ class GSSImageProcessor(ImageProcessingMixin):
         loaded = load_images(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in loaded]
         targets = [size or self.target_size(*one) for one in sizes]
-        resized = [
-            resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)
-        ]
+        resized = [resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)]
         return ProcessedImages(resized, sizes)
 
     def __call__(

@@ -184,9 +184,7 @@ def slide(
     return Dense(maps, torch.stack(tokens) if tokens else None)
 
 
-def _slide_one(
-    fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weights: Tensor, batch_size: int
-) -> Dense:
+def _slide_one(fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weights: Tensor, batch_size: int) -> Dense:
     """Merges the windows of one image `[3, H, W]`; maps `[C, H, W]`, tokens `[h, w]`."""
     height, width = image.shape[-2:]
     size_h, size_w = weights.shape
@@ -225,9 +223,7 @@ def _slide_one(
     return Dense(buffers, tokens)
 
 
-def average_views(
-    fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Sequence[float] = (1.0,)
-) -> Dense:
+def average_views(fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Dense:
     """Mean of the maps over scaled and mirrored views of `images` `[B, 3, H, W]`, at the images' own size.
 
     Tokens are those of the first view (first scale, not mirrored): codes are neither mirror- nor
@@ -279,9 +275,7 @@ def resized_strips(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slic
             share = (source - upper)[:, None].to(values.dtype)
             strip = torch.lerp(values[:, upper], values[:, lower], share)
         if w != width:
-            strip = F.interpolate(
-                strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False
-            )[0]
+            strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
         yield here, strip
 
 

@@ -72,9 +72,7 @@ class LabelSpace:
         if not self.colors:
             colors = default_colors(len(names))
         elif len(self.colors) != len(names):
-            raise ValueError(
-                f"{len(names)} class names but {len(self.colors)} colours; give one colour per class"
-            )
+            raise ValueError(f"{len(names)} class names but {len(self.colors)} colours; give one colour per class")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "colors", colors)
 
@@ -106,18 +104,12 @@ class LabelSpace:
             ValueError: `names` is missing, or the content is invalid.
         """
         if "names" not in data:
-            raise ValueError(
-                f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}"
-            )
+            raise ValueError(f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}")
         return cls(names=tuple(data["names"]), colors=tuple(data.get("colors") or ()))
 
 
 def _checked_color(color: Any, name: str) -> tuple[int, int, int]:
     values = list(color) if isinstance(color, list | tuple) else [color]
-    if len(values) != 3 or any(
-        isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in values
-    ):
-        raise ValueError(
-            f"colour of class {name!r} is {color!r}; it must be [r, g, b] with whole numbers 0..255"
-        )
+    if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in values):
+        raise ValueError(f"colour of class {name!r} is {color!r}; it must be [r, g, b] with whole numbers 0..255")
     return values[0], values[1], values[2]

@@ -26,9 +26,7 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
     """
     path = Path(folder)
     if not (path / "model_index.json").is_file():
-        raise ValueError(
-            f"no pipeline at {path}: model_index.json is missing; give the folder training wrote"
-        )
+        raise ValueError(f"no pipeline at {path}: model_index.json is missing; give the folder training wrote")
     try:
         found = GSSPipeline.load_config(str(path)).get("_class_name")
         if found != GSSPipeline.__name__:
@@ -43,9 +41,7 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    loggings = [
-        module for module in (diffusers_logging, transformers_logging) if module.is_progress_bar_enabled()
-    ]
+    loggings = [module for module in (diffusers_logging, transformers_logging) if module.is_progress_bar_enabled()]
     for module in loggings:
         module.disable_progress_bar()
     try:

@@ -220,9 +220,7 @@ def _position_weights(weights: Tensor | None, labels: Tensor, valid: Tensor) -> 
     if weights is None:
         return valid.float()
     if weights.ndim != 1 and weights.shape != labels.shape:
-        raise ValueError(
-            f"weights have shape {tuple(weights.shape)}, expected one per class or {tuple(labels.shape)}"
-        )
+        raise ValueError(f"weights have shape {tuple(weights.shape)}, expected one per class or {tuple(labels.shape)}")
     position = weights[labels] if weights.ndim == 1 else weights
     return torch.where(valid, position.float(), 0.0)
 
@@ -232,9 +230,7 @@ def _flatten_targets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Targets and their probabilities `[N, k]` and the weight of each cell `[N]`, 0 where ignored."""
     if token_weights is not None and token_weights.ndim == 1 and len(token_weights) != vocabulary:
-        raise ValueError(
-            f"token_weights has {len(token_weights)} entries, expected one for each of {vocabulary} codes"
-        )
+        raise ValueError(f"token_weights has {len(token_weights)} entries, expected one for each of {vocabulary} codes")
     if target_probs is None:
         targets = targets[:, None]
         target_probs = torch.ones_like(targets, dtype=torch.float32)
@@ -252,20 +248,14 @@ def _flatten_targets(
 def _check_tokens(targets: Tensor, target_probs: Tensor | None, grid: tuple[int, ...]) -> None:
     shape = tuple(targets.shape) if target_probs is None else (targets.shape[0], *targets.shape[2:])
     if shape != grid:
-        raise ValueError(
-            f"targets have shape {tuple(targets.shape)}, which does not fit the (B, h, w) = {grid} cells"
-        )
+        raise ValueError(f"targets have shape {tuple(targets.shape)}, which does not fit the (B, h, w) = {grid} cells")
     if target_probs is not None and target_probs.shape != targets.shape:
-        raise ValueError(
-            f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}"
-        )
+        raise ValueError(f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}")
 
 
 def _check_pixels(name: str, values: Tensor, labels: Tensor) -> None:
     if values.ndim != 4 or labels.shape != (values.shape[0], *values.shape[2:]):
-        raise ValueError(
-            f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}"
-        )
+        raise ValueError(f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}")
 
 
 __all__ = [

@@ -57,8 +57,7 @@ def render_card(
         "---\nlibrary_name: gss\npipeline_tag: image-segmentation\ntags:\n- semantic-segmentation\n---",
         f"# Generative semantic segmentation, {len(pipeline.id2label)} classes",
         _GENERATIVE if pipeline.vqvae is not None else _DISCRIMINATIVE,
-        f"## Use\n\n```python\n{_usage(pipeline)}```\n\n"
-        "Shell: `gss predict FOLDER images/*.jpg --out predictions`.",
+        f"## Use\n\n```python\n{_usage(pipeline)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
         "## Model\n\n" + _table(["", ""], _facts(pipeline)),
         "## Training data\n\n" + (training_data or "Not recorded."),
         "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),

@@ -61,9 +61,7 @@ class GSSPipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         _check_fit(prior, codec, vqvae, likelihood)
-        self.register_modules(
-            processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood
-        )
+        self.register_modules(processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -295,9 +293,7 @@ class GSSPipeline(DiffusionPipeline):
             first = max(0, top - PAINT_CONTEXT)
             painted = self.vqvae.decode_tokens(tokens[None, first : top + rows + PAINT_CONTEXT])[0]
             strip = painted[:, (top - first) * f : (top - first + rows) * f].float()
-            picture[:, top * f : (top + rows) * f] = (
-                ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-            )
+            picture[:, top * f : (top + rows) * f] = ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return picture
 
     def postprocess(
@@ -334,9 +330,7 @@ class GSSPipeline(DiffusionPipeline):
             f = self.prior.config.token_stride
             cells = math.ceil(content_size[0] / f), math.ceil(content_size[1] / f)
             maskige = self.paint_tokens(dense.tokens[0])[:, : content_size[0], : content_size[1]]
-            fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[
-                0
-            ].cpu()
+            fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[0].cpu()
             fields["tokens"] = dense.tokens[0, : cells[0], : cells[1]].cpu()
         return to_output_type(fields, output_type, self.colors)
 

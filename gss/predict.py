@@ -94,9 +94,7 @@ def predict(
     with tqdm(total=len(mine), desc="segmenting", unit="image", disable=not is_main()) as bar:
         for batch in _batches(paths, mine, failed):
             started = time.perf_counter()
-            output = pipeline(
-                list(batch.values()), decode=decode, window=window, flip=flip, batch_size=BATCH_IMAGES
-            )
+            output = pipeline(list(batch.values()), decode=decode, window=window, flip=flip, batch_size=BATCH_IMAGES)
             seconds = (time.perf_counter() - started) / len(batch)
             for row, (index, image) in enumerate(batch.items()):
                 files = _write(pipeline, output, row, image, out, names[index])

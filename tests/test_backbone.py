@@ -60,9 +60,7 @@ def test_packaged_weights_give_the_features_of_the_original_network():
     image = torch.rand(1, 3, 224, 224) * 2 - 1
     maps = {}
     for index in (2, 4, 10, 15):  # last blocks of stages 2, 3, 5 and 7
-        original._blocks[index].register_forward_hook(
-            lambda _m, _a, out, index=index: maps.update({index: out})
-        )
+        original._blocks[index].register_forward_hook(lambda _m, _a, out, index=index: maps.update({index: out}))
     with torch.no_grad():
         original.extract_features(image)
         ours = model(image).feature_maps
@@ -172,9 +170,7 @@ def test_local_folder(tmp_path, with_config):
 def test_folder_of_another_architecture(tmp_path):
     source = AutoBackbone.from_config(SwinConfig(**{k: v for k, v in SWIN.items() if k != "model_type"}))
     source.save_pretrained(tmp_path)
-    ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic").save_pretrained(
-        tmp_path
-    )
+    ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="weights missing") as error:
         load_pretrained_backbone(str(tmp_path), build_backbone_config(str(tmp_path)))
     assert "\n" not in str(error.value)

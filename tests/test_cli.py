@@ -89,9 +89,7 @@ def test_train_refuses_a_used_folder(handler, tmp_path, capsys):
     ):
         assert cli.main(["train", "prior", "--out", str(tmp_path), flag]) == 0
         assert calls.pop()[1] == keywords
-    assert "not allowed with" in fails(
-        ["train", "prior", "--out", str(tmp_path), "--resume", "--overwrite"], capsys
-    )
+    assert "not allowed with" in fails(["train", "prior", "--out", str(tmp_path), "--resume", "--overwrite"], capsys)
     assert (tmp_path / "metrics.jsonl").read_text() == "kept"
 
 

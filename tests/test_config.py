@@ -30,9 +30,7 @@ def test_defaults_round_trip_through_yaml(cls, tmp_path):
 
 def test_changed_values_round_trip(tmp_path):
     backbone = "model.backbone_config={model_type: swin, depths: [1, 1], drop: 1e-5}"
-    config = load(
-        "data.size=[120,160]", "train.precision=no", "optim.lr=3e-5", "data.root='5: a # b'", backbone
-    )
+    config = load("data.size=[120,160]", "train.precision=no", "optim.lr=3e-5", "data.root='5: a # b'", backbone)
     assert config.data.size == (120, 160)
     assert config.train.precision == "no"  # YAML 1.1 would make it False
     assert config.optim.lr == 3e-5
@@ -186,9 +184,7 @@ def test_every_shipped_config_loads():
 
 
 def test_loading_a_config_does_not_load_torch():
-    code = (
-        "import sys, gss.config as c; c.load_config(c.PriorConfig, [], []); assert 'torch' not in sys.modules"
-    )
+    code = "import sys, gss.config as c; c.load_config(c.PriorConfig, [], []); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -20,9 +20,7 @@ def root(tmp_path):
     for part in ("images", "masks"):
         (tmp_path / part).mkdir()
     for name in ("a", "b", "c"):
-        Image.fromarray(RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(
-            tmp_path / f"images/{name}.png"
-        )
+        Image.fromarray(RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / f"images/{name}.png")
         mask = np.kron(RNG.integers(0, 4, (4, 6)), np.ones((5, 5))).astype(np.uint8) * 10
         mask[0, 0] = 0
         Image.fromarray(mask).save(tmp_path / f"masks/{name}.png")
@@ -101,9 +99,7 @@ def test_missing_mask_is_counted_and_named(root):
 
 def test_other_size_is_named(root):
     Image.new("L", (30, 19)).save(root / "masks/a.png")
-    with pytest.raises(
-        ValueError, match=r"images/a\.png is 30x20 but its mask .*masks/a\.png is 30x19; resize"
-    ):
+    with pytest.raises(ValueError, match=r"images/a\.png is 30x20 but its mask .*masks/a\.png is 30x19; resize"):
         dataset(root)[0]
 
 
@@ -117,9 +113,7 @@ def test_rotated_image_with_upright_mask_is_explained(root):
 
 def test_unknown_label_value_is_named(root):
     Image.fromarray(np.full((20, 30), 40, np.uint8)).save(root / "masks/a.png")
-    with pytest.raises(
-        ValueError, match=r"masks/a\.png .*unknown to data set 'spec': 40; .*label_map or ignore"
-    ):
+    with pytest.raises(ValueError, match=r"masks/a\.png .*unknown to data set 'spec': 40; .*label_map or ignore"):
         dataset(root)[0]
 
 

@@ -98,9 +98,7 @@ class Result:
 
 def test_write_json_converts_and_drops_nan(tmp_path):
     result = Result(float("nan"), np.array([0.5, np.nan], dtype=np.float32), Path("a/b"))
-    write_json(
-        tmp_path / "r.json", {"r": result, 3: torch.tensor([1, 2]), "n": np.int64(7), "t": (True, None)}
-    )
+    write_json(tmp_path / "r.json", {"r": result, 3: torch.tensor([1, 2]), "n": np.int64(7), "t": (True, None)})
     expected = {
         "r": {"miou": None, "per_class": [0.5, None], "where": "a/b"},
         "3": [1, 2],

@@ -7,9 +7,7 @@ from gss.models.fusion import ChannelNorm, FeatureFusion
 @pytest.mark.parametrize("grid", [(12, 20), (6, 10), (3, 5)])
 def test_hierarchical_levels_meet_on_the_grid(grid):
     fusion = FeatureFusion([4, 6, 8, 10], 16)
-    maps = [
-        torch.randn(2, c, 12 * 2 // s, 20 * 2 // s) for c, s in zip([4, 6, 8, 10], [2, 4, 8, 8], strict=True)
-    ]
+    maps = [torch.randn(2, c, 12 * 2 // s, 20 * 2 // s) for c, s in zip([4, 6, 8, 10], [2, 4, 8, 8], strict=True)]
     out = fusion(maps, grid)
     assert out.shape == (2, 16, *grid)
     out.square().mean().backward()

@@ -38,11 +38,7 @@ def test_all_ways_to_give_one_image_agree(tmp_path):
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGBA", "LA", "I;16"])
 def test_pil_modes_become_rgb(mode):
-    image = (
-        Image.fromarray(RGB).convert(mode)
-        if mode != "I;16"
-        else Image.fromarray(RGB[..., 0].astype(np.uint16))
-    )
+    image = Image.fromarray(RGB).convert(mode) if mode != "I;16" else Image.fromarray(RGB[..., 0].astype(np.uint16))
     (loaded,) = load_images(image)
     assert loaded.shape == (3, 5, 7)
     assert loaded.min() >= 0 and loaded.max() <= 1

@@ -68,9 +68,7 @@ def test_slide_on_a_constant_equals_whole_for_a_model_with_context():
 
     images = torch.full((1, 3, 40, 72), 0.3)
     out = slide(blurred, images, window=(16, 16), multiple=4)
-    torch.testing.assert_close(
-        out.maps["p"], whole(blurred, images, multiple=4).maps["p"], atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(out.maps["p"], whole(blurred, images, multiple=4).maps["p"], atol=1e-5, rtol=1e-5)
     assert out.tokens is None
 
 

@@ -92,9 +92,7 @@ def test_token_loss_numerical_gradient():
 def test_token_loss_scales_with_the_outer_gradient_and_skips_frozen_inputs():
     hidden, weight, bias, targets, _ = make()
     one = grads(token_cross_entropy(hidden, weight, bias, targets, chunk=8), hidden)[0]
-    three = grads(3 * token_cross_entropy(hidden, weight.detach(), bias.detach(), targets, chunk=8), hidden)[
-        0
-    ]
+    three = grads(3 * token_cross_entropy(hidden, weight.detach(), bias.detach(), targets, chunk=8), hidden)[0]
     torch.testing.assert_close(three, 3 * one)
     with torch.no_grad():
         assert not token_cross_entropy(hidden, weight, bias, targets).requires_grad
@@ -122,9 +120,7 @@ def test_chunks_bound_the_largest_tensor():
     class Recorder(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             out = func(*args, **(kwargs or {}))
-            sizes.extend(
-                x.numel() for x in torch.utils._pytree.tree_leaves(out) if isinstance(x, torch.Tensor)
-            )
+            sizes.extend(x.numel() for x in torch.utils._pytree.tree_leaves(out) if isinstance(x, torch.Tensor))
             return out
 
     with Recorder():
@@ -171,9 +167,7 @@ def test_soft_loss_on_logits_matches_the_hidden_form():
     for weights in (None, torch.rand(23) + 0.1, torch.rand(2, 5, 7)):
         logits = logits_of(hidden, weight, bias)
         soft = soft_token_cross_entropy(logits, targets, probs, token_weights=weights)
-        ours = token_cross_entropy(
-            hidden, weight, bias, targets, target_probs=probs, chunk=5, token_weights=weights
-        )
+        ours = token_cross_entropy(hidden, weight, bias, targets, target_probs=probs, chunk=5, token_weights=weights)
         torch.testing.assert_close(soft, ours, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(grads(soft, weight), grads(ours, weight), atol=1e-5, rtol=1e-4)
 
@@ -184,9 +178,7 @@ def test_pixel_losses_match_numpy(weighting):
     logits = torch.randn(2, 4, 5, 3, generator=g)
     labels = torch.randint(4, (2, 5, 3), generator=g)
     labels[torch.rand(2, 5, 3, generator=g) < 0.3] = 255
-    weights = {"none": None, "class": torch.rand(4, generator=g), "pixel": torch.rand(2, 5, 3, generator=g)}[
-        weighting
-    ]
+    weights = {"none": None, "class": torch.rand(4, generator=g), "pixel": torch.rand(2, 5, 3, generator=g)}[weighting]
     logp = log_softmax(logits.double().numpy(), 1)
     total = norm = 0.0
     for b, y, x in np.ndindex(2, 5, 3):
@@ -196,9 +188,7 @@ def test_pixel_losses_match_numpy(weighting):
         w = 1.0 if weights is None else float(weights[label] if weighting == "class" else weights[b, y, x])
         total, norm = total - w * logp[b, label, y, x], norm + w
     before = labels.clone()
-    assert weighted_cross_entropy(logits, labels, weights=weights).item() == pytest.approx(
-        total / norm, abs=1e-5
-    )
+    assert weighted_cross_entropy(logits, labels, weights=weights).item() == pytest.approx(total / norm, abs=1e-5)
     assert pixel_nll(logits.softmax(1), labels, weights).item() == pytest.approx(total / norm, abs=1e-5)
     assert torch.equal(labels, before)
 
@@ -206,9 +196,7 @@ def test_pixel_losses_match_numpy(weighting):
 def test_pixel_nll_of_impossible_labels_still_pushes():
     logits = torch.tensor([60.0, 0.0]).view(1, 2, 1, 1).requires_grad_()
     probs = torch.stack([logits[:, 0], torch.zeros_like(logits[:, 0])], 1)
-    assert pixel_nll(probs, torch.ones(1, 1, 1, dtype=torch.long)).item() == pytest.approx(
-        -np.log(1e-8), rel=1e-5
-    )
+    assert pixel_nll(probs, torch.ones(1, 1, 1, dtype=torch.long)).item() == pytest.approx(-np.log(1e-8), rel=1e-5)
     grad = grads(pixel_nll(logits.softmax(1), torch.ones(1, 1, 1, dtype=torch.long)), logits)[0]
     assert torch.isfinite(grad).all()
     mild = torch.tensor([10.0, 0.0]).view(1, 2, 1, 1).requires_grad_()

@@ -22,9 +22,7 @@ def test_card_holds_config_classes_metrics_and_data(tmp_path):
     for index, name in enumerate(NAMES):
         red, green, blue = pipeline.colors[index]
         assert f"| {index} | {name} | `#{red:02x}{green:02x}{blue:02x}` |" in card
-    assert "| 1 | sky | `#ffffff` | - | - |" in card or re.search(
-        r"\| 1 \| sky \| `#\w{6}` \| - \| - \|", card
-    )
+    assert "| 1 | sky | `#ffffff` | - | - |" in card or re.search(r"\| 1 \| sky \| `#\w{6}` \| - \| - \|", card)
     assert Image.open(tmp_path / "palette.png").size[0] > 100
 
 
@@ -42,8 +40,6 @@ def test_snippet_of_the_card_runs(tmp_path, capsys):
     pipeline.save_pretrained(tmp_path)
     Image.new("RGB", (40, 30), "teal").save(tmp_path / "image.jpg")
     snippet = re.search(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL).group(1)
-    snippet = snippet.replace('"FOLDER"', repr(str(tmp_path))).replace(
-        '"image.jpg"', repr(str(tmp_path / "image.jpg"))
-    )
+    snippet = snippet.replace('"FOLDER"', repr(str(tmp_path))).replace('"image.jpg"', repr(str(tmp_path / "image.jpg")))
     exec(snippet, {})
     assert any(name in capsys.readouterr().out for name in NAMES)

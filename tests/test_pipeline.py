@@ -189,9 +189,7 @@ def test_segments_have_names_masks_and_scores(pipeline, images):
                 assert segment["mask"].mode == "L"
                 label = NAMES.index(segment["label"])
                 np.testing.assert_array_equal(where, np.asarray(out.masks[index]) == label)
-                np.testing.assert_allclose(
-                    segment["score"], np.asarray(out.confidence[index])[where].mean(), rtol=1e-5
-                )
+                np.testing.assert_allclose(segment["score"], np.asarray(out.confidence[index])[where].mean(), rtol=1e-5)
                 covered += where
             assert (covered == 1).all()
 

@@ -137,9 +137,7 @@ def test_output_names(paths, names):
 
 
 def test_output_names_are_always_distinct():
-    paths = [
-        Path(p) for p in ("/x/a.png", "/y/a.png", "/z/x_a.png", "/a.png", "/a.jpg", "/a_png.png", "/x_a.jpg")
-    ]
+    paths = [Path(p) for p in ("/x/a.png", "/y/a.png", "/z/x_a.png", "/a.png", "/a.jpg", "/a_png.png", "/x_a.jpg")]
     names = output_names(paths)
     assert len({name.lower() for name in names}) == len(paths)
 

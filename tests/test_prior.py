@@ -154,15 +154,10 @@ def test_default_normalisation_by_backbone(tmp_path):
     assert build().config.image_mean == [0.485, 0.456, 0.406]
     source = build()
     source.backbone.save_pretrained(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text(
-        json.dumps({"image_mean": [0.1] * 3, "image_std": [0.2] * 3})
-    )
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1] * 3, "image_std": [0.2] * 3}))
     model = GSSPriorModel.from_backbone(str(tmp_path), **SMALL)
     assert model.config.image_mean == [0.1] * 3 and model.config.image_std == [0.2] * 3
-    assert (
-        GSSPriorModel.from_backbone(str(tmp_path), image_mean=[0.3] * 3, **SMALL).config.image_mean
-        == [0.3] * 3
-    )
+    assert GSSPriorModel.from_backbone(str(tmp_path), image_mean=[0.3] * 3, **SMALL).config.image_mean == [0.3] * 3
 
 
 def test_pretrained_backbone_weights_survive(tmp_path):

@@ -23,9 +23,7 @@ def setup_cfg():
 
 def test_every_package_is_listed(setup_cfg):
     found = {
-        ".".join(path.parent.relative_to(REPO).parts)
-        for top in ("gss", "vqvae")
-        for path in (REPO / top).rglob("*.py")
+        ".".join(path.parent.relative_to(REPO).parts) for top in ("gss", "vqvae") for path in (REPO / top).rglob("*.py")
     }
     assert set(setup_cfg["options"]["packages"].split()) == found | {"gss.configs"}
     for name in found:

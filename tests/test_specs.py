@@ -254,9 +254,7 @@ def folder(tmp_path, masks, classes=None, prefix=""):
 
 
 def test_folder_with_classes_and_lists(tmp_path):
-    root = folder(
-        tmp_path, {"a": [[3, 0]], "b": [[7, 0]]}, {"classes": {"7": "x", "3": "y"}, "ignore_index": 0}
-    )
+    root = folder(tmp_path, {"a": [[3, 0]], "b": [[7, 0]]}, {"classes": {"7": "x", "3": "y"}, "ignore_index": 0})
     (root / "train.txt").write_text("a\n")
     (root / "val.txt").write_text("b\n")
     (root / "README.txt").write_text("These pictures are mine.\n")

@@ -17,11 +17,18 @@ def trained(**options) -> MaskigeVQModel:
     return model.eval()
 
 
-@pytest.mark.parametrize("kind", ["vq", "fsq", "lfq", "simvq"])
-@pytest.mark.parametrize("options", [{}, {"use_cosine_sim": True}, {"codebook_dim": 4}])
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("vq", {}),
+        ("vq", {"use_cosine_sim": True}),
+        ("vq", {"codebook_dim": 4}),
+        ("fsq", {}),
+        ("lfq", {}),
+        ("simvq", {}),
+    ],
+)
 def test_tokens_decode_to_what_forward_paints(kind, options):
-    if options and kind != "vq":
-        pytest.skip("an option of VectorQuantize")
     model = trained(quantizer_type=kind, options=options)
     maskige = torch.rand(2, 3, 20, 28) * 2 - 1
     with torch.no_grad():
@@ -137,3 +144,12 @@ def test_usage_counts():
 def test_fsq_levels_must_make_the_codebook():
     with pytest.raises(ValueError, match="make 20 codes"):
         Quantizer("fsq", 64, 8, {"levels": [5, 4]})
+
+
+def test_free_codes_can_be_replaced():
+    model = trained()
+    codes = torch.randn(64, 8)
+    model.quantizer.set_codes(codes)
+    torch.testing.assert_close(model.code_embeddings(), codes)
+    with pytest.raises(ValueError, match="not free"):
+        trained(quantizer_type="fsq").quantizer.set_codes(codes)

@@ -138,7 +138,7 @@ class Quantizer(nn.Module):
         """
         if not self.has_free_codes:
             raise ValueError(f"codes of this '{self.kind}' quantiser are not free: train it further instead")
-        codebook = self.wrapped._codebook
+        codebook: Any = self.wrapped._codebook
         codebook.embed.copy_(codes[None])
         codebook.embed_avg.copy_(codes[None])
         codebook.cluster_size.fill_(1.0)

@@ -145,9 +145,7 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
     if len(unknown):
         values = raw.astype(np.int64) @ [0x10000, 0x100, 1] if raw.ndim == 3 else raw
         for value in unknown.tolist():
-            found = report.unknown.setdefault(
-                spec.label_map.show(value), {"pixels": 0, "files": 0, "examples": []}
-            )
+            found = report.unknown.setdefault(spec.label_map.show(value), {"pixels": 0, "files": 0, "examples": []})
             found["pixels"] += int((values == value).sum())
             found["files"] += 1
             if len(found["examples"]) < _EXAMPLES:
@@ -173,8 +171,7 @@ def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
             (
                 "unknown labels",
                 [
-                    f"value {value}: {found['pixels']} pixels in {found['files']} files, "
-                    f"such as {found['examples'][0]}"
+                    f"value {value}: {found['pixels']} pixels in {found['files']} files, such as {found['examples'][0]}"
                     for value, found in report.unknown.items()
                 ],
             ),
@@ -190,10 +187,7 @@ def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
     lines += ["", f"{'class':<{width}}" + "".join(f"  {f'{r.split} pixels':>14}  images" for r in reports)]
     totals = [max(int(report.pixels.sum()) + report.void, 1) for report in reports]
     for k, name in enumerate(names):
-        cells = (
-            f"  {100 * r.pixels[k] / t:12.3f} %  {r.present[k]:6d}"
-            for r, t in zip(reports, totals, strict=True)
-        )
+        cells = (f"  {100 * r.pixels[k] / t:12.3f} %  {r.present[k]:6d}" for r, t in zip(reports, totals, strict=True))
         lines.append(f"{name:<{width}}" + "".join(cells))
     cells = (f"  {100 * r.void / t:12.3f} %        " for r, t in zip(reports, totals, strict=True))
     lines.append((f"{'(void)':<{width}}" + "".join(cells)).rstrip())
@@ -228,9 +222,7 @@ def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
         image, labels, name = _thumbnail(spec, report.split, index)
         rows.append([image, colorize(labels, colors), overlay(image, labels, colors)])
         captions.append(f"{report.split}: {name}")
-    sheet = contact_sheet(
-        rows, ["image", "mask (void black)", "overlay"], captions=captions, width=_THUMBNAIL
-    )
+    sheet = contact_sheet(rows, ["image", "mask (void black)", "overlay"], captions=captions, width=_THUMBNAIL)
     pixels = np.sum([report.pixels for report in reports], axis=0)
     share = 100 * pixels / max(int(pixels.sum()), 1)
     texts = [f"{name} {part:.2f} %" for name, part in zip(spec.label_space.names, share, strict=True)]

@@ -191,9 +191,7 @@ def check_sizes(sample: Sample, image: Image.Image, raw: np.ndarray) -> None:
     if image.size != mask_size:
         turned = mask_size == image.size[::-1] and is_rotated(sample.image)
         fix = (
-            "the image carries an EXIF rotation the mask lacks"
-            if turned
-            else "resize the mask with nearest neighbour"
+            "the image carries an EXIF rotation the mask lacks" if turned else "resize the mask with nearest neighbour"
         )
         raise ValueError(
             f"image {sample.image} is {image.width}x{image.height} but its mask {sample.mask} is "

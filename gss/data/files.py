@@ -72,9 +72,7 @@ def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str,
     expression = re.escape(before) + "(?P<id>.+)"
     for part in rest[1:]:
         # A second {id} repeats the first: `{id}/{id}.png`.
-        expression += (
-            "(?P=id)" if part == "{id}" else re.escape(part.removesuffix(".*") if any_suffix else part)
-        )
+        expression += "(?P=id)" if part == "{id}" else re.escape(part.removesuffix(".*") if any_suffix else part)
     matcher = re.compile(expression + (r"\.[^./]+" if any_suffix else ""))
     found: dict[str, Path] = {}
     # sorted: of two files with one id (a.jpg, a.png) the same one is taken on every machine

@@ -37,9 +37,7 @@ def folder_spec(root: Path) -> DataSpec:
     """
     for part in ("images", "masks"):
         if not (root / part).is_dir():
-            raise ValueError(
-                f"{root} has no folder {part}/; a data folder needs images/ and masks/, else a YAML spec"
-            )
+            raise ValueError(f"{root} has no folder {part}/; a data folder needs images/ and masks/, else a YAML spec")
     known = set(find_ids(root, "images/{id}.*"))
     folders = {path.name for path in (root / "images").iterdir() if path.is_dir()}
     nested = sorted(name for name in folders if (root / "masks" / name).is_dir())
@@ -72,10 +70,7 @@ def _is_list(path: Path, known: set[str]) -> bool:
 def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-        classes = {
-            int(raw): str(name)
-            for raw, name in sorted(data["classes"].items(), key=lambda item: int(item[0]))
-        }
+        classes = {int(raw): str(name) for raw, name in sorted(data["classes"].items(), key=lambda item: int(item[0]))}
         colors = {int(raw): tuple(color) for raw, color in data.get("colors", {}).items()}
         void = data.get("ignore_index", IGNORE_INDEX)
         if void is not None and void in classes:

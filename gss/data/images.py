@@ -87,9 +87,7 @@ def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
     if image.mode.startswith("I"):
         wide = np.asarray(image)
         if wide.min() < 0 or wide.max() > 65535:
-            raise ValueError(
-                f"mask {path} holds values outside 0..65535; save class numbers with 8 or 16 bits"
-            )
+            raise ValueError(f"mask {path} holds values outside 0..65535; save class numbers with 8 or 16 bits")
         return wide.astype(np.uint16)
     raise ValueError(
         f"mask {path} has {len(image.getbands())} channels (mode {image.mode}), not a class number a pixel; "
@@ -131,9 +129,7 @@ def _decode(path: str | os.PathLike[str], kind: str) -> tuple[Image.Image, str |
     except FileNotFoundError:
         raise ValueError(f"{kind} file not found: {path}") from None
     except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{kind} {path} is too large to decode: {error}; cut it into smaller files"
-        ) from error
+        raise ValueError(f"{kind} {path} is too large to decode: {error}; cut it into smaller files") from error
     # Pillow's decoders report damage as OSError, SyntaxError, ValueError, EOFError, struct.error or
     # IndexError.
     except Exception as error:

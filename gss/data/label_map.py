@@ -41,9 +41,7 @@ class LabelMap:
             if not 0 <= raw <= limit:
                 raise ValueError(f"raw label value {raw} of {owner} is outside 0..{limit}")
             if seen.get(raw, owner) != owner:
-                raise ValueError(
-                    f"raw label value {self.show(raw)} means both {seen[raw]} and {owner}; keep one"
-                )
+                raise ValueError(f"raw label value {self.show(raw)} means both {seen[raw]} and {owner}; keep one")
             seen[raw] = owner
 
     @cached_property

@@ -113,9 +113,7 @@ class DataSpec:
         if split not in existing:
             hint = did_you_mean(split, existing)
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
-            raise ValueError(
-                f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip()
-            )
+            raise ValueError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
 
     def samples(self, split: str) -> list[Sample]:
         """Image and mask files of a split, in list order or sorted by id.
@@ -234,9 +232,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         root = path.parent / root  # unchanged when absolute
     splits = data.get("splits") or {}
     splits = (
-        {str(s): str(s) for s in splits}
-        if isinstance(splits, list)
-        else {str(k): str(v) for k, v in splits.items()}
+        {str(s): str(s) for s in splits} if isinstance(splits, list) else {str(k): str(v) for k, v in splits.items()}
     )
     if data.get("generator"):
         options: dict[str, Any] = {
@@ -245,9 +241,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         if data["generator"] != "scenes":
             raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
         if not isinstance(options.get("length"), dict) or not options["length"]:
-            raise ValueError(
-                "length is missing; give the number of scenes of each split, as length: {train: 400}"
-            )
+            raise ValueError("length is missing; give the number of scenes of each split, as length: {train: 400}")
         splits = {str(split): str(split) for split in options["length"]}
         return DataSpec(name=name, label_space=LABELS, generator="scenes", options=options, splits=splits)
     for key in ("image", "mask", "classes"):
@@ -260,9 +254,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     if list_file is None and not splits and "{split}" in data["image"]:
         raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
-        raise ValueError(
-            f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits"
-        )
+        raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
     label_space = _label_space(data["classes"])
     return DataSpec(
         name=name,
@@ -296,23 +288,17 @@ def _label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
     mapping = data.get("label_map")
     values: list[list[int]] = [[] for _ in space.names]
     if mapping is None:
-        values = (
-            [_raws(list(c), True) for c in space.colors] if color_coded else [[k] for k in range(len(values))]
-        )
+        values = [_raws(list(c), True) for c in space.colors] if color_coded else [[k] for k in range(len(values))]
     elif isinstance(mapping, list):
         if len(mapping) != space.num_classes:
-            raise ValueError(
-                f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each"
-            )
+            raise ValueError(f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each")
         values = [_raws(entry, color_coded) for entry in mapping]
     elif isinstance(mapping, dict) and not color_coded:
         for raw, label in mapping.items():
             target = ignore if label == "ignore" else values[space.index(str(label))]
             target.extend(_raws(raw, False))
     else:
-        raise ValueError(
-            "label_map must list the raw value(s) of each class, or map raw values to class names"
-        )
+        raise ValueError("label_map must list the raw value(s) of each class, or map raw values to class names")
     return LabelMap(tuple(map(tuple, values)), tuple(ignore), unlisted, color_coded)
 
 

@@ -38,9 +38,7 @@ def to_float(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)).div_(255)
 
 
-def resize_pair(
-    image: Image.Image, labels: np.ndarray, size: tuple[int, int]
-) -> tuple[Image.Image, np.ndarray]:
+def resize_pair(image: Image.Image, labels: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, np.ndarray]:
     """Resize an image and its labels to `size` (H, W); no copy when they have it already."""
     height, width = size
     if (image.height, image.width) == (height, width):
@@ -138,9 +136,7 @@ class JointTransform:
         if len(self.crop) != 2 or min(self.crop) < 1:
             raise ValueError(f"crop is {self.crop}; it must be (height, width) of at least 1 pixel")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(
-                f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest"
-            )
+            raise ValueError(f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest")
         for name in ("flip", "photometric"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a probability from 0 to 1")
@@ -201,13 +197,9 @@ def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
     grey = torch.ones(3, 1) * _LUMA  # every output channel = luma of the input
     matrix = saturation * torch.eye(3) + (1 - saturation) * grey
     axis = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
-    rotation = (
-        math.cos(angle) * torch.eye(3) + math.sin(angle) * axis + (1 - math.cos(angle)) / 3
-    )  # Rodrigues
+    rotation = math.cos(angle) * torch.eye(3) + math.sin(angle) * axis + (1 - math.cos(angle)) / 3  # Rodrigues
     matrix = contrast * brightness * (rotation @ matrix)
-    pivot = (
-        (1 - contrast) * brightness * float(_LUMA @ image.mean(dim=(1, 2)))
-    )  # contrast keeps the mean grey
+    pivot = (1 - contrast) * brightness * float(_LUMA @ image.mean(dim=(1, 2)))  # contrast keeps the mean grey
     flat = torch.addmm(torch.full((3, 1), pivot), matrix, image.reshape(3, -1))
     return flat.clamp_(0, 1).reshape(image.shape)
 

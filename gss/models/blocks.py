@@ -25,9 +25,7 @@ class WindowBlock(nn.Module):
         ValueError: If `num_heads` does not divide `dim` or a size is not positive.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, window_size: int, shift: bool, mlp_ratio: float = 2.0
-    ) -> None:
+    def __init__(self, dim: int, num_heads: int, window_size: int, shift: bool, mlp_ratio: float = 2.0) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"num_heads={num_heads} must divide dim={dim}; choose another number of heads")

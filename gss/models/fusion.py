@@ -52,8 +52,7 @@ class FeatureFusion(nn.Module):
             Fused features `[B, D, h, w]`.
         """
         pooled = [
-            F.adaptive_avg_pool2d(x, size) if x.shape[-2] > size[0] or x.shape[-1] > size[1] else x
-            for x in features
+            F.adaptive_avg_pool2d(x, size) if x.shape[-2] > size[0] or x.shape[-1] > size[1] else x for x in features
         ]
         levels = [norm(proj(x)) for x, proj, norm in zip(pooled, self.projections, self.norms, strict=True)]
         levels.sort(key=lambda x: x.shape[-2] * x.shape[-1])

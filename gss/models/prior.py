@@ -45,7 +45,8 @@ class GSSPriorConfig(PreTrainedConfig):
             discriminative twin.
         token_stride: Pixels per side of a cell f; 4, 8 or 16.
         context_stride: Pixels per side of a cell of the grid that the window blocks work on, a multiple of
-            `token_stride`; the larger of 8 and `token_stride` if None. On a coarser grid they cost a fraction and see farther; the finest features of the
+            `token_stride`; the larger of 8 and `token_stride` if None. On a coarser grid they cost a
+            fraction and see farther; the finest features of the
             backbone join afterwards, on the token grid.
         hidden_dim: Channels D of the fused features.
         depth: Number of window blocks; every second one is shifted.
@@ -62,9 +63,7 @@ class GSSPriorConfig(PreTrainedConfig):
     """
 
     model_type = "gss_prior"
-    sub_configs_defaults = {
-        "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="efficientnet_lite")
-    }
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="efficientnet_lite")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     codebook_size: int = 1024
@@ -222,9 +221,7 @@ class GSSPriorModel(PreTrainedModel):
             ValueError: If the classifier is not tied or the shape differs.
         """
         if self.config.classifier != "tied" or not self.config.codebook_size:
-            raise ValueError(
-                f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'"
-            )
+            raise ValueError(f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'")
         expected = (self.config.codebook_size, self.config.classifier_rank)
         if tuple(code_embeddings.shape) != expected:
             raise ValueError(
@@ -281,9 +278,7 @@ class GSSPriorModel(PreTrainedModel):
         x = (pixel_values - self.pixel_mean) / self.pixel_std
         x = x.to(self.fusion.projections[0].weight.dtype)
         # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
-        multiple = math.lcm(
-            input_multiple(self.config.backbone_config), cast(int, self.config.context_stride)
-        )
+        multiple = math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
         padded = height % multiple != 0 or width % multiple != 0
         if padded:
             x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
@@ -316,16 +311,12 @@ class GSSPriorModel(PreTrainedModel):
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
             raise ValueError(f"pixel_values have shape {tuple(pixel_values.shape)}, expected (B, 3, H, W)")
         if not pixel_values.is_floating_point():
-            raise ValueError(
-                f"pixel_values have type {pixel_values.dtype}, expected floats in [0, 1]; divide by 255"
-            )
+            raise ValueError(f"pixel_values have type {pixel_values.dtype}, expected floats in [0, 1]; divide by 255")
         stride = self.config.token_stride
         height, width = pixel_values.shape[-2:]
         if height % stride or width % stride or not height or not width:
             size = "x".join(str(max(-(-n // stride), 1) * stride) for n in (height, width))
-            raise ValueError(
-                f"image size {height}x{width} is no multiple of token_stride={stride}; pad it to {size}"
-            )
+            raise ValueError(f"image size {height}x{width} is no multiple of token_stride={stride}; pad it to {size}")
 
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise new layers; only called for those without loaded weights."""

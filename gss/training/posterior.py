@@ -232,7 +232,7 @@ def _repaint(
     colours = codec.encode(classes).detach()
     weight = pixel_weights(classes, class_weight.clamp(min=1.0))
     codes = vqvae.code_embeddings().detach().clone()
-    parameters = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
+    parameters: list[Tensor] = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
     if vqvae.quantizer.has_free_codes:
         # Revived codes may be copies of each other; those could never be painted differently.
         codes += 0.1 * codes.std() * torch.randn_like(codes)
