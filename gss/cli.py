@@ -148,6 +148,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_data(command)
     _add_window(command)
     command.add_argument("--size", type=_size, metavar="HxW", help="resize images to this before segmenting")
+    command.add_argument("--modes", metavar="A,B", help="decode modes to measure, with commas (default: all)")
     command.add_argument("--json", metavar="FILE", help="write the numbers here too")
     command.add_argument("--html", metavar="FILE", help="write a report with pictures here")
     command.set_defaults(handler="gss.evaluation.main")
@@ -189,7 +190,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", required=True, metavar="SPEC", help="built-in name, YAML file or folder")
     command.add_argument("--root", help="folder of the data set")
     command.add_argument("--split", default="val", help="default: %(default)s")
-    command.add_argument("--limit", type=_count, metavar="N", help="use only the first N images")
+    command.add_argument("--limit", type=_count, metavar="N", help="use only N images, evenly spread")
 
 
 def _add_window(command: argparse.ArgumentParser) -> None:

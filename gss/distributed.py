@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
 T = TypeVar("T")
@@ -22,7 +23,8 @@ _leaves_group_at_exit = False
 
 def _state() -> PartialState:
     global _leaves_group_at_exit
-    state = PartialState()
+    # Unlike Accelerator, a bare PartialState ignores this variable and would take every process for the only one.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     if state.num_processes > 1 and state.backend == "gloo" and not _leaves_group_at_exit:
         atexit.register(_leave_group)
         _leaves_group_at_exit = True
@@ -35,6 +37,11 @@ def _leave_group() -> None:
     gc.collect()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def device() -> torch.device:
+    """Where this process computes."""
+    return _state().device
 
 
 def process_index() -> int:

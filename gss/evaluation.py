@@ -243,12 +243,11 @@ def main(args: argparse.Namespace) -> int:
         _check_output(name, getattr(args, name))
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
-    modes = getattr(args, "modes", None)
     pipeline = load_pipeline(args.pipeline)
     result = evaluate(
         pipeline,
         dataset,
-        modes=[mode.strip() for mode in modes.split(",")] if modes else None,
+        modes=[mode.strip() for mode in args.modes.split(",")] if args.modes else None,
         window=args.window,
         size=args.size,
         limit=args.limit,

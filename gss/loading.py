@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from gss import distributed
 from gss.pipeline import GSSPipeline
 
 
@@ -36,7 +36,7 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
     # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
         raise ValueError(f"cannot load the pipeline at {path}: {' '.join(str(error).split())}") from error
-    return pipeline.to(device or PartialState().device)
+    return pipeline.to(device or distributed.device())
 
 
 @contextmanager

@@ -198,9 +198,7 @@ def test_class_order_matters():
 def test_two_processes_equal_one(saved, data, dataset, tmp_path):
     from test_distributed import launch
 
-    # Opens the process group on CPUs, whether or not the launcher's environment asks for them.
-    state = "from accelerate import PartialState; PartialState(cpu=True)"
-    script = f"import sys; {state}; from gss.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = "import sys; from gss.cli import main; sys.exit(main(sys.argv[1:]))"
     launch(2, ["-c", script, "evaluate", saved, "--data", str(data), "--json", str(tmp_path / "two.json")])
     two = json.loads((tmp_path / "two.json").read_text())
     assert main(["evaluate", saved, "--data", str(data), "--json", str(tmp_path / "one.json")]) == 0

@@ -1,0 +1,195 @@
+"""Both stages end to end on generated scenes: they learn, resume bit-exactly, and leave the posterior alone."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gss.config import PosteriorConfig, PriorConfig, load_config
+from gss.data.datasets import build_dataset
+from gss.pipeline import GSSPipeline
+from gss.posterior import Posterior
+from gss.training.prior import PriorTask
+from gss.training.run import train
+
+SPEC = """
+name: tiny
+generator: scenes
+domain: clear
+length: {train: 12, val: 4, test: 2}
+image_size: [48, 64]
+"""
+SWIN = "{model_type: swin, embed_dim: 16, depths: [1, 1, 1, 1], num_heads: [1, 2, 2, 2], window_size: 4}"
+POSTERIOR = [
+    "data.crop=[48,64]",
+    "data.photometric=0",
+    "vq.hidden_dim=32",
+    "vq.depth=1",
+    "vq.codebook_size=48",
+    "loss.cells=400",
+    "loss.repaint_steps=150",
+    "optim.lr=3e-3",
+    "optim.warmup_steps=5",
+    "train.batch_size=4",
+]
+PRIOR = [
+    "data.crop=[48,64]",
+    "data.scale=[1.0,1.0]",
+    "data.photometric=0",
+    f"model.backbone_config={SWIN}",
+    "model.hidden_dim=32",
+    "model.depth=1",
+    "model.window_size=4",
+    "model.classifier_rank=16",
+    "optim.lr=3e-3",
+    "optim.backbone_lr_scale=1.0",
+    "optim.warmup_steps=5",
+    "train.batch_size=4",
+    "train.log_every=1",
+]
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "tiny.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def posterior_config(spec, *more: str) -> PosteriorConfig:
+    return load_config(PosteriorConfig, [], [f"data.spec={spec}", *POSTERIOR, *more])
+
+
+def prior_config(spec, posterior, *more: str) -> PriorConfig:
+    return load_config(PriorConfig, [], [f"data.spec={spec}", f"posterior={posterior}", *PRIOR, *more])
+
+
+@pytest.fixture(scope="module")
+def local(spec, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "local"
+    metrics = train("posterior", posterior_config(spec, "train.steps=60"), out)
+    return out, metrics
+
+
+@pytest.fixture(scope="module")
+def contextual(spec, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "contextual"
+    train("posterior", posterior_config(spec, "train.steps=8", "vq.decoder_type=contextual"), out)
+    return out
+
+
+def losses(out, name="loss"):
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line[name] for line in lines if name in line]
+
+
+def test_posterior_learns_and_refinement_lifts_the_ceiling(local):
+    out, metrics = local
+    pixel = losses(out, "pixel")
+    assert pixel[-1] < pixel[0] / 3
+    assert metrics["exact_miou"] > 0.6
+    assert metrics["exact_miou"] > metrics["miou"]  # before the refinement, through the encoder
+    posterior = Posterior.from_pretrained(out)
+    assert posterior.likelihood is not None
+    painted = posterior.codec.decode(posterior.vqvae.code_cells())
+    assert (painted == posterior.likelihood.table.argmax(1)).float().mean() > 0.9
+
+
+def test_prior_learns_and_leaves_the_posterior_alone(spec, local, tmp_path):
+    before = {path: load_file(path) for path in (local[0] / "posterior").rglob("*.safetensors")}
+    metrics = train("prior", prior_config(spec, local[0], "train.steps=60"), tmp_path)
+    for term in ("token", "pixel", "aux"):
+        values = losses(tmp_path, term)
+        assert values[-1] < 0.7 * values[0], term
+    assert metrics["marginal_miou"] > 0.2 and metrics["hard_miou"] > 0.2
+    pipeline = GSSPipeline.from_pretrained(tmp_path / "pipeline")
+    for path, tensors in before.items():
+        part = getattr(pipeline, path.parent.name).state_dict()
+        assert all(torch.equal(tensors[name], part[name]) for name in tensors)
+    assert list(pipeline.id2label.values()) == list(Posterior.from_pretrained(local[0]).label_space.names)
+
+
+def test_posterior_stays_in_eval_and_out_of_the_checkpoint(spec, local):
+    cfg = prior_config(spec, local[0])
+    data = build_dataset(cfg.data, "train", train=False)
+    task = PriorTask(cfg, Posterior.from_pretrained(local[0]), data, data).train()
+    codes = task.posterior.vqvae.code_embeddings().clone()
+    batch = {name: torch.stack([data[i][name] for i in range(2)]) for name in ("image", "labels", "filled")}
+    task(batch, 0)["loss"].backward()
+    assert not task.posterior.vqvae.training
+    assert torch.equal(codes, task.posterior.vqvae.code_embeddings())
+    assert not any("vqvae" in name or "codec" in name for name in task.state_dict())
+
+
+def test_twin_has_no_tokens(spec, local, tmp_path):
+    metrics = train("twin", prior_config(spec, local[0], "train.steps=30"), tmp_path)
+    assert set(metrics) == {"aux_miou", "aux_boundary_f"}
+    pipeline = GSSPipeline.from_pretrained(tmp_path / "pipeline")
+    assert pipeline.vqvae is None and pipeline.decode_modes == ("aux",)
+    assert pipeline.prior.config.codebook_size == 0
+
+
+def test_twin_needs_no_posterior(spec, tmp_path):
+    assert "aux_miou" in train("twin", prior_config(spec, "", "train.steps=2"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("loss.token_soften=1.0", "loss.rarity=0.5"),
+        ("loss.void_fill=aux", "loss.void_fill_warmup=1"),
+        ("loss.pixel=0", "loss.token_chunk=64"),
+        ("loss.token=0",),
+        ("loss.aux=0",),
+        ("model.classifier=tied",),
+        ("model.classifier=full",),
+        ("train.gradient_checkpointing=true", "train.ema_decay=0.9"),
+    ],
+)
+def test_every_option_trains(spec, local, tmp_path, more):
+    train("prior", prior_config(spec, local[0], "train.steps=3", *more), tmp_path)
+    assert all(torch.isfinite(torch.tensor(losses(tmp_path))))
+
+
+@pytest.mark.parametrize("more", [(), ("loss.token=0",), ("loss.pixel=0",)])
+def test_contextual_decoder(spec, contextual, tmp_path, more):
+    metrics = train("prior", prior_config(spec, contextual, "train.steps=3", *more), tmp_path)
+    assert "expected_miou" in metrics and "marginal_miou" not in metrics
+
+
+def test_resume_is_bit_exact(spec, local, tmp_path):
+    cfg = prior_config(spec, local[0], "train.steps=7", "train.checkpoint_every=3", "train.ema_decay=0.9")
+    train("prior", cfg, tmp_path / "whole")
+    half = prior_config(spec, local[0], "train.steps=4", "train.checkpoint_every=4", "train.ema_decay=0.9")
+    with pytest.MonkeyPatch.context() as patch:
+        # The schedule must not know that the run is going to be cut.
+        patch.setattr(half.train, "steps", 7)
+        import gss.training.loop as loop
+
+        save = loop._Run._save
+
+        def save_and_stop(self):
+            save(self)
+            if self.step == 3:
+                raise KeyboardInterrupt
+
+        half.train.checkpoint_every = 3
+        patch.setattr(loop._Run, "_save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train("prior", half, tmp_path / "cut")
+    train("prior", cfg, tmp_path / "cut", resume=True)
+    a, b = (load_file(tmp_path / name / "pipeline" / "prior" / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_missing_posterior(spec, tmp_path):
+    with pytest.raises(ValueError, match="posterior="):
+        train("prior", prior_config(spec, tmp_path / "nowhere"), tmp_path / "run")
+    with pytest.raises(ValueError, match="is empty"):
+        train("prior", prior_config(spec, ""), tmp_path / "run")
+
+
+def test_soft_targets_need_a_local_decoder(spec, contextual, tmp_path):
+    with pytest.raises(ValueError, match="token_soften"):
+        train("prior", prior_config(spec, contextual, "loss.token_soften=1.0"), tmp_path)
