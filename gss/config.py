@@ -225,7 +225,8 @@ class PriorModelConfig:
         num_heads: attention heads of a block
         window_size: side of an attention window, in cells of the context grid
         context_stride: pixels per cell of the grid the blocks work on, at least those of a token
-        classifier: low_rank, tied to the codebook, or a full matrix
+        classifier: low_rank; evidence (low_rank plus the expected fit of every code; local posteriors); tied to the
+            codebook; or a full matrix
         classifier_rank: rank of the low_rank classifier
     """
 
@@ -237,7 +238,7 @@ class PriorModelConfig:
     num_heads: int = limits(4, low=1)
     window_size: int = limits(8, low=1)
     context_stride: int = limits(8, choices=(4, 8, 16, 32))
-    classifier: Literal["low_rank", "tied", "full"] = "low_rank"
+    classifier: Literal["low_rank", "evidence", "tied", "full"] = "evidence"
     classifier_rank: int = limits(64, low=1)
 
 
@@ -256,7 +257,7 @@ class PriorLossConfig:
         token_chunk: tokens per piece of the token loss, for large codebooks; 0 computes it at once
     """
 
-    token: float = limits(1.0, low=0.0)
+    token: float = limits(0.2, low=0.0)
     pixel: float = limits(1.0, low=0.0)
     aux: float = limits(1.0, low=0.0)
     token_soften: float = limits(0.0, low=0.0)

@@ -30,7 +30,9 @@ from gss.models.blocks import WindowBlock
 from gss.models.fusion import ChannelNorm, FeatureFusion
 
 _STRIDES = (4, 8, 16)
-_CLASSIFIERS = ("low_rank", "tied", "full")
+_CLASSIFIERS = ("low_rank", "evidence", "tied", "full")
+# Log-probability at which the evidence against a code stops growing, per pixel: one wrong pixel is no proof.
+_LEAST_LOG = -7.0
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
@@ -53,7 +55,8 @@ class GSSPriorConfig(PreTrainedConfig):
         num_heads: Attention heads; divides `hidden_dim`.
         window_size: Attention window side in cells.
         mlp_ratio: MLP width relative to `hidden_dim`.
-        classifier: "low_rank" (D -> R -> V, linear), "tied" (D -> R, then the negative squared distance to
+        classifier: "low_rank" (D -> R -> V, linear), "evidence" (low_rank plus what the auxiliary head expects
+            each code to explain, see `tie_evidence`), "tied" (D -> R, then the negative squared distance to
             the posterior's codes of dimension R) or "full" (D -> R, GELU, -> V; the paper has R = 2048).
         classifier_rank: Width R in front of the token classifier.
         dropout: Channel dropout in front of the token classifier in 0..1.
@@ -172,6 +175,10 @@ class GSSPriorModel(PreTrainedModel):
             self.code_bias = nn.Parameter(torch.zeros(config.codebook_size))
         elif config.codebook_size:
             self.token_head = nn.Linear(rank, config.codebook_size)
+        if config.codebook_size and config.classifier == "evidence":
+            cell = config.num_labels * config.token_stride**2
+            self.register_buffer("code_evidence", torch.zeros(config.codebook_size, cell))
+            self.evidence_scale = nn.Parameter(torch.ones(()))
         self.norm = ChannelNorm(dim)
         self.aux_head = nn.Conv2d(dim, config.num_labels, 1)
         self.post_init()
@@ -233,17 +240,42 @@ class GSSPriorModel(PreTrainedModel):
         norm = codes.square().sum(1).mean().sqrt().clamp_min(1e-12)
         self.code_embeddings.copy_(codes / norm)
 
+    @torch.no_grad()
+    def tie_evidence(self, table: Tensor) -> None:
+        """Copy a local posterior's p(c | z) into the "evidence" classifier.
+
+        If the pixels of a cell were independent with the auxiliary head's beliefs a, the best guess at the code
+        would be p(z | x) proportional to exp(sum over pixels and classes of a log p(c | z)), the mean-field
+        posterior. The classifier adds this, scaled by a learned factor, to its own logits, and so learns only
+        what the shape of a cell says beyond its pixels.
+
+        Args:
+            table: Class probabilities of every code `[V, K, f, f]`.
+
+        Raises:
+            ValueError: If the classifier is another one or the shape differs.
+        """
+        if self.config.classifier != "evidence" or not self.config.codebook_size:
+            raise ValueError(f"classifier={self.config.classifier!r} uses no code table; configure 'evidence'")
+        side = self.config.token_stride
+        expected = (self.config.codebook_size, self.config.num_labels, side, side)
+        if tuple(table.shape) != expected:
+            raise ValueError(f"table has shape {tuple(table.shape)}, expected {expected} of this prior")
+        self.code_evidence.copy_(table.flatten(1).log().clamp(min=_LEAST_LOG))
+
     def classifier_weight(self) -> tuple[Tensor, Tensor]:
         """Last linear layer of the token classifier: `token_logits = weight @ token_hidden + bias`.
 
         Returns:
-            weight `[V, R]` and bias `[V]`.
+            weight `[V, R]` and bias `[V]`; with "evidence" R counts its columns too.
 
         Raises:
             ValueError: If the model has no token classifier.
         """
         if not self.config.codebook_size:
             raise ValueError("codebook_size=0: this prior has no token classifier; it reads pixels only")
+        if self.config.classifier == "evidence":
+            return torch.cat([self.token_head.weight, self.code_evidence], 1), self.token_head.bias
         if self.config.classifier != "tied":
             return self.token_head.weight, self.token_head.bias
         # -s |h - e|^2 = 2s h.e - s |e|^2 up to a constant of the cell.
@@ -297,15 +329,19 @@ class GSSPriorModel(PreTrainedModel):
         if self.detail is not None:
             x = self.detail((x, maps[0]), grid)
         features = self.norm(x)[..., : height // stride, : width // stride]
+        aux_logits = self.aux_head(features)
         hidden = logits = None
         if self.config.codebook_size:
             hidden = self.token_drop(self.token_act(self.token_proj(features)))
+            if self.config.classifier == "evidence":
+                # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.
+                beliefs = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)
+                evidence = F.pixel_unshuffle(beliefs, stride)  # [B, K*f*f, h, w]
+                hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)
             if return_tokens:
                 weight, bias = self.classifier_weight()
                 logits = F.conv2d(hidden, weight[..., None, None], bias)
-        return GSSPriorOutput(
-            token_logits=logits, aux_logits=self.aux_head(features), features=features, token_hidden=hidden
-        )
+        return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
 
     def _check_input(self, pixel_values: Tensor) -> None:
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
@@ -328,6 +364,9 @@ class GSSPriorModel(PreTrainedModel):
                 init.normal_(self.code_embeddings, std=self.config.classifier_rank**-0.5)
                 init.zeros_(self.code_scale)
                 init.zeros_(self.code_bias)
+            if self.config.codebook_size and self.config.classifier == "evidence":
+                init.zeros_(self.code_evidence)
+                init.ones_(self.evidence_scale)
         elif module in (self.aux_head, getattr(self, "token_head", None)):
             init.normal_(module.weight, std=0.02)
             init.zeros_(module.bias)

@@ -195,6 +195,10 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
     prior.config.label2id = {name: index for index, name in enumerate(names)}
     if model.classifier == "tied" and tokens:
         prior.tie_codebook(vqvae.code_embeddings())
+    if model.classifier == "evidence" and tokens:
+        if posterior.likelihood is None:
+            raise ValueError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
+        prior.tie_evidence(posterior.likelihood.table)
     if cfg.train.gradient_checkpointing:
         prior.gradient_checkpointing_enable()
     return prior

@@ -1,0 +1,233 @@
+"""GMM density head: a Gaussian mixture per class over the prior's features, a classifier and a density in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+
+# A pipeline looks the base class of a component up in the component's own module when it loads it.
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from gss.mixture import Gaussians, QuadraticForm, full_precision, log_density, quadratic_form, reduced_log_density
+
+COVARIANCES = ("diagonal", "spherical", "low_rank")
+MIXTURE_WEIGHTS = ("uniform", "learned")
+EVIDENCES = ("max", "logsumexp")
+LOGIT_NORMS = ("layer_norm", "temperature", "none")
+
+
+class GMMDensityHead(ModelMixin, ConfigMixin):
+    """Class-conditional mixtures p(x | c) = sum_m pi_cm N(x; mu_cm, Sigma_cm) of pixel features (GMMSeg, eq. 5).
+
+    The mixture lies in buffers, which no optimizer touches: it is estimated by expectation maximisation and written
+    with `set_mixture`. Gradients reach the features through the log-densities. A component that was never estimated
+    has the log weight -inf and takes part in nothing; so a class that did not occur in training is never predicted.
+
+    Args:
+        num_classes: C.
+        num_components: M Gaussians per class.
+        feature_dim: channels of the prior's features.
+        embed_dim: channels of a 1x1 projection in front of the mixture; 0 for none.
+        covariance: "diagonal", "spherical" or "low_rank" (diagonal plus `rank` directions).
+        rank: R of "low_rank".
+        mixture_weights: "uniform" over the components in use, as in GMMSeg, or "learned".
+        evidence: class evidence by "max" over components, as in GMMSeg, or "logsumexp".
+        logit_norm: class evidence to logits by "layer_norm" over classes, as in GMMSeg, a learned "temperature",
+            or "none".
+        layer_norm: whether features pass a LayerNorm over channels.
+        l2_norm: whether features are scaled to unit length.
+        variance_floor: added to every estimated variance. Unit vectors have a variance of at most 1/D.
+
+    Raises:
+        ValueError: names the argument and what is allowed.
+    """
+
+    means: Tensor
+    variances: Tensor
+    factors: Tensor | None
+    log_weights: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        num_classes: int = 2,
+        num_components: int = 5,
+        feature_dim: int = 128,
+        embed_dim: int = 0,
+        covariance: str = "diagonal",
+        rank: int = 4,
+        mixture_weights: str = "uniform",
+        evidence: str = "max",
+        logit_norm: str = "layer_norm",
+        layer_norm: bool = True,
+        l2_norm: bool = True,
+        variance_floor: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        for name, value, options in (
+            ("covariance", covariance, COVARIANCES),
+            ("mixture_weights", mixture_weights, MIXTURE_WEIGHTS),
+            ("evidence", evidence, EVIDENCES),
+            ("logit_norm", logit_norm, LOGIT_NORMS),
+        ):
+            if value not in options:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(options)}")
+        for name, number in (
+            ("num_classes", num_classes),
+            ("num_components", num_components),
+            ("feature_dim", feature_dim),
+        ):
+            if number < 1:
+                raise ValueError(f"{name}={number} must be at least 1")
+        if embed_dim < 0:
+            raise ValueError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
+        if variance_floor <= 0:
+            raise ValueError(f"variance_floor={variance_floor} must be above 0: constant features have no variance")
+        dim = embed_dim or feature_dim
+        if covariance == "low_rank" and not 0 < rank < dim:
+            raise ValueError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")
+        self.projection = nn.Linear(feature_dim, embed_dim) if embed_dim else None
+        self.feature_norm = nn.LayerNorm(dim) if layer_norm else None
+        self.class_scale = nn.Parameter(torch.ones(num_classes)) if logit_norm == "layer_norm" else None
+        self.class_bias = nn.Parameter(torch.zeros(num_classes)) if logit_norm == "layer_norm" else None
+        self.log_temperature = nn.Parameter(torch.zeros(())) if logit_norm == "temperature" else None
+        shape = (num_classes, num_components)
+        self.register_buffer("means", torch.zeros(*shape, dim))
+        self.register_buffer("variances", torch.ones(*shape, dim))
+        self.register_buffer("factors", torch.zeros(*shape, dim, rank) if covariance == "low_rank" else None)
+        self.register_buffer("log_weights", torch.full(shape, -math.inf))
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.means.shape[0]
+
+    @property
+    def num_components(self) -> int:
+        """M."""
+        return self.means.shape[1]
+
+    @property
+    def dim(self) -> int:
+        """Dimensions D of the mixture."""
+        return self.means.shape[2]
+
+    @property
+    def active(self) -> Tensor:
+        """Components in use, bool `[C, M]`."""
+        return self.log_weights > -math.inf
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """All C * M components, class-major."""
+        factors = None if self.factors is None else self.factors.flatten(0, 1)
+        return Gaussians(self.means.flatten(0, 1), self.variances.flatten(0, 1), factors)
+
+    @torch.no_grad()
+    def set_mixture(self, gaussians: Gaussians, log_weights: Tensor, update: Tensor | None = None) -> None:
+        """Writes components in place.
+
+        Args:
+            gaussians: all C * M components.
+            log_weights: log pi `[C, M]`, -inf for components not in use.
+            update: bool `[C, M]`, components to write the Gaussians of; all by default.
+        """
+        update = torch.ones_like(self.active) if update is None else update
+        pairs = [(self.means, gaussians.means), (self.variances, gaussians.variances)]
+        if self.factors is not None and gaussians.factors is not None:
+            pairs.append((self.factors, gaussians.factors))
+        for kept, new in pairs:
+            mask = update.view(*update.shape, *[1] * (kept.ndim - 2))
+            kept.copy_(torch.where(mask, new.view_as(kept), kept))
+        self.log_weights.copy_(log_weights)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Features `[B, D, h, w]` as the mixture sees them: float32 `[B, h, w, E]`."""
+        with full_precision(features.device):
+            x = features.movedim(1, -1).float()
+            if self.projection is not None:
+                x = self.projection(x)
+            if self.feature_norm is not None:
+                x = self.feature_norm(x)
+            return F.normalize(x, dim=-1) if self.config["l2_norm"] else x
+
+    def form(self) -> QuadraticForm:
+        """The mixture prepared for `gss.mixture.log_density`, without its weights."""
+        return quadratic_form(self.gaussians)
+
+    def component_log_density(self, x: Tensor) -> Tensor:
+        """Log N_cm(x) `[N, C, M]` of embedded rows `[N, E]`, -inf for components not in use."""
+        density = log_density(x, self.form()).view(-1, *self.log_weights.shape)
+        return density.masked_fill(~self.active, -math.inf)
+
+    @torch.no_grad()
+    def own_log_density(self, x: Tensor, classes: Tensor) -> Tensor:
+        """Log N_cm(x) `[N, M]` of rows `[N, E]` under the components of their own class `[N]`, class by class."""
+        density = x.new_full((len(x), self.num_components), -math.inf)
+        for c in classes.unique().tolist():
+            rows = (classes == c).nonzero()[:, 0]
+            factors = None if self.factors is None else self.factors[c]
+            form = quadratic_form(Gaussians(self.means[c], self.variances[c], factors))
+            density[rows] = reduced_log_density(x[rows], form, lambda d: d)
+        return density.masked_fill(~self.active[classes], -math.inf)
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """Class evidence `[N, C]` of embedded rows: log p(x | c), or its largest term; -inf for unseen classes."""
+        return self.gather_evidence(self.component_log_density(x))
+
+    def gather_evidence(self, density: Tensor) -> Tensor:
+        """Class evidence `[N, C]` of component log-densities `[N, C, M]`."""
+        density = density + self.log_weights
+        if self.config["evidence"] == "max":
+            return density.amax(-1)
+        # logsumexp over nothing but -inf has no gradient; such classes are constant.
+        seen = self.active.any(1)
+        return density.masked_fill(~seen[:, None], 0).logsumexp(-1).masked_fill(~seen, -math.inf)
+
+    def normalise(self, evidence: Tensor) -> Tensor:
+        """Logits `[N, C]` of class evidence `[N, C]`, which spans hundreds of nats; -inf for unseen classes."""
+        if self.log_temperature is not None:
+            return evidence * (-self.log_temperature).exp()
+        if self.class_scale is None or self.class_bias is None:
+            return evidence
+        seen = self.active.any(1)
+        count = seen.sum().clamp(min=1)
+        finite = evidence.masked_fill(~seen, 0)
+        centred = (finite - finite.sum(-1, keepdim=True) / count).masked_fill(~seen, 0)
+        deviation = (centred.square().sum(-1, keepdim=True) / count + 1e-5).sqrt()
+        return (centred / deviation * self.class_scale + self.class_bias).masked_fill(~seen, -math.inf)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Class logits `[B, C, h, w]`, float32, of features `[B, D, h, w]`."""
+        x = self.embed(features)
+        logits = self.normalise(self.evidence(x.flatten(0, 2)))
+        return logits.view(*x.shape[:3], -1).movedim(-1, 1)
+
+    @torch.no_grad()
+    def log_likelihood(self, features: Tensor, kind: str = "max") -> Tensor:
+        """How well the mixtures explain each pixel, in nats; low where the model has seen nothing like it.
+
+        Args:
+            features: `[B, D, h, w]`.
+            kind: "max" (best component of any class, GMMSeg's rule), "class" (best class, its components summed) or
+                "marginal" (all summed, classes alike).
+
+        Returns:
+            Float32 `[B, h, w]`.
+        """
+        x = self.embed(features)
+        form, shape = self.form(), self.log_weights.shape
+        weights = self.log_weights.flatten()
+        if kind == "marginal":
+            weights = weights - math.log(max(1, int(self.active.any(1).sum())))
+        reductions: dict[str, Callable[[Tensor], Tensor]] = {
+            "max": lambda d: (d + weights).amax(1),
+            "class": lambda d: (d + weights).view(-1, *shape).logsumexp(2).amax(1),
+            "marginal": lambda d: (d + weights).logsumexp(1),
+        }
+        return reduced_log_density(x.flatten(0, 2), form, reductions[kind]).view(x.shape[:3])
