@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 from transformers import AutoConfig
 
 from gss.losses import token_cross_entropy, weighted_cross_entropy
@@ -79,7 +80,7 @@ def test_grid_follows_the_token_stride(stride, backbone):
         assert model(torch.rand(1, 3, stride, stride)).token_logits.shape[-2:] == (1, 1)
 
 
-@pytest.mark.parametrize("classifier", ["low_rank", "tied", "full"])
+@pytest.mark.parametrize("classifier", ["low_rank", "evidence", "tied", "full"])
 def test_classifier_weight_reproduces_the_logits(classifier, tmp_path):
     model = build(classifier=classifier)
     if classifier == "tied":
@@ -297,3 +298,34 @@ def test_bad_configs(changes):
     with pytest.raises(ValueError) as error:
         build(**changes)
     assert "\n" not in str(error.value) and next(iter(changes)) in str(error.value)
+
+
+def test_evidence_is_the_expected_log_likelihood_of_every_code():
+    torch.manual_seed(0)
+    model = build(classifier="evidence", codebook_size=12, num_labels=3).eval()
+    table = torch.randn(12, 3, 4, 4).softmax(1)
+    model.tie_evidence(table)
+    with torch.no_grad():
+        model.token_head.weight.zero_()
+        model.evidence_scale.fill_(0.5)
+        out = model(torch.rand(1, 3, 32, 64))
+        beliefs = F.interpolate(out.aux_logits, scale_factor=4, mode="bilinear").softmax(1).double()
+    log_table = table.double().log().clamp(min=-7)
+    for i, j in [(0, 0), (3, 9), (7, 15)]:
+        cell = beliefs[0, :, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
+        want = 0.5 * (log_table * cell).sum((1, 2, 3)) + model.token_head.bias
+        torch.testing.assert_close(out.token_logits[0, :, i, j].double(), want, atol=1e-4, rtol=1e-4)
+
+
+def test_evidence_survives_saving(tmp_path):
+    model = build(classifier="evidence", codebook_size=12, num_labels=3).eval()
+    model.tie_evidence(torch.randn(12, 3, 4, 4).softmax(1))
+    model.save_pretrained(tmp_path)
+    again = GSSPriorModel.from_pretrained(tmp_path).eval()
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(model(image).token_logits, again(image).token_logits)
+    with pytest.raises(ValueError, match="shape"):
+        model.tie_evidence(torch.ones(12, 4, 4, 4))
+    with pytest.raises(ValueError, match="evidence"):
+        build(classifier="low_rank").tie_evidence(torch.ones(24, 5, 4, 4))

@@ -142,6 +142,7 @@ def test_twin_needs_no_posterior(spec, tmp_path):
         ("loss.pixel=0", "loss.token_chunk=64"),
         ("loss.token=0",),
         ("loss.aux=0",),
+        ("model.classifier=low_rank",),
         ("model.classifier=tied",),
         ("model.classifier=full",),
         ("train.gradient_checkpointing=true", "train.ema_decay=0.9"),
@@ -154,7 +155,8 @@ def test_every_option_trains(spec, local, tmp_path, more):
 
 @pytest.mark.parametrize("more", [(), ("loss.token=0",), ("loss.pixel=0",)])
 def test_contextual_decoder(spec, contextual, tmp_path, more):
-    metrics = train("prior", prior_config(spec, contextual, "train.steps=3", *more), tmp_path)
+    more = ("model.classifier=low_rank", "train.steps=3", *more)
+    metrics = train("prior", prior_config(spec, contextual, *more), tmp_path)
     assert "expected_miou" in metrics and "marginal_miou" not in metrics
 
 
@@ -190,6 +192,14 @@ def test_missing_posterior(spec, tmp_path):
         train("prior", prior_config(spec, ""), tmp_path / "run")
 
 
-def test_soft_targets_need_a_local_decoder(spec, contextual, tmp_path):
+def test_some_options_need_a_local_decoder(spec, contextual, tmp_path):
     with pytest.raises(ValueError, match="token_soften"):
         train("prior", prior_config(spec, contextual, "loss.token_soften=1.0"), tmp_path)
+    with pytest.raises(ValueError, match="classifier=evidence"):
+        train("prior", prior_config(spec, contextual), tmp_path)
+
+
+def test_wrong_backbone_config_is_one_line(spec, local, tmp_path):
+    bad = prior_config(spec, local[0], "model.backbone_config={model_type: swin, embed_dim: wide}")
+    with pytest.raises(ValueError, match="embed_dim"):
+        train("prior", bad, tmp_path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class OODResult:
         def plain(figure: Any) -> Any:
             return figure._asdict() if isinstance(figure, Bounded) else figure
 
-        shown = {key: plain(getattr(self, key)) for key in asdict(self)}
+        shown = {part.name: plain(getattr(self, part.name)) for part in fields(self)}
         return shown | {"fpr": {rule: plain(figure) for rule, figure in self.fpr.items()}}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gss import distributed
-from gss.config import MixtureConfig
+from gss.config_density import MixtureConfig
 from gss.mixture import Moments, estimate, moments, seed_means, sinkhorn
 from gss.models.density import GMMDensityHead
 
@@ -144,72 +144,48 @@ class MixtureEM(nn.Module):
             kept.copy_(new)
 
     def _m_step(self, head: GMMDensityHead, x: Tensor, classes: Tensor) -> None:
-        config = head.config
+        config, shape = head.config, head.log_weights.shape
+        self._reseed(x, classes, shape)
         found = estimate(
             self.statistics,
             covariance=config["covariance"],
             variance_floor=config["variance_floor"],
             rank=config["rank"],
         )
-        count = self.count.view(head.num_classes, -1)
-        update = count > 1e-12
+        count = self.count.view(shape)
+        update = count > 0
         active = head.active | update
-        log_weights = torch.full_like(head.log_weights, -math.inf)
-        total = count.sum(1, keepdim=True)
+        weights = active.double()
         if config["mixture_weights"] == "learned":
             # A component without pixels keeps a trace of weight, or it could never win one back.
-            share = (count / total.clamp(min=1e-12)).clamp(min=1e-6)
-            log_weights[active] = share.log().to(log_weights)[active]
-        uniform = -active.sum(1, keepdim=True).clamp(min=1).log().to(log_weights).expand_as(log_weights)
-        log_weights = torch.where(active & ((total <= 1e-12) | (log_weights == -math.inf)), uniform, log_weights)
-        head.set_mixture(found, log_weights, update)
-        empty = (count < _EMPTY * total / head.num_components) & (total > 1e-12)
-        self._reseed(head, empty, x, classes)
+            share = (count / count.sum(1, keepdim=True)).clamp(min=1e-6)
+            weights = torch.where(count.sum(1, keepdim=True) > 0, share * weights, weights)
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+        head.set_mixture(found, weights.log().to(head.log_weights), update)
 
-    def _reseed(self, head: GMMDensityHead, empty: Tensor, x: Tensor, classes: Tensor) -> None:
+    def _reseed(self, x: Tensor, classes: Tensor, shape: torch.Size) -> None:
         """Moves components without pixels to random pixels of their class, with the spread of the whole class."""
+        num_classes, components = shape
+        count = self.count.view(shape)
+        total = count.sum(1, keepdim=True)
+        empty = (count < _EMPTY * total / components) & (total > 0)
         if not empty.any():
             return
-        present = distributed.sum_across(torch.bincount(classes, minlength=head.num_classes))
-        for c in (empty.any(1) & (present > head.num_components)).nonzero()[:, 0].tolist():
+        present = distributed.sum_across(torch.bincount(classes, minlength=num_classes))
+        for c in (empty.any(1) & (present > components)).nonzero()[:, 0].tolist():
             own = x[classes == c]
             slots = empty[c].nonzero()[:, 0]
             picked = own[torch.randperm(len(own), device=x.device)[: len(slots)]]
-            picked = _from_fullest(picked, len(slots), len(own))
-            slots = slots[: len(picked)]
-            rows = slice(c * head.num_components, (c + 1) * head.num_components)
-            whole = self.statistics.map(lambda tensor, rows=rows: tensor[rows].sum(0, keepdim=True))
-            broad = estimate(
-                whole,
-                covariance=head.config["covariance"],
-                variance_floor=head.config["variance_floor"],
-                rank=head.config["rank"],
-            )
-            share = whole.count[0] / head.num_components
-            group = rows.start + slots
-            head.means[c, slots] = picked
-            head.variances[c, slots] = broad.variances
-            if head.factors is not None and broad.factors is not None:
-                head.factors[c, slots] = broad.factors
-            # Its statistics say the same, so that the next average starts from here.
-            centre = picked.double()
+            picked = _from_fullest(picked, len(slots), len(own)).double()
+            group = c * components + slots[: len(picked)]
+            rows = slice(c * components, (c + 1) * components)
+            mean, square = (sums[rows].sum(0) / self.count[rows].sum() for sums in (self.first, self.second))
+            square = square - (mean[:, None] * mean if self.full else mean.square())
+            share = total[c] / components
             self.count[group] = share
-            self.first[group] = centre * share
-            average = whole.second[0] / whole.count[0]
-            mean = whole.first[0] / whole.count[0]
-            if self.full:
-                spread = average - mean[:, None] * mean[None]
-                self.second[group] = share * (spread + centre[:, :, None] * centre[:, None])
-            else:
-                self.second[group] = share * ((average - mean.square()).clamp(min=0) + centre.square())
-            if head.config["mixture_weights"] == "learned":
-                # The others give up what it gets.
-                head.log_weights[c, slots] = -math.log(head.num_components)
-                head.log_weights[c] = head.log_weights[c].log_softmax(0)
-            else:
-                head.log_weights[c, slots] = 0.0
-                used = head.active[c]
-                head.log_weights[c, used] = -math.log(int(used.sum()))
+            self.first[group] = share * picked
+            around = picked[:, :, None] * picked[:, None] if self.full else picked.square()
+            self.second[group] = share * (square + around)
 
 
 class PixelMemory:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -176,21 +177,24 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
     model, names = cfg.model, train.label_space.names
     vqvae = posterior.vqvae
     rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
-    prior = GSSPriorModel.from_backbone(
-        model.backbone,
-        backbone_config=model.backbone_config,
-        pretrained=model.pretrained,
-        codebook_size=vqvae.codebook_size if tokens else 0,
-        token_stride=vqvae.downsample,
-        context_stride=max(model.context_stride, vqvae.downsample),
-        hidden_dim=model.hidden_dim,
-        depth=model.depth,
-        num_heads=model.num_heads,
-        window_size=model.window_size,
-        classifier=model.classifier,
-        classifier_rank=rank,
-        num_labels=len(names),
-    )
+    try:
+        prior = GSSPriorModel.from_backbone(
+            model.backbone,
+            backbone_config=model.backbone_config,
+            pretrained=model.pretrained,
+            codebook_size=vqvae.codebook_size if tokens else 0,
+            token_stride=vqvae.downsample,
+            context_stride=max(model.context_stride, vqvae.downsample),
+            hidden_dim=model.hidden_dim,
+            depth=model.depth,
+            num_heads=model.num_heads,
+            window_size=model.window_size,
+            classifier=model.classifier,
+            classifier_rank=rank,
+            num_labels=len(names),
+        )
+    except StrictDataclassError as error:  # not a ValueError
+        raise ValueError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
     prior.config.id2label = dict(enumerate(names))
     prior.config.label2id = {name: index for index, name in enumerate(names)}
     if model.classifier == "tied" and tokens:

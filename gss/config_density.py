@@ -1,0 +1,130 @@
+"""Settings of `gss train density`; see gss/config.py for the sections it shares with the other stages."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gss.config import DataConfig, OptimConfig, TrainConfig
+from gss.config_io import limits
+
+__all__ = ["DensityConfig", "DensityModelConfig", "HybridConfig", "MixtureConfig", "PostHocConfig"]
+
+
+@dataclass
+class DensityModelConfig:
+    """GMM density head.
+
+    Attributes:
+        num_components: Gaussians per class
+        embed_dim: channels of a projection in front of the mixture, 0 for none; learned by hybrid training, fitted
+            as the directions that tell classes apart otherwise
+        covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
+        rank: directions of low_rank
+        mixture_weights: uniform over the components of a class (assignments are balanced), or learned
+        evidence: class evidence by the best component (max) or by all (logsumexp)
+        logit_norm: class evidence to logits by layer_norm over classes, a learned temperature, or none
+        layer_norm: normalise features over channels
+        l2_norm: scale features to unit length
+        variance_floor: added to every variance; unit vectors of D dimensions have at most 1/D
+    """
+
+    num_components: int = limits(5, low=1)
+    embed_dim: int = limits(0, low=0)
+    covariance: Literal["diagonal", "spherical", "low_rank"] = "diagonal"
+    rank: int = limits(4, low=1)
+    mixture_weights: Literal["uniform", "learned"] = "uniform"
+    evidence: Literal["max", "logsumexp"] = "max"
+    logit_norm: Literal["layer_norm", "temperature", "none"] = "layer_norm"
+    layer_norm: bool = True
+    l2_norm: bool = True
+    variance_floor: float = limits(1e-3, low=1e-12)
+
+
+@dataclass
+class MixtureConfig:
+    """Expectation maximisation.
+
+    Attributes:
+        assignment: fixed shares pixels out at `temperature`; official does as GMMSeg, each to one component at a
+            temperature that depends on the data
+        temperature: of fixed, in nats
+        relative_temperature: of official, relative to the largest log-density of the class
+        sinkhorn_iterations: rounds of balancing
+        memory: ema averages statistics, fifo keeps the newest pixels of every component (as GMMSeg)
+        decay: of ema, per step; the post-hoc fit sees all pixels at once and does without
+        fifo_size: pixels kept per component
+        fifo_push: most pixels a component takes in per step
+        interval: steps between two M-steps
+    """
+
+    assignment: Literal["fixed", "official"] = "fixed"
+    temperature: float = limits(1.0, low=1e-6)
+    relative_temperature: float = limits(0.05, low=1e-6)
+    sinkhorn_iterations: int = limits(3, low=1)
+    memory: Literal["ema", "fifo"] = "ema"
+    decay: float = limits(0.99, low=0.0, high=0.999999)
+    fifo_size: int = limits(1000, low=1)
+    fifo_push: int = limits(20, low=1)
+    interval: int = limits(1, low=1)
+
+
+@dataclass
+class PostHocConfig:
+    """Fit on a frozen prior: one pass over the training images, then EM on the pixels it kept.
+
+    Attributes:
+        iterations: most rounds of EM
+        tolerance: stop when a round gains less than this in mean log-likelihood, in nats per pixel
+        pixels_per_class: pixels kept of every class, drawn evenly from all images
+        pixels_per_image: most pixels of one class kept of one image
+        images: training images looked at, evenly spread; 0 takes all
+        correct_only: leave out pixels that the prior's own classifier gets wrong
+        scores: further scores to fit in the same pass, saved with the pipeline; see docs/density.md
+        bank_size: pixels the nearest-neighbour score keeps
+    """
+
+    iterations: int = limits(40, low=1)
+    tolerance: float = limits(1e-3, low=0.0)
+    pixels_per_class: int = limits(10_000, low=1)
+    pixels_per_image: int = limits(500, low=1)
+    images: int = limits(0, low=0)
+    correct_only: bool = True
+    scores: tuple[str, ...] = ("sml", "mahalanobis", "mahalanobis++", "knn", "vim", "ddu", "combined")
+    bank_size: int = limits(20_000, low=1)
+
+
+@dataclass
+class HybridConfig:
+    """Hybrid training: features by gradient through the mixture's logits, the mixture by EM.
+
+    Attributes:
+        train_prior: also train the prior, with its own losses beside; otherwise the projection alone, and masks
+            stay exactly as they are
+        contrast: weight of the cross-entropy over all components
+        own: weight of the prior's own losses
+        pixels_per_class: pixels of every class in a batch that EM and the contrast see
+    """
+
+    train_prior: bool = False
+    contrast: float = limits(0.01, low=0.0)
+    own: float = limits(1.0, low=0.0)
+    pixels_per_class: int = limits(500, low=1)
+
+
+@dataclass
+class DensityConfig:
+    """Density head on a trained pipeline.
+
+    Attributes:
+        pipeline: folder of the pipeline to extend
+        mode: posthoc fits a mixture to a frozen prior, hybrid trains features with it
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    model: DensityModelConfig = field(default_factory=DensityModelConfig)
+    em: MixtureConfig = field(default_factory=MixtureConfig)
+    posthoc: PostHocConfig = field(default_factory=PostHocConfig)
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
+    pipeline: str = ""
+    mode: Literal["posthoc", "hybrid"] = "posthoc"
