@@ -232,7 +232,9 @@ def test_undefined_figures_are_none_with_a_reason(label, reason):
         result = metrics.compute()
         assert set(figures(result).values()) == {None}
         assert result.threshold_at_tpr is None
-        assert result.reason == (reason if mode == "pooled" else "none of 1 images holds both outlier and inlier pixels")
+        assert result.reason == (
+            reason if mode == "pooled" else "none of 1 images holds both outlier and inlier pixels"
+        )
     empty = OODMetrics().compute()
     assert empty.ap is None and empty.images == 0
 

@@ -21,6 +21,8 @@ __all__ = ["OOD_LABELS", "OODDataset", "open_ood"]
 OOD_LABELS = LabelSpace(("in", "out"), ((60, 100, 160), (255, 90, 0)))
 """Label space of every `OODDataset`."""
 
+_USUAL_SPLITS: tuple[str, ...] = ("val", "test", "all")
+
 _NUMBERED = ("fishyscapes_lostandfound", "fishyscapes_static")
 """Labels are called NNNN_FRAME and lie apart from the images, which another data set brings along."""
 
@@ -157,8 +159,8 @@ def open_ood(
     spec = load_spec(ref, root)
     if split is None:
         existing = spec.available_splits()
-        usual = [name for name in ("val", "test", "all") if name in existing] or existing
-        if len(existing) != 1 and usual == existing:
+        usual = existing if len(existing) == 1 else [name for name in _USUAL_SPLITS if name in existing]
+        if not usual:
             raise ValueError(f"data set {spec.name!r} has the splits {', '.join(existing) or 'none'}; name one")
         split = usual[0]
     return OODDataset(spec, split, outliers=outliers)
