@@ -15,8 +15,7 @@ class DensityModelConfig:
 
     Attributes:
         num_components: Gaussians per class
-        embed_dim: channels of a projection in front of the mixture, 0 for none; learned by hybrid training, fitted
-            as the directions that tell classes apart otherwise
+        embed_dim: channels of a projection in front of the mixture (learned, or fitted by posthoc); 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
         rank: directions of low_rank
         mixture_weights: uniform over the components of a class (assignments are balanced), or learned
@@ -44,10 +43,9 @@ class MixtureConfig:
     """Expectation maximisation.
 
     Attributes:
-        assignment: fixed shares pixels out at `temperature`; official does as GMMSeg, each to one component at a
-            temperature that depends on the data
+        assignment: fixed shares pixels out at `temperature`; official gives each to one component, as GMMSeg
         temperature: of fixed, in nats
-        relative_temperature: of official, relative to the largest log-density of the class
+        relative_temperature: of official, relative to the largest log-density of the class, so it follows the data
         sinkhorn_iterations: rounds of balancing
         memory: ema averages statistics, fifo keeps the newest pixels of every component (as GMMSeg)
         decay: of ema, per step; the post-hoc fit sees all pixels at once and does without
@@ -78,7 +76,8 @@ class PostHocConfig:
         pixels_per_image: most pixels of one class kept of one image
         images: training images looked at, evenly spread; 0 takes all
         correct_only: leave out pixels that the prior's own classifier gets wrong
-        scores: further scores to fit in the same pass, saved with the pipeline; see docs/density.md
+        scores: further scores to fit in the same pass, with commas; empty for none
+        combine: scores that the score `combined` puts together; those a pipeline lacks are left out
         bank_size: pixels the nearest-neighbour score keeps
     """
 
@@ -88,7 +87,8 @@ class PostHocConfig:
     pixels_per_image: int = limits(500, low=1)
     images: int = limits(0, low=0)
     correct_only: bool = True
-    scores: tuple[str, ...] = ("sml", "mahalanobis", "mahalanobis++", "knn", "vim", "ddu", "combined")
+    scores: str = "sml,mahalanobis,mahalanobis++,knn,vim,ddu,combined"
+    combine: str = "gmm_class,knn,energy,token_entropy"
     bank_size: int = limits(20_000, low=1)
 
 
@@ -97,10 +97,9 @@ class HybridConfig:
     """Hybrid training: features by gradient through the mixture's logits, the mixture by EM.
 
     Attributes:
-        train_prior: also train the prior, with its own losses beside; otherwise the projection alone, and masks
-            stay exactly as they are
+        train_prior: also train the prior; otherwise the projection alone, and masks stay exactly as they are
         contrast: weight of the cross-entropy over all components
-        own: weight of the prior's own losses
+        own: weight of the prior's own losses when it is trained
         pixels_per_class: pixels of every class in a batch that EM and the contrast see
     """
 

@@ -206,11 +206,9 @@ class Moments:
     @staticmethod
     def zeros(groups: int, dim: int, *, full: bool, device: torch.device | None = None) -> Moments:
         """Statistics of nothing."""
-        options = {"dtype": torch.float64, "device": device}
         second = (groups, dim, dim) if full else (groups, dim)
-        return Moments(
-            torch.zeros(groups, **options), torch.zeros(groups, dim, **options), torch.zeros(second, **options)
-        )
+        shapes: tuple[tuple[int, ...], ...] = ((groups,), (groups, dim), second)
+        return Moments(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Moments:
         """`fn` applied to each tensor."""

@@ -1,5 +1,6 @@
 """What the pipeline returns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,7 @@ class SegmentationOutput(BaseOutput):
         tokens: int64 `[h_i, w_i]`, most probable token of each cell, on the grid of the size the model ran
             at. With sliding windows each cell has the token of the window in whose middle it lies; with
             averaged views, those of the first view. None when not asked for.
-        ood_scores: float32 `[H_i, W_i]`, higher is more out-of-distribution; None while the pipeline has no
-            component that scores.
+        ood_scores: float32 `[H_i, W_i]`, higher is more out-of-distribution; None unless asked for.
     """
 
     masks: list[np.ndarray] | list[Tensor] | list[Image.Image]
@@ -38,6 +38,24 @@ class SegmentationOutput(BaseOutput):
     maskiges: list[np.ndarray] | list[Tensor] | list[Image.Image] | None = None
     tokens: list[np.ndarray] | list[Tensor] | None = None
     ood_scores: list[np.ndarray] | list[Tensor] | None = None
+
+
+def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[list[dict[str, Any]]]:
+    """One entry per image and class that occurs in it; see `GSSPipeline.segments`."""
+    found = []
+    for mask, confidence in zip(output.masks, output.confidence, strict=True):
+        labels, certain = np.asarray(mask), np.asarray(confidence)
+        found.append(
+            [
+                {
+                    "label": id2label[int(index)],
+                    "mask": Image.fromarray(np.where(labels == index, 255, 0).astype(np.uint8)),
+                    "score": float(certain[labels == index].mean(dtype=np.float64)),
+                }
+                for index in np.unique(labels)
+            ]
+        )
+    return found
 
 
 def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:

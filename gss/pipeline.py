@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
@@ -12,25 +12,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DiffusionPipeline
-from PIL import Image
 from torch import Tensor, nn
 
 # Components are imported here, although only some names are used, because diffusers loads a component from
 # its module only when that module is already imported.
+from gss.components import check_fit
 from gss.decode import available_modes, decode
 from gss.errors import did_you_mean
-from gss.image_processing import GSSImageProcessor, ImageInput, ProcessedImages, check_size
+from gss.image_processing import GSSImageProcessor, ImageInput, ProcessedImages, check_size, pad_to_multiple
 from gss.inference import Dense, Views, resize_map, resized_strips, run_views
 from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
 from gss.model_card import write_card
+from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
-from gss.outputs import OUTPUT_TYPES, SegmentationOutput, to_output_type
+from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build_score
+from gss.outputs import OUTPUT_TYPES, SegmentationOutput, segments, to_output_type
+from gss.painting import paint_tokens
 from vqvae import MaskigeVQModel
-
-# Tokens painted at once (2 megapixels at 4 pixels per cell), and rows of context kept around a strip.
-PAINT_CELLS = 2**17
-PAINT_CONTEXT = 16
 
 
 class GSSPipeline(DiffusionPipeline):
@@ -42,13 +41,15 @@ class GSSPipeline(DiffusionPipeline):
         codec: maskige colours and classes.
         vqvae: paints tokens; None for a discriminative network, which has its auxiliary head alone.
         likelihood: p(class | token) of a local decoder; needed for the exact marginal.
+        density: Gaussian mixtures of the features of each class; classifies and scores.
+        ood: statistics of training data that some out-of-distribution scores need.
 
     The prior alone runs in the reduced precision asked for with `from_pretrained(dtype=...)` or `.to(dtype)`.
     The other components are small and hold colours, codes and likelihoods: they stay in float32.
     """
 
     # A component whose argument has a default is only saved when it is listed here.
-    _optional_components = ["vqvae", "likelihood"]
+    _optional_components = ["vqvae", "likelihood", "density", "ood"]
     model_cpu_offload_seq = "prior->vqvae->codec"
 
     def __init__(
@@ -58,10 +59,13 @@ class GSSPipeline(DiffusionPipeline):
         codec: MaskigeCodec,
         vqvae: MaskigeVQModel | None = None,
         likelihood: CellLikelihood | None = None,
+        density: GMMDensityHead | None = None,
+        ood: FittedScores | None = None,
     ) -> None:
         super().__init__()
-        _check_fit(prior, codec, vqvae, likelihood)
-        self.register_modules(processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood)
+        check_fit(prior, codec, vqvae, likelihood, density)
+        self.register_modules(processor=processor, prior=prior, codec=codec)
+        self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -124,7 +128,18 @@ class GSSPipeline(DiffusionPipeline):
     @property
     def decode_modes(self) -> tuple[str, ...]:
         """Ways in which this pipeline can decode."""
-        return available_modes(self.likelihood, tokens=self.vqvae is not None)
+        modes = available_modes(self.likelihood, tokens=self.vqvae is not None)
+        return modes if self.density is None else (*modes, "density")
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Out-of-distribution scores that this pipeline can give."""
+        return available_scores(density=self.density, fitted=self.ood, tokens=self.vqvae is not None)
+
+    @property
+    def default_score(self) -> str:
+        """The score used when none is named: that of the density head if there is one."""
+        return "gmm_max" if self.density is not None else "max_logit"
 
     @property
     def default_decode(self) -> str:
@@ -148,6 +163,8 @@ class GSSPipeline(DiffusionPipeline):
         output_type: str = "np",
         return_probabilities: bool = False,
         return_tokens: bool = True,
+        return_ood: bool = False,
+        score: str | None = None,
     ) -> SegmentationOutput:
         """Segments images; results have the size of the input images.
 
@@ -167,6 +184,8 @@ class GSSPipeline(DiffusionPipeline):
             return_probabilities: also return class probabilities `[K, H, W]` (memory: 4 K H W bytes each).
             return_tokens: also return tokens and maskiges, if the model has them; without, "aux" skips the
                 token classifier.
+            return_ood: also return out-of-distribution scores.
+            score: which, one of `score_names`, implies `return_ood`; `default_score` when None.
 
         Raises:
             ValueError: bad image or argument; the message says what is allowed.
@@ -184,9 +203,10 @@ class GSSPipeline(DiffusionPipeline):
             batch_size=batch_size,
             output_type=output_type,
         )
+        scores = self._build_scores([score or self.default_score] if return_ood or score else [])
         processed = self.preprocess(images, size=size)
         results: list[dict[str, Any]] = [{} for _ in processed.images]
-        for index, dense in self._predict(processed, [mode], views, with_tokens=return_tokens):
+        for index, dense in self._predict(processed, [mode], views, with_tokens=return_tokens, scores=scores):
             results[index] = self.postprocess(
                 dense,
                 mode=mode,
@@ -203,30 +223,34 @@ class GSSPipeline(DiffusionPipeline):
         images: ImageInput | Sequence[ImageInput],
         *,
         modes: Sequence[str],
+        scores: Sequence[str] = (),
         size: tuple[int, int] | None = None,
         **options: Any,
     ) -> dict[str, list[Tensor]]:
-        """Class probabilities of several decode modes from one run of the prior.
+        """Class probabilities of several decode modes, and several scores, from one run of the prior.
 
         Args:
             images: as in `__call__`.
-            modes: some of `decode_modes`.
+            modes: some of `decode_modes`; may be empty when scores are asked for.
+            scores: some of `score_names`.
             size: as in `__call__`.
             **options: `window`, `window_size`, `overlap`, `flip`, `scales`, `max_pixels`, `batch_size` as in
                 `__call__`.
 
         Returns:
-            Mode to one float32 tensor `[K, H_i, W_i]` per image at its original size, on the model's device.
+            Mode to one float32 tensor `[K, H_i, W_i]` per image at its original size, on the model's device, and
+            score to `[1, H_i, W_i]` in the same way.
 
         Raises:
             ValueError: as `__call__`.
         """
-        views = self.check_inputs(modes, size=size, **options)
+        built = self._build_scores(scores)
+        views = self.check_inputs([*modes, *(["aux"] if built else [])], size=size, **options)
         processed = self.preprocess(images, size=size)
-        found: dict[str, list[Tensor]] = {mode: [torch.empty(0)] * len(processed.images) for mode in modes}
-        for index, dense in self._predict(processed, modes, views, with_tokens=False):
-            for mode in modes:
-                found[mode][index] = resize_map(dense.maps[mode][0], processed.original_sizes[index])
+        found: dict[str, list[Tensor]] = {n: [torch.empty(0)] * len(processed.images) for n in (*modes, *built)}
+        for index, dense in self._predict(processed, modes, views, with_tokens=False, scores=built):
+            for name in found:
+                found[name][index] = resize_map(dense.maps[name][0], processed.original_sizes[index])
         return found
 
     def check_inputs(
@@ -274,27 +298,43 @@ class GSSPipeline(DiffusionPipeline):
 
     def decode(self, prior_output: GSSPriorOutput, *, mode: str, size: tuple[int, int]) -> Tensor:
         """Class probabilities `[B, K, H, W]`, float32, at `size`: the H and W that the prior ran at."""
+        if mode == "density":
+            logits = cast(GMMDensityHead, self.density)(cast(Tensor, prior_output.features))
+            return F.interpolate(logits.clamp(min=-1e4), size=size, mode="bilinear").softmax(1)
         if self.vqvae is None:
             logits = cast(Tensor, prior_output.aux_logits)
             return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
         return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
 
-    def paint_tokens(self, tokens: Tensor) -> Tensor:
-        """Maskige picture, uint8 `[3, h * f, w * f]`, of tokens `[h, w]`.
+    def score_inputs(self, images: Tensor, *, needs: Collection[str] = ()) -> ScoreInputs:
+        """What out-of-distribution scores read of images of one size.
 
-        Large grids are painted in strips of rows. That is exact for a local decoder; a contextual one sees
-        `PAINT_CONTEXT` rows beyond the strip.
+        Args:
+            images: `[B, 3, H, W]` in [0, 1], padded to whole cells here if need be.
+            needs: what the scores need, see `OODScore.needs`.
         """
-        h, w = tokens.shape
-        f = self.prior.config.token_stride
-        picture = torch.empty(3, h * f, w * f, dtype=torch.uint8, device=tokens.device)
-        rows = max(1, PAINT_CELLS // w)
-        for top in range(0, h, rows):
-            first = max(0, top - PAINT_CONTEXT)
-            painted = self.vqvae.decode_tokens(tokens[None, first : top + rows + PAINT_CONTEXT])[0]
-            strip = painted[:, (top - first) * f : (top - first + rows) * f].float()
-            picture[:, top * f : (top + rows) * f] = ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return picture
+        images = pad_to_multiple(images.to(self.prior.device), self._multiple)
+        with self._evaluating():
+            out = self.predict_tokens(images, return_tokens="tokens" in needs)
+            return self._score_inputs(out, (images.shape[-2], images.shape[-1]), needs)
+
+    def _score_inputs(self, out: GSSPriorOutput, size: tuple[int, int], needs: Collection[str]) -> ScoreInputs:
+        mode = "hard" if self.likelihood is None else "marginal"
+        return ScoreInputs(
+            logits=cast(Tensor, out.aux_logits),
+            features=cast(Tensor, out.features).float(),
+            size=size,
+            token_logits=out.token_logits,
+            decoded=self.decode(out, mode=mode, size=size) if "decoded" in needs else None,
+        )
+
+    def _build_scores(self, names: Sequence[str]) -> dict[str, OODScore]:
+        tokens = self.vqvae is not None
+        return {name: build_score(name, density=self.density, fitted=self.ood, tokens=tokens) for name in names}
+
+    @property
+    def _multiple(self) -> int:
+        return math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
 
     def postprocess(
         self,
@@ -326,10 +366,13 @@ class GSSPipeline(DiffusionPipeline):
         fields: dict[str, Any] = {"masks": labels.cpu(), "confidence": confidence.cpu()}
         if return_probabilities:
             fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
+        # Beside the decoded map there is at most that of the score.
+        for name in dense.maps.keys() - {mode}:
+            fields["ood_scores"] = resize_map(dense.maps[name][0], original_size)[0].cpu()
         if dense.tokens is not None:
             f = self.prior.config.token_stride
             cells = math.ceil(content_size[0] / f), math.ceil(content_size[1] / f)
-            maskige = self.paint_tokens(dense.tokens[0])[:, : content_size[0], : content_size[1]]
+            maskige = paint_tokens(self.vqvae, dense.tokens[0])[:, : content_size[0], : content_size[1]]
             fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[0].cpu()
             fields["tokens"] = dense.tokens[0, : cells[0], : cells[1]].cpu()
         return to_output_type(fields, output_type, self.colors)
@@ -341,34 +384,31 @@ class GSSPipeline(DiffusionPipeline):
             Per image one `{"label": name, "mask": PIL L with 0 and 255, "score": mean confidence}` for each
             class that occurs, in index order.
         """
-        found = []
-        for mask, confidence in zip(output.masks, output.confidence, strict=True):
-            labels, certain = np.asarray(mask), np.asarray(confidence)
-            found.append(
-                [
-                    {
-                        "label": self.id2label[int(index)],
-                        "mask": Image.fromarray(np.where(labels == index, 255, 0).astype(np.uint8)),
-                        "score": float(certain[labels == index].mean(dtype=np.float64)),
-                    }
-                    for index in np.unique(labels)
-                ]
-            )
-        return found
+        return segments(output, self.id2label)
 
     def _predict(
-        self, processed: ProcessedImages, modes: Sequence[str], views: Views, *, with_tokens: bool
+        self,
+        processed: ProcessedImages,
+        modes: Sequence[str],
+        views: Views,
+        *,
+        with_tokens: bool,
+        scores: Mapping[str, OODScore],
     ) -> Iterator[tuple[int, Dense]]:
         """Yields (index, result with B = 1), images of one size in batches."""
         device = self.prior.device
-        multiple = math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
         with_tokens = with_tokens and self.vqvae is not None
-        classify_tokens = with_tokens or any(mode != "aux" for mode in modes)
+        needs = {need for score in scores.values() for need in score.needs}
+        classify_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
 
         def dense(images: Tensor) -> Dense:
             out = self.predict_tokens(images, return_tokens=classify_tokens)
             size = (images.shape[-2], images.shape[-1])
             maps = {mode: self.decode(out, mode=mode, size=size) for mode in modes}
+            if scores:
+                inputs = self._score_inputs(out, size, needs)
+                for name, score in scores.items():
+                    maps[name] = F.interpolate(score.score(inputs)[:, None], size=size, mode="bilinear")
             return Dense(maps, cast(Tensor, out.token_logits).argmax(1) if with_tokens else None)
 
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -379,7 +419,7 @@ class GSSPipeline(DiffusionPipeline):
                 for first in range(0, len(indices), views.batch_size):
                     batch = indices[first : first + views.batch_size]
                     images = torch.stack([processed.images[index].to(device) for index in batch])
-                    out = run_views(dense, images, views, multiple=multiple)
+                    out = run_views(dense, images, views, multiple=self._multiple)
                     for row, index in enumerate(batch):
                         maps = {mode: values[row : row + 1] for mode, values in out.maps.items()}
                         yield index, Dense(maps, None if out.tokens is None else out.tokens[row : row + 1])
@@ -402,34 +442,3 @@ def _first_view_size(image: Tensor, views: Views) -> tuple[int, int]:
     """Size (h, w) of the view whose tokens `average_views` keeps."""
     height, width = (max(1, round(side * views.scales[0])) for side in image.shape[-2:])
     return height, width
-
-
-def _check_fit(
-    prior: GSSPriorModel,
-    codec: MaskigeCodec,
-    vqvae: MaskigeVQModel | None,
-    likelihood: CellLikelihood | None,
-) -> None:
-    """Raises ValueError when components of different trainings are put together."""
-    facts: list[tuple[str, Any, str, Any]] = [
-        ("number of classes", prior.config.num_labels, "codec", codec.num_classes)
-    ]
-    if vqvae is not None:
-        facts += [
-            ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
-            ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
-        ]
-    if likelihood is not None and vqvae is None:
-        raise ValueError("likelihood is given but vqvae is None; give both or neither")
-    if likelihood is not None:
-        codes, classes, *cell = likelihood.table.shape
-        facts += [
-            ("codebook size", prior.config.codebook_size, "likelihood", codes),
-            ("number of classes", prior.config.num_labels, "likelihood", classes),
-            ("cell", [prior.config.token_stride] * 2, "likelihood", cell),
-        ]
-    for what, expected, part, found in facts:
-        if expected != found:
-            raise ValueError(
-                f"{what} of the prior is {expected}, of the {part} {found}; use the {part} of its training"
-            )

@@ -13,6 +13,7 @@ from gss.likelihood import CellLikelihood
 from gss.loading import load_pipeline
 from gss.maskige import MaskigeCodec
 from gss.models.prior import GSSPriorModel
+from gss.painting import paint_tokens
 from gss.pipeline import GSSPipeline
 from vqvae import MaskigeVQModel
 
@@ -275,9 +276,9 @@ def test_painting_in_strips_changes_nothing(decoder_type, monkeypatch):
     pipeline = tiny_pipeline(decoder_type=decoder_type, likelihood=False)
     tokens = torch.randint(64, (70, 9))
     with torch.no_grad():
-        at_once = pipeline.paint_tokens(tokens)
-        monkeypatch.setattr("gss.pipeline.PAINT_CELLS", 9 * 11)
-        torch.testing.assert_close(pipeline.paint_tokens(tokens), at_once, atol=1, rtol=0)
+        at_once = paint_tokens(pipeline.vqvae, tokens)
+        monkeypatch.setattr("gss.painting.PAINT_CELLS", 9 * 11)
+        torch.testing.assert_close(paint_tokens(pipeline.vqvae, tokens), at_once, atol=1, rtol=0)
 
 
 def test_training_components_come_back_as_they_were(pipeline, images):

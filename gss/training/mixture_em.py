@@ -31,6 +31,11 @@ class MixtureEM(nn.Module):
         cfg: settings.
     """
 
+    count: Tensor
+    first: Tensor
+    second: Tensor
+    updates: Tensor
+
     def __init__(self, head: GMMDensityHead, cfg: MixtureConfig) -> None:
         super().__init__()
         self.cfg = cfg

@@ -1,0 +1,52 @@
+"""Which components of a pipeline go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gss.likelihood import CellLikelihood
+from gss.maskige import MaskigeCodec
+from gss.models.density import GMMDensityHead
+from gss.models.prior import GSSPriorModel
+from vqvae import MaskigeVQModel
+
+
+def check_fit(
+    prior: GSSPriorModel,
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel | None,
+    likelihood: CellLikelihood | None,
+    density: GMMDensityHead | None = None,
+) -> None:
+    """Refuses components of different trainings.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    facts: list[tuple[str, Any, str, Any]] = [
+        ("number of classes", prior.config.num_labels, "codec", codec.num_classes)
+    ]
+    if vqvae is not None:
+        facts += [
+            ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
+            ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
+        ]
+    if likelihood is not None and vqvae is None:
+        raise ValueError("likelihood is given but vqvae is None; give both or neither")
+    if likelihood is not None:
+        codes, classes, *cell = likelihood.table.shape
+        facts += [
+            ("codebook size", prior.config.codebook_size, "likelihood", codes),
+            ("number of classes", prior.config.num_labels, "likelihood", classes),
+            ("cell", [prior.config.token_stride] * 2, "likelihood", cell),
+        ]
+    if density is not None:
+        facts += [
+            ("number of classes", prior.config.num_labels, "density", density.num_classes),
+            ("number of feature channels", prior.config.hidden_dim, "density", density.config["feature_dim"]),
+        ]
+    for what, expected, part, found in facts:
+        if expected != found:
+            raise ValueError(
+                f"{what} of the prior is {expected}, of the {part} {found}; use the {part} of its training"
+            )

@@ -1,0 +1,181 @@
+"""What one pass over the training data keeps: sums over all pixels, and a sample of pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gss import distributed
+from gss.mixture import balanced_sample
+
+
+class Survey:
+    """Statistics of features and logits of labelled pixels; memory does not grow with their number.
+
+    Sums are float64 and cover every labelled pixel: K * D^2 numbers (with `per_class`) and little else. The sample
+    holds at most `pixels_per_class` pixels of each class, drawn evenly from all pixels that were offered.
+
+    Args:
+        num_classes: K.
+        dim: D.
+        pixels_per_class: size of the sample.
+        pixels_per_image: most pixels of one class offered by one image: neighbours tell the same.
+        bank_size: pixels the nearest-neighbour score is to keep, over all classes.
+        per_class: keep a second moment of each class rather than one for all.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        *,
+        pixels_per_class: int = 10_000,
+        pixels_per_image: int = 500,
+        bank_size: int = 20_000,
+        per_class: bool = True,
+    ) -> None:
+        self.num_classes, self.dim = num_classes, dim
+        self.pixels_per_class, self.pixels_per_image, self.bank_size = pixels_per_class, pixels_per_image, bank_size
+        self.count = torch.zeros(num_classes, dtype=torch.float64)
+        self.first = torch.zeros(num_classes, dim, dtype=torch.float64)
+        self.second = torch.zeros(num_classes if per_class else 1, dim, dim, dtype=torch.float64)
+        # The same for features of unit length.
+        self.unit_first = torch.zeros(num_classes, dim, dtype=torch.float64)
+        self.unit_second = torch.zeros(dim, dim, dtype=torch.float64)
+        # Number, sum and sum of squares of the max-logit, by predicted class.
+        self.logit_moments = torch.zeros(num_classes, 3, dtype=torch.float64)
+        # The linear classifier in front of the logits, for scores that need its geometry.
+        self.classifier: tuple[Tensor, Tensor] | None = None
+        self._rows: list[dict[str, Tensor]] = []
+        self._kept = 0
+
+    def add(self, features: Tensor, logits: Tensor, labels: Tensor, *, name: str = "") -> None:
+        """Adds one image.
+
+        Args:
+            features: `[D, h, w]`.
+            logits: `[K, h, w]`.
+            labels: int64 `[h, w]`; anything outside 0..K-1 is left out.
+            name: of the image, for messages.
+
+        Raises:
+            ValueError: a feature or logit is not finite; the message says where.
+        """
+        for what, values in (("features", features), ("logits", logits)):
+            bad = ~values.isfinite().all(0)
+            if bad.any():
+                row, column = bad.nonzero()[0].tolist()
+                raise ValueError(
+                    f"{what} of image {name or '?'} are not finite at {int(bad.sum())} of {bad.numel()} cells, first "
+                    f"at row {row}, column {column}: the network's weights or its precision are at fault"
+                )
+        valid = (labels >= 0) & (labels < self.num_classes)
+        x, z, c = features[:, valid].t().float().cpu(), logits[:, valid].t().float().cpu(), labels[valid].cpu()
+        if len(c) == 0:
+            return
+        largest, predicted = z.max(1)
+        ones = largest.new_ones(len(largest))
+        self.logit_moments.index_add_(0, predicted, torch.stack([ones, largest, largest.square()], 1).double())
+        unit = F.normalize(x, dim=1)
+        self.count += torch.bincount(c, minlength=self.num_classes)
+        self.first.index_add_(0, c, x.double())
+        self.unit_first.index_add_(0, c, unit.double())
+        self.unit_second.addmm_(unit.double().t(), unit.double())
+        if len(self.second) == 1:
+            self.second[0].addmm_(x.double().t(), x.double())
+        else:
+            for k in c.unique().tolist():
+                own = x[c == k].double()
+                self.second[k].addmm_(own.t(), own)
+        chosen = balanced_sample(c, self.pixels_per_image, self.num_classes)
+        self._rows.append(
+            {
+                "features": x[chosen],
+                "labels": c[chosen],
+                "max_logit": largest[chosen],
+                "correct": (predicted == c)[chosen],
+                "key": torch.rand(len(chosen)),
+            }
+        )
+        self._kept += len(chosen)
+        if self._kept > 2 * self.num_classes * self.pixels_per_class:
+            self._prune()
+
+    def finish(self) -> Survey:
+        """Sums over processes; the samples stay where they were drawn. Call it once, after the last `add`.
+
+        Raises:
+            ValueError: no pixel had a label, or the features are constant.
+        """
+        for name in ("count", "first", "second", "unit_first", "unit_second", "logit_moments"):
+            setattr(self, name, distributed.sum_across(getattr(self, name)))
+        if self.count.sum() == 0:
+            raise ValueError("no pixel of the training images has a label; check the split with 'gss data check'")
+        covariance = self.covariance(within=False)
+        scale = self.second.sum(0).trace() / self.count.sum()
+        if covariance.trace() <= 1e-10 * scale.clamp(min=1e-30):
+            raise ValueError(
+                f"features are constant over {int(self.count.sum())} pixels: there is no density to fit; the prior is "
+                "untrained or damaged"
+            )
+        self._prune()
+        return self
+
+    @property
+    def sample(self) -> dict[str, Tensor]:
+        """This process's pixels: `features [n, D]`, `labels [n]`, `max_logit [n]`, `correct` bool `[n]`."""
+        return self._rows[0]
+
+    @property
+    def means(self) -> Tensor:
+        """Class means `[K, D]`, zero for classes without pixels."""
+        return self.first / self.count.clamp(min=1)[:, None]
+
+    @property
+    def unit_means(self) -> Tensor:
+        """Class means of unit features `[K, D]`."""
+        return self.unit_first / self.count.clamp(min=1)[:, None]
+
+    def covariance(self, *, within: bool, unit: bool = False) -> Tensor:
+        """Covariance `[D, D]`: pooled over classes around their means, or around the mean of all.
+
+        Args:
+            within: around class means.
+            unit: of features of unit length.
+        """
+        first, second = (self.unit_first, self.unit_second) if unit else (self.first, self.second.sum(0))
+        total = self.count.sum()
+        if within:
+            means = self.unit_means if unit else self.means
+            return second / total - means.t() @ (means * (self.count / total)[:, None])
+        mean = first.sum(0) / total
+        return second / total - mean[:, None] * mean
+
+    def gathered(self, per_class: int) -> dict[str, Tensor]:
+        """A smaller sample of all processes, the same on each: at most `per_class` pixels a class."""
+        sample = self.sample
+        share = -(-per_class // distributed.num_processes())
+        chosen = balanced_sample(sample["labels"], share, self.num_classes)
+        parts = distributed.gather_objects({name: rows[chosen] for name, rows in sample.items()})
+        return {name: torch.cat([part[name] for part in parts]) for name in sample}
+
+    def _prune(self) -> None:
+        """Keeps the pixels with the smallest random keys of each class, so all had the same chance."""
+        if not self._rows:
+            self._rows = [
+                {
+                    "features": torch.zeros(0, self.dim),
+                    "labels": torch.zeros(0, dtype=torch.long),
+                    "max_logit": torch.zeros(0),
+                    "correct": torch.zeros(0, dtype=torch.bool),
+                    "key": torch.zeros(0),
+                }
+            ]
+        joined = {name: torch.cat([rows[name] for rows in self._rows]) for name in self._rows[0]}
+        by_key = joined["key"].argsort()
+        labels, order = joined["labels"][by_key].sort(stable=True)
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]
+        kept = by_key[order[rank < self.pixels_per_class]]
+        self._rows, self._kept = [{name: rows[kept] for name, rows in joined.items()}], len(kept)
