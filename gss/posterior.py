@@ -60,7 +60,7 @@ class Posterior:
         """Reads what `save_pretrained` wrote; also accepts the run folder around it.
 
         Raises:
-            ValueError: the folder holds no posterior.
+            ValueError: the folder holds no posterior, or a damaged one.
         """
         folder = Path(folder)
         if not (folder / "posterior.json").is_file() and (folder / "posterior" / "posterior.json").is_file():
@@ -69,14 +69,17 @@ class Posterior:
             raise ValueError(
                 f"posterior='{folder}' holds no posterior.json: give the --out folder of 'gss train posterior'"
             )
-        about = json.loads((folder / "posterior.json").read_text())
         local = (folder / "likelihood").is_dir()
-        return cls(
-            codec=MaskigeCodec.from_pretrained(folder / "codec").eval(),
-            vqvae=MaskigeVQModel.from_pretrained(folder / "vqvae").eval(),
-            likelihood=CellLikelihood.from_pretrained(folder / "likelihood").eval() if local else None,
-            label_space=LabelSpace.from_dict(about["label_space"]),
-        )
+        try:
+            return cls(
+                codec=MaskigeCodec.from_pretrained(folder / "codec").eval(),
+                vqvae=MaskigeVQModel.from_pretrained(folder / "vqvae").eval(),
+                likelihood=CellLikelihood.from_pretrained(folder / "likelihood").eval() if local else None,
+                label_space=LabelSpace.from_dict(json.loads((folder / "posterior.json").read_text())["label_space"]),
+            )
+        # diffusers and safetensors raise many types here; for the user they are all one thing.
+        except Exception as error:
+            raise ValueError(f"cannot load the posterior at {folder}: {' '.join(str(error).split())}") from error
 
 
 def _any_valid(labels: Tensor, downsample: int) -> Tensor:
