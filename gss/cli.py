@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
@@ -57,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """Handle `gss train`: read the config, then run the stage."""
-    from gss.config import PosteriorConfig, PriorConfig, load_config
+    from gss.config import load_config
     from gss.files import prepare_output
 
     # Both checks come before torch is loaded, so that a mistake shows at once.
-    config = load_config(PosteriorConfig if args.stage == "posterior" else PriorConfig, *_split(args.configs))
+    config: Any = load_config(_config_class(args.stage), *_split(args.configs))
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
@@ -71,10 +71,16 @@ def train(args: argparse.Namespace) -> None:
 
 def show_config(args: argparse.Namespace) -> None:
     """Handle `gss config`: print the defaults, or what the given files and overrides make of them."""
-    from gss.config import PosteriorConfig, PriorConfig, load_config, to_yaml
+    from gss.config import load_config, to_yaml
 
-    config = load_config(PosteriorConfig if args.stage == "posterior" else PriorConfig, *_split(args.configs))
-    print(to_yaml(config), end="")
+    print(to_yaml(load_config(_config_class(args.stage), *_split(args.configs))), end="")
+
+
+def _config_class(stage: str) -> type:
+    from gss.config import PosteriorConfig, PriorConfig
+    from gss.config_density import DensityConfig
+
+    return {"posterior": PosteriorConfig, "density": DensityConfig}.get(stage, PriorConfig)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -110,8 +116,8 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 
-    command = commands.add_parser("train", help="train stage 1 (posterior), stage 2 (prior) or the baseline (twin)")
-    command.add_argument("stage", choices=("posterior", "prior", "twin"))
+    command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), a density head, or the twin")
+    command.add_argument("stage", choices=("posterior", "prior", "twin", "density"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -133,7 +139,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior"))
+    command.add_argument("stage", choices=("posterior", "prior", "density"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 

@@ -9,6 +9,7 @@ import torch
 
 from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
+from gss.config_density import DensityConfig
 from gss.data.datasets import LabelledImages, build_dataset
 from gss.distributed import is_main
 from gss.files import write_json
@@ -22,7 +23,7 @@ from vqvae import MaskigeVQModel
 
 def train(
     stage: str,
-    cfg: PosteriorConfig | PriorConfig,
+    cfg: PosteriorConfig | PriorConfig | DensityConfig,
     out: str | Path,
     *,
     resume: bool = False,
@@ -31,7 +32,7 @@ def train(
     """Trains one stage into a folder.
 
     Args:
-        stage: "posterior", "prior" or "twin" (a prior without token and pixel loss).
+        stage: "posterior", "prior", "twin" (a prior without token and pixel loss) or "density".
         cfg: its configuration.
         out: run folder; the product is `out/posterior` or `out/pipeline`.
         resume: go on from the newest checkpoint.
@@ -41,6 +42,10 @@ def train(
         Final validation figures.
     """
     out = Path(out)
+    if isinstance(cfg, DensityConfig):
+        from gss.training.density import train_density  # as below
+
+        return train_density(cfg, out, resume=resume)
     torch.manual_seed(cfg.train.seed)
     unaugmented = dataclasses.replace(cfg.data, cache=False)
     plain = build_dataset(unaugmented, cfg.data.train_split, train=False)
