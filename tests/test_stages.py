@@ -96,7 +96,7 @@ def test_posterior_learns_and_refinement_lifts_the_ceiling(local):
     posterior = Posterior.from_pretrained(out)
     assert posterior.likelihood is not None
     painted = posterior.codec.decode(posterior.vqvae.code_cells())
-    assert (painted == posterior.likelihood.table.argmax(1)).float().mean() > 0.9
+    assert (painted == posterior.likelihood.table.argmax(1)).float().mean() > 0.75
 
 
 def test_prior_learns_and_leaves_the_posterior_alone(spec, local, tmp_path):

@@ -15,20 +15,16 @@ from gss.cells import class_weights, collage, draw_cells, pixel_weights, to_cell
 from gss.config import PosteriorConfig
 from gss.data.datasets import LabelledImages
 from gss.labels import IGNORE_INDEX, LabelSpace
-from gss.likelihood import CellLikelihood, fit_table, log_likelihood
+from gss.likelihood import CellLikelihood
 from gss.losses import weighted_cross_entropy
 from gss.maskige import MaskigeCodec
 from gss.palette import build
 from gss.posterior import Posterior
 from gss.training.base import Task
+from gss.training.refine import refine, survey
 from gss.visualize import colorize, contact_sheet
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
-
-# Images looked at for class frequencies and for the code table: enough for stable counts on any data set.
-_SURVEY_IMAGES = 500
-_POOL_CELLS = 60_000
-_POOL_UNIFORM = 0.25
 
 
 class PosteriorTask(Task):
@@ -138,11 +134,6 @@ def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
     )
 
 
-def survey(dataset: LabelledImages) -> list[int]:
-    """Positions of at most 500 images, evenly spread."""
-    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _SURVEY_IMAGES)).astype(int)).tolist()
-
-
 def count_classes(dataset: LabelledImages) -> Tensor:
     """Pixels per class `[K]` over a survey of the data set."""
     counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
@@ -157,101 +148,3 @@ def near_boundary(labels: Tensor) -> Tensor:
     high = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
     low = -torch.nn.functional.max_pool2d(-x, 3, stride=1, padding=1)
     return (high != low).float()[:, 0]
-
-
-@torch.no_grad()
-def refine(
-    codec: MaskigeCodec, vqvae: MaskigeVQModel, train: LabelledImages, class_weight: Tensor, *, steps: int
-) -> CellLikelihood:
-    """Turns trained codes into an exact likelihood and repaints them to match.
-
-    1. Hard EM of p(c | z) on drawn training cells, started from what the codes paint.
-    2. The decoder is fitted to paint the table's classes, the encoder to choose the table's codes.
-    3. p(c | z) becomes the observed class frequencies per code, smoothed by step 1, over the training images.
-
-    Args:
-        codec: trained codec with a pointwise inverse.
-        vqvae: trained model with a local decoder; its coders are changed in place.
-        train: training images without augmentation.
-        class_weight: `[K]`, weights of pixels in the choice of codes.
-        steps: gradient steps of step 2.
-    """
-    device, f = vqvae.device, vqvae.downsample
-    maps = [recon.label_pair(train, index, f, device) for index in survey(train)]
-    per_image = -(-_POOL_CELLS // len(maps))
-    drawn = [draw_cells(labels, f, per_image, class_weight, _POOL_UNIFORM) for labels, _ in maps]
-    pool, pool_filled = (
-        torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)]) for i in (0, 1)
-    )
-    painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
-    table = fit_table(pool, painted / painted.sum(1, keepdim=True), class_weight)
-    table = _keep_uniform_codes(table)
-
-    _repaint(codec, vqvae, table, pool, pool_filled, class_weight, steps)
-
-    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, f).to(device)
-    likelihood.set_table(table, class_weight)
-    counts = torch.zeros_like(table)
-    for labels, _ in maps:
-        tokens = likelihood.tokens(labels).flatten()
-        cells = to_cells(labels, f).flatten(0, 2)[tokens >= 0]
-        observed = torch.zeros(len(cells), *table.shape[1:], device=device)
-        observed.scatter_(1, cells.clamp(max=codec.num_classes - 1)[:, None], (cells != IGNORE_INDEX).float()[:, None])
-        counts.index_add_(0, tokens[tokens >= 0], observed)
-    # Posterior mean of a Dirichlet whose prior is worth two cells of the refined code.
-    counts += 2 * table
-    likelihood.set_table(counts / counts.sum(1, keepdim=True), class_weight)
-    return likelihood
-
-
-def _keep_uniform_codes(table: Tensor) -> Tensor:
-    """Makes sure that every class has a code that shows nothing else; replaces the least decided codes."""
-    V, K = table.shape[:2]
-    table = table.clone()
-    mean = table.mean((2, 3))  # [V, K]
-    missing = [k for k in range(K) if mean[:, k].max() < 0.9]
-    spare = table.amax(1).mean((1, 2)).argsort()
-    for k, v in zip(missing, spare.tolist(), strict=False):
-        table[v] = 0.01 / max(K - 1, 1)
-        table[v, k] = 0.99
-    return table
-
-
-@torch.enable_grad()
-def _repaint(
-    codec: MaskigeCodec,
-    vqvae: MaskigeVQModel,
-    table: Tensor,
-    pool: Tensor,
-    pool_filled: Tensor,
-    class_weight: Tensor,
-    steps: int,
-) -> None:
-    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes."""
-    classes = table.argmax(1)  # [V, f, f]
-    colours = codec.encode(classes).detach()
-    weight = pixel_weights(classes, class_weight.clamp(min=1.0))
-    codes = vqvae.code_embeddings().detach().clone()
-    parameters: list[Tensor] = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
-    if vqvae.quantizer.has_free_codes:
-        # Revived codes may be copies of each other; those could never be painted differently.
-        codes += 0.1 * codes.std() * torch.randn_like(codes)
-        parameters.append(codes.requires_grad_())
-    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 1), pct_start=0.1)
-    for _ in range(steps):
-        sample = vqvae.decode_codes(codes)
-        decoder_loss = colour_loss(sample, colours, weight)
-        decoder_loss = decoder_loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
-        rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
-        target = log_likelihood(pool[rows], table, class_weight).argmax(1)
-        maskige = codec.encode(collage(pool_filled[rows])).detach()
-        latents = vqvae.encoder(maskige)[0].flatten(1).t()
-        distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
-        encoder_loss = torch.nn.functional.cross_entropy(-distance, target)
-        optimizer.zero_grad()
-        (decoder_loss + encoder_loss).backward()
-        optimizer.step()
-        schedule.step()
-    if vqvae.quantizer.has_free_codes:
-        vqvae.quantizer.set_codes(codes.detach())

@@ -1,6 +1,6 @@
 """Mean and spread over seeds of the final validation figures of several runs.
 
-    python scripts/tabulate.py runs/camvid/prior_* runs/camvid/twin_*
+    python scripts/summarize_runs.py runs/camvid/prior_* runs/camvid/twin_*
 
 Runs whose names differ only in a trailing `_s<seed>` form one row per decode mode.
 """

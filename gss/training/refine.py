@@ -1,0 +1,136 @@
+"""The last step of stage 1 for local codecs: an exact likelihood of the codes, and codes that paint it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gss import recon
+from gss.cells import collage, draw_cells, pixel_weights, to_cells
+from gss.data.datasets import LabelledImages
+from gss.labels import IGNORE_INDEX
+from gss.likelihood import CellLikelihood, fit_table, log_likelihood
+from gss.losses import weighted_cross_entropy
+from gss.maskige import MaskigeCodec
+from vqvae import MaskigeVQModel
+from vqvae.losses import colour_loss
+
+# Images looked at for class frequencies and for the code table: enough for stable counts on any data set.
+_SURVEY_IMAGES = 500
+_POOL_CELLS = 60_000
+_POOL_UNIFORM = 0.25
+
+
+def survey(dataset: LabelledImages) -> list[int]:
+    """Positions of at most 500 images, evenly spread."""
+    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _SURVEY_IMAGES)).astype(int)).tolist()
+
+
+@torch.no_grad()
+def refine(
+    codec: MaskigeCodec, vqvae: MaskigeVQModel, train: LabelledImages, class_weight: Tensor, *, steps: int
+) -> CellLikelihood:
+    """Turns trained codes into an exact likelihood and repaints them to match.
+
+    1. Hard EM of p(c | z) on drawn training cells, started from what the codes paint. Gradient descent through a
+       quantiser finds good codes slowly; given the codes, this is a mixture of products of categoricals.
+    2. p(c | z) becomes the class frequencies observed per code over the training images, smoothed by step 1: drawn
+       cells favour rare classes, and a likelihood must not.
+    3. The decoder is fitted to paint the table's classes, the encoder to choose the table's codes.
+
+    Args:
+        codec: trained codec with a pointwise inverse.
+        vqvae: trained model with a local decoder; its coders, and its codes where they are free, change in place.
+        train: training images without augmentation.
+        class_weight: `[K]`, weights of pixels in the choice of codes.
+        steps: gradient steps of step 3.
+    """
+    device, f = vqvae.device, vqvae.downsample
+    maps = [recon.label_pair(train, index, f, device) for index in survey(train)]
+    per_image = -(-_POOL_CELLS // len(maps))
+    drawn = [draw_cells(labels, f, per_image, class_weight, _POOL_UNIFORM) for labels, _ in maps]
+    pool, pool_filled = (
+        torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)]) for i in (0, 1)
+    )
+    painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
+    table = fit_table(pool, painted / painted.sum(1, keepdim=True), class_weight)
+
+    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, f).to(device)
+    likelihood.set_table(_keep_uniform_codes(table), class_weight)
+    uses = _count(likelihood, [labels for labels, _ in maps])
+    _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, steps)
+    return likelihood
+
+
+def _keep_uniform_codes(table: Tensor) -> Tensor:
+    """Makes sure that every class has a code that shows nothing else; replaces the least decided codes."""
+    K = table.shape[1]
+    table = table.clone()
+    purity = table.amin((2, 3))  # [V, K]
+    missing = [k for k in range(K) if purity[:, k].max() < 0.9]
+    spare = table.amax(1).mean((1, 2)).argsort()
+    for k, v in zip(missing, spare.tolist(), strict=False):
+        table[v] = 0.01 / max(K - 1, 1)
+        table[v, k] = 0.99
+    return table
+
+
+def _count(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
+    """Replaces the table by observed class frequencies; returns how many cells use each code `[V]`."""
+    table, K = likelihood.table.clone(), likelihood.num_classes
+    counts, uses = torch.zeros_like(table), torch.zeros(len(table), device=table.device)
+    for labels in maps:
+        tokens = likelihood.tokens(labels).flatten()
+        cells = to_cells(labels, likelihood.downsample).flatten(0, 2)[tokens >= 0]
+        tokens = tokens[tokens >= 0]
+        observed = torch.zeros(len(cells), *table.shape[1:], device=table.device)
+        observed.scatter_(1, cells.clamp(max=K - 1)[:, None], (cells != IGNORE_INDEX).float()[:, None])
+        counts.index_add_(0, tokens, observed)
+        uses += torch.bincount(tokens, minlength=len(uses))
+    # Posterior mean of a Dirichlet whose prior is worth two cells of the refined code.
+    counts += 2 * table
+    likelihood.set_table(counts / counts.sum(1, keepdim=True))
+    return uses
+
+
+@torch.enable_grad()
+def _repaint(
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel,
+    likelihood: CellLikelihood,
+    uses: Tensor,
+    pool: Tensor,
+    pool_filled: Tensor,
+    steps: int,
+) -> None:
+    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes."""
+    table, class_weight = likelihood.table, likelihood.pixel_weight
+    classes = table.argmax(1)  # [V, f, f]
+    colours = codec.encode(classes).detach()
+    # The few codes that cover most of a picture must be painted cleanly, the many rare ones recognisably.
+    weight = (uses / uses.mean()).sqrt().clamp(0.3, 10.0)[:, None, None] * pixel_weights(classes, class_weight.clamp(1))
+    codes = vqvae.code_embeddings().detach().clone()
+    parameters: list[Tensor] = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
+    if vqvae.quantizer.has_free_codes:
+        # Revived codes may be copies of each other; those could never be painted differently.
+        codes += 0.1 * codes.std() * torch.randn_like(codes)
+        parameters.append(codes.requires_grad_())
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 1), pct_start=0.1)
+    for _ in range(steps):
+        sample = vqvae.decode_codes(codes)
+        decoder_loss = 5 * colour_loss(sample, colours, weight)
+        decoder_loss = decoder_loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
+        rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
+        target = log_likelihood(pool[rows], table, class_weight).argmax(1)
+        maskige = codec.encode(collage(pool_filled[rows])).detach()
+        latents = vqvae.encoder(maskige)[0].flatten(1).t()
+        distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
+        encoder_loss = torch.nn.functional.cross_entropy(-distance, target)
+        optimizer.zero_grad()
+        (decoder_loss + encoder_loss).backward()
+        optimizer.step()
+        schedule.step()
+    if vqvae.quantizer.has_free_codes:
+        vqvae.quantizer.set_codes(codes.detach())

@@ -1,0 +1,188 @@
+"""`gss train density` on a tiny pipeline and a folder of pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from test_ood_scores import Images, filled_survey
+from tiny_pipeline import NAMES, tiny_pipeline
+
+from gss.cli import main
+from gss.config import load_config
+from gss.config_density import DensityConfig
+from gss.data.datasets import build_dataset
+from gss.loading import load_pipeline
+from gss.training.density import fit_mixture, train_density
+from gss.training.hybrid import HybridTask
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved pipeline in `pipeline`, and a data set in `data`."""
+    root = tmp_path_factory.mktemp("density")
+    images = Images(6)
+    for split, indices in (("train", range(4)), ("val", range(4, 6))):
+        for kind in ("images", "masks"):
+            (root / "data" / kind / split).mkdir(parents=True)
+        for index in indices:
+            image, labels = images.read(index)
+            image.save(root / "data" / "images" / split / f"{index}.png")
+            Image.fromarray(labels).save(root / "data" / "masks" / split / f"{index}.png")
+    (root / "data" / "classes.json").write_text(json.dumps(NAMES))
+    tiny_pipeline().save_pretrained(root / "pipeline", training_data="blocks of colour")
+    return root
+
+
+@pytest.fixture
+def settings(folder):
+    return [
+        f"data.spec={folder / 'data'}",
+        f"pipeline={folder / 'pipeline'}",
+        "data.crop=[32,48]",
+        "data.photometric=0",
+        "model.num_components=2",
+        "posthoc.iterations=15",
+        "posthoc.bank_size=100",
+        "posthoc.correct_only=false",
+    ]
+
+
+def test_post_hoc_from_the_command_line(folder, settings, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "density", *settings, "--out", str(out)]) == 0
+    figures = json.loads((out / "density.json").read_text())
+    assert figures["density_miou"] > 0.15 and "fused_miou" in figures
+    before, after = load_pipeline(folder / "pipeline"), load_pipeline(out / "pipeline")
+    image, labels = Images(1).read(0)
+    assert np.array_equal(before(image).masks[0], after(image).masks[0])
+    assert {"gmm_max", "knn", "combined", "token_entropy"} <= set(after.score_names)
+    assert after(image, return_ood=True).ood_scores[0].shape == labels.shape
+    assert "blocks of colour" in (out / "pipeline" / "README.md").read_text()
+    assert load_config(DensityConfig, [str(out / "config.yaml")], []).model.num_components == 2
+    # A second run gives the same mixture, bit by bit.
+    cfg = load_config(DensityConfig, [], [*settings, "posthoc.scores="])
+    train_density(cfg, tmp_path / "again")
+    name = "density/diffusion_pytorch_model.safetensors"
+    first, second = load_file(out / "pipeline" / name), load_file(tmp_path / "again" / "pipeline" / name)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert load_pipeline(tmp_path / "again" / "pipeline").ood is None
+
+
+def config(*overrides):
+    return load_config(DensityConfig, [], ["posthoc.correct_only=false", *overrides])
+
+
+def test_fit_says_which_classes_it_knows_nothing_of():
+    survey, *_ = filled_survey(600)
+    rows = survey.sample
+    keep = rows["labels"] != 2
+    keep &= (rows["labels"] != 4) | (torch.arange(len(keep)) == int((rows["labels"] == 4).nonzero()[0]))
+    survey._rows = [{name: values[keep] for name, values in rows.items()}]
+    with pytest.warns(UserWarning) as caught:
+        head, history = fit_mixture(config(), survey, class_names=NAMES, device=torch.device("cpu"))
+    text = " ".join(str(warning.message) for warning in caught)
+    assert f"no training pixel shows {NAMES[2]}" in text and f"show {NAMES[4]}" in text
+    assert head.active.sum(1).tolist() == [5, 5, 0, 5, 1]
+    assert np.isfinite(history).all()
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["model.covariance=low_rank"], ["model.embed_dim=8", "model.layer_norm=false"]]
+)
+def test_fit_separates_clusters(options):
+    survey, rows, labels, _ = filled_survey()
+    head, history = fit_mixture(config(*options), survey, class_names=NAMES, device=torch.device("cpu"))
+    assert history[-1] > history[0]
+    predicted = head(rows.float().t()[None, :, None])[0, :, 0].argmax(0)
+    assert (predicted == labels).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("train_prior", [False, True])
+def test_hybrid_training_resumes_exactly(folder, settings, tmp_path, train_prior):
+    options = [
+        *settings,
+        "mode=hybrid",
+        "model.embed_dim=8",
+        "model.variance_floor=0.01",
+        f"hybrid.train_prior={str(train_prior).lower()}",
+        "optim.lr=3e-3",
+        "optim.warmup_steps=1",
+        "train.batch_size=2",
+        "train.checkpoint_every=2",
+        "posthoc.scores=",
+    ]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_density(load_config(DensityConfig, [], [*options, "train.steps=4"]), whole)
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "step_000004")
+    shutil.rmtree(parts / "pipeline")
+    train_density(load_config(DensityConfig, [], [*options, "train.steps=4"]), parts, resume=True)
+    for component in ("density", "prior"):
+        files = [next((run / "pipeline" / component).glob("*.safetensors")) for run in (whole, parts)]
+        first, second = (load_file(file) for file in files)
+        assert all(torch.equal(first[key], second[key]) for key in first), component
+    changed = load_pipeline(whole / "pipeline").prior.aux_head.weight
+    same = torch.equal(changed, load_pipeline(folder / "pipeline").prior.aux_head.weight)
+    assert same is not train_prior
+
+
+def test_hybrid_training_learns(folder, settings):
+    cfg = load_config(DensityConfig, [], [*settings, "mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"])
+    data = build_dataset(cfg.data, "train", train=False)
+    task = HybridTask(cfg, load_pipeline(folder / "pipeline"), data)
+    samples = [data[i] for i in range(3)]
+    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
+    batch["labels"][0] = 255  # an image without a label
+    optimizer = torch.optim.Adam(task.parameters(), lr=0.01)
+    values = []
+    for step in range(25):
+        terms = task(batch, step)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        values.append(float(terms["mixture"]))
+    assert np.isfinite(values).all() and values[-1] < 0.8 * values[1]
+    batch["labels"][:] = 255
+    terms = task(batch, 25)
+    terms["loss"].backward()
+    assert float(terms["loss"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("pipeline=", "set pipeline=FOLDER"),
+        ("pipeline=nowhere", "no pipeline at nowhere"),
+        ("posthoc.scores=sml,knnn", "did you mean 'knn'"),
+        ("mode=hybrid", "model.embed_dim=0 leaves nothing to train"),
+        ("model.rank=0", "model.rank = 0 must be at least 1"),
+    ],
+)
+def test_mistakes_end_in_one_line(settings, tmp_path, capsys, override, reason):
+    assert main(["train", "density", *settings, override, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("gss: error: ") and reason in message
+
+
+def test_another_label_space_is_refused(folder, settings, tmp_path):
+    copy = tmp_path / "data"
+    shutil.copytree(folder / "data", copy)
+    (copy / "classes.json").write_text(json.dumps([*NAMES[:4], "lamp"]))
+    with pytest.raises(ValueError, match="classes of the data set differ"):
+        train_density(load_config(DensityConfig, [], [*settings, f"data.spec={copy}"]), tmp_path / "out")
+
+
+def test_features_that_are_no_numbers_stop_the_fit(folder, settings, tmp_path):
+    broken = tiny_pipeline()
+    with torch.no_grad():
+        broken.prior.norm.weight[0] = float("nan")
+    broken.save_pretrained(tmp_path / "pipeline")
+    with pytest.raises(ValueError, match=r"features of image .* are not finite"):
+        train_density(
+            load_config(DensityConfig, [], [*settings, f"pipeline={tmp_path / 'pipeline'}"]), tmp_path / "out"
+        )
+    assert not (tmp_path / "out" / "pipeline").exists()
