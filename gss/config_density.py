@@ -76,7 +76,7 @@ class PostHocConfig:
         pixels_per_image: most pixels of one class kept of one image
         images: training images looked at, evenly spread; 0 takes all
         correct_only: leave out pixels that the prior's own classifier gets wrong
-        scores: further scores to fit in the same pass, with commas; empty for none
+        scores: further scores to fit in the same pass, with commas; '' for none
         combine: scores that the score `combined` puts together; those a pipeline lacks are left out
         bank_size: pixels the nearest-neighbour score keeps
     """

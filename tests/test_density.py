@@ -1,4 +1,5 @@
 import math
+import threading
 
 import pytest
 import torch
@@ -233,6 +234,88 @@ def test_more_than_255_components():
     classes = torch.arange(6000) % 60
     run_em(head, x, classes, MixtureConfig(), iterations=2, tolerance=0.0)
     assert head.active.all() and (head.means[51] != 0).any()
+
+
+class Lockstep:
+    """`gss.distributed` for two threads that stand for two processes."""
+
+    def __init__(self):
+        self.barrier, self.parts, self.rank = threading.Barrier(2), [None, None], threading.local()
+
+    def process_index(self):
+        return self.rank.value
+
+    def num_processes(self):
+        return 2
+
+    def sum_across(self, value):
+        self.parts[self.rank.value] = value
+        self.barrier.wait()
+        total = self.parts[0] + self.parts[1]
+        self.barrier.wait()
+        return total
+
+    def run(self, work):
+        def start(rank):
+            self.rank.value = rank
+            try:
+                results[rank] = work(rank)
+            except BaseException:
+                self.barrier.abort()
+                raise
+
+        results = [None, None]
+        threads = [threading.Thread(target=start, args=(rank,)) for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+
+@pytest.mark.parametrize("options", [{}, {"assignment": "official"}, {"memory": "fifo", "fifo_push": 100}])
+def test_two_processes_find_what_one_finds(options, monkeypatch):
+    x, classes, _ = blobs(120)
+    cfg = MixtureConfig(decay=0.5, **options)
+    start = GMMDensityHead(2, 3, 3, **PLAIN)
+    MixtureEM(start, cfg).seed(start, x, classes)
+
+    def work(rows):
+        head = GMMDensityHead(2, 3, 3, **PLAIN)
+        head.load_state_dict(start.state_dict())
+        em = MixtureEM(head, cfg)
+        own_x, own_classes = x[rows], classes[rows]
+        correct = torch.ones(len(own_x), dtype=torch.bool)
+        for _ in range(5):
+            em.update(head, own_x, own_classes, head.own_log_density(own_x, own_classes), correct)
+        return head
+
+    single = work(slice(None))
+    lockstep = Lockstep()
+    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
+    # The second process has pixels of one class only.
+    mine = torch.arange(120) % 2 == 0
+    mine &= torch.arange(120) < 40
+    first, second = lockstep.run(lambda rank: work(mine if rank else ~mine))
+    for name, value in single.state_dict().items():
+        assert torch.equal(first.state_dict()[name], second.state_dict()[name]), name
+        torch.testing.assert_close(first.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_two_processes_seed_alike(monkeypatch):
+    x, classes, _ = blobs(120)
+    lockstep = Lockstep()
+    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
+
+    def work(rank):
+        head = GMMDensityHead(2, 3, 3, **PLAIN)
+        rows = slice(0, 90) if rank else slice(90, None)
+        MixtureEM(head, MixtureConfig()).seed(head, x[rows], classes[rows])
+        return head
+
+    first, second = lockstep.run(work)
+    assert torch.equal(first.means, second.means) and torch.equal(first.variances, second.variances)
+    assert torch.cdist(first.means.flatten(0, 1), x[:90]).amin(1).max() == 0  # pixels of the fuller process
 
 
 def test_pixel_memory_keeps_evenly_spaced_newest_pixels():
