@@ -33,7 +33,9 @@ from torch.nn import functional as F
 
 from gss.files import write_json
 from gss.inverses import nearest_table
+from gss.likelihood import CellLikelihood
 from gss.losses import token_cross_entropy
+from gss.marginal_loss import token_and_pixel_loss
 from gss.maskige import MaskigeCodec
 from gss.palette import maxmin
 
@@ -162,6 +164,42 @@ def token_loss(chunk: int) -> Callable[[bool], Case]:
     return build
 
 
+def marginal_loss(quick: bool) -> Case:
+    B, side, V, K, f = (1, 8, 128, 5, 4) if quick else (4, 48, 1024, 11, 4)
+    hidden = torch.randn(B, 64, side, side, requires_grad=True)
+    weight = (torch.randn(V, 64) / 8).requires_grad_()
+    bias = torch.zeros(V, requires_grad=True)
+    likelihood = CellLikelihood(V, K, f)
+    likelihood.set_table(torch.randn(V, K, f, f).softmax(1))
+    labels = torch.randint(0, K, (B, side * f, side * f))
+    targets = torch.randint(0, V, (B, 1, side, side))
+    probs = torch.ones(targets.shape)
+
+    def ours() -> tuple[Tensor, ...]:
+        loss, *_ = token_and_pixel_loss(
+            hidden,
+            weight,
+            bias,
+            targets=targets,
+            target_probs=probs,
+            labels=labels,
+            table=likelihood.table,
+            token_scale=1.0,
+            pixel_scale=1.0,
+        )
+        return torch.autograd.grad(loss, (hidden, weight, bias))
+
+    def peer() -> tuple[Tensor, ...]:
+        logits = F.conv2d(hidden, weight[:, :, None, None], bias)
+        pixel = F.nll_loss(likelihood.marginal(logits.softmax(1)).log(), labels)
+        return torch.autograd.grad(F.cross_entropy(logits, targets[:, 0]) + pixel, (hidden, weight, bias))
+
+    def error(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> float:
+        return max(farthest(a, b) / float(b.abs().max()) for a, b in zip(first, second, strict=True))
+
+    return Case(ours, peer, error)
+
+
 ROWS = [
     Row("nearest colour, 1024x1024, K=150", "broadcast distances", nearest_colour),
     Row("8-bit table, 1024x1024, K=150", "broadcast distances", table_lookup),
@@ -170,6 +208,7 @@ ROWS = [
     Row("label up-sampling x2, 512x512, K=150", "one-hot + bilinear + argmax", label_upsampling),
     Row("token loss + gradients, 128x128, V=8192", "cross_entropy of logits", token_loss(0)),
     Row("token loss in chunks of 1024 cells", "cross_entropy of logits", token_loss(1024)),
+    Row("token and marginal pixel loss, V=1024", "autograd through both", marginal_loss),
 ]
 
 

@@ -256,4 +256,5 @@ def open_split(
         seed=int(options.get("seed", 0)),
         transform=transform,
         unknown=bool(options.get("unknown", False)),
+        cache=cache,
     )
