@@ -26,6 +26,8 @@ from gss.visualize import colorize, contact_sheet
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
 
+_CALIBRATION_IMAGES = 16
+
 
 class PosteriorTask(Task):
     """Trains codec and VQ model; at the end refines the code table of a local decoder and repaints the codes.
@@ -101,7 +103,21 @@ class PosteriorTask(Task):
             likelihood = refine(
                 self.codec, self.vqvae, self._train_set, self.class_weight, steps=self.cfg.loss.repaint_steps
             )
-        self._posterior(likelihood).save_pretrained(folder)
+        posterior = self._posterior(likelihood)
+        if self.cfg.codec.inverse == "nearest":
+            self._calibrate(posterior)
+        posterior.save_pretrained(folder)
+
+    def _calibrate(self, posterior: Posterior) -> None:
+        """Sets the codec's temperature so that colours repainted from tokens give honest class probabilities."""
+        painted, truth = [], []
+        for index in survey(self._train_set)[:: max(1, len(survey(self._train_set)) // _CALIBRATION_IMAGES)]:
+            labels, filled = recon.label_pair(self._train_set, index, self.vqvae.downsample, self.device)
+            tokens = posterior.tokens(filled, filled)
+            # Images may differ in size: their pixels are laid out in one row.
+            painted.append(self.vqvae.decode_tokens(tokens).flatten(2)[:, :, None])
+            truth.append(labels.flatten(1)[:, None])
+        self.codec.calibrate_temperature(torch.cat(painted, -1), torch.cat(truth, -1))
 
     @property
     def _is_local(self) -> bool:
