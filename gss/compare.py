@@ -27,6 +27,8 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out)
     # Every configuration is read before the first run starts, so that a typing error costs no hours.
     configs = {variant: load_config(PosteriorConfig, [*files, _path(variant)], overrides) for variant in args.variants}
+    for variant, config in configs.items():
+        _check_finished(out / Path(variant).stem, config)
     rows: list[dict[str, Any]] = []
     for variant, config in configs.items():
         folder = out / Path(variant).stem
@@ -45,6 +47,17 @@ def main(args: argparse.Namespace) -> None:
     if is_main():
         print(format_table(rows, tuple(_names(out / Path(args.variants[0]).stem))))
         write_json(out / "comparison.json", rows)
+
+
+def _check_finished(folder: Path, config: PosteriorConfig) -> None:
+    """Refuses to pass off a finished run of other settings as this variant.
+
+    Raises:
+        ValueError: the settings of the run in `folder` differ.
+    """
+    done = (folder / "recon.json").is_file() and (folder / "config.yaml").is_file()
+    if done and load_config(PosteriorConfig, [str(folder / "config.yaml")], []) != config:
+        raise ValueError(f"{folder} holds a finished run with other settings: choose another --out, or remove it")
 
 
 def _path(variant: str) -> str:

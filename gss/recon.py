@@ -30,7 +30,11 @@ def label_pair(
     dataset: LabelledImages, index: int, downsample: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Labels and void-filled labels `[1, H, W]` of one image, padded to multiples of f (void and nearest label)."""
-    labels = dataset.read(index)[1]
+    return padded_pair(dataset.read(index)[1], downsample, device)
+
+
+def padded_pair(labels: np.ndarray, downsample: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """`label_pair` of labels `[H, W]` that are read already."""
     filled = fill_void(labels)
     pad = [(0, -size % downsample) for size in labels.shape]
     labels = np.pad(labels, pad, constant_values=IGNORE_INDEX)
@@ -70,13 +74,13 @@ def reconstruct(
         chosen = np.linspace(0, len(chosen) - 1, limit).astype(int)
     mine = [int(chosen[i]) for i in distributed.shard(len(chosen))]
     for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
-        labels, filled = label_pair(dataset, index, vqvae.downsample, vqvae.device)
-        H, W = dataset.read(index)[1].shape
+        original = dataset.read(index)[1]
+        H, W = original.shape
+        labels, filled = padded_pair(original, vqvae.downsample, vqvae.device)
         for way in ways:
             if way == "exact":
                 assert posterior.likelihood is not None
-                # The filled map stands in for void so that every cell has a token.
-                tokens = posterior.likelihood.tokens(torch.where(labels == IGNORE_INDEX, filled, labels))
+                tokens = posterior.likelihood.tokens(filled)  # so that void cells have a token too
             else:
                 tokens = vqvae.encode(codec.encode(filled).to(vqvae.dtype)).indices
             decoded = codec.decode(vqvae.decode_tokens(tokens))

@@ -256,3 +256,5 @@ def test_compare_trains_each_variant_once(spec, tmp_path, capsys):
     assert main(command) == 0
     rows = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["seconds"] for row in rows] == [None] * 3
+    assert main([*command, "train.steps=3"]) == 2
+    assert "other settings" in capsys.readouterr().err
