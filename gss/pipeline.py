@@ -143,8 +143,8 @@ class GSSPipeline(DiffusionPipeline):
 
     @property
     def default_decode(self) -> str:
-        """The mode used when none is named: "fused" with a likelihood, else "hard", "aux" without tokens."""
-        return next(mode for mode in ("fused", "hard", "aux") if mode in self.decode_modes)
+        """The mode used when none is named: "marginal" with a likelihood, else "hard", "aux" without tokens."""
+        return next(mode for mode in ("marginal", "hard", "aux") if mode in self.decode_modes)
 
     @torch.no_grad()
     def __call__(

@@ -86,7 +86,7 @@ def test_values_are_tuples_and_interpolation_works():
         ("optim.schedule=linear", ["optim.schedule = linear is not one of poly, cosine, constant"]),
         ("train.precision=fp8", ["train.precision = fp8 is not one of no, bf16, fp16"]),
         ("train.precision=true", ["is not one of no, bf16, fp16"]),
-        ("model.classifier=rank", ["is not one of low_rank, tied, full"]),
+        ("model.classifier=rank", ["is not one of low_rank, evidence, tied, full"]),
         ("train.steps=[1,", ["not valid YAML"]),
         ("train.steps=${nope}", ["nope"]),
         ("train.steps", ["write it as key=value"]),
@@ -101,7 +101,7 @@ def test_mistakes_in_overrides(override, parts):
 @pytest.mark.parametrize(
     ("override", "allowed"),
     [
-        ("vq.quantizer=vqq", "one of vq, fsq, lfq, simvq"),
+        ("vq.quantizer_type=vqq", "one of vq, fsq, lfq, simvq"),
         ("vq.downsample=5", "one of 4, 8, 16"),
         ("codec.palette=max", "one of maxmin, lattice, random, jitter, display"),
         ("codec.inverse=linear", "one of nearest, conv, swin"),

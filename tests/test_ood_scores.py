@@ -114,7 +114,7 @@ def test_scores_in_a_call(scored):
 
 def test_the_mixture_is_a_decode_mode(scored):
     image, _ = Images().read(1)
-    assert scored.decode_modes[-1] == "density" and scored.default_decode == "fused"
+    assert scored.decode_modes[-1] == "density" and scored.default_decode == "marginal"
     out = scored(image, decode="density", return_probabilities=True, return_tokens=False)
     np.testing.assert_allclose(out.probabilities[0].sum(0), 1, atol=1e-5)
     scored.density.log_weights[3] = -math.inf

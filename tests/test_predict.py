@@ -41,7 +41,7 @@ def test_folder_gives_all_files_and_a_json(saved, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["predict", saved, str(photos), "--out", str(out)]) == 0
     report = json.loads((out / "predictions.json").read_text())
-    assert report["decode"] == "fused" and report["failed"] == []
+    assert report["decode"] == "marginal" and report["failed"] == []
     assert [Path(record["image"]).name for record in report["images"]] == [
         "one.png",
         "two.jpg",
