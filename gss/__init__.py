@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "CellLikelihood": "gss.likelihood",
     "GSSImageProcessor": "gss.image_processing",
+    "GMMDensityHead": "gss.models.density",
     "GSSPipeline": "gss.pipeline",
     "GSSPriorConfig": "gss.models.prior",
     "GSSPriorModel": "gss.models.prior",
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "CellLikelihood",
     "GSSImageProcessor",
+    "GMMDensityHead",
     "GSSPipeline",
     "GSSPriorConfig",
     "GSSPriorModel",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from gss.likelihood import CellLikelihood
     from gss.maskige import MaskigeCodec
     from gss.metrics.segmentation import SegmentationMetrics
+    from gss.models.density import GMMDensityHead
     from gss.models.prior import GSSPriorConfig, GSSPriorModel
     from gss.outputs import SegmentationOutput
     from gss.pipeline import GSSPipeline
