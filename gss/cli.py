@@ -61,19 +61,19 @@ def train(args: argparse.Namespace) -> None:
     from gss.files import prepare_output
 
     # Both checks come before torch is loaded, so that a mistake shows at once.
-    config: Any = load_config(_config_class(args.stage), *_split(args.configs))
+    config: Any = load_config(_config_class(args.stage), *split_overrides(args.configs))
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
     run = importlib.import_module("gss.training.run")
-    run.train(args.stage, config, args.out, resume=args.resume, overwrite=args.overwrite)
+    run.train(args.stage, config, args.out, resume=args.resume)
 
 
 def show_config(args: argparse.Namespace) -> None:
     """Handle `gss config`: print the defaults, or what the given files and overrides make of them."""
     from gss.config import load_config, to_yaml
 
-    print(to_yaml(load_config(_config_class(args.stage), *_split(args.configs))), end="")
+    print(to_yaml(load_config(_config_class(args.stage), *split_overrides(args.configs))), end="")
 
 
 def _config_class(stage: str) -> type:
@@ -83,7 +83,7 @@ def _config_class(stage: str) -> type:
     return {"posterior": PosteriorConfig, "density": DensityConfig}.get(stage, PriorConfig)
 
 
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Tell config files from `key=value` overrides; a path may hold `=` too, but only after a slash."""
     overrides = [text for text in arguments if "=" in text and "/" not in text.partition("=")[0]]
     return [text for text in arguments if text not in overrides], overrides

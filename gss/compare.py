@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gss.cli import split_overrides
 from gss.config import PosteriorConfig, load_config
 from gss.distributed import barrier, is_main
 from gss.files import prepare_output, write_json
@@ -22,9 +23,10 @@ def main(args: argparse.Namespace) -> None:
     from gss.recon import format_table
     from gss.training.run import train
 
-    files = [text for text in args.configs if "=" not in text]
-    overrides = [text for text in args.configs if "=" in text]
+    files, overrides = split_overrides(args.configs)
     out = Path(args.out)
+    if len({Path(variant).stem for variant in args.variants}) < len(args.variants):
+        raise ValueError(f"--variants {' '.join(args.variants)}: two have the same name, and would share a folder")
     # Every configuration is read before the first run starts, so that a typing error costs no hours.
     configs = {variant: load_config(PosteriorConfig, [*files, _path(variant)], overrides) for variant in args.variants}
     for variant, config in configs.items():

@@ -113,7 +113,7 @@ class TrainConfig:
     ema_decay: float = limits(0.0, low=0.0, high=0.999999)
     log_every: int = limits(10, low=1)
     eval_every: int = limits(0, low=0)
-    picture_every: int = limits(0, low=0)
+    picture_every: int = limits(200, low=0)
     checkpoint_every: int = limits(0, low=0)
     keep_checkpoints: int = limits(2, low=1)
     gradient_checkpointing: bool = False
@@ -125,7 +125,8 @@ class CodecConfig:
     """Labels to colours and back (maskige).
 
     Attributes:
-        palette: how class colours are chosen; display takes those of the data set
+        palette: how class colours are chosen; display takes those of the data set, list those of `colors`
+        colors: one [red, green, blue] per class for the palette list
         palette_seed: seed of the palette
         inverse: colours back to classes by the nearest colour, or by a learned conv or swin network
         learn_palette: train the colours together with the quantiser
@@ -134,7 +135,8 @@ class CodecConfig:
         inverse_reduction: a learned inverse works at 1 / this of the resolution
     """
 
-    palette: Literal["maxmin", "lattice", "random", "jitter", "display"] = "maxmin"
+    palette: Literal["maxmin", "lattice", "random", "jitter", "display", "list"] = "maxmin"
+    colors: list[list[int]] | None = None
     palette_seed: int = limits(0, low=0)
     inverse: Literal["nearest", "conv", "swin"] = "nearest"
     learn_palette: bool = False
@@ -228,6 +230,8 @@ class PriorModelConfig:
         classifier: low_rank; evidence (low_rank plus the expected fit of every code; local posteriors); tied to the
             codebook; or a full matrix
         classifier_rank: rank of the low_rank classifier
+        dropout: channel dropout in front of the token classifier
+        freeze_batch_norm: keep the backbone's running statistics, for tiny batches or several processes
     """
 
     backbone: str = "efficientnet-lite0"
@@ -240,6 +244,8 @@ class PriorModelConfig:
     context_stride: int = limits(8, choices=(4, 8, 16, 32))
     classifier: Literal["low_rank", "evidence", "tied", "full"] = "evidence"
     classifier_rank: int = limits(64, low=1)
+    dropout: float = limits(0.0, low=0.0, high=0.99)
+    freeze_batch_norm: bool = False
 
 
 @dataclass
@@ -254,7 +260,7 @@ class PriorLossConfig:
         rarity: weight of tokens that hold rare classes; 0 treats all alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
-        token_chunk: tokens per piece of the token loss, for large codebooks; 0 computes it at once
+        token_chunk: tokens per piece of the loss, for large codebooks; 0 takes a good size (local decoder) or all
     """
 
     token: float = limits(0.2, low=0.0)

@@ -79,13 +79,14 @@ class CellLikelihood(ModelMixin, ConfigMixin):
 
         Args:
             labels: int64 `[B, H, W]`, void 255; void pixels carry no evidence.
-            top_k: codes kept per cell.
+            top_k: codes kept per cell; at most V.
             temperature: flattens the weights above 1 and sharpens them below.
 
         Returns:
             int64 codes `[B, top_k, h, w]`, best first, -100 where a cell is wholly void; and weights of the same
             shape that sum to 1 over the kept codes.
         """
+        top_k = min(top_k, len(self.table))
         cells = to_cells(labels, self.downsample)
         grid = cells.shape[:3]
         cells = cells.flatten(0, 2)

@@ -22,6 +22,8 @@ from gss.cells import to_cells
 from gss.losses import IGNORE_INDEX, IGNORE_TOKEN
 
 _LEAST = 1e-8
+# Numbers in the largest buffer of a pass on a GPU: 256 MB in float32.
+_GPU_NUMBERS = 2**26
 
 
 def token_and_pixel_loss(
@@ -51,7 +53,7 @@ def token_and_pixel_loss(
         token_scale: factor of the token loss, a mean over the cells that have a target.
         pixel_scale: factor of the pixel loss, a mean over valid pixels.
         cell_weights: weight of each cell in the token loss `[B, h, w]`.
-        chunk: cells per pass; 0 chooses 1024 on a CPU and 16384 elsewhere.
+        chunk: cells per pass; 0 chooses 1024 on a CPU and what fills 256 MB elsewhere.
 
     Returns:
         The weighted sum, with gradient; and the two losses without.
@@ -75,7 +77,7 @@ def token_and_pixel_loss(
             columns,
             pixel_valid.float() * (pixel_scale / pixel_valid.sum().clamp(min=1)),
             table.float().flatten(1),
-            chunk or (1024 if hidden.device.type == "cpu" else 16_384),
+            chunk or (1024 if hidden.device.type == "cpu" else max(256, _GPU_NUMBERS // max(V, K * f * f))),
         )
     return total, token / max(token_scale, _LEAST), pixel / max(pixel_scale, _LEAST)
 

@@ -72,12 +72,17 @@ def _train_once(stage: str, cfg: PosteriorConfig | PriorConfig, folder: Path, *,
     """Trains a stage unless `folder` holds its product; returns the seconds it took, 0 when it was there."""
     product = folder / ("posterior" if stage == "posterior" else "pipeline")
     if product.exists() and not again:
+        trained = load_config(type(cfg), [str(folder / "config.yaml")], [])
+        if isinstance(trained, PriorConfig) and isinstance(cfg, PriorConfig) and stage == "twin":
+            trained = replace(trained, loss=cfg.loss)  # its own has the token losses off
+        if trained != cfg:
+            raise ValueError(f"{folder} was trained with other settings: choose another --out, or pass --overwrite")
         print(f"{stage}: already trained in {folder} (--overwrite trains it again)")
         return 0.0
     print(f"training {stage}")
     prepare_output(folder, overwrite=True)
     started = time.perf_counter()
-    train(stage, replace(cfg), folder)
+    train(stage, cfg, folder)
     return time.perf_counter() - started
 
 

@@ -282,6 +282,10 @@ def test_flat_folder_is_one_split(tmp_path):
     spec = load_spec(folder(tmp_path, {"a": [[0]], "b": [[0]]}, {"classes": {"0": "a"}}))
     assert spec.available_splits() == ["all"]
     assert len(spec.samples("all")) == 2
+    assert [len(spec.samples(split)) for split in ("train", "val")] == [1, 1]
+    assert {sample.id for split in ("train", "val") for sample in spec.samples(split)} == {
+        sample.id for sample in spec.samples("all")
+    }
 
 
 def test_folder_without_classes_infers_and_says_so(tmp_path, caplog):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from test_distributed import launch
 
 from gss.cli import main
 from gss.config import PosteriorConfig, PriorConfig, load_config
@@ -258,3 +259,71 @@ def test_compare_trains_each_variant_once(spec, tmp_path, capsys):
     assert [row["seconds"] for row in rows] == [None] * 3
     assert main([*command, "train.steps=3"]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_two_processes_share_codebook_and_evaluation(spec, tmp_path):
+    short = [f"data.spec={spec}", *POSTERIOR, "train.steps=4", "loss.repaint_steps=2"]
+    script = "import sys; from gss.cli import main; sys.exit(main(sys.argv[1:]))"
+    launch(2, ["-c", script, "train", "posterior", *short, "--out", str(tmp_path / "two")])
+    two = json.loads((tmp_path / "two" / "recon.json").read_text())
+    assert main(["recon", str(tmp_path / "two"), "--data", str(spec), "--json", str(tmp_path / "one.json")]) == 0
+    one = json.loads((tmp_path / "one.json").read_text())["results"][0]
+    for way in ("encoder", "exact"):
+        assert two[way]["miou"] == one[way]["miou"] and two[way]["pixels"] == one[way]["pixels"]
+    # k-means has seen the cells of both: were each process on its own, the codebook would count half of them.
+    state = load_file(sorted((tmp_path / "two" / "checkpoints").iterdir())[-1] / "model.safetensors")
+    sizes = next(value for name, value in state.items() if name.endswith("cluster_size"))
+    whole = tmp_path / "whole"
+    train("posterior", load_config(PosteriorConfig, [], short), whole)
+    state = load_file(sorted((whole / "checkpoints").iterdir())[-1] / "model.safetensors")
+    alone = next(value for name, value in state.items() if name.endswith("cluster_size"))
+    assert sizes.sum() > 1.5 * alone.sum()  # a local codec draws `loss.cells` cells per process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["prior", "twin"])
+def test_two_processes_train_as_one(spec, local, tmp_path, stage):
+    """Up to the share of void per process, which weighs a mean over valid pixels: these scenes have little."""
+    short = [f"data.spec={spec}", f"posterior={local[0]}", *PRIOR, "train.steps=3"]
+    script = "import sys; from gss.cli import main; sys.exit(main(sys.argv[1:]))"
+    launch(2, ["-c", script, "train", stage, *short, "--out", str(tmp_path / "two")])
+    train(stage, load_config(PriorConfig, [], short), tmp_path / "one")
+    a, b = (load_file(tmp_path / name / "pipeline" / "prior" / "model.safetensors") for name in ("one", "two"))
+    assert losses(tmp_path / "two")[0] == pytest.approx(losses(tmp_path / "one")[0], rel=0.02)
+    difference = max((a[name] - b[name]).abs().max().item() for name in a)
+    assert difference < 0.02
+
+
+def test_export_repeats_bit_exactly(spec, tmp_path):
+    cfg = posterior_config(spec, "train.steps=3", "loss.repaint_steps=5")
+    train("posterior", cfg, tmp_path)
+    before = {path: load_file(path) for path in (tmp_path / "posterior").rglob("*.safetensors")}
+    train("posterior", cfg, tmp_path, resume=True)
+    for path, tensors in before.items():
+        again = load_file(path)
+        assert all(torch.equal(tensors[name], again[name]) for name in tensors), path.parent.name
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["loss.aux=0", "loss.token=0", "loss.pixel=0"], "nothing is left"),
+        (["data.crop=[50,64]"], "data.crop"),
+    ],
+)
+def test_mistakes_in_a_prior_config(spec, local, tmp_path, more, words):
+    with pytest.raises(ValueError, match=words):
+        train("prior", prior_config(spec, local[0], *more), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["vq.options={foo: 1}"], "foo"),
+        (["data.crop=[50,64]"], "data.crop"),
+        (["codec.palette=list", "codec.colors=[[0,0,0],[255,255,255]]"], "2 colours"),
+    ],
+)
+def test_mistakes_in_a_posterior_config(spec, tmp_path, more, words):
+    with pytest.raises(ValueError, match=words):
+        train("posterior", posterior_config(spec, *more), tmp_path)

@@ -75,23 +75,29 @@ class Quantizer(nn.Module):
         if kind in ("fsq", "lfq") and 2**bits != codebook_size:
             raise ValueError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
         self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
-        options = dict(options or {})
+        try:
+            self.wrapped = self._wrap(kind, codebook_size, dim, dict(options or {}))
+        except (TypeError, AssertionError) as error:
+            raise ValueError(f"options={options} do not fit the quantiser '{kind}': {error}") from error
+
+    @staticmethod
+    def _wrap(kind: str, codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+        bits = int(math.log2(codebook_size))
         if kind == "vq":
             defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
-            self.wrapped: nn.Module = VectorQuantize(
+            return VectorQuantize(
                 dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options}
             )
-        elif kind == "fsq":
+        if kind == "fsq":
             if "levels" not in options and bits not in _FSQ_LEVELS:
                 raise ValueError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
             levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
             if math.prod(levels) != codebook_size:
                 raise ValueError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
-            self.wrapped = FSQ(levels=levels, dim=dim, **options)
-        elif kind == "lfq":
-            self.wrapped = LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
-        else:
-            self.wrapped = SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
+            return FSQ(levels=levels, dim=dim, **options)
+        if kind == "lfq":
+            return LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
+        return SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
 
     def forward(self, latents: Tensor, *, update: bool = True) -> QuantizerOutput:
         """Quantises `latents` `[B, D, h, w]`; `update=False` keeps the codebook as it is in training mode too."""

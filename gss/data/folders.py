@@ -27,9 +27,9 @@ def folder_spec(root: Path) -> DataSpec:
     """Spec of a folder that holds `images/` and `masks/`.
 
     Splits are text files `NAME.txt` with ids, or sub-folders that exist in both `images/` and `masks/`;
-    without either, everything is the split `all`. Classes come from `classes.json` (`{"classes": {"0":
-    "sky", ...}, "ignore_index": 255, "colors": {"0": [r, g, b], ...}}`, colours optional); without it, from
-    the mask values.
+    without either, everything is the split `all`, and `train` and `val` are parts of it (`DataSpec.undivided`).
+    Classes come from `classes.json` (`{"classes": {"0": "sky", ...}, "ignore_index": 255, "colors": {"0": [r, g, b],
+    ...}}`, colours optional); without it, from the mask values.
 
     Raises:
         ValueError: not such a folder, malformed `classes.json`, or masks from which classes cannot be

@@ -99,6 +99,14 @@ class DataSpec:
         before, after = self.list_file.split("{split}")
         return sorted(path.name[: -len(after)] for path in root.glob(f"{before}*{after}"))
 
+    @property
+    def undivided(self) -> bool:
+        """True when nothing says what is for training: `train` is then the first four fifths by id, `val` the rest.
+
+        Not every fifth image: neighbours by name are often neighbours in a video.
+        """
+        return self.generator is None and self.list_file is None and not self.splits
+
     def _list_name(self, part: str) -> str:
         assert self.list_file is not None
         return self.list_file.replace("{split}", part)
@@ -110,7 +118,7 @@ class DataSpec:
             ValueError: it does not exist; the message lists those that do.
         """
         existing = self.available_splits()
-        if split not in existing:
+        if split not in existing and not (self.undivided and split in ("train", "val")):
             hint = did_you_mean(split, existing)
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
             raise ValueError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
@@ -134,6 +142,9 @@ class DataSpec:
         else:
             source = root / image
             ids = find_ids(root, image)
+            if self.undivided and split != "all":
+                cut = len(ids) - max(1, len(ids) // 5)
+                ids = ids[:cut] if split == "train" else ids[cut:]
         if not ids:
             raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
         return pair_up(root, image, mask, ids)

@@ -340,8 +340,15 @@ class GSSPriorModel(PreTrainedModel):
                 hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)
             if return_tokens:
                 weight, bias = self.classifier_weight()
-                logits = F.conv2d(hidden, weight[..., None, None], bias)
+                logits = self._token_logits(hidden, weight, bias)
         return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
+
+    def _token_logits(self, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if self.config.classifier != "evidence":
+            return F.conv2d(hidden, weight[..., None, None], bias)
+        # Sums of log-likelihoods reach some hundreds: half precision would round differences between codes away.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return F.conv2d(hidden.float(), weight.float()[..., None, None], bias.float())
 
     def _check_input(self, pixel_values: Tensor) -> None:
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:

@@ -311,6 +311,8 @@ class _Run:
         metrics = self._recorded_validation() or self._validate()
         with self._evaluation():
             if self.accelerator.is_main_process:
+                # An export may draw random numbers; one that is repeated after a crash must draw the same.
+                seed_step(self.train.seed, self.train.steps, 0)
                 with atomic_path(self.out / self.task.export_name) as temporary:
                     temporary.mkdir()
                     self.task.export(temporary)

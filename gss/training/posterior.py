@@ -18,7 +18,7 @@ from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.likelihood import CellLikelihood
 from gss.losses import weighted_cross_entropy
 from gss.maskige import MaskigeCodec
-from gss.palette import build
+from gss.palette import build, from_list
 from gss.posterior import Posterior
 from gss.training.base import Task
 from gss.training.refine import refine, survey
@@ -43,7 +43,9 @@ class PosteriorTask(Task):
     def __init__(self, cfg: PosteriorConfig, train: LabelledImages, val: LabelledImages) -> None:
         super().__init__()
         self.cfg, self._train_set, self._val_set = cfg, train, val
-        space = train.label_space
+        space, f, crop = train.label_space, cfg.vq.downsample, cfg.data.crop
+        if crop[0] % f or crop[1] % f:
+            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.codec = build_codec(cfg, space)
         self.vqvae = MaskigeVQModel(**vars(cfg.vq))
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
@@ -136,10 +138,13 @@ class PosteriorTask(Task):
 def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
     """The codec a configuration asks for, for the classes of `space`."""
     codec = cfg.codec
-    if codec.palette == "display":
-        palette = build("display", space.num_classes, codec.palette_seed, colors=space.colors)
+    if codec.palette == "list":
+        palette = from_list(codec.colors or [])
+        if len(palette) != space.num_classes:
+            raise ValueError(f"codec.colors has {len(palette)} colours for {space.num_classes} classes: give one each")
     else:
-        palette = build(codec.palette, space.num_classes, codec.palette_seed)
+        colors = space.colors if codec.palette == "display" else None
+        palette = build(codec.palette, space.num_classes, codec.palette_seed, colors=colors)
     return MaskigeCodec(
         colors=[[int(v) for v in color] for color in palette],
         inverse=codec.inverse,

@@ -52,10 +52,16 @@ class PriorTask(Task):
         if posterior.likelihood is not None:
             self.freeze(likelihood=posterior.likelihood)
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
+        if self.is_twin and cfg.loss.aux == 0:
+            raise ValueError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
         if cfg.loss.token_soften > 0 and posterior.likelihood is None:
             raise ValueError("loss.token_soften needs a posterior with a local decoder: set it to 0")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
-        self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
+        f, crop = posterior.vqvae.downsample, cfg.data.crop
+        if crop[0] % f or crop[1] % f:
+            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+        if cfg.loss.rarity > 0:
+            self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """The weighted sum of the losses that are on, and each of them."""
@@ -191,6 +197,8 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
             window_size=model.window_size,
             classifier=model.classifier,
             classifier_rank=rank,
+            dropout=model.dropout,
+            freeze_batch_norm=model.freeze_batch_norm,
             num_labels=len(names),
         )
     except StrictDataclassError as error:  # not a ValueError

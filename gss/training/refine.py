@@ -47,18 +47,20 @@ def refine(
         steps: gradient steps of step 3.
     """
     device, f = vqvae.device, vqvae.downsample
-    maps = [recon.label_pair(train, index, f, device) for index in survey(train)]
-    per_image = -(-_POOL_CELLS // len(maps))
-    drawn = [draw_cells(labels, f, per_image, class_weight, _POOL_UNIFORM) for labels, _ in maps]
-    pool, pool_filled = (
-        torch.cat([to_cells(pair[i], f).flatten(0, 2)[d] for pair, d in zip(maps, drawn, strict=True)]) for i in (0, 1)
-    )
+    chosen = survey(train)
+    maps, parts = [], []
+    for index in chosen:
+        labels, filled = recon.label_pair(train, index, f, device)
+        drawn = draw_cells(labels, f, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
+        parts.append([to_cells(x, f).flatten(0, 2)[drawn] for x in (labels, filled)])
+        maps.append(labels.byte().cpu())  # hundreds of full-size label maps: one byte a pixel
+    pool, pool_filled = (torch.cat(part) for part in zip(*parts, strict=True))
     painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
     table = fit_table(pool, painted / painted.sum(1, keepdim=True), class_weight)
 
     likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, f).to(device)
     likelihood.set_table(_keep_uniform_codes(table), class_weight)
-    uses = _count(likelihood, [labels for labels, _ in maps])
+    uses = _count(likelihood, maps)
     _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, steps)
     return likelihood
 
@@ -80,7 +82,8 @@ def _count(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
     """Replaces the table by observed class frequencies; returns how many cells use each code `[V]`."""
     table, K = likelihood.table.clone(), likelihood.num_classes
     counts, uses = torch.zeros_like(table), torch.zeros(len(table), device=table.device)
-    for labels in maps:
+    for compact in maps:
+        labels = compact.to(table.device).long()
         tokens = likelihood.tokens(labels).flatten()
         cells = to_cells(labels, likelihood.downsample).flatten(0, 2)[tokens >= 0]
         tokens = tokens[tokens >= 0]

@@ -11,7 +11,7 @@ from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
 from gss.data.datasets import LabelledImages, build_dataset
-from gss.distributed import is_main
+from gss.distributed import barrier, is_main, num_processes
 from gss.files import write_json
 from gss.maskige import MaskigeCodec
 from gss.palette import build
@@ -27,7 +27,6 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
-    overwrite: bool = False,
 ) -> dict[str, float]:
     """Trains one stage into a folder.
 
@@ -36,7 +35,6 @@ def train(
         cfg: its configuration.
         out: run folder; the product is `out/posterior` or `out/pipeline`.
         resume: go on from the newest checkpoint.
-        overwrite: whether an earlier run in `out` may be replaced; checked by the command line.
 
     Returns:
         Final validation figures.
@@ -46,6 +44,8 @@ def train(
         from gss.training.density import train_density  # as below
 
         return train_density(cfg, out, resume=resume)
+    # Quantisers ask when they are built whether there are other processes to share their codebook with.
+    num_processes()
     torch.manual_seed(cfg.train.seed)
     unaugmented = dataclasses.replace(cfg.data, cache=False)
     plain = build_dataset(unaugmented, cfg.data.train_split, train=False)
@@ -73,12 +73,14 @@ def train(
         resume=resume,
         config=cfg,
     )
-    if isinstance(cfg, PosteriorConfig) and is_main():
+    if isinstance(cfg, PosteriorConfig):
+        barrier()  # the main process has written the product
         result = recon.reconstruct(Posterior.from_pretrained(out), val, progress=True)
-        write_json(out / "recon.json", result)
-        rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
-        print(recon.format_table(rows, val.label_space.names))
         metrics |= {f"{way}_miou": float(result[way]["miou"] or 0.0) for way in result}
+        if is_main():
+            write_json(out / "recon.json", result)
+            rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
+            print(recon.format_table(rows, val.label_space.names))
     elif is_main():
         print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return metrics
