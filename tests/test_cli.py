@@ -67,7 +67,7 @@ def test_train_reads_config_and_hands_over(handler, tmp_path):
     # positionals on both sides of the options
     assert cli.main(["train", "prior", str(config), "--out", out, "optim.lr=0.5", "posterior=runs/a=b"]) == 0
     (((stage, cfg, folder), keywords),) = calls
-    assert (stage, folder, keywords) == ("prior", out, {"resume": False, "overwrite": False})
+    assert (stage, folder, keywords) == ("prior", out, {"resume": False})
     assert (cfg.train.steps, cfg.optim.lr, cfg.posterior) == (3, 0.5, "runs/a=b")
 
 
@@ -84,8 +84,8 @@ def test_train_refuses_a_used_folder(handler, tmp_path, capsys):
     assert "already holds 'metrics.jsonl'" in fails(["train", "prior", "--out", str(tmp_path)], capsys)
     assert not calls
     for flag, keywords in (
-        ("--resume", {"resume": True, "overwrite": False}),
-        ("--overwrite", {"resume": False, "overwrite": True}),
+        ("--resume", {"resume": True}),
+        ("--overwrite", {"resume": False}),
     ):
         assert cli.main(["train", "prior", "--out", str(tmp_path), flag]) == 0
         assert calls.pop()[1] == keywords
