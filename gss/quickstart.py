@@ -53,9 +53,11 @@ def main(args: argparse.Namespace) -> None:
         dataset = open_split(load_spec(domain, args.root), prior_cfg.data.val_split)
         for name, pipeline in pipelines.items():
             print(f"measuring {name} on {domain}")
-            results[name, domain] = evaluate(
+            result = evaluate(
                 pipeline, dataset, progress=True, pictures=3 if name == "prior" else 0, throughput=name == "prior"
             )
+            split = f"{domain} {prior_cfg.data.val_split}"
+            results[name, domain] = replace(result, pipeline=str(out / name / "pipeline"), data=split)
     _predict_new(pipelines["prior"], args, prior_cfg, out)
     summary = {
         "seconds": times,
