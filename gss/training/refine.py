@@ -107,15 +107,20 @@ def _repaint(
     pool_filled: Tensor,
     steps: int,
 ) -> None:
-    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes."""
+    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes.
+
+    Where codes are not free their quantiser does not choose by distance either, so the encoder stays as it was trained.
+    """
     table, class_weight = likelihood.table, likelihood.pixel_weight
     classes = table.argmax(1)  # [V, f, f]
     colours = codec.encode(classes).detach()
     # The few codes that cover most of a picture must be painted cleanly, the many rare ones recognisably.
     weight = (uses / uses.mean()).sqrt().clamp(0.3, 10.0)[:, None, None] * pixel_weights(classes, class_weight.clamp(1))
     codes = vqvae.code_embeddings().detach().clone()
-    parameters: list[Tensor] = [*vqvae.encoder.parameters(), *vqvae.decoder.parameters()]
-    if vqvae.quantizer.has_free_codes:
+    parameters: list[Tensor] = list(vqvae.decoder.parameters())
+    free = vqvae.quantizer.has_free_codes
+    if free:
+        parameters += vqvae.encoder.parameters()
         # Revived codes may be copies of each other; those could never be painted differently.
         codes += 0.1 * codes.std() * torch.randn_like(codes)
         parameters.append(codes.requires_grad_())
@@ -123,17 +128,30 @@ def _repaint(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 1), pct_start=0.1)
     for _ in range(steps):
         sample = vqvae.decode_codes(codes)
-        decoder_loss = 5 * colour_loss(sample, colours, weight)
-        decoder_loss = decoder_loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
-        rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
-        target = log_likelihood(pool[rows], table, class_weight).argmax(1)
-        maskige = codec.encode(collage(pool_filled[rows])).detach()
-        latents = vqvae.encoder(maskige)[0].flatten(1).t()
-        distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
-        encoder_loss = torch.nn.functional.cross_entropy(-distance, target)
+        loss = 5 * colour_loss(sample, colours, weight)
+        loss = loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
+        if free:
+            loss = loss + _choice_loss(codec, vqvae, likelihood, codes, pool, pool_filled)
         optimizer.zero_grad()
-        (decoder_loss + encoder_loss).backward()
+        loss.backward()
         optimizer.step()
         schedule.step()
-    if vqvae.quantizer.has_free_codes:
+    if free:
         vqvae.quantizer.set_codes(codes.detach())
+
+
+def _choice_loss(
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel,
+    likelihood: CellLikelihood,
+    codes: Tensor,
+    pool: Tensor,
+    pool_filled: Tensor,
+) -> Tensor:
+    """Cross-entropy of the encoder's nearest code against the best code under the table, for 1024 drawn cells."""
+    rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
+    target = log_likelihood(pool[rows], likelihood.table, likelihood.pixel_weight).argmax(1)
+    maskige = codec.encode(collage(pool_filled[rows])).detach()
+    latents = vqvae.encoder(maskige)[0].flatten(1).t()
+    distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
+    return torch.nn.functional.cross_entropy(-distance, target)
