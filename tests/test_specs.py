@@ -14,6 +14,7 @@ from gss.data.specs import builtin_specs, load_spec
 
 TREES = {  # one image and mask below the root of each file-based spec, and the list file if it has one
     "camvid": ("images/train/a.jpg", "masks/train/a.png", "train.txt"),
+    "camvid_known": ("images/train/a.jpg", "masks/train/a.png", "train.txt"),
     "camvid_segnet": ("train/a.png", "trainannot/a.png", None),
     "cityscapes": (
         "leftImg8bit/train/aachen/aachen_0_1_leftImg8bit.png",
@@ -29,7 +30,7 @@ TREES = {  # one image and mask below the root of each file-based spec, and the 
     "voc2012": ("JPEGImages/a.jpg", "SegmentationClass/a.png", "ImageSets/Segmentation/train.txt"),
     "cocostuff": ("images/train2017/a.jpg", "annotations/train2017/a.png", None),
 }
-CLASSES = {"camvid": 11, "camvid_segnet": 11, "ade20k": 150, "voc2012": 21, "cocostuff": 171}
+CLASSES = {"camvid": 11, "camvid_known": 9, "camvid_segnet": 11, "ade20k": 150, "voc2012": 21, "cocostuff": 171}
 
 
 def put(root, name, values):
