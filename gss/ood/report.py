@@ -125,7 +125,7 @@ def add_curves(report: Report, result: OODEvaluation) -> None:
 def add_frames(report: Report, result: OODEvaluation) -> None:
     """Add image, truth and heat maps of the worst and best frames."""
     report.paragraph(
-        f"Frames with the lowest and highest AP of {result.lead}, alone. Heat maps run from dark (in) to yellow (out), "
+        f"Frames with the lowest and highest AP of {result.lead}, each ranked by itself. Heat maps run from dark (in) to yellow (out), "
         "each score on one scale for all frames."
     )
     report.legend([*OOD_LABELS.names, "void"], [*OOD_LABELS.colors, VOID])
