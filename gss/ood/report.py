@@ -10,7 +10,7 @@ from gss.ood.results import OPEN_TITLES, OODEvaluation, bounded_text, component_
 from gss.report import Report
 from gss.visualize import VOID
 
-__all__ = ["add_curves", "add_frames", "add_ood", "add_table", "build_report"]
+__all__ = ["add_curves", "add_frames", "add_ood", "add_table", "build_report", "key_figures"]
 
 
 def build_report(results: Sequence[OODEvaluation]) -> Report:
@@ -44,7 +44,7 @@ def add_ood(report: Report, result: OODEvaluation, *, title: str = "") -> None:
     """
     prefix = f"{title}: " if title else ""
     report.section(f"{prefix}results" if title else "Results")
-    report.tiles(_tiles(result))
+    report.tiles(key_figures(result))
     add_table(report, result)
     parts = [(name, figures.components) for name, figures in result.scores.items() if figures.components]
     if parts:
@@ -70,6 +70,23 @@ def add_ood(report: Report, result: OODEvaluation, *, title: str = "") -> None:
     if result.pictures:
         report.section(f"{prefix}frames" if title else "Frames")
         add_frames(report, result)
+
+
+def key_figures(result: OODEvaluation) -> list[tuple[str, str, str]]:
+    """Tiles with the figures of the lead, each beside the best other score."""
+    tiles = []
+    for text, figure in result.row(result.lead).items():
+        others = {name: other for name in result.scores if name != result.lead and (other := result.row(name)[text])}
+        note = text.partition("(")[2].rstrip(")")
+        if others:
+            order = min if text.startswith("FPR") else max
+            rival = order(others, key=lambda name: others[name].value)
+            note += f"; {rival} {others[rival].value:.3f}"
+        value = "–" if figure is None else f"{figure.value:.3f}"
+        tiles.append((f"{text.partition(' (')[0]} of {result.lead}", value, note))
+    pooled = result.scores[result.lead].pooled
+    share = pooled.outliers / max(pooled.outliers + pooled.inliers, 1)
+    return [*tiles, ("Outliers", f"{100 * share:.2f} %", f"of the pixels counted in {result.images} images")]
 
 
 def add_table(report: Report, result: OODEvaluation, *, caption: str = "") -> None:
@@ -100,9 +117,15 @@ def add_table(report: Report, result: OODEvaluation, *, caption: str = "") -> No
     )
 
 
-def add_curves(report: Report, result: OODEvaluation) -> None:
-    """Add precision-recall and ROC curves of all scores."""
-    curves = {name: figures.curve for name, figures in result.scores.items() if figures.curve is not None}
+def add_curves(report: Report, result: OODEvaluation, *, names: Sequence[str] | None = None) -> None:
+    """Add precision-recall and ROC curves.
+
+    Args:
+        report: receives them.
+        result: an evaluation with at least one curve.
+        names: scores; all by default.
+    """
+    curves = {name: curve for name in names or result.scores if (curve := result.scores[name].curve) is not None}
     precision = {name: list(zip(c["tpr"], c["precision"], strict=True)) for name, c in curves.items()}
     roc = {name: [(0.0, 0.0), *zip(c["fpr"], c["tpr"], strict=True)] for name, c in curves.items()}
     unit = (0.0, 1.0)
@@ -125,8 +148,8 @@ def add_curves(report: Report, result: OODEvaluation) -> None:
 def add_frames(report: Report, result: OODEvaluation) -> None:
     """Add image, truth and heat maps of the worst and best frames."""
     report.paragraph(
-        f"Frames with the lowest and highest AP of {result.lead}, each ranked by itself. Heat maps run from dark (in) to yellow (out), "
-        "each score on one scale for all frames."
+        f"Frames with the lowest and highest AP of {result.lead}, each ranked by itself. Heat maps run from dark (in) "
+        "to yellow (out), each score on one scale for all frames."
     )
     report.legend([*OOD_LABELS.names, "void"], [*OOD_LABELS.colors, VOID])
     report.picture_rows(result.picture_titles, result.pictures)
@@ -162,23 +185,6 @@ def _add_overview(report: Report, results: Sequence[OODEvaluation]) -> None:
         for name in names
     ]
     report.table(["score", *header], rows, best=best)
-
-
-def _tiles(result: OODEvaluation) -> list[tuple[str, str, str]]:
-    """Key figures of the lead beside the best other score."""
-    tiles = []
-    for text, figure in result.row(result.lead).items():
-        others = {name: other for name in result.scores if name != result.lead and (other := result.row(name)[text])}
-        note = text.partition("(")[2].rstrip(")")
-        if others:
-            order = min if text.startswith("FPR") else max
-            rival = order(others, key=lambda name: others[name].value)
-            note += f"; {rival} {others[rival].value:.3f}"
-        value = "–" if figure is None else f"{figure.value:.3f}"
-        tiles.append((f"{text.partition(' (')[0]} of {result.lead}", value, note))
-    pooled = result.scores[result.lead].pooled
-    share = pooled.outliers / max(pooled.outliers + pooled.inliers, 1)
-    return [*tiles, ("Outliers", f"{100 * share:.2f} %", f"of the pixels counted in {result.images} images")]
 
 
 def _wide(figure: Bounded | None) -> bool:
