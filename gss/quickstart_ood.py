@@ -19,7 +19,7 @@ from gss.visualize import heatmap
 IMAGES = 40
 BASELINES = ("msp", "max_logit", "energy", "entropy")
 """Scores of plain class logits, which the twin has too."""
-CURVES = ("gmm_max", "combined", "token_entropy", *BASELINES)
+CURVES = ("gmm_max", "sml", "combined", "token_entropy", "msp", "energy", "twin energy")
 HEAT_MAPS = 4
 
 

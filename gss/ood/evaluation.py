@@ -115,9 +115,10 @@ def evaluate_ood(
         figures[lead] = replace(figures[lead], per_image=None)
 
     cuts = {name: cut for name in objects if (cut := figures[name].pooled.best_f1_threshold) is not None}
-    for frame in maps.frames(dataset, chosen if cuts else [], tuple(cuts), title="components"):
-        for name, cut in cuts.items():
-            objects[name].update(frame.maps[name] >= cut, frame.truth)
+    if cuts:
+        for frame in maps.frames(dataset, chosen, tuple(cuts), title="components"):
+            for name, cut in cuts.items():
+                objects[name].update(frame.maps[name] >= cut, frame.truth)
     for name in cuts:
         objects[name].sum_across()
         figures[name] = replace(figures[name], components=objects[name].compute())
