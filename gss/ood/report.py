@@ -102,7 +102,7 @@ def add_table(report: Report, result: OODEvaluation, *, caption: str = "") -> No
     best: dict[str, Literal["max", "min"]] = {text: "min" if text.startswith("FPR") else "max" for text in titles}
     bounds = any(_wide(figure) for row in rows.values() for figure in row.values())
     report.table(
-        ["score", *titles, "F1 threshold", *(["FPR95 with bounds"] if bounds else [])],
+        ["score", *titles, "F1 threshold (pooled)", *(["FPR95 with bounds"] if bounds else [])],
         [
             [
                 name,

@@ -144,7 +144,7 @@ def format_evaluation(result: OODEvaluation) -> str:
     rows: list[list[Any]] = [
         [name, *map(bounded_text, result.row(name).values()), result.threshold(name)] for name in result.scores
     ]
-    lines += aligned(["score", *result.row(result.lead), "F1 threshold"], rows)
+    lines += aligned(["score", *result.row(result.lead), "F1 threshold (pooled)"], rows)
     parts = {name: figures.components for name, figures in result.scores.items() if figures.components}
     if parts:
         lines += ["", f"whole objects at the best-F1 threshold ({component_rules(result)})"]
