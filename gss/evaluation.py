@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gss.data.datasets import LabelledImages, open_split
+from gss.data.datasets import ReadableImages, open_split
 from gss.data.specs import load_spec
 from gss.distributed import gather_objects, is_main, num_processes, shard, sum_across
 from gss.files import write_json
@@ -22,7 +22,18 @@ from gss.metrics import SegmentationMetrics
 from gss.pipeline import GSSPipeline
 from gss.visualize import colorize, error_map, heatmap, overlay
 
-__all__ = ["PICTURE_TITLES", "SCORES", "EvaluationResult", "evaluate", "format_result", "main"]
+__all__ = [
+    "PICTURE_TITLES",
+    "SCORES",
+    "EvaluationResult",
+    "aligned",
+    "check_classes",
+    "check_output",
+    "device_name",
+    "evaluate",
+    "format_result",
+    "main",
+]
 
 # Key of `SegmentationMetrics.compute` -> short name in tables.
 SCORES = {
@@ -94,7 +105,7 @@ class EvaluationResult:
 
 def evaluate(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: ReadableImages,
     *,
     modes: Sequence[str] | None = None,
     window: str = "auto",
@@ -180,7 +191,7 @@ def evaluate(
         image_scores=[score for _, score in scores],
         images_per_second=speed,
         peak_memory_mib=memory,
-        device=_device_name(pipeline.device),
+        device=device_name(pipeline.device),
         settings={**options, "limit": limit, "processes": num_processes()},
         pictures=shown,
     )
@@ -219,14 +230,14 @@ def format_result(result: EvaluationResult) -> str:
     if result.images_per_second is not None and result.peak_memory_mib is not None:
         facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
     rows = [[mode, *(metrics[key] for key in SCORES)] for mode, metrics in result.modes.items()]
-    lines = [" · ".join(fact for fact in facts if fact), "", *_aligned(["decode", *SCORES.values()], rows), ""]
+    lines = [" · ".join(fact for fact in facts if fact), "", *aligned(["decode", *SCORES.values()], rows), ""]
     counts = np.asarray(result.confusion, dtype=np.float64).sum(axis=1)
     shares = counts / max(counts.sum(), 1)
     rows = [
         [name, float(shares[index]), *(metrics["iou"][index] for metrics in result.modes.values())]
         for index, name in enumerate(result.class_names)
     ]
-    return "\n".join(lines + _aligned(["IoU of class", "share", *result.modes], rows))
+    return "\n".join(lines + aligned(["IoU of class", "share", *result.modes], rows))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -240,7 +251,7 @@ def main(args: argparse.Namespace) -> int:
         ValueError: Bad pipeline, data set or output file.
     """
     for name in ("json", "html"):
-        _check_output(name, getattr(args, name))
+        check_output(name, getattr(args, name))
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
     pipeline = load_pipeline(args.pipeline)
@@ -273,7 +284,7 @@ def _spread(count: int, limit: int | None) -> list[int]:
 
 def _measure_speed(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: ReadableImages,
     indices: Sequence[int],
     *,
     mode: str,
@@ -326,7 +337,7 @@ def _pick(scores: Sequence[tuple[int, dict[str, Any]]], count: int) -> list[tupl
 
 
 def _draw(
-    pipeline: GSSPipeline, dataset: LabelledImages, index: int, *, mode: str, options: dict[str, Any]
+    pipeline: GSSPipeline, dataset: ReadableImages, index: int, *, mode: str, options: dict[str, Any]
 ) -> list[Image.Image]:
     image, labels = dataset.read(index)
     colors = dataset.label_space.colors
@@ -341,15 +352,16 @@ def _draw(
     ]
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What computes, for reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Lines of a table: first column left, numbers right with three decimals, None as a dash."""
-    cells = [[str(row[0]), *("-" if value is None else f"{value:.3f}" for value in row[1:])] for row in rows]
+def aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a table: first column left, others right; floats with three decimals, None as a dash."""
+    cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
     return [
         "  ".join([line[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True))])
@@ -357,7 +369,13 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _check_output(name: str, path: str | None) -> None:
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def check_output(name: str, path: str | None) -> None:
     """Refuse a file that cannot be written before the long part starts."""
     if path is None:
         return

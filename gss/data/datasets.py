@@ -19,11 +19,11 @@ from gss.labels import LabelSpace
 if TYPE_CHECKING:
     from gss.config import DataConfig
 
-__all__ = ["LabelledImages", "SegmentationDataset", "build_dataset", "make_item"]
+__all__ = ["LabelledImages", "ReadableImages", "SegmentationDataset", "build_dataset", "make_item"]
 
 
-class LabelledImages(Protocol):
-    """What training, evaluation and checking need of a data set."""
+class ReadableImages(Protocol):
+    """What measuring and looking need of a data set."""
 
     ids: list[str]
     label_space: LabelSpace
@@ -33,6 +33,10 @@ class LabelledImages(Protocol):
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
         ...
+
+
+class LabelledImages(ReadableImages, Protocol):
+    """What training needs of a data set."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Sample as `make_item` gives it."""
@@ -205,7 +209,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Args:
         cfg: the `data` section of a run's config.
         split: split name.
-        train: augment with the config's scale, crop, flip and colour settings.
+        train: augment with the config's scale, crop, flip, colour and shift settings.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
     Returns:
@@ -223,6 +227,8 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
             flip=cfg.flip,
             photometric=cfg.photometric,
             max_class_ratio=cfg.max_class_ratio,
+            shift=cfg.shift,
+            shifts=tuple(cfg.shifts),
             seed=seed,
         )
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
