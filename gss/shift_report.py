@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gss import charts
 from gss.report import Report
-from gss.shift_results import FIGURES, ShiftResult, mean_rows, summary_rows
+from gss.shift_results import ShiftResult, mean_rows, summary_rows
 
 __all__ = ["add_shifts", "build_report"]
 
@@ -35,8 +35,8 @@ def add_shifts(report: Report, result: ShiftResult) -> None:
     header, rows = mean_rows(result, "miou", "by_severity")
     report.table(header, rows, caption="mIoU by severity, mean of the shifts")
     _add_figure(report, result, "miou", "mIoU")
-    for figure in ("boundary_f", "ece"):
-        _add_curves(report, result, figure, FIGURES[figure])
+    _add_curves(report, result, "boundary_f", "Boundary F", "Boundary F-measure within 3 pixels.")
+    _add_curves(report, result, "ece", "Calibration error", "Expected calibration error, 15 bins.")
     if result.lines("alarms"):
         share, source = result.settings["false_alarms"], result.settings["threshold_from"]
         _add_figure(

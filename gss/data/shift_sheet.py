@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from gss.data.datasets import ReadableImages, open_split
-from gss.data.shifts import GROUPS, SHIFTS, ShiftedImages, choose_severities, choose_shifts
+from gss.data.shifts import GROUPS, SHIFTS, apply_shift, choose_severities, choose_shifts, shift_generator
 from gss.data.specs import load_spec
 from gss.files import atomic_path
 from gss.visualize import contact_sheet
@@ -33,10 +34,12 @@ def draw_shifts(
         seed: see `ShiftedImages`.
     """
     image, _ = dataset.read(index)
-    rows = [
-        [image, *(ShiftedImages(dataset, shift, severity, seed=seed).read(index)[0] for severity in severities)]
-        for shift in shifts
-    ]
+    rows = []
+    for shift in shifts:
+        draws = (shift_generator(seed, shift, dataset.ids[index]) for _ in severities)
+        pairs = zip(severities, draws, strict=True)
+        shifted = [apply_shift(np.asarray(image), shift, severity, rng) for severity, rng in pairs]
+        rows.append([image, *map(Image.fromarray, shifted)])
     titles = ["image", *(f"severity {severity}" for severity in severities)]
     captions = [f"{shift}: {_about(shift)}" for shift in shifts]
     return contact_sheet(rows, titles, captions=captions, width=_CELL)
