@@ -281,6 +281,14 @@ class GSSPipeline(DiffusionPipeline):
             check_size(size, "size")
         return Views(window_size=window_size or self.processor.window_size, **views)
 
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Checks names of scores.
+
+        Raises:
+            ValueError: a name is unknown, or its score needs something this pipeline lacks.
+        """
+        self._build_scores(names)
+
     def preprocess(
         self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
     ) -> ProcessedImages:
