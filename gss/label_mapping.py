@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from gss.errors import did_you_mean
+from gss.label_names import Targets, by_key, listed, require_known, shares_of, spelling_key
 from gss.labels import IGNORE_INDEX, LabelSpace
 
 # torch is imported where probabilities come in: printing and writing mappings answers at once without it.
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["LabelMapping", "Targets"]
-
-Targets = str | Sequence[str] | Mapping[str, float] | None
-"""What a class maps to: a class, several that share it evenly or by the given shares, or nothing."""
+__all__ = ["LabelMapping"]
 
 Labels = TypeVar("Labels", np.ndarray, "Tensor")
 
@@ -36,7 +33,9 @@ class LabelMapping:
     - one-to-one and many-to-one: a single 1 in the row. Sources with a common target are siblings, and their
       probabilities add up.
     - one-to-many: the source class covers several targets and nothing in the prediction tells them apart. Its
-      probability is divided among them; without known shares evenly. `common` gives the classes both sides can tell.
+      probability is divided by given shares. Without shares, the target that bears the source's own name is taken for
+      the general class and gets all of it (`building: [building, house, tower]`); without such a class it is divided
+      evenly. A share of 0 is a link all the same: `common` knows that a house is a building.
     - a source class without a target is dropped: its row is 0, its label becomes 255, and its probability is
       excluded or kept apart, see `apply_probabilities`.
 
@@ -61,13 +60,18 @@ class LabelMapping:
             if len(set(targets)) < len(targets) or any(not 0 <= t < self.target.num_classes for t in targets):
                 raise ValueError(f"targets of {name!r} are {targets}; each must be one of the target classes, once")
             total = sum(share for _, share in row)
-            if any(not share > 0 for _, share in row) or total > 1 + _ROUNDING:
-                raise ValueError(f"shares of {name!r} are {[s for _, s in row]}; they must be above 0 and add up to 1")
-        if not any(self.shares):
+            if any(not share >= 0 for _, share in row) or total > 1 + _ROUNDING:
+                raise ValueError(f"shares of {name!r} are {[s for _, s in row]}; they must be 0 to 1 and add up to 1")
+        if not self.matrix.any():
             raise ValueError(
-                f"no class of the one label space maps to a class of the other: {_listed(self.source.names)} against "
-                f"{_listed(self.target.names)}; write a mapping by hand"
+                f"no class of the one label space maps to a class of the other: {listed(self.source.names)} against "
+                f"{listed(self.target.names)}; write a mapping by hand"
             )
+
+    @classmethod
+    def identity(cls, space: LabelSpace) -> LabelMapping:
+        """Every class of a space is itself."""
+        return cls(space, space, tuple(((number, 1.0),) for number in range(space.num_classes)))
 
     @classmethod
     def from_names(
@@ -82,7 +86,8 @@ class LabelMapping:
         """Mapping from source class names to what they are in the target.
 
         Args:
-            source, target: the label spaces.
+            source: label space.
+            target: label space.
             names: source class to target class, list of classes, class to share, or None to drop it.
             unmapped: what a source class that `names` does not mention is: a mistake, or dropped.
             one_to_one: refuse two source classes with a common target, and one with several.
@@ -91,15 +96,15 @@ class LabelMapping:
             ValueError: an unknown name on either side, an incomplete mapping, or not one-to-one where asked; the
                 message lists the names.
         """
-        _require_known("source", names, source)
+        require_known("source", names, source)
         absent = [name for name in source.names if name not in names]
         if absent and unmapped == "error":
             raise ValueError(
-                f"the mapping is incomplete, it lacks {len(absent)} source classes: {_listed(absent)}; map them, or "
+                f"the mapping is incomplete, it lacks {len(absent)} source classes: {listed(absent)}; map them, or "
                 "write NAME: null to leave them out"
             )
-        divided = {name: _divided(name, names.get(name)) for name in source.names}
-        _require_known("target", [name for row in divided.values() for name in row], target)
+        divided = {name: shares_of(name, names.get(name)) for name in source.names}
+        require_known("target", [name for row in divided.values() for name in row], target)
         numbered = ({target.index(name): share for name, share in divided[s].items()} for s in source.names)
         mapping = cls(source, target, tuple(tuple(sorted(row.items())) for row in numbered))
         if one_to_one:
@@ -118,10 +123,15 @@ class LabelMapping:
         return cls.from_names(source, target, names)
 
     @classmethod
-    def from_matrix(cls, source: LabelSpace, target: LabelSpace, matrix: np.ndarray) -> LabelMapping:
-        """Mapping with the shares `matrix` `[K, K']`; entries that are 0 but for rounding are left out."""
-        rows = (tuple((int(t), float(row[t])) for t in np.flatnonzero(row > 1e-12)) for row in matrix)
-        return cls(source, target, tuple(rows))
+    def from_matrix(
+        cls, source: LabelSpace, target: LabelSpace, matrix: np.ndarray, links: np.ndarray | None = None
+    ) -> LabelMapping:
+        """Mapping with the shares `matrix` `[K, K']`, where `links` `[K, K']` is true (None: above 0)."""
+        linked = matrix > 0 if links is None else links
+        rows = zip(matrix, linked, strict=True)
+        return cls(
+            source, target, tuple(tuple((int(t), float(row[t])) for t in np.flatnonzero(to)) for row, to in rows)
+        )
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -131,6 +141,14 @@ class LabelMapping:
             for target, share in entries:
                 row[target] = share
         return matrix
+
+    @cached_property
+    def links(self) -> np.ndarray:
+        """Which source class is, or covers, which target class; bool `[K, K']`."""
+        links = np.zeros((self.source.num_classes, self.target.num_classes), bool)
+        for row, entries in zip(links, self.shares, strict=True):
+            row[[target for target, _ in entries]] = True
+        return links
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -146,31 +164,33 @@ class LabelMapping:
     @property
     def dropped(self) -> tuple[str, ...]:
         """Source classes without a target."""
-        return tuple(name for name, row in zip(self.source.names, self.shares, strict=True) if not row)
+        return tuple(name for name, row in zip(self.source.names, self.matrix, strict=True) if not row.any())
 
-    @property
+    @cached_property
     def reachable(self) -> tuple[str, ...]:
-        """Target classes that some source class maps to: those of the common score."""
-        reached = self.matrix.any(0)
-        return tuple(name for name, hit in zip(self.target.names, reached, strict=True) if hit)
+        """Target classes that can be predicted."""
+        columns = self.matrix.T
+        at_least = (columns[:, None] >= columns[None]).all(-1)  # [t', t]: the share of t' is nowhere below that of t
+        equal = at_least & at_least.T
+        # The first of equal classes is predicted, the others never are; nor is a class that is nowhere the larger one.
+        beaten = at_least & (~equal | np.tri(len(columns), k=-1, dtype=bool).T)
+        return tuple(self.target.names[t] for t in np.flatnonzero(~beaten.any(axis=0)))
 
     @property
     def unreachable(self) -> tuple[str, ...]:
-        """Target classes that can never be predicted."""
+        """Target classes that can never be predicted: no source class has them, or they always come second."""
         return tuple(name for name in self.target.names if name not in set(self.reachable))
 
     @property
     def siblings(self) -> dict[str, tuple[str, ...]]:
         """Targets with several source classes, and those classes."""
-        sources = {
-            self.target.names[t]: tuple(self.source.names[s] for s in np.flatnonzero(column))
-            for t, column in enumerate(self.matrix.T)
-        }
+        columns = zip(self.target.names, self.links.T, strict=True)
+        sources = {name: tuple(self.source.names[s] for s in np.flatnonzero(column)) for name, column in columns}
         return {target: names for target, names in sources.items() if len(names) > 1}
 
     @property
     def divided(self) -> dict[str, tuple[str, ...]]:
-        """Source classes with several targets, and those targets."""
+        """Source classes that cover several targets, and those targets."""
         rows = zip(self.source.names, self.shares, strict=True)
         return {name: tuple(self.target.names[t] for t, _ in row) for name, row in rows if len(row) > 1}
 
@@ -186,8 +206,8 @@ class LabelMapping:
         Raises:
             ValueError: there are some; the message lists them.
         """
-        found = [f"{_listed(sources)} -> {target}" for target, sources in self.siblings.items()]
-        found += [f"{name} -> {_listed(targets)}" for name, targets in self.divided.items()]
+        found = [f"{listed(sources)} -> {target}" for target, sources in self.siblings.items()]
+        found += [f"{name} -> {listed(targets)}" for name, targets in self.divided.items()]
         if found:
             raise ValueError(f"the mapping is not one-to-one: {'; '.join(found)}; map one class to one class")
 
@@ -199,18 +219,19 @@ class LabelMapping:
         """
         if self.target.names != other.source.names:
             ours, theirs = set(self.target.names), set(other.source.names)
-            differ = f"only in the first: {_listed(ours - theirs)}; only in the second: {_listed(theirs - ours)}"
+            differ = f"only in the first: {listed(ours - theirs)}; only in the second: {listed(theirs - ours)}"
             raise ValueError(
                 "the second mapping does not start from the target classes of the first: "
                 + (differ if ours != theirs else "the classes are in another order")
             )
-        return LabelMapping.from_matrix(self.source, other.target, self.matrix @ other.matrix)
+        return LabelMapping.from_matrix(self.source, other.target, self.matrix @ other.matrix, self.links @ other.links)
 
     def inverse(self, frequency: Sequence[float] | None = None) -> LabelMapping:
         """The mapping back: p(s | t) by Bayes' rule.
 
         Args:
-            frequency: how often each source class occurs, such as its pixel count, `[K]`; None: all alike.
+            frequency: how often each source class occurs, such as its pixel count, `[K]`. None: a target goes to the
+                source that bears its name, if any, and otherwise all are taken to occur alike.
 
         Raises:
             ValueError: `frequency` has another length, or is negative or not finite.
@@ -218,28 +239,34 @@ class LabelMapping:
         prior = np.ones(self.source.num_classes) if frequency is None else np.asarray(frequency, np.float64)
         if prior.shape != (self.source.num_classes,) or not np.isfinite(prior).all() or (prior < 0).any():
             raise ValueError(f"frequency must be {self.source.num_classes} numbers of at least 0, got {frequency}")
+        links = self.links.T
         joint = (self.matrix * prior[:, None]).T
+        joint = np.where(joint.any(1, keepdims=True), joint, links)  # classes that are covered only
+        if frequency is None:
+            same = [[spelling_key(s) == spelling_key(t) for s in self.source.names] for t in self.target.names]
+            general = links & np.array(same)
+            joint = np.where(general.any(1, keepdims=True), general, joint)
         total = joint.sum(1, keepdims=True)
-        back = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
-        return LabelMapping.from_matrix(self.target, self.source, back)
+        back = np.divide(joint, total, out=np.zeros(joint.shape), where=total > 0)
+        return LabelMapping.from_matrix(self.target, self.source, back, links)
 
     def common(self) -> tuple[LabelMapping, LabelMapping]:
         """The classes that both sides can tell apart, as mappings from the source and from the target to them.
 
-        Classes that the mapping links, directly or by way of others, become one common class; dropped sources and
-        unreachable targets have none. Both mappings are many-to-one, so predictions and truth can both be brought
-        there, whichever side is the finer one.
+        Classes that the mapping links, directly or by way of others, become one common class; classes without a link
+        have none. Both mappings are many-to-one, so predictions and truth can both be brought there, whichever side
+        is the finer one: this is the space of the common score.
         """
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
-        sources, targets = np.nonzero(self.matrix)
+        sources, targets = np.nonzero(self.links)
         K, total = self.source.num_classes, self.source.num_classes + self.target.num_classes
         links = coo_matrix((np.ones(len(sources)), (sources, K + targets)), shape=(total, total))
         _, group = connected_components(links, directed=False)
         # In the order of the target classes; a common class is called what its target classes are called.
         members: dict[int, list[int]] = {}
-        for target in np.flatnonzero(self.matrix.any(0)).tolist():
+        for target in np.flatnonzero(self.links.any(0)).tolist():
             members.setdefault(int(group[K + target]), []).append(target)
         space = LabelSpace(
             tuple(" + ".join(self.target.names[t] for t in merged) for merged in members.values()),
@@ -267,7 +294,7 @@ class LabelMapping:
         if not known.all():
             strange = sorted(set(labels[~known].tolist()))
             raise ValueError(
-                f"labels hold {_listed(map(str, strange))}, but the source space has the classes 0.."
+                f"labels hold {listed(map(str, strange))}, but the source space has the classes 0.."
                 f"{self.source.num_classes - 1} and void is {IGNORE_INDEX}; read the masks with the data set's spec"
             )
         if isinstance(labels, np.ndarray):
@@ -332,25 +359,12 @@ class LabelMapping:
         named: dict[str, Targets] = {}
         for name, row in zip(self.source.names, self.shares, strict=True):
             targets = {self.target.names[t]: share for t, share in row}
-            even = len(set(targets.values())) == 1 and abs(sum(targets.values()) - 1) < _ROUNDING
-            plain: Targets = targets if not even else list(targets) if len(targets) > 1 else next(iter(targets))
-            named[name] = plain if targets else None
+            plain = list(targets)
+            if not targets or shares_of(name, plain) != targets:
+                named[name] = targets or None
+            else:
+                named[name] = plain if len(plain) > 1 else plain[0]
         return named
-
-
-def by_key(space: LabelSpace) -> dict[str, str]:
-    """Class names by their letters and digits alone, in lower case.
-
-    Raises:
-        ValueError: two classes differ in case, spaces and punctuation only.
-    """
-    keys: dict[str, str] = {}
-    for name in space.names:
-        key = "".join(filter(str.isalnum, name.casefold())) or name
-        if key in keys:
-            raise ValueError(f"classes {keys[key]!r} and {name!r} differ in case, spaces and punctuation only")
-        keys[key] = name
-    return keys
 
 
 @lru_cache(maxsize=32)
@@ -362,30 +376,3 @@ def _weight(mapping: LabelMapping, keep: bool, dtype: torch.dtype, device: torch
     if keep:
         matrix = np.column_stack([matrix, np.clip(1 - matrix.sum(1), 0, None)])
     return torch.from_numpy(matrix.T).to(device, dtype)
-
-
-def _divided(name: str, targets: Targets) -> dict[str, float]:
-    """Target names with their shares."""
-    if targets is None:
-        return {}
-    if isinstance(targets, str):
-        return {targets: 1.0}
-    if isinstance(targets, Mapping):
-        if any(isinstance(share, bool) or not isinstance(share, int | float) for share in targets.values()):
-            raise ValueError(f"shares of {name!r} are {dict(targets)}; give numbers, such as {{sidewalk: 0.9, curb: 0.1}}")
-        return {str(target): float(share) for target, share in targets.items()}
-    if not isinstance(targets, Sequence) or not targets:
-        raise ValueError(f"target of {name!r} is {targets!r}; give a class, a list of classes, or null to leave it out")
-    return {str(target): 1 / len(set(targets)) for target in targets}
-
-
-def _require_known(kind: str, names: Iterable[str], space: LabelSpace) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in space.names]
-    if unknown:
-        hints = ", ".join(f"{name!r} {did_you_mean(str(name), space.names)}".strip() for name in unknown)
-        raise ValueError(f"no {kind} class is called {hints}; known: {_listed(space.names)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"

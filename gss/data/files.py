@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
-__all__ = ["Sample", "find_files", "find_ids", "pair_up", "read_list"]
+__all__ = ["Sample", "check_patterns", "find_files", "find_ids", "pair_up", "read_list"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def pair_up(root: Path, image: str, mask: str, ids: list[str]) -> list[Sample]:
 
     Args:
         root: folder of the data set.
-        image, mask: patterns, see `find_files`.
+        image: pattern of the images, see `find_files`.
+        mask: pattern of the masks.
         ids: ids, or lines of a list file: those may also be paths of images below `root`, or folders of ids.
     """
     images, masks = find_files(root, image, IMAGE_SUFFIXES), find_files(root, mask, MASK_SUFFIXES)
@@ -78,6 +79,17 @@ def _expand(lines: list[str], images: Mapping[str, Path], root: Path) -> list[st
             folders.setdefault(parent.as_posix(), []).append(id)
     ids = [[line] if line in images else [by_path[line]] if line in by_path else folders.get(line) for line in lines]
     return list(dict.fromkeys(id for line, found in zip(lines, ids, strict=True) for id in found or [line]))
+
+
+def check_patterns(image: str, mask: str) -> None:
+    """Require as many `*` in the pattern of the masks as in that of the images, and none behind `{id}`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    before = [pattern.partition("{id}")[0].count("*") for pattern in (image, mask)]
+    if before != [pattern.removesuffix(".*").count("*") for pattern in (image, mask)] or before[0] != before[1]:
+        raise ValueError(f"image is {image!r} and mask {mask!r}; both need the same number of *, all before {{id}}")
 
 
 def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gss.errors import did_you_mean
-from gss.label_mapping import LabelMapping, Targets, by_key
+from gss.label_mapping import LabelMapping
+from gss.label_names import Targets, by_key
 from gss.labels import LabelSpace
 
-__all__ = ["MSegColumn", "MSegTaxonomy"]
+__all__ = ["MSegColumn", "MSegTaxonomy", "read_columns"]
 
 _UNIVERSAL = "universal"
 _UNLABELED = "unlabeled"
@@ -59,6 +60,21 @@ class MSegColumn:
             raise ValueError(f"{form}, got {entry!r}")
         spelt = {str(k): tuple(map(str, v)) if isinstance(v, list) else (str(v),) for k, v in names.items()}
         return cls(entry["column"], spelt, tuple(map(str, leave_out)))
+
+
+def read_columns(entry: Any) -> dict[str, MSegColumn]:
+    """Read `mseg` of a data spec: a column for both directions, or one each under `to` and `from`.
+
+    Raises:
+        ValueError: another key beside those two, or a malformed column.
+    """
+    if not entry:
+        return {}
+    directions = entry if isinstance(entry, dict) and {"to", "from"} & set(entry) else {"to": entry, "from": entry}
+    for key in directions:
+        if key not in ("to", "from"):
+            raise ValueError(f"mseg has the key {key!r}; besides one column for both directions, it takes to and from")
+    return {key: MSegColumn.from_yaml(column) for key, column in directions.items()}
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,8 @@ class MSegTaxonomy:
     def to_universal(self, column: str | MSegColumn, space: LabelSpace | None = None) -> LabelMapping:
         """From the classes of a data set to the universal ones.
 
-        A class in the row `unlabeled` is dropped. A class in several rows (in the columns of test sets) is divided
-        evenly among them.
+        A class in the row `unlabeled` is dropped. A class in several rows (in the columns of test sets) covers several
+        universal classes, see `LabelMapping`.
 
         Args:
             column: the data set.
@@ -132,8 +148,8 @@ class MSegTaxonomy:
         """From the universal classes to those of a data set.
 
         This is MSeg's test mapping: universal classes with one class of the data set are siblings, those whose cell
-        is empty are dropped. A universal class whose cell holds several classes (in the columns of training sets) is
-        divided evenly among them.
+        is empty are dropped. Where the cell holds several classes (in the columns of training sets, such as
+        `{car, caravan}` for car), the universal class covers them, see `LabelMapping`.
 
         Args:
             column: the data set.

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from gss.config_io import config_root
-from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
+from gss.data.files import Sample, check_patterns, find_files, find_ids, pair_up, read_list
 from gss.data.images import MASK_SUFFIXES
 from gss.data.label_map import LabelMap
-from gss.data.mseg import MSegColumn
+from gss.data.mseg import MSegColumn, read_columns
 from gss.data.scene_labels import LABELS
 from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
@@ -289,7 +289,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     if list_file is not None and not splits and list_file.count("{split}") != 1:
         raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
     for part in splits.values() or ("",):
-        _check_wildcards(*(str(data[key]).replace("{split}", part) for key in ("image", "mask")))
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", "mask")))
     if data.get("panoptic") and data.get("color_coded"):
         raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
     label_space = _label_space(data["classes"])
@@ -307,23 +307,12 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     )
 
 
-def _check_wildcards(image: str, mask: str) -> None:
-    before = [pattern.partition("{id}")[0].count("*") for pattern in (image, mask)]
-    if before != [pattern.removesuffix(".*").count("*") for pattern in (image, mask)] or before[0] != before[1]:
-        raise ValueError(f"image is {image!r} and mask {mask!r}; both need the same number of *, all before {{id}}")
-
-
 def _relations(data: dict[str, Any]) -> dict[str, Any]:
     """What the spec says about other label spaces."""
-    mseg, maps = data.get("mseg") or {}, data.get("maps") or {}
-    if not isinstance(mseg, dict) or not {"to", "from"} & set(mseg):
-        mseg = {"to": mseg, "from": mseg} if mseg else {}
-    for key in mseg:
-        if key not in ("to", "from"):
-            raise ValueError(f"mseg has the key {key!r}; besides one column for both, it takes to and from")
+    maps = data.get("maps") or {}
     if not isinstance(maps, dict) or any(not isinstance(names, dict) for names in maps.values()):
         raise ValueError("maps must be a mapping of data set to {class: class there}")
-    return {"mseg": {key: MSegColumn.from_yaml(entry) for key, entry in mseg.items()}, "maps": maps}
+    return {"mseg": read_columns(data.get("mseg")), "maps": maps}
 
 
 def _label_space(classes: Any) -> LabelSpace:
