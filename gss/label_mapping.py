@@ -169,11 +169,10 @@ class LabelMapping:
     @cached_property
     def reachable(self) -> tuple[str, ...]:
         """Target classes that can be predicted."""
-        columns = self.matrix.T
-        at_least = (columns[:, None] >= columns[None]).all(-1)  # [t', t]: the share of t' is nowhere below that of t
-        equal = at_least & at_least.T
-        # The first of equal classes is predicted, the others never are; nor is a class that is nowhere the larger one.
-        beaten = at_least & (~equal | np.tri(len(columns), k=-1, dtype=bool).T)
+        rival, own = self.matrix.T[:, None], self.matrix.T[None]  # [t', 1, s] and [1, t, s]
+        # Nowhere below, and of equal ones the first is predicted.
+        first = np.tri(self.target.num_classes, k=-1, dtype=bool).T
+        beaten = (rival >= own).all(-1) & (first | ((rival > own) | (own == 0)).all(-1))
         return tuple(self.target.names[t] for t in np.flatnonzero(~beaten.any(axis=0)))
 
     @property

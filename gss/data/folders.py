@@ -79,7 +79,10 @@ def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[str,
         if colors and set(colors) != set(classes):
             raise ValueError("colors must name the same values as classes")
         space = LabelSpace(tuple(classes.values()), tuple(colors[raw] for raw in classes) if colors else ())
-        maps = {key.removesuffix("_map"): dict(names) for key, names in data.items() if key.endswith("_map")}
+        maps = {key.removesuffix("_map"): names for key, names in data.items() if key.endswith("_map")}
+        for name, names in maps.items():
+            if not isinstance(names, dict):
+                raise ValueError(f"{name}_map must hold the class there of each class, as {{class: class}}")
         return space, LabelMap(tuple((raw,) for raw in classes), () if void is None else (int(void),)), maps
     except (KeyError, TypeError, AttributeError, OSError) as error:
         raise ValueError(f'{path}: needs {{"classes": {{"0": "name", ...}}, "ignore_index": 255}}') from error

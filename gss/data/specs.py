@@ -105,7 +105,8 @@ class DataSpec:
         if self.splits:
             return [name for name, part in self.splits.items() if (root / self._list_name(part)).is_file()]
         before, after = self.list_file.split("{split}")
-        return sorted(path.name[: -len(after)] for path in root.glob(f"{before}*{after}"))
+        start = len(before.rpartition("/")[2])
+        return sorted(path.name[start : len(path.name) - len(after)] for path in root.glob(f"{before}*{after}"))
 
     @property
     def undivided(self) -> bool:
