@@ -111,6 +111,9 @@ def test_a_model_with_the_classes_of_a_builtin_spec(tmp_path):
     scenes, _ = find_mapping(load_spec("scenes_fog"), model)
     assert scenes.siblings == {}
     assert scenes.dropped == scenes.unreachable == ()
+    fewer, _ = find_mapping(load_spec("scenes"), load_spec("camvid_known"))
+    assert fewer.dropped == ("person", "cyclist")
+    assert fewer.target.num_classes == 9
 
 
 def test_same_classes_and_spelling(tmp_path):

@@ -225,12 +225,15 @@ def _general_first(mapping: LabelMapping) -> LabelMapping:
 
 
 def _entry(spec: DataSpec, other: DataSpec) -> Mapping[str, Any] | None:
-    """What a spec says about another data set, or about one with the same classes."""
+    """What a spec says about another data set, or about one that has the same classes or some of them."""
+    known = set(other.label_space.names)
     for name, names in spec.maps.items():
         if name == other.name:
             return names
-        if name in builtin_specs() and load_spec(name).label_space.names == other.label_space.names:
-            return names
+        if name in builtin_specs() and known <= set(load_spec(name).label_space.names):
+            return {
+                own: target if not isinstance(target, str) or target in known else None for own, target in names.items()
+            }
     return None
 
 
