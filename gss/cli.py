@@ -244,6 +244,15 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_shifts(action, severities="1,2,3,4,5")
     action.set_defaults(handler="gss.data.shift_sheet.main")
 
+    action = actions.add_parser("map", help="print what the classes of one data set are in another")
+    action.add_argument("source", metavar="FROM", help="data set, or folder of the pipeline that predicts")
+    action.add_argument("target", metavar="TO", help="data set to measure on")
+    action.add_argument("--mseg", metavar="FILE", help="MSeg_master.tsv: map by way of its universal classes")
+    action.add_argument("--map", metavar="FILE.yaml", help="mapping written by hand or by --out")
+    action.add_argument("--out", metavar="FILE.yaml", help="write the mapping here, to correct it")
+    action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
+    action.set_defaults(handler="gss.data.mapping.main")
+
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")
     command.add_argument("--method", choices=("maxmin", "lattice", "random", "jitter"), default="maxmin")
