@@ -16,8 +16,9 @@ from gss.config import load_config
 from gss.config_density import DensityConfig
 from gss.data.datasets import build_dataset
 from gss.loading import load_pipeline
-from gss.training.density import fit_mixture, train_density
+from gss.training.density import train_density
 from gss.training.hybrid import HybridTask
+from gss.training.posthoc import fit_mixture
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_fit_says_which_classes_it_knows_nothing_of():
     rows = survey.sample
     keep = rows["labels"] != 2
     keep &= (rows["labels"] != 4) | (torch.arange(len(keep)) == int((rows["labels"] == 4).nonzero()[0]))
-    survey._rows = [{name: values[keep] for name, values in rows.items()}]
+    survey.sample = {name: values[keep] for name, values in rows.items()}
     with pytest.warns(UserWarning) as caught:
         head, history = fit_mixture(config(), survey, class_names=NAMES, device=torch.device("cpu"))
     text = " ".join(str(warning.message) for warning in caught)
@@ -136,6 +137,7 @@ def test_hybrid_training_learns(folder, settings):
     task = HybridTask(cfg, load_pipeline(folder / "pipeline"), data)
     samples = [data[i] for i in range(3)]
     batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
+    batch["index"] = torch.arange(3)
     batch["labels"][0] = 255  # an image without a label
     optimizer = torch.optim.Adam(task.parameters(), lr=0.01)
     values = []

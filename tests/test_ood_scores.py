@@ -59,8 +59,8 @@ def filled_survey(n=3000, scale=1.0):
     logits = 5 * F.one_hot(labels, K).movedim(-1, 1) + torch.randn(2, K, *labels.shape[1:])
     weight, bias = torch.randn(K, D), torch.randn(K)
     survey.classifier = weight, bias
-    for one in zip(features, logits, labels, strict=True):
-        survey.add(*one)
+    for number, one in enumerate(zip(features, logits, labels, strict=True)):
+        survey.add(*one, seeds=(number,))
     rows = features.movedim(1, -1).flatten(0, 2).double()
     return survey.finish(), rows, labels.flatten(), logits.movedim(1, -1).flatten(0, 2)
 
@@ -323,6 +323,7 @@ def test_survey_sample_is_even_over_images():
             torch.full((2, 8, 10), float(i)) + torch.rand(2, 8, 10) / 9,
             torch.zeros(1, 8, 10),
             torch.zeros(8, 10).long(),
+            seeds=(i,),
         )
     survey.finish()
     sample = survey.sample["features"][:, 0].long()
@@ -338,12 +339,12 @@ def test_survey_names_what_is_wrong():
     with pytest.raises(
         ValueError, match="features of image street_7 are not finite at 1 of 42 cells, first at row 2, column 5"
     ):
-        survey.add(bad, logits, labels, name="street_7")
-    survey.add(features, logits, torch.full((6, 7), 255), name="void")
+        survey.add(bad, logits, labels, seeds=(0,), name="street_7")
+    survey.add(features, logits, torch.full((6, 7), 255), seeds=(0,), name="void")
     with pytest.raises(ValueError, match="no pixel of the training images has a label"):
         survey.finish()
     constant = Survey(K, D)
-    constant.add(torch.full((D, 6, 7), 0.3), logits, labels)
+    constant.add(torch.full((D, 6, 7), 0.3), logits, labels, seeds=(0,))
     with pytest.raises(ValueError, match="features are constant over 42 pixels"):
         constant.finish()
 
