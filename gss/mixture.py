@@ -143,11 +143,8 @@ def reduced_log_density(x: Tensor, form: QuadraticForm, reduce: Reduce) -> Tenso
             part = x[start : start + rows].float()
             n = len(part)
             if n < rows:  # the last block
-                powers, density, explained = (
-                    powers[:n],
-                    density.new_empty(len(density), n),
-                    explained.new_empty(len(explained), n),
-                )
+                powers = powers[:n]
+                density, explained = (buffer.new_empty(len(buffer), n) for buffer in (density, explained))
             y = torch.sub(part, form.centre, out=powers[:, dim:])
             torch.mul(y, y, out=powers[:, :dim])
             torch.addmm(form.constant[:, None], form.weight, powers.t(), out=density)

@@ -60,6 +60,23 @@ def test_log_likelihood_equals_torch_distributions():
     assert torch.allclose(head.log_likelihood(features, "max"), best, atol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "low_rank"])
+def test_log_ratio_equals_torch_distributions(covariance):
+    head = fitted_head(covariance=covariance, rank=2, outlier_components=3, **PLAIN)
+    features = torch.randn(2, 8, 3, 5)
+    logits = head(features)
+    with pytest.raises(ValueError, match="has no mixture of outliers"):
+        head.log_ratio(features)
+    outliers = fitted_head(num_classes=1, num_components=3, covariance=covariance, rank=2, **PLAIN)
+    head.set_outliers(outliers.gaussians, outliers.log_weights[0])
+    rows = features.movedim(1, -1).double()[..., None, :]
+    inside = mixtures(head).log_prob(rows).logsumexp(-1) - math.log(3)
+    found = head.log_ratio(features)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), mixtures(outliers).log_prob(rows)[..., 0] - inside, atol=1e-4, rtol=0)
+    assert torch.equal(head(features), logits)  # classification does not know of outliers
+
+
 @pytest.mark.parametrize("logit_norm", ["layer_norm", "temperature", "none"])
 @pytest.mark.parametrize("covariance", ["diagonal", "spherical", "low_rank"])
 def test_gradients_reach_features_and_not_the_mixture(logit_norm, covariance):
@@ -95,14 +112,26 @@ def test_mixture_is_exact_under_autocast():
         assert torch.equal(head(features), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"covariance": "low_rank", "embed_dim": 5, "logit_norm": "temperature"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"covariance": "low_rank", "embed_dim": 5, "logit_norm": "temperature"},
+        {"covariance": "low_rank", "outlier_components": 2},
+    ],
+)
 def test_save_and_load(tmp_path, options):
     head = fitted_head(**options)
     head.log_weights[0, 1] = -math.inf
+    if head.config["outlier_components"]:
+        factors = torch.randn(2, 8, 4)
+        head.set_outliers(Gaussians(torch.randn(2, 8), torch.rand(2, 8), factors), torch.tensor([0.0, -math.inf]))
     head.save_pretrained(tmp_path)
     again = GMMDensityHead.from_pretrained(tmp_path)
     features = torch.randn(1, 8, 3, 4)
-    assert torch.equal(again(features), head(features))
+    assert torch.equal(again(features), head(features)) and again.has_outliers == head.has_outliers
+    if head.has_outliers:
+        assert torch.equal(again.log_ratio(features), head.log_ratio(features))
     assert all(again.config[name] == value for name, value in options.items())
 
 
@@ -115,7 +144,10 @@ def test_save_and_load(tmp_path, options):
         ({"mixture_weights": "some"}, "mixture_weights"),
         ({"num_components": 0}, "num_components=0"),
         ({"embed_dim": -1}, "embed_dim=-1"),
-        ({"variance_floor": 0.0}, "variance_floor"),
+        ({"variance_floor": 0.0}, "variance_floor=0.0 must be a finite number above 0"),
+        ({"variance_floor": math.nan}, "variance_floor=nan"),
+        ({"variance_floor": math.inf}, "variance_floor=inf"),
+        ({"outlier_components": -1}, "outlier_components=-1"),
         ({"covariance": "low_rank", "rank": 8, "feature_dim": 8}, "rank=8"),
     ],
 )

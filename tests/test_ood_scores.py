@@ -66,7 +66,10 @@ def filled_survey(n=3000, scale=1.0):
 
 
 def density_head():
-    head = GMMDensityHead(K, 2, D)
+    head = GMMDensityHead(K, 2, D, outlier_components=3)
+    head.set_outliers(
+        Gaussians(F.normalize(torch.randn(3, D), dim=1), torch.full((3, D), 0.05)), torch.full((3,), -1.1)
+    )
     head.set_mixture(
         Gaussians(F.normalize(torch.randn(2 * K, D), dim=1), torch.full((2 * K, D), 0.02)),
         torch.full((K, 2), -math.log(2)),
@@ -133,6 +136,7 @@ def test_save_and_load(scored, tmp_path):
     found = [pipe.predict_probabilities(image, modes=[], scores=names) for pipe in (scored, again)]
     for name in names:
         torch.testing.assert_close(found[0][name][0], found[1][name][0], msg=name)
+    assert torch.equal(found[0]["gmm_ratio"][0], found[1]["gmm_ratio"][0])
 
 
 def test_scores_a_pipeline_cannot_give(scored):
@@ -140,10 +144,16 @@ def test_scores_a_pipeline_cannot_give(scored):
     logits = ("msp", "max_logit", "energy", "entropy")
     assert set(plain.score_names) == {*logits, "token_entropy", "token_nll", "disagreement"}
     assert set(twin.score_names) == set(logits) and twin.default_score == "max_logit"
+    without = GSSPipeline(
+        **{**plain.components, "density": GMMDensityHead(K, 2, D, outlier_components=3)}
+    )  # not fitted
+    assert "gmm_max" in without.score_names and "gmm_ratio" not in without.score_names
     image, _ = Images().read(0)
     assert twin(image, return_ood=True).ood_scores[0].shape == (48, 64)
     for pipeline, name, reason in (
         (plain, "gmm_max", "density head"),
+        (plain, "gmm_ratio", "density head"),
+        (without, "gmm_ratio", r"needs a mixture of outliers \(.*outliers.spec=FOLDER"),
         (plain, "knn", "statistics of training data"),
         (twin, "token_nll", "discriminative"),
         (plain, "energi", "did you mean 'energy'"),
