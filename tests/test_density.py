@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from lockstep import Lockstep
@@ -266,6 +267,16 @@ def test_nothing_to_learn_from_changes_nothing():
     for name, value in head.state_dict().items():
         if name != "log_weights":
             assert torch.equal(value, before[name])
+
+
+def test_constant_features_have_the_floor_as_variance():
+    head = GMMDensityHead(2, 4, 3, variance_floor=0.01, **PLAIN)
+    x, classes = torch.full((40, 3), 0.7), torch.arange(40) % 2
+    history = run_em(head, x, classes, random_keys(40, 0), MixtureConfig(), iterations=5, tolerance=0.0)
+    assert head.active.any(1).all() and np.isfinite(history).all()
+    assert torch.allclose(head.variances[head.active], torch.tensor(0.01), atol=1e-6)
+    assert torch.allclose(head.means[head.active], torch.tensor(0.7))
+    assert head(x.t()[None, :, None]).isfinite().all()
 
 
 def test_more_than_255_components():

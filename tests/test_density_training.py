@@ -21,7 +21,7 @@ from gss.data.ood import open_ood
 from gss.data.pasted import PastedOutliers
 from gss.loading import load_pipeline
 from gss.training.density import train_density
-from gss.training.hybrid import HybridTask
+from gss.training.hybrid import HybridTask, component_contrast
 from gss.training.posthoc import fit_mixture
 
 
@@ -136,12 +136,7 @@ def test_hybrid_training_resumes_exactly(folder, settings, tmp_path, train_prior
 
 
 def test_hybrid_training_learns(folder, settings):
-    cfg = load_config(DensityConfig, [], [*settings, "mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"])
-    data = build_dataset(cfg.data, "train", train=False)
-    task = HybridTask(cfg, load_pipeline(folder / "pipeline"), data)
-    samples = [data[i] for i in range(3)]
-    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
-    batch["index"] = torch.arange(3)
+    task, batch = hybrid_task(folder, settings)
     batch["labels"][0] = 255  # an image without a label
     optimizer = torch.optim.Adam(task.parameters(), lr=0.01)
     values = []
@@ -158,9 +153,66 @@ def test_hybrid_training_learns(folder, settings):
     assert float(terms["loss"].detach()) == 0
 
 
+def test_no_component_is_taken_for_void():
+    """GMMSeg's target 255 is its ignore value, so component 255 learns nothing there."""
+    density = torch.randn(300, 60, 5, requires_grad=True)
+    classes, component = torch.arange(300) // 5, torch.arange(300) % 5
+    loss = component_contrast(density, classes, component)
+    rows = density.detach().flatten(1).double()
+    expected = rows.logsumexp(1) - rows[torch.arange(300), torch.arange(300)]
+    assert float(loss.detach()) == pytest.approx(float(expected.mean()), rel=1e-5)
+    loss.backward()
+    assert (density.grad.flatten(1).abs().sum(1) > 0).all() and density.grad[255, 51, 0] < 0
+    assert float(component_contrast(density[:0].detach(), classes[:0], component[:0])) == 0
+
+
+def hybrid_task(folder, settings, *options):
+    fixed = ["mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"]
+    cfg = load_config(DensityConfig, [], [*settings, *fixed, *options])
+    data = build_dataset(cfg.data, "train", train=False)
+    samples = [data[i] for i in range(3)]
+    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
+    return HybridTask(cfg, load_pipeline(folder / "pipeline"), data), batch | {"index": torch.arange(3)}
+
+
+def test_hybrid_training_with_more_than_255_components(folder, settings):
+    task, batch = hybrid_task(folder, settings, "model.num_components=60")
+    for step in range(3):
+        terms = task(batch, step)
+        terms["loss"].backward()
+        assert all(value.isfinite() for value in terms.values())
+    assert task.head.active.sum() > 255
+
+
+def test_a_class_that_comes_late_is_left_out_until_then(folder, settings):
+    task, batch = hybrid_task(folder, settings)
+    labels = batch["labels"].clone()
+    batch["labels"][labels == 2] = 255
+    terms = task(batch, 0)
+    assert task.head.active.any(1).tolist() == [True, True, False, True, True] and terms["loss"].isfinite()
+    features = task.prior(batch["image"], return_tokens=False).features
+    assert (task.head(features).argmax(1) != 2).all()
+    batch["labels"] = labels
+    terms = task(batch, 1)
+    assert task.head.active.any(1).all() and terms["loss"].isfinite()
+    assert torch.isfinite(task.head(features)).all()
+
+
+def test_features_that_are_no_numbers_stop_hybrid_training(folder, settings, tmp_path):
+    broken = tiny_pipeline()
+    with torch.no_grad():
+        broken.prior.norm.weight[0] = float("inf")
+    broken.save_pretrained(tmp_path / "pipeline")
+    options = [f"pipeline={tmp_path / 'pipeline'}", "mode=hybrid", "model.embed_dim=8", "train.batch_size=2"]
+    with pytest.raises(ValueError, match=r"training stopped at step 0: .*nan.* \(batch: \d, \d\)"):
+        train_density(load_config(DensityConfig, [], [*settings, *options]), tmp_path / "out")
+    assert not (tmp_path / "out" / "pipeline").exists() and not list((tmp_path / "out" / "checkpoints").glob("*"))
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
+        ("model.variance_floor=0", "model.variance_floor = 0.0 must be at least 1e-12"),
         ("pipeline=''", "set pipeline=FOLDER"),
         ("pipeline=nowhere", "no pipeline at nowhere"),
         ("posthoc.scores=sml,knnn", "did you mean 'knn'"),

@@ -36,7 +36,34 @@ def test_sinkhorn_equals_a_loop(relative):
     expected = looped(scores.double(), classes, 7, epsilon=epsilon, relative=relative)
     found = sinkhorn(scores, classes, 7, temperature=epsilon, relative=relative)
     assert torch.equal(found.argmax(1), expected.argmax(1))
-    assert torch.allclose(found.exp().double(), expected, atol=1e-4)
+    assert torch.allclose(found.exp().double(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("temperature", "relative"), [(1.0, False), (30.0, False), (0.05, True), (1e-3, True)])
+def test_sinkhorn_of_log_densities_of_hundreds(temperature, relative):
+    """Scores of -500 to 500 nats, where a loop with exp() gives 0 / 0, against a loop in logarithms and float64."""
+    classes = torch.randint(0, 4, (2000,))
+    scores = 500 * (2 * torch.rand(2000, 5) - 1)
+    scores[classes == 1] += torch.tensor([0.0, 900, -900, 0, 0])  # components far apart
+    expected = torch.empty(2000, 5, dtype=torch.float64)
+    for c in range(4):
+        rows = classes == c
+        log_q = scores[rows].double() / temperature
+        if relative:
+            log_q = log_q / scores[rows].abs().max()
+        for _ in range(3):
+            log_q = log_q - log_q.logsumexp(0)
+            log_q = log_q - log_q.logsumexp(1, keepdim=True)
+        expected[rows] = log_q.exp()
+    found = sinkhorn(scores, classes, 4, temperature=temperature, relative=relative)
+    assert found.isfinite().all() and torch.equal(found.argmax(1), expected.argmax(1))
+    assert torch.allclose(found.exp().double(), expected, atol=1e-6, rtol=0)
+
+
+def test_sinkhorn_keeps_double_precision():
+    scores, classes = torch.randn(300, 4, dtype=torch.float64) * 40, torch.randint(0, 3, (300,))
+    expected = looped(scores, classes, 3, epsilon=7.0, relative=False)
+    assert torch.allclose(sinkhorn(scores, classes, 3, temperature=7.0).exp(), expected, atol=1e-12)
 
 
 def test_sinkhorn_shares_pixels_evenly_and_survives_outliers():
