@@ -159,6 +159,26 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--html", metavar="FILE", help="write a report with pictures here")
     command.set_defaults(handler="gss.evaluation.main")
 
+    command = commands.add_parser("evaluate-shifts", help="measure pipelines under noise, blur, weather, ...")
+    command.add_argument("--pipelines", nargs="+", required=True, metavar="FOLDER", help="folders of pipelines")
+    _add_data(command)
+    _add_shifts(command, severities="1,3,5")
+    command.add_argument("--modes", type=_names, default=[], metavar="A,B", help="more decode modes than the default")
+    command.add_argument(
+        "--scores", type=_names, metavar="A,B", help="out-of-distribution scores (default: that of each pipeline)"
+    )
+    command.add_argument(
+        "--threshold-split", metavar="SPLIT", help="clean images that set the threshold of alarms (default: --split)"
+    )
+    command.add_argument(
+        "--false-alarms", type=float, default=0.05, metavar="SHARE", help="alarms there (default: %(default)s)"
+    )
+    _add_window(command)
+    command.add_argument("--size", type=_size, metavar="HxW", help="resize images to this before segmenting")
+    command.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    command.add_argument("--html", metavar="FILE", help="write a report with curves and pictures here")
+    command.set_defaults(handler="gss.shift_evaluation.main")
+
     command = commands.add_parser("evaluate-ood", help="measure out-of-distribution scores of a pipeline")
     command.add_argument("pipeline", help="folder of the pipeline")
     command.add_argument(
@@ -215,6 +235,23 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--split", help="only this split")
     action.add_argument("--sheet", metavar="FILE.png", help="write a contact sheet here")
     action.set_defaults(handler="gss.data.check.main")
+    action = actions.add_parser("shifts", help="draw one image under every shift (noise, blur, weather, ...)")
+    action.add_argument("spec", help="built-in name, YAML file or folder")
+    action.add_argument("--root", help="folder of the data set")
+    action.add_argument("--split", default="val", help="default: %(default)s")
+    action.add_argument("--image", metavar="ID", help="id of the image (default: the middle one of the split)")
+    action.add_argument("--sheet", metavar="FILE.png", required=True, help="write the contact sheet here")
+    _add_shifts(action, severities="1,2,3,4,5")
+    action.set_defaults(handler="gss.data.shift_sheet.main")
+
+    action = actions.add_parser("map", help="print what the classes of one data set are in another")
+    action.add_argument("source", metavar="FROM", help="data set, or folder of the pipeline that predicts")
+    action.add_argument("target", metavar="TO", help="data set to measure on")
+    action.add_argument("--mseg", metavar="FILE", help="MSeg_master.tsv: map by way of its universal classes")
+    action.add_argument("--map", metavar="FILE.yaml", help="mapping written by hand or by --out")
+    action.add_argument("--out", metavar="FILE.yaml", help="write the mapping here, to correct it")
+    action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
+    action.set_defaults(handler="gss.data.mapping.main")
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")
@@ -237,6 +274,14 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=_count, metavar="N", help="use only N images, evenly spread")
 
 
+def _add_shifts(command: argparse.ArgumentParser, *, severities: str) -> None:
+    names = "shifts or groups (photometric, noise, blur, digital, weather), with commas (default: all)"
+    command.add_argument("--shifts", type=_names, default=[], metavar="A,B", help=names)
+    about = "from 1 to 5, with commas (default: %(default)s)"
+    command.add_argument("--severities", type=_counts, default=severities, metavar="1,3", help=about)
+    command.add_argument("--seed", type=int, default=0, help="seed of what the shifts draw (default: %(default)s)")
+
+
 def _add_window(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--window",
@@ -257,6 +302,14 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part.strip()) for part in text.split(",")]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _message(error: Exception) -> str:

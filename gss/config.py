@@ -42,6 +42,8 @@ class DataConfig:
         flip: probability of mirroring left to right
         photometric: probability of changing brightness, contrast, saturation and hue
         max_class_ratio: a crop where one class covers more than this is drawn again a few times
+        shift: probability of a random weather or camera effect at a random severity (docs/shifts.md)
+        shifts: effects and groups of effects to draw from, such as [noise, fog]; all when empty
         cache: keep decoded images in memory
         workers: processes that load data; 0 loads in the main process
     """
@@ -56,6 +58,8 @@ class DataConfig:
     flip: float = limits(0.5, low=0.0, high=1.0)
     photometric: float = limits(0.5, low=0.0, high=1.0)
     max_class_ratio: float = limits(0.75, low=0.0, high=1.0)
+    shift: float = limits(0.0, low=0.0, high=1.0)
+    shifts: list[str] = field(default_factory=list)
     cache: bool = False
     workers: int = limits(0, low=0)
 

@@ -204,6 +204,8 @@ def _describe(expected: Any) -> str:
     if origin is tuple:
         example = "[192, 256]" if args[0] is int else "[0.5, 2.0]"
         return f"a list of {len(args)} {'integers' if args[0] is int else 'numbers'} such as {example}"
+    if origin is list:
+        return "a list such as [a, b]"
     if origin is dict:
         return "a mapping such as {key: value}"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[expected]

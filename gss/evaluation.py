@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gss.data.datasets import LabelledImages, open_split
+from gss.data.datasets import ReadableImages, open_split
 from gss.data.specs import load_spec
 from gss.distributed import gather_objects, is_main, num_processes, shard, sum_across
 from gss.files import write_json
@@ -105,7 +105,7 @@ class EvaluationResult:
 
 def evaluate(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: ReadableImages,
     *,
     modes: Sequence[str] | None = None,
     window: str = "auto",
@@ -284,7 +284,7 @@ def _spread(count: int, limit: int | None) -> list[int]:
 
 def _measure_speed(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: ReadableImages,
     indices: Sequence[int],
     *,
     mode: str,
@@ -337,7 +337,7 @@ def _pick(scores: Sequence[tuple[int, dict[str, Any]]], count: int) -> list[tupl
 
 
 def _draw(
-    pipeline: GSSPipeline, dataset: LabelledImages, index: int, *, mode: str, options: dict[str, Any]
+    pipeline: GSSPipeline, dataset: ReadableImages, index: int, *, mode: str, options: dict[str, Any]
 ) -> list[Image.Image]:
     image, labels = dataset.read(index)
     colors = dataset.label_space.colors

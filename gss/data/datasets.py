@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
+from gss.data.panoptic import load_panoptic, require_segments
 from gss.data.specs import DataSpec, load_spec
 from gss.data.transforms import JointTransform, resize_pair, to_float
 from gss.data.void import fill_void
@@ -19,11 +20,11 @@ from gss.labels import LabelSpace
 if TYPE_CHECKING:
     from gss.config import DataConfig
 
-__all__ = ["LabelledImages", "SegmentationDataset", "build_dataset", "make_item"]
+__all__ = ["LabelledImages", "ReadableImages", "SegmentationDataset", "build_dataset", "make_item"]
 
 
-class LabelledImages(Protocol):
-    """What training, evaluation and checking need of a data set."""
+class ReadableImages(Protocol):
+    """What measuring and looking need of a data set."""
 
     ids: list[str]
     label_space: LabelSpace
@@ -33,6 +34,10 @@ class LabelledImages(Protocol):
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
         ...
+
+
+class LabelledImages(ReadableImages, Protocol):
+    """What training needs of a data set."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Sample as `make_item` gives it."""
@@ -122,6 +127,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
                 f"first: {path}; 'gss data check' lists them all"
             )
+        require_segments(self.samples)
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
         # Belongs to this process alone: loader workers read samples of different epochs at the same time.
         self.epoch = 0
@@ -178,6 +184,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
 def load_raw(spec: DataSpec, sample: Sample) -> np.ndarray:
     """Raw mask values of a sample: `[H, W]`, or `[H, W, 3]` for colour-coded specs."""
+    if sample.segments is not None:
+        return load_panoptic(sample.mask, sample.segments)
     return load_color_mask(sample.mask) if spec.label_map.color_coded else load_mask(sample.mask)
 
 
@@ -205,7 +213,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Args:
         cfg: the `data` section of a run's config.
         split: split name.
-        train: augment with the config's scale, crop, flip and colour settings.
+        train: augment with the config's scale, crop, flip, colour and shift settings.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
     Returns:
@@ -223,6 +231,8 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
             flip=cfg.flip,
             photometric=cfg.photometric,
             max_class_ratio=cfg.max_class_ratio,
+            shift=cfg.shift,
+            shifts=tuple(cfg.shifts),
             seed=seed,
         )
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])

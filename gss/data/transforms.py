@@ -1,4 +1,4 @@
-"""Joint image/label augmentation: random scale, crop, flip and colour, reproducible per sample.
+"""Joint image/label augmentation: random scale, crop, flip, shift and colour, reproducible per sample.
 
 The geometry of a sample is one `Window` into the scaled, flipped image; `Window.image` (bilinear,
 antialiased) and `Window.labels` (nearest) are the only places where pixels are resampled, so image and
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gss.data.shifts import RandomShift
 from gss.labels import IGNORE_INDEX
 
 __all__ = ["JointTransform", "Window", "resize_pair", "sample_generator", "to_float"]
@@ -24,6 +25,7 @@ PAD_COLOR = (124, 116, 104)
 
 _CROP_TRIES = 10
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE_DEGREES = 0.25, 0.4, 0.4, 18.0
+_SHIFT_STREAM = 1  # shifts draw apart from the rest, so that they change nothing else of a sample
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
@@ -109,7 +111,7 @@ def _nearest(start: int, stop: int, scaled: int, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class JointTransform:
-    """Random scale, crop with a class-ratio limit, horizontal flip and colour jitter.
+    """Random scale, crop with a class-ratio limit, horizontal flip, shift and colour jitter.
 
     Args:
         crop: (H, W) of the result.
@@ -119,6 +121,8 @@ class JointTransform:
             matrix).
         max_class_ratio: a crop is redrawn, at most ten times, while one class covers a larger share of its
             valid pixels (judged on every fourth row and column). 1 accepts the first crop.
+        shift: probability that the crop gets one of `gss.data.shifts` at a random severity, before the jitter.
+        shifts: names of the shifts and groups drawn from; all when empty.
         seed: seed of every random choice, together with epoch and index.
 
     Raises:
@@ -130,6 +134,8 @@ class JointTransform:
     flip: float = 0.5
     photometric: float = 0.5
     max_class_ratio: float = 0.75
+    shift: float = 0.0
+    shifts: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -144,6 +150,7 @@ class JointTransform:
             raise ValueError(f"max_class_ratio is {self.max_class_ratio}; it must be above 0 and at most 1")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must be 0 or larger")
+        RandomShift(self.shift, self.shifts)  # raises for a bad probability or name
 
     def __call__(
         self, image: Image.Image, labels: np.ndarray, *, epoch: int, index: int
@@ -162,7 +169,11 @@ class JointTransform:
         """
         generator = sample_generator(self.seed, epoch, index)
         window, cropped = self.place(labels, generator)
-        pixels = to_float(window.image(image))
+        crop = window.image(image)
+        if self.shift > 0:
+            rng = np.random.default_rng([self.seed, epoch, index, _SHIFT_STREAM])
+            crop = RandomShift(self.shift, self.shifts)(crop, rng)
+        pixels = to_float(crop)
         if _uniform(generator, 0, 1) < self.photometric:
             pixels = jitter_colors(pixels, generator)
         return pixels, cropped

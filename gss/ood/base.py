@@ -42,8 +42,8 @@ class OODScore(nn.Module, ABC):
 
     Attributes:
         name: what users write.
-        needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head) and "fit" (a
-            pass over training data, see `gss.ood.fitting`).
+        needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers"
+            (its mixture of outliers) and "fit" (a pass over training data, see `gss.ood.fitting`).
     """
 
     name: ClassVar[str]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -22,6 +23,14 @@ from gss.pipeline import GSSPipeline
 
 # Training images that the correlations of combined scores are taken from.
 _COMBINED_IMAGES = 50
+
+
+class Readable(Protocol):
+    """Images with labels, of whatever classes."""
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """PIL RGB image and labels uint8 `[H, W]`, 255 where void."""
+        ...
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -45,7 +54,7 @@ def spread_indices(count: int, limit: int) -> list[int]:
 
 def labelled_inputs(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: Readable,
     indices: Sequence[int],
     *,
     needs: Collection[str] = (),
@@ -90,9 +99,10 @@ def survey_images(
     pixels_per_image: int = 500,
     bank_size: int = 20_000,
     per_class: bool = True,
+    seed: int = 0,
     progress: bool = False,
 ) -> Survey:
-    """One pass over training images; see `Survey` for the arguments.
+    """One pass over training images; see `Survey` for the arguments, `seed` is that of its choice of pixels.
 
     Raises:
         ValueError: features are not finite (names the image) or constant, or nothing is labelled.
@@ -109,7 +119,8 @@ def survey_images(
     survey.classifier = head.weight.detach().flatten(1).float(), head.bias.detach().float()
     indices = spread_indices(len(dataset), images)
     for index, inputs, labels in labelled_inputs(pipeline, dataset, indices, progress="features" if progress else ""):
-        survey.add(inputs.features[0], inputs.logits[0], labels, name=str(dataset.ids[index]))
+        name = str(dataset.ids[index])
+        survey.add(inputs.features[0], inputs.logits[0], labels, seeds=(seed, index), name=name)
     return survey.finish()
 
 
