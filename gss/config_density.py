@@ -11,31 +11,37 @@ __all__ = ["DensityConfig", "DensityModelConfig", "HybridConfig", "MixtureConfig
 
 @dataclass
 class DensityModelConfig:
-    """GMM density head.
+    """GMM density head; `configs/density/hybrid.yaml` has the settings of GMMSeg.
 
     Attributes:
         num_components: Gaussians per class
-        embed_dim: channels of a projection in front of the mixture (learned, or fitted by posthoc); 0 for none
+        source: features it describes: those the fusion gives, or those the heads read, which know classes alone
+        unit_input: scale features to unit length before all else
+        embed_dim: channels of a projection before the mixture, at most those of the features; hybrid learns it, posthoc
+            takes principal directions; 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
-        rank: directions of low_rank
+        rank: directions of low_rank, below the number of dimensions
         mixture_weights: uniform over the components of a class (assignments are balanced), or learned
         evidence: class evidence by the best component (max) or by all (logsumexp)
         logit_norm: class evidence to logits by layer_norm over classes, a learned temperature, or none
-        layer_norm: normalise features over channels
-        l2_norm: scale features to unit length
-        variance_floor: added to every variance, in squared units of the normed features (unit vectors: mean below 1/D)
+        layer_norm: normalise projected features over channels
+        l2_norm: scale them to unit length
+        variance_floor: added to every variance, in squared units of what the mixture sees: 1 is the variance of a
+            principal direction; with l2_norm the mean is below 1/D
     """
 
     num_components: int = limits(5, low=1)
-    embed_dim: int = limits(0, low=0)
-    covariance: Literal["diagonal", "spherical", "low_rank"] = "diagonal"
-    rank: int = limits(4, low=1)
+    source: Literal["fusion", "head"] = "fusion"
+    unit_input: bool = True
+    embed_dim: int = limits(64, low=0)
+    covariance: Literal["diagonal", "spherical", "low_rank"] = "low_rank"
+    rank: int = limits(32, low=1)
     mixture_weights: Literal["uniform", "learned"] = "uniform"
     evidence: Literal["max", "logsumexp"] = "max"
     logit_norm: Literal["layer_norm", "temperature", "none"] = "layer_norm"
-    layer_norm: bool = True
-    l2_norm: bool = True
-    variance_floor: float = limits(1e-3, low=1e-12, high=1e12)
+    layer_norm: bool = False
+    l2_norm: bool = False
+    variance_floor: float = limits(1e-2, low=1e-12, high=1e12)
 
 
 @dataclass

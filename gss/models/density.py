@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gss.mixture import Gaussians, QuadraticForm, full_precision, log_density, quadratic_form, reduced_log_density
+from gss.models.prior import FEATURE_SOURCES
 
 COVARIANCES = ("diagonal", "spherical", "low_rank")
 MIXTURE_WEIGHTS = ("uniform", "learned")
@@ -32,6 +33,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         num_classes: C.
         num_components: M Gaussians per class.
         feature_dim: channels of the prior's features.
+        source: which of them: "fusion" or "head", see `GSSPriorModel.dense_features`.
+        unit_input: whether features are scaled to unit length before all else.
         embed_dim: channels of a 1x1 projection in front of the mixture; 0 for none.
         covariance: "diagonal", "spherical" or "low_rank" (diagonal plus `rank` directions).
         rank: R of "low_rank".
@@ -39,8 +42,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         evidence: class evidence by "max" over components, as in GMMSeg, or "logsumexp".
         logit_norm: class evidence to logits by "layer_norm" over classes, as in GMMSeg, a learned "temperature",
             or "none".
-        layer_norm: whether features pass a LayerNorm over channels.
-        l2_norm: whether features are scaled to unit length.
+        layer_norm: whether projected features pass a LayerNorm over channels.
+        l2_norm: whether they are scaled to unit length then.
         variance_floor: added to every estimated variance, so in the squared unit of the embedded features: to compare
             with 1/D, the mean square of an entry of a unit vector, or with 1 if `l2_norm` is off.
         outlier_components: Gaussians of one more mixture, of pixels that belong to no class; 0 for none. It takes no
@@ -65,6 +68,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         num_classes: int = 2,
         num_components: int = 5,
         feature_dim: int = 128,
+        source: str = "head",
+        unit_input: bool = False,
         embed_dim: int = 0,
         covariance: str = "diagonal",
         rank: int = 4,
@@ -82,6 +87,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             ("mixture_weights", mixture_weights, MIXTURE_WEIGHTS),
             ("evidence", evidence, EVIDENCES),
             ("logit_norm", logit_norm, LOGIT_NORMS),
+            ("source", source, FEATURE_SOURCES),
         ):
             if value not in options:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(options)}")
@@ -138,6 +144,11 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return self.means.shape[2]
 
     @property
+    def source(self) -> str:
+        """Which features of the prior the mixture describes."""
+        return self.config["source"]
+
+    @property
     def active(self) -> Tensor:
         """Components in use, bool `[C, M]`."""
         return self.log_weights > -math.inf
@@ -184,6 +195,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         """Features `[B, D, h, w]` as the mixture sees them: float32 `[B, h, w, E]`."""
         with full_precision(features.device):
             x = features.movedim(1, -1).float()
+            if self.config["unit_input"]:
+                x = F.normalize(x, dim=-1)
             if self.projection is not None:
                 x = self.projection(x)
             if self.feature_norm is not None:

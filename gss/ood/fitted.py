@@ -25,10 +25,16 @@ class FittedScores(ModelMixin, ConfigMixin):
     Args:
         shapes: score to tensor name to shape.
         parts: the scores that "combined" puts together, in the order of its tensors.
+        source: of the features, see `GSSPriorModel.dense_features`.
     """
 
     @register_to_config
-    def __init__(self, shapes: dict[str, dict[str, list[int]]] | None = None, parts: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        shapes: dict[str, dict[str, list[int]]] | None = None,
+        parts: list[str] | None = None,
+        source: str = "head",
+    ) -> None:
         super().__init__()
         for name, tensors in (shapes or {}).items():
             store = nn.Module()
@@ -37,10 +43,12 @@ class FittedScores(ModelMixin, ConfigMixin):
             self.add_module(name, store)
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str] = ()) -> FittedScores:
-        """Wraps statistics, score to tensor name to tensor."""
+    def from_tensors(
+        cls, tensors: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str] = (), source: str = "head"
+    ) -> FittedScores:
+        """Wraps statistics, score to tensor name to tensor, of features of `source`."""
         shapes = {name: {key: list(value.shape) for key, value in found.items()} for name, found in tensors.items()}
-        scores = cls(shapes, list(parts))
+        scores = cls(shapes, list(parts), source)
         for name, found in tensors.items():
             for key, value in found.items():
                 scores.tensors(name)[key].copy_(value)
@@ -50,6 +58,11 @@ class FittedScores(ModelMixin, ConfigMixin):
     def names(self) -> tuple[str, ...]:
         """Scores that were fitted."""
         return tuple(self.config["shapes"] or {})
+
+    @property
+    def source(self) -> str:
+        """Which features of the prior the statistics describe."""
+        return self.config["source"]
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Survey:
         self.logit_moments = torch.zeros(num_classes, 3, dtype=torch.float64)
         # The linear classifier in front of the logits, for scores that need its geometry.
         self.classifier: tuple[Tensor, Tensor] | None = None
+        self.source = "head"  # of the features
         self._reservoir = Reservoir(
             num_classes,
             pixels_per_class,

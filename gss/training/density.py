@@ -72,6 +72,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
         survey = survey_images(
             pipeline,
             splits.plain,
+            source=cfg.model.source,
             images=posthoc.images,
             pixels_per_class=posthoc.pixels_per_class,
             pixels_per_image=posthoc.pixels_per_image,

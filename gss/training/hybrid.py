@@ -76,7 +76,7 @@ class HybridTask(Task):
         hybrid, labels = self.cfg.hybrid, batch["labels"]
         with nullcontext() if hybrid.train_prior else torch.no_grad():
             output = self.prior(batch["image"], return_tokens=False)
-        x = self.head.embed(output.features)
+        x = self.head.embed(self.prior.dense_features(output, self.head.source))
         shape = x.shape[:3]
         rows = x.flatten(0, 2)
         grid = F.interpolate(labels[:, None].float(), size=shape[1:], mode="nearest-exact").long().flatten()

@@ -6,22 +6,22 @@ import dataclasses
 import warnings
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gss import distributed
 from gss.config_density import DensityConfig, MixtureConfig
 from gss.models.density import GMMDensityHead
-from gss.ood.features import inverse_root
 from gss.ood.survey import Survey
 from gss.training.mixture_em import MixtureEM
 
 
 def build_head(cfg: DensityConfig, *, num_classes: int, feature_dim: int) -> GMMDensityHead:
-    """The head a configuration asks for, not fitted."""
+    """The head a configuration asks for, not fitted; no wider than the features are."""
     outliers = cfg.outliers.components if cfg.outliers.spec else 0
-    return GMMDensityHead(
-        num_classes=num_classes, feature_dim=feature_dim, outlier_components=outliers, **vars(cfg.model)
-    )
+    embed_dim = min(cfg.model.embed_dim, feature_dim)
+    options = {**vars(cfg.model), "embed_dim": embed_dim, "rank": min(cfg.model.rank, (embed_dim or feature_dim) - 1)}
+    return GMMDensityHead(num_classes=num_classes, feature_dim=feature_dim, outlier_components=outliers, **options)
 
 
 def fit_mixture(
@@ -40,7 +40,7 @@ def fit_mixture(
     """
     head = build_head(cfg, num_classes=survey.num_classes, feature_dim=survey.dim).to(device).eval()
     if head.projection is not None:
-        _discriminate(head, survey)
+        _decorrelate(head, survey)
     sample = survey.sample
     classes = sample["labels"].to(device)
     keep = torch.ones(len(classes), dtype=torch.bool, device=device)
@@ -98,14 +98,22 @@ def run_em(
 
 
 @torch.no_grad()
-def _discriminate(head: GMMDensityHead, survey: Survey) -> None:
-    """Sets the projection to the directions in which classes differ most, whitened within classes."""
+def _decorrelate(head: GMMDensityHead, survey: Survey) -> None:
+    """Sets the projection to the principal directions of the sample, in standard deviations.
+
+    Not to the directions in which the known classes differ most: what is unknown shows in the others.
+    """
     assert head.projection is not None
-    whitening = inverse_root(survey.covariance(within=True))
-    total = whitening.t() @ survey.covariance(within=False) @ whitening
-    directions = torch.linalg.eigh(total).eigenvectors.flip(1)[:, : head.dim]
-    weight = (whitening @ directions).t()
-    mean = survey.first.sum(0) / survey.count.sum()
+    x = survey.sample["features"].double()
+    if head.config["unit_input"]:
+        x = F.normalize(x, dim=1)
+    count = distributed.sum_across(torch.tensor(len(x), dtype=torch.float64))
+    mean = distributed.sum_across(x.sum(0)) / count
+    covariance = distributed.sum_across((x - mean).t() @ (x - mean)) / count
+    values, directions = torch.linalg.eigh(covariance)
+    # Directions without variance would be scaled up without end.
+    deviation = values.clamp(min=1e-4 * values.mean()).sqrt()
+    weight = (directions / deviation).flip(1)[:, : head.dim].t()
     head.projection.weight.copy_(weight)
     head.projection.bias.copy_(-(weight @ mean))
 
