@@ -79,6 +79,9 @@ class HybridTask(Task):
         x = self.head.embed(self.prior.dense_features(output, self.head.source))
         shape = x.shape[:3]
         rows = x.flatten(0, 2)
+        if not rows.isfinite().all():
+            # No eigenvectors of such features exist; the loop stops at this loss and names step and images.
+            return {"loss": rows.sum() * float("nan")}
         grid = F.interpolate(labels[:, None].float(), size=shape[1:], mode="nearest-exact").long().flatten()
         keys = self._keys(batch, step, cells=shape[1] * shape[2]).to(grid.device)
         sample = balanced_sample_across(grid, hybrid.pixels_per_class, self.head.num_classes, keys)
