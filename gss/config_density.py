@@ -28,9 +28,10 @@ class DensityModelConfig:
         l2_norm: scale them to unit length
         variance_floor: added to every variance, in squared units of what the mixture sees: 1 is the variance of a
             principal direction; with l2_norm the mean is below 1/D
+        smoothing: side of the square of cells (odd) that scores average the log-likelihood over
     """
 
-    num_components: int = limits(5, low=1)
+    num_components: int = limits(10, low=1)
     source: Literal["fusion", "head"] = "fusion"
     unit_input: bool = True
     embed_dim: int = limits(64, low=0)
@@ -41,7 +42,8 @@ class DensityModelConfig:
     logit_norm: Literal["layer_norm", "temperature", "none"] = "layer_norm"
     layer_norm: bool = False
     l2_norm: bool = False
-    variance_floor: float = limits(1e-2, low=1e-12, high=1e12)
+    variance_floor: float = limits(0.1, low=1e-12, high=1e12)
+    smoothing: int = limits(5, low=1)
 
 
 @dataclass
@@ -94,7 +96,7 @@ class PostHocConfig:
     images: int = limits(0, low=0)
     correct_only: bool = True
     scores: str = "sml,mahalanobis,mahalanobis++,knn,vim,ddu,combined"
-    combine: str = "gmm_class,knn,energy,token_entropy"
+    combine: str = "gmm_class,knn,entropy"
     bank_size: int = limits(20_000, low=1)
 
 
