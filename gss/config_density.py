@@ -17,8 +17,7 @@ class DensityModelConfig:
         num_components: Gaussians per class
         source: features it describes: those the fusion gives, or those the heads read, which know classes alone
         unit_input: scale features to unit length before all else
-        embed_dim: channels of a projection before the mixture, at most those of the features; hybrid learns it, posthoc
-            takes principal directions; 0 for none
+        embed_dim: channels of a projection before the mixture, learned (hybrid) or principal (posthoc); 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
         rank: directions of low_rank, below the number of dimensions
         mixture_weights: uniform over the components of a class (assignments are balanced), or learned
@@ -26,9 +25,8 @@ class DensityModelConfig:
         logit_norm: class evidence to logits by layer_norm over classes, a learned temperature, or none
         layer_norm: normalise projected features over channels
         l2_norm: scale them to unit length
-        variance_floor: added to every variance, in squared units of what the mixture sees: 1 is the variance of a
-            principal direction; with l2_norm the mean is below 1/D
-        smoothing: side of the square of cells (odd) that scores average the log-likelihood over
+        variance_floor: added to every variance; principal directions have a variance of 1, unit vectors at most 1/D
+        smoothing: side of the square of cells, odd, that scores average the log-likelihood over
     """
 
     num_components: int = limits(10, low=1)
