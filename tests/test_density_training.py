@@ -88,7 +88,9 @@ def test_fit_says_which_classes_it_knows_nothing_of():
     keep &= (rows["labels"] != 4) | (torch.arange(len(keep)) == int((rows["labels"] == 4).nonzero()[0]))
     survey.sample = {name: values[keep] for name, values in rows.items()}
     with pytest.warns(UserWarning) as caught:
-        head, history = fit_mixture(config(), survey, class_names=NAMES, device=torch.device("cpu"))
+        head, history = fit_mixture(
+            config("model.num_components=5"), survey, class_names=NAMES, device=torch.device("cpu")
+        )
     text = " ".join(str(warning.message) for warning in caught)
     assert f"no training pixel shows {NAMES[2]}" in text and f"show {NAMES[4]}" in text
     assert head.active.sum(1).tolist() == [5, 5, 0, 5, 1]
