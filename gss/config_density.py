@@ -95,7 +95,7 @@ class PostHocConfig:
     correct_only: bool = True
     scores: str = "sml,mahalanobis,mahalanobis++,knn,vim,ddu,combined"
     combine: str = "gmm_class,knn,entropy"
-    bank_size: int = limits(20_000, low=1)
+    bank_size: int = limits(5_000, low=1)
 
 
 @dataclass

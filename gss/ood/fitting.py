@@ -100,7 +100,7 @@ def survey_images(
     images: int = 0,
     pixels_per_class: int = 10_000,
     pixels_per_image: int = 500,
-    bank_size: int = 20_000,
+    bank_size: int = 5_000,
     per_class: bool = True,
     seed: int = 0,
     progress: bool = False,
