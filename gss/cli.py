@@ -149,6 +149,21 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--json", metavar="FILE", help="write the numbers here too")
     command.set_defaults(handler="gss.recon.main", more="posterior")
 
+    command = commands.add_parser("transfer", help="give a trained posterior the classes of another data set")
+    command.add_argument("posterior", help="folder written by `gss train posterior`")
+    _add_data(command, split="train")
+    command.add_argument("--val-split", metavar="SPLIT", help="split the ceiling is measured on (default: val, if any)")
+    command.add_argument(
+        "--refine",
+        type=_count,
+        default=0,
+        metavar="STEPS",
+        help="also repaint the codes for the new classes, 500 steps",
+    )
+    command.add_argument("--out", required=True, help="output folder")
+    command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    command.set_defaults(handler="gss.transfer.main")
+
     command = commands.add_parser("evaluate", help="measure a pipeline on a data set")
     command.add_argument("pipeline", help="folder of the pipeline")
     _add_data(command)
@@ -267,10 +282,10 @@ def _add_configs(command: argparse.ArgumentParser) -> None:
     command.set_defaults(more="configs")
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
+def _add_data(command: argparse.ArgumentParser, split: str = "val") -> None:
     command.add_argument("--data", required=True, metavar="SPEC", help="built-in name, YAML file or folder")
     command.add_argument("--root", help="folder of the data set")
-    command.add_argument("--split", default="val", help="default: %(default)s")
+    command.add_argument("--split", default=split, help="default: %(default)s")
     command.add_argument("--limit", type=_count, metavar="N", help="use only N images, evenly spread")
 
 

@@ -36,6 +36,7 @@ class DataConfig:
         root: folder of the data set, in place of the one in the spec
         train_split: split trained on
         val_split: split validated on
+        sampling: share of each domain of a mixture: equal, proportional, temperature:T, or numbers with commas
         size: [height, width] that images and masks are resized to when read, before augmentation
         crop: [height, width] of a training crop in pixels
         scale: smallest and largest random resize before cropping
@@ -52,6 +53,7 @@ class DataConfig:
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
+    sampling: str = "equal"
     size: tuple[int, int] | None = limits(None, low=1)
     crop: tuple[int, int] = limits((192, 256), low=1)
     scale: tuple[float, float] = limits((0.5, 2.0), low=0.01, high=100.0)
@@ -236,6 +238,9 @@ class PriorModelConfig:
         classifier_rank: rank of the low_rank classifier
         dropout: channel dropout in front of the token classifier
         freeze_batch_norm: keep the backbone's running statistics, for tiny batches or several processes
+        init_from: pipeline, run folder or prior whose weights the network starts from; '' for none
+        init_parts: parts taken from init_from, out of backbone, fusion, blocks, token and aux
+        freeze: parts that are not trained, of the same names
     """
 
     backbone: str = "efficientnet-lite0"
@@ -250,6 +255,9 @@ class PriorModelConfig:
     classifier_rank: int = limits(64, low=1)
     dropout: float = limits(0.0, low=0.0, high=0.99)
     freeze_batch_norm: bool = False
+    init_from: str = ""
+    init_parts: list[str] = field(default_factory=lambda: ["backbone", "fusion", "blocks", "token", "aux"])
+    freeze: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -236,7 +236,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
             seed=seed,
         )
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
-    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache)
+    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=cfg.sampling)
 
 
 def open_split(
@@ -246,12 +246,27 @@ def open_split(
     transform: JointTransform | None = None,
     size: tuple[int, int] | None = None,
     cache: bool = False,
+    sampling: str = "equal",
 ) -> LabelledImages:
-    """Open one split of a spec, whether its samples are files or generated.
+    """Open one split of a spec, whether its samples are files, generated, or those of several domains.
+
+    Args:
+        spec: data spec.
+        split: name of the split.
+        transform: augmentation.
+        size: (H, W) that images and masks are resized to when read.
+        cache: keep decoded images in memory.
+        sampling: how often training reads each domain of a mixture, see `gss.data.domains.share_out`.
 
     Raises:
-        ValueError: see `SegmentationDataset`.
+        ValueError: see `SegmentationDataset` and `DomainDataset`.
     """
+    if spec.domains:
+        from gss.data.domains import open_domains  # it builds on this module
+
+        return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
+    if sampling != "equal":
+        raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
     from gss.data.scenes import ScenesDataset  # only generated sets need the renderer
@@ -267,4 +282,6 @@ def open_split(
         transform=transform,
         unknown=bool(options.get("unknown", False)),
         cache=cache,
+        label_space=spec.label_space,
+        label_map=spec.label_map if spec.label_map.values else None,
     )

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, cast
@@ -158,6 +159,7 @@ class GSSPriorModel(PreTrainedModel):
         super().__init__(config)
         dim, rank = config.hidden_dim, config.classifier_rank
         self.gradient_checkpointing = False
+        self._held: tuple[nn.Module, ...] = ()
         self.register_buffer("pixel_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(config.image_std).view(1, 3, 1, 1))
         self.backbone = build_backbone(config.backbone_config)
@@ -288,9 +290,16 @@ class GSSPriorModel(PreTrainedModel):
         scale = self.code_scale.exp()
         return 2 * scale * self.code_embeddings, self.code_bias - scale * self.code_embeddings.square().sum(1)
 
+    def hold(self, modules: Sequence[nn.Module]) -> None:
+        """Keep modules of this model in evaluation mode whatever the mode of the rest."""
+        self._held = tuple(modules)
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Self:
-        """Set the training mode, leaving frozen batch norms in evaluation mode."""
+        """Set the training mode, leaving held modules and frozen batch norms in evaluation mode."""
         super().train(mode)
+        for held in self._held:
+            held.eval()
         if mode and self.config.freeze_batch_norm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -139,8 +139,7 @@ class HybridTask(Task):
         """Mean IoU of the mixture as a classifier, and of the pipeline's own mode."""
         pipeline = self.pipeline()
         modes = ["density", pipeline.default_decode]
-        result = evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False)
-        return {f"{mode}_miou": float(result.modes[mode]["miou"] or 0.0) for mode in modes}
+        return evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False).figures()
 
     def pipeline(self) -> GSSPipeline:
         """The pipeline made of the current weights; scores fitted to the old features are left out."""

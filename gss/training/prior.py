@@ -15,17 +15,19 @@ from torch.nn import functional as F
 from gss.cells import class_weights, pixel_weights, to_cells
 from gss.config import PriorConfig
 from gss.data.datasets import LabelledImages
-from gss.decode import MODES, decode
+from gss.decode import decode
 from gss.evaluation import evaluate
 from gss.image_processing import GSSImageProcessor
 from gss.labels import IGNORE_INDEX
 from gss.losses import pixel_nll, token_cross_entropy, weighted_cross_entropy
 from gss.marginal_loss import token_and_pixel_loss
+from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
 from gss.training.base import Task
 from gss.training.posterior import count_classes
+from gss.training.warm_start import start_from
 from gss.visualize import colorize, contact_sheet
 
 # Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
@@ -136,14 +138,9 @@ class PriorTask(Task):
         return decode(mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood)
 
     def validate(self) -> dict[str, float]:
-        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode."""
+        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode, and of every domain."""
         result = evaluate(self.pipeline(), self._val_set, pictures=0, throughput=False)
-        values = {}
-        for mode in MODES:
-            if mode in result.modes:
-                values[f"{mode}_miou"] = float(result.modes[mode]["miou"] or 0.0)
-                values[f"{mode}_boundary_f"] = float(result.modes[mode]["boundary_f"] or 0.0)
-        return values
+        return result.figures(("miou", "boundary_f"))
 
     def pictures(self) -> dict[str, Image.Image]:
         """Image, truth, maskige and prediction of three validation images."""
@@ -183,11 +180,12 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
     model, names = cfg.model, train.label_space.names
     vqvae = posterior.vqvae
     rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
+    taken = model.init_parts if model.init_from else []
     try:
         prior = GSSPriorModel.from_backbone(
             model.backbone,
             backbone_config=model.backbone_config,
-            pretrained=model.pretrained,
+            pretrained=model.pretrained and "backbone" not in taken,
             codebook_size=vqvae.codebook_size if tokens else 0,
             token_stride=vqvae.downsample,
             context_stride=max(model.context_stride, vqvae.downsample),
@@ -205,12 +203,15 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
         raise ValueError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
     prior.config.id2label = dict(enumerate(names))
     prior.config.label2id = {name: index for index, name in enumerate(names)}
+    if model.init_from:
+        start_from(prior, model.init_from, taken, posterior)
     if model.classifier == "tied" and tokens:
         prior.tie_codebook(vqvae.code_embeddings())
     if model.classifier == "evidence" and tokens:
         if posterior.likelihood is None:
             raise ValueError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
         prior.tie_evidence(posterior.likelihood.table)
+    freeze_parts(prior, model.freeze)
     if cfg.train.gradient_checkpointing:
         prior.gradient_checkpointing_enable()
     return prior

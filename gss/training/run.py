@@ -11,9 +11,11 @@ from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
 from gss.data.datasets import LabelledImages
+from gss.data.domains import DomainDataset, describe
 from gss.distributed import barrier, is_main, num_processes
 from gss.files import write_json
 from gss.maskige import MaskigeCodec
+from gss.metrics.domains import domain_figures
 from gss.palette import build
 from gss.posterior import Posterior
 from gss.training.loop import Task, fit
@@ -50,6 +52,8 @@ def train(
     torch.manual_seed(cfg.train.seed)
     splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=not isinstance(cfg, PosteriorConfig))
     plain, val = splits.plain, splits.val
+    if isinstance(splits.augmented, DomainDataset) and is_main():
+        print(describe(splits.augmented))
     if isinstance(cfg, PosteriorConfig):
         task: Task = PosteriorTask(cfg, plain, val)
     else:
@@ -71,7 +75,9 @@ def train(
     if isinstance(cfg, PosteriorConfig):
         barrier()  # the main process has written the product
         result = recon.reconstruct(Posterior.from_pretrained(out), val, progress=True)
-        metrics |= {f"{way}_miou": float(result[way]["miou"] or 0.0) for way in result}
+        for way in result:
+            metrics[f"{way}_miou"] = float(result[way]["miou"] or 0.0)
+            metrics |= domain_figures(f"{way}_miou", result[way].get("domains", {}), "miou")
         if is_main():
             write_json(out / "recon.json", result)
             rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
