@@ -9,6 +9,7 @@ pixels, for Sinkhorn that of the probabilities to a loop in float64.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
 from gss.estimation import estimate, moments
-from gss.mixture import Gaussians, quadratic_form, reduced_log_density
+from gss.mixture import Gaussians, logsumexp_, quadratic_form, reduced_log_density
 from gss.ood import FittedScores, ScoreInputs, build_score
 from gss.sinkhorn import sinkhorn
 from gss.training.pixel_memory import PixelMemory
@@ -70,19 +71,21 @@ def evidence(
 
     def build(quick: bool) -> Case:
         x, gaussians = unit(pixels // 100 if quick else pixels), mixture()
+        weights = torch.full((C * M,), -math.log(M) if summed else 0.0)
 
         def reduce(density: Tensor) -> Tensor:
             by_class = density.unflatten(0, (C, M))
-            return by_class.logsumexp(1) - np.log(M) if summed else by_class.amax(1)
+            return logsumexp_(by_class, 1) if summed else by_class.amax(1)
 
         def error(found: Tensor, _: Tensor) -> float:
             exact = Normal(gaussians.means.double(), gaussians.variances.double().sqrt())
-            expected = reduce(exact.log_prob(x[:2000, None].double()).sum(2).t())
+            expected = reduce(exact.log_prob(x[:2000, None].double()).sum(2).t() + weights[:, None])
             return float((found[:, :2000] - expected).abs().max())
 
-        return Case(
-            lambda: reduced_log_density(x, quadratic_form(gaussians), reduce), lambda: peer(x, gaussians), error
-        )
+        def ours() -> Tensor:
+            return reduced_log_density(x, quadratic_form(gaussians).plus(weights), reduce)
+
+        return Case(ours, lambda: peer(x, gaussians), error)
 
     return build
 

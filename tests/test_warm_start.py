@@ -54,8 +54,8 @@ def test_other_classes_take_all_parts_but_the_auxiliary_head(folder, source, tmp
     space = LabelSpace(("sky", "road"))
     Posterior(other.codec, parts.vqvae, other.likelihood, space).save_pretrained(tmp_path / "posterior")
     (folder / "two.yaml").write_text(
-        "classes: [sky, road]\ndomains:\n  town: {spec: ./town, unmapped: ignore}\n"
-        "  coast: {spec: ./coast, map: {heaven: sky, street: road}, unmapped: ignore}\n"
+        "classes: [sky, road]\ndomains:\n  town: {spec: ./town, unmapped: drop}\n"
+        "  coast: {spec: ./coast, map: {heaven: sky, street: road}, unmapped: drop}\n"
     )
     more = [f"posterior={tmp_path / 'posterior'}", f"model.init_from={source}", "train.steps=1", "optim.lr=0"]
     with pytest.raises(ValueError, match=r"part 'aux' .* aux_head.bias has shape \[3\] there and \[2\] here"):

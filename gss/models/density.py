@@ -13,7 +13,15 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gss.mixture import Gaussians, QuadraticForm, full_precision, log_density, quadratic_form, reduced_log_density
+from gss.mixture import (
+    Gaussians,
+    QuadraticForm,
+    full_precision,
+    log_density,
+    logsumexp_,
+    quadratic_form,
+    reduced_log_density,
+)
 from gss.models.prior import FEATURE_SOURCES
 
 COVARIANCES = ("diagonal", "spherical", "low_rank")
@@ -276,8 +284,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         weights = self._marginal_log_weights() if kind == "marginal" else self.log_weights.flatten()
         reductions: dict[str, Callable[[Tensor], Tensor]] = {
             "max": lambda d: d.amax(0),
-            "class": lambda d: d.unflatten(0, shape).logsumexp(1).amax(0),
-            "marginal": lambda d: d.logsumexp(0),
+            "class": lambda d: logsumexp_(d.unflatten(0, shape), 1).amax(0),
+            "marginal": logsumexp_,
         }
         x = self.embed(features)
         form = self.form().plus(weights)
@@ -310,7 +318,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         form = form.plus(torch.cat([self._marginal_log_weights(), self.outlier_log_weights]))
         count = len(inliers.means)
         x = self.embed(features)
-        ratio = reduced_log_density(x.flatten(0, 2), form, lambda d: d[count:].logsumexp(0) - d[:count].logsumexp(0))
+        ratio = reduced_log_density(x.flatten(0, 2), form, lambda d: logsumexp_(d[count:]) - logsumexp_(d[:count]))
         return self._smooth(ratio.view(x.shape[:3]))
 
     def _smooth(self, maps: Tensor) -> Tensor:
