@@ -143,6 +143,11 @@ def test_path_with_equals_sign_is_a_file(handler, tmp_path):
             },
         ),
         (["data", "check", "d", "--sheet", "s.png"], "gss.data.check", {"spec": "d", "split": None}),
+        (
+            ["data", "map", "a", "b", "--mseg", "m.tsv", "--out", "o.yaml"],
+            "gss.data.mapping",
+            {"source": "a", "target": "b", "mseg": "m.tsv", "map": None, "out": "o.yaml", "overwrite": False},
+        ),
         (["palette", "19"], "gss.palette", {"num_classes": 19, "method": "maxmin", "seed": 0, "out": None}),
         (["quickstart", "--seed", "3"], "gss.quickstart", {"seed": 3, "data": "scenes", "overwrite": False}),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_domain_specs import TREES as DOMAIN_TREES
 from test_ood_data import TREES as OOD_TREES
 
 from gss.data.label_map import LabelMap
@@ -51,7 +52,7 @@ OWN = "image: images/{id}.png\nmask: masks/{id}.png\nclasses: [sky, road]\n"
 def test_every_file_based_builtin_is_covered():
     generated = {name for name in builtin_specs() if load_spec(name).generator}
     assert generated == {"scenes", "scenes_fog", "scenes_unknown"}
-    assert set(TREES) | set(OOD_TREES) == set(builtin_specs()) - generated
+    assert set(TREES) | set(OOD_TREES) | set(DOMAIN_TREES) == set(builtin_specs()) - generated
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -156,6 +157,39 @@ def test_any_suffix_and_repeated_id(tmp_path):
     assert (sample.id, sample.missing) == ("a", ())
 
 
+def test_wildcards_are_part_of_the_id(tmp_path):
+    for name in ("a/x1", "a/y1", "b/x2"):
+        folder, _, number = name.rpartition("/")
+        put(tmp_path, f"{folder}/rgb/{number[0]}_{number[1]}.png", np.zeros((2, 2, 3)))
+        put(tmp_path, f"{folder}/label/{number[0]}_{number[1]}.png", np.zeros((2, 2)))
+    text = "image: '*/rgb/*_{id}.*'\nmask: '*/label/*_{id}.png'\nclasses: [x]\n"
+    spec = load_spec(yaml_spec(tmp_path, text), tmp_path)
+    samples = spec.samples("all")
+    assert [sample.id for sample in samples] == ["a/x/1", "a/y/1", "b/x/2"]
+    assert samples[1].mask == tmp_path / "a/label/y_1.png"
+    assert spec.stray_masks("all") == []
+    (tmp_path / "a/label/y_1.png").unlink()
+    assert spec.samples("all")[1].mask == tmp_path / "a/label/y_1.png"
+
+
+def test_lists_may_hold_paths_and_folders(tmp_path):
+    for name in ("a", "sub/b", "sub/c.d", "sub/deep/e"):
+        put(tmp_path, f"images/{name}.png", np.zeros((2, 2, 3)))
+        put(tmp_path, f"masks/{name}.png", np.zeros((2, 2)))
+    (tmp_path / "train.txt").write_text("images/sub/c.d.png\na\nsub\nimages/none\n")
+    spec = load_spec(yaml_spec(tmp_path, OWN + "list: '{split}.txt'\n"), tmp_path)
+    samples = spec.samples("train")
+    assert [sample.id for sample in samples] == ["sub/c.d", "a", "sub/b", "sub/deep/e", "images/none"]
+    assert [sample.missing for sample in samples] == [(), (), (), (), ("image", "mask")]
+
+
+def test_relations_to_other_label_spaces(tmp_path):
+    spec = load_spec(yaml_spec(tmp_path, "base: cityscapes\nname: mine\nmaps: {camvid: {road: Road}}\n"))
+    assert (spec.mseg["to"].column, spec.mseg["from"].column) == ("cityscapes-19", "kitti-19")
+    assert spec.maps == {"camvid": {"road": "Road"}}
+    assert load_spec("scenes").maps["camvid"]["cyclist"] == "Bicyclist"
+
+
 def test_named_label_map_merges_and_ignores(tmp_path):
     text = OWN + "label_map: {0: sky, 4: road, 5: road, 9: ignore}\nignore: [200]\n"
     labels, unknown = load_spec(yaml_spec(tmp_path, text)).label_map.apply(np.array([[0, 4, 5, 9, 200, 1]]))
@@ -226,6 +260,13 @@ def test_specs_in_the_documentation_load(tmp_path):
         (OWN + "label_map: {0: sky, 70000: road}\n", "outside 0..65535"),
         (OWN + "label_map: [a, b]\n", "no raw label value"),
         (OWN + "unlisted: skip\n", "must be error or ignore"),
+        (OWN.replace("images/{id}.png", "'*/{id}.png'"), "same number of \\*, all before {id}"),
+        ("image: '{id}/*.png'\nmask: '{id}/*.png'\nclasses: [x]\n", "same number of"),
+        (OWN + "panoptic: a.json\ncolor_coded: true\nignore: []\n", "panoptic and color_coded exclude each other"),
+        (OWN + "maps: [camvid]\n", "maps must be a mapping"),
+        (OWN + "maps: {camvid: Sky}\n", "maps must be a mapping"),
+        (OWN + "mseg: {to: a, form: b}\n", "mseg has the key 'form'"),
+        (OWN + "mseg: [a]\n", "mseg must be COLUMN"),
         (OWN + "color_coded: true\nignore: 3\n", "no colour"),
         ("base: nothing\n", "base: no spec nothing.yaml"),
         ("base: own\n", "base: no spec own.yaml"),
@@ -279,6 +320,11 @@ def test_folder_with_a_subfolder_for_each_split(tmp_path, lists):
     assert (sample.id, sample.missing) == ("val1", ())
 
 
+def test_folder_that_says_what_its_classes_are_elsewhere(tmp_path):
+    classes = {"classes": {"0": "lawn"}, "camvid_map": {"lawn": "Tree"}, "ignore_name": "various"}
+    assert load_spec(folder(tmp_path, {"a": [[0]]}, classes)).maps == {"camvid": {"lawn": "Tree"}}
+
+
 def test_flat_folder_is_one_split(tmp_path):
     spec = load_spec(folder(tmp_path, {"a": [[0]], "b": [[0]]}, {"classes": {"0": "a"}}))
     assert spec.available_splits() == ["all"]
@@ -305,6 +351,7 @@ def test_folder_without_classes_infers_and_says_so(tmp_path, caplog):
         ({"a": [[0]]}, {"classes": {"0": "a", "1": "a"}}, "classes.json: .*repeated: a"),
         ({"a": [[0]]}, {"classes": {"0": "a"}, "ignore_index": 0}, "ignore_index 0 is also class 'a'"),
         ({"a": [[0]]}, {"classes": {"x": "a"}}, "classes.json"),
+        ({"a": [[0]]}, {"classes": {"0": "a"}, "camvid_map": "Tree"}, "camvid_map"),
         ({"a": [[0]]}, {"classes": {"0": "a"}, "colors": {"1": [0, 0, 0]}}, "colors must name"),
     ],
 )

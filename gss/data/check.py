@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gss.data.datasets import check_sizes, load_raw, open_split, resize_pair
 from gss.data.files import Sample
 from gss.data.images import load_image
+from gss.data.panoptic import require_segments
 from gss.data.specs import DataSpec, load_spec
 from gss.files import atomic_path, write_json
 from gss.labels import IGNORE_INDEX
@@ -113,6 +114,7 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
             report.add(index, *dataset.read(index))
         return report
     samples = spec.samples(split)
+    require_segments(samples)
     report.images = len(samples)
     report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
     for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
+from gss.data.panoptic import load_panoptic, require_segments
 from gss.data.specs import DataSpec, load_spec
 from gss.data.transforms import JointTransform, resize_pair, to_float
 from gss.data.void import fill_void
@@ -126,6 +127,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
                 f"first: {path}; 'gss data check' lists them all"
             )
+        require_segments(self.samples)
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
         # Belongs to this process alone: loader workers read samples of different epochs at the same time.
         self.epoch = 0
@@ -182,6 +184,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
 def load_raw(spec: DataSpec, sample: Sample) -> np.ndarray:
     """Raw mask values of a sample: `[H, W]`, or `[H, W, 3]` for colour-coded specs."""
+    if sample.segments is not None:
+        return load_panoptic(sample.mask, sample.segments)
     return load_color_mask(sample.mask) if spec.label_map.color_coded else load_mask(sample.mask)
 
 

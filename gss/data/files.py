@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
-__all__ = ["Sample", "find_files", "find_ids", "pair_up", "read_list"]
+__all__ = ["Sample", "check_patterns", "find_files", "find_ids", "pair_up", "read_list"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Sample:
         id: id from the list or the file name.
         image, mask: paths; where the file is not there, the path it should have.
         missing: which of "image" and "mask" are not there.
+        segments: JSON file that says what the segments of a panoptic mask are.
     """
 
     id: str
     image: Path
     mask: Path
     missing: tuple[str, ...] = ()
+    segments: Path | None = None
 
 
 def read_list(path: Path) -> list[str]:
@@ -47,15 +50,46 @@ def find_ids(root: Path, pattern: str) -> list[str]:
 
 
 def pair_up(root: Path, image: str, mask: str, ids: list[str]) -> list[Sample]:
-    """Look up image and mask of every id; folders are listed once instead of asking for each file."""
+    """Look up image and mask of every id; folders are listed once instead of asking for each file.
+
+    Args:
+        root: folder of the data set.
+        image: pattern of the images, see `find_files`.
+        mask: pattern of the masks.
+        ids: ids, or lines of a list file: those may also be paths of images below `root`, or folders of ids.
+    """
     images, masks = find_files(root, image, IMAGE_SUFFIXES), find_files(root, mask, MASK_SUFFIXES)
     samples = []
-    for id in ids:
+    for id in _expand(ids, images, root):
         found = images.get(id), masks.get(id)
         missing = tuple(kind for kind, path in zip(("image", "mask"), found, strict=True) if path is None)
-        expected = (root / image.replace("{id}", id), root / mask.replace("{id}", id))
+        expected = root / _fill(image, id), root / _fill(mask, id)
         samples.append(Sample(id, found[0] or expected[0], found[1] or expected[1], missing))
     return samples
+
+
+def _expand(lines: list[str], images: Mapping[str, Path], root: Path) -> list[str]:
+    """Ids that the lines of a list stand for; a line that stands for nothing is the id of a missing image."""
+    if all(line in images for line in lines):
+        return lines
+    by_path = {_without_suffix(path.relative_to(root).as_posix()): id for id, path in images.items()}
+    folders: dict[str, list[str]] = {}
+    for id in sorted(images):
+        for parent in PurePosixPath(id).parents:
+            folders.setdefault(parent.as_posix(), []).append(id)
+    ids = [[line] if line in images else [by_path[line]] if line in by_path else folders.get(line) for line in lines]
+    return list(dict.fromkeys(id for line, found in zip(lines, ids, strict=True) for id in found or [line]))
+
+
+def check_patterns(image: str, mask: str) -> None:
+    """Require as many `*` in the pattern of the masks as in that of the images, and none behind `{id}`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    before = [pattern.partition("{id}")[0].count("*") for pattern in (image, mask)]
+    if before != [pattern.removesuffix(".*").count("*") for pattern in (image, mask)] or before[0] != before[1]:
+        raise ValueError(f"image is {image!r} and mask {mask!r}; both need the same number of *, all before {{id}}")
 
 
 def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -63,16 +97,20 @@ def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str,
 
     Args:
         root: folder of the data set.
-        pattern: relative path with `{id}`; a final `.*` stands for any of `suffixes`.
+        pattern: relative path with `{id}`; a final `.*` stands for any of `suffixes`. A `*` before `{id}` stands
+            for part of one folder or file name, and the ids then begin with what it stands for, as in
+            `fog/GOPR0475_frame_000041` for `rgb_anon/*/train/{id}.png`.
         suffixes: file name endings, lower case.
     """
-    before, *rest = re.split(r"(\{id\})", pattern)
-    base = before.rpartition("/")[0]
     any_suffix = pattern.endswith(".*")
-    expression = re.escape(before) + "(?P<id>.+)"
-    for part in rest[1:]:
-        # A second {id} repeats the first: `{id}/{id}.png`.
-        expression += "(?P=id)" if part == "{id}" else re.escape(part.removesuffix(".*") if any_suffix else part)
+    before, *rest = re.split(r"(\{id\}|\*)", pattern.removesuffix(".*"))
+    base = before.rpartition("/")[0]
+    expression = re.escape(before)
+    for part in rest:
+        if part == "{id}":  # a second {id} repeats the first: `{id}/{id}.png`
+            expression += "(?P=id)" if "(?P<id>" in expression else "(?P<id>.+)"
+        else:
+            expression += "([^/]+)" if part == "*" else re.escape(part)
     matcher = re.compile(expression + (r"\.[^./]+" if any_suffix else ""))
     found: dict[str, Path] = {}
     # sorted: of two files with one id (a.jpg, a.png) the same one is taken on every machine
@@ -84,8 +122,17 @@ def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str,
                 continue
             match = matcher.fullmatch(name if inner == "." else f"{inner}/{name}")
             if match:
-                found.setdefault(match["id"], Path(folder, name))
+                found.setdefault("/".join(match.groups()), Path(folder, name))
     return found
+
+
+def _fill(pattern: str, id: str) -> str:
+    """Path of an id; where it has too few parts for the wildcards, they stay."""
+    wildcards = pattern.removesuffix(".*").count("*")
+    *folders, rest = id.split("/", wildcards)
+    for folder in folders if len(folders) == wildcards else ():
+        pattern = pattern.replace("*", folder, 1)
+    return pattern.replace("{id}", rest if len(folders) == wildcards else id)
 
 
 def _without_suffix(line: str) -> str:

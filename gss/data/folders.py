@@ -29,7 +29,8 @@ def folder_spec(root: Path) -> DataSpec:
     Splits are text files `NAME.txt` with ids, or sub-folders that exist in both `images/` and `masks/`;
     without either, everything is the split `all`, and `train` and `val` are parts of it (`DataSpec.undivided`).
     Classes come from `classes.json` (`{"classes": {"0": "sky", ...}, "ignore_index": 255, "colors": {"0": [r, g, b],
-    ...}}`, colours optional); without it, from the mask values.
+    ...}}`, colours optional); without it, from the mask values. A key `NAME_map` holds what the classes are called in
+    data set NAME (`DataSpec.maps`).
 
     Raises:
         ValueError: not such a folder, malformed `classes.json`, or masks from which classes cannot be
@@ -51,8 +52,8 @@ def folder_spec(root: Path) -> DataSpec:
         layout |= {"image": "images/{split}/{id}.*", "mask": "masks/{split}/{id}.*"}
     name = re.sub(r"\W+", "_", root.resolve().name)
     if (root / "classes.json").is_file():
-        label_space, label_map = _read_classes(root / "classes.json")
-        return DataSpec(name=name, label_space=label_space, label_map=label_map, root=root, **layout)
+        label_space, label_map, maps = _read_classes(root / "classes.json")
+        return DataSpec(name=name, label_space=label_space, label_map=label_map, root=root, maps=maps, **layout)
     label_space, label_map, note = _infer_classes(root)
     _logger.warning(note)
     return DataSpec(name=name, label_space=label_space, label_map=label_map, root=root, note=note, **layout)
@@ -67,7 +68,7 @@ def _is_list(path: Path, known: set[str]) -> bool:
     return not ids or any(id in known or f"{path.stem}/{id}" in known for id in ids)
 
 
-def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap]:
+def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[str, Any]]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
         classes = {int(raw): str(name) for raw, name in sorted(data["classes"].items(), key=lambda item: int(item[0]))}
@@ -78,7 +79,11 @@ def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap]:
         if colors and set(colors) != set(classes):
             raise ValueError("colors must name the same values as classes")
         space = LabelSpace(tuple(classes.values()), tuple(colors[raw] for raw in classes) if colors else ())
-        return space, LabelMap(tuple((raw,) for raw in classes), () if void is None else (int(void),))
+        maps = {key.removesuffix("_map"): names for key, names in data.items() if key.endswith("_map")}
+        for name, names in maps.items():
+            if not isinstance(names, dict):
+                raise ValueError(f"{name}_map must hold the class there of each class, as {{class: class}}")
+        return space, LabelMap(tuple((raw,) for raw in classes), () if void is None else (int(void),)), maps
     except (KeyError, TypeError, AttributeError, OSError) as error:
         raise ValueError(f'{path}: needs {{"classes": {{"0": "name", ...}}, "ignore_index": 255}}') from error
     except ValueError as error:

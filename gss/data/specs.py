@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from gss.config_io import config_root
-from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
+from gss.data.files import Sample, check_patterns, find_files, find_ids, pair_up, read_list
 from gss.data.images import MASK_SUFFIXES
 from gss.data.label_map import LabelMap
+from gss.data.mseg import MSegColumn, read_columns
 from gss.data.scene_labels import LABELS
 from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
@@ -35,7 +36,8 @@ _KEYS = (
         "ignore",
         "unlisted",
     ),
-    *("color_coded", "generator", "domain", "length", "image_size", "unknown", "seed"),
+    *("color_coded", "panoptic", "mseg", "maps"),
+    *("generator", "domain", "length", "image_size", "unknown", "seed"),
 )
 
 
@@ -47,14 +49,17 @@ class DataSpec:
         name: short name; `GSS_DATA_<NAME>` is the environment variable that sets its root.
         label_space: the classes.
         label_map: meaning of raw mask values.
-        image, mask: path patterns below the root with `{id}`, optionally `{split}`, and `.*` for any image
-            suffix.
+        image, mask: path patterns below the root with `{id}`, optionally `{split}`, `*` for part of a name
+            before `{id}`, and `.*` for any image suffix.
+        panoptic: pattern of the JSON file that gives the categories of panoptic masks; None: other masks.
         list_file: pattern of the text file with one id a line; None finds ids by searching `image`.
         splits: split name to what replaces `{split}`; empty with a list file: one split per list found.
         root: folder of the data set, if known.
         note: remark to show to the user (names that were inferred).
         generator: name of a generator instead of files.
         options: arguments of the generator.
+        mseg: where the classes stand in the MSeg table: "to" the universal classes and "from" them.
+        maps: name of another data set to what the classes are there, as `LabelMapping.from_names` takes it.
     """
 
     name: str
@@ -68,6 +73,9 @@ class DataSpec:
     note: str = ""
     generator: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    panoptic: str | None = None
+    mseg: Mapping[str, MSegColumn] = field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def variable(self) -> str:
@@ -97,7 +105,8 @@ class DataSpec:
         if self.splits:
             return [name for name, part in self.splits.items() if (root / self._list_name(part)).is_file()]
         before, after = self.list_file.split("{split}")
-        return sorted(path.name[: -len(after)] for path in root.glob(f"{before}*{after}"))
+        start = len(before.rpartition("/")[2])
+        return sorted(path.name[start : len(path.name) - len(after)] for path in root.glob(f"{before}*{after}"))
 
     @property
     def undivided(self) -> bool:
@@ -147,7 +156,10 @@ class DataSpec:
                 ids = ids[:cut] if split == "train" else ids[cut:]
         if not ids:
             raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
-        return pair_up(root, image, mask, ids)
+        samples = pair_up(root, image, mask, ids)
+        if self.panoptic is None:
+            return samples
+        return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
 
     def stray_masks(self, split: str) -> list[Path]:
         """Masks of a split without an image; none where a list file says which ids belong to it."""
@@ -169,6 +181,19 @@ class _StrictLoader(yaml.SafeLoader):
                 line = node.start_mark.line + 1
                 raise ValueError(f"{key!r} is given twice in the block at line {line}; names must be unique")
         return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Content of a YAML file.
+
+    Raises:
+        ValueError: it is not valid, or gives a key twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            return yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def builtin_specs() -> list[str]:
@@ -215,11 +240,7 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Keys of a spec file over those of its base, which lies beside it or is a built-in spec."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            data = yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise ValueError("must be a YAML mapping with keys such as name, root, image, mask, classes")
     for key in data:
@@ -254,7 +275,9 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         if not isinstance(options.get("length"), dict) or not options["length"]:
             raise ValueError("length is missing; give the number of scenes of each split, as length: {train: 400}")
         splits = {str(split): str(split) for split in options["length"]}
-        return DataSpec(name=name, label_space=LABELS, generator="scenes", options=options, splits=splits)
+        return DataSpec(
+            name=name, label_space=LABELS, generator="scenes", options=options, splits=splits, **_relations(data)
+        )
     for key in ("image", "mask", "classes"):
         if not data.get(key):
             raise ValueError(f"key {key!r} is missing")
@@ -266,6 +289,10 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
         raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+    for part in splits.values() or ("",):
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", "mask")))
+    if data.get("panoptic") and data.get("color_coded"):
+        raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
     label_space = _label_space(data["classes"])
     return DataSpec(
         name=name,
@@ -276,7 +303,17 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         list_file=list_file,
         splits=splits,
         root=root,
+        panoptic=data.get("panoptic"),
+        **_relations(data),
     )
+
+
+def _relations(data: dict[str, Any]) -> dict[str, Any]:
+    """What the spec says about other label spaces."""
+    maps = data.get("maps") or {}
+    if not isinstance(maps, dict) or any(not isinstance(names, dict) for names in maps.values()):
+        raise ValueError("maps must be a mapping of data set to {class: class there}")
+    return {"mseg": read_columns(data.get("mseg")), "maps": maps}
 
 
 def _label_space(classes: Any) -> LabelSpace:

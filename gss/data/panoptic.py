@@ -1,0 +1,81 @@
+"""Panoptic masks in the COCO format: colour PNGs of segment ids, and a JSON file with the category of each segment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gss.data.files import Sample
+from gss.data.images import load_color_mask
+
+__all__ = ["load_panoptic", "read_segments", "require_segments"]
+
+
+@lru_cache(maxsize=4)
+def read_segments(path: Path) -> dict[str, np.ndarray]:
+    """Segments of every mask that a panoptic JSON file describes.
+
+    Objects are reduced while the file is parsed: that of COCO's training set would take gigabytes otherwise.
+
+    Returns:
+        Mask file name to int32 `[2, N]`: ascending segment ids and their categories.
+
+    Raises:
+        ValueError: missing or malformed file, or one without annotations.
+    """
+    segments: dict[str, np.ndarray] = {}
+
+    def reduce(entry: dict[str, Any]) -> Any:
+        if "segments_info" in entry:
+            pairs = np.array(sorted(entry["segments_info"]), np.int32).reshape(-1, 2)
+            segments[entry["file_name"]] = np.ascontiguousarray(pairs.T)
+        return (entry["id"], entry["category_id"]) if "category_id" in entry and "id" in entry else None
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            json.load(file, object_hook=reduce)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"cannot read panoptic annotations {path}: {error}") from error
+    if not segments:
+        raise ValueError(f"panoptic annotations {path} describe no mask: no entry has segments_info")
+    return segments
+
+
+def require_segments(samples: Iterable[Sample]) -> None:
+    """Read the JSON files of panoptic samples now: before loader workers start, which then share the result.
+
+    Raises:
+        ValueError: a file is missing or malformed.
+    """
+    for path in {sample.segments for sample in samples if sample.segments is not None}:
+        read_segments(path)
+
+
+def load_panoptic(mask: Path, segments: Path) -> np.ndarray:
+    """Category of every pixel of a panoptic mask.
+
+    Args:
+        mask: PNG whose colour is the segment id R + 256 G + 256² B; id 0 (black) has no label.
+        segments: the JSON file.
+
+    Returns:
+        uint16 `[H, W]`, 0 where there is no label.
+
+    Raises:
+        ValueError: unreadable files, a mask without an entry, or segment ids without one.
+    """
+    known = read_segments(segments).get(mask.name)
+    if known is None:
+        raise ValueError(f"mask {mask} has no entry in {segments}")
+    ids = load_color_mask(mask).astype(np.int32) @ np.array([1, 0x100, 0x10000], np.int32)
+    keys, categories = np.concatenate([np.zeros((2, 1), np.int32), known], axis=1)
+    slot = np.minimum(np.searchsorted(keys, ids), len(keys) - 1)
+    strange = np.unique(ids[keys[slot] != ids])
+    if len(strange):
+        raise ValueError(f"mask {mask} holds {len(strange)} segment ids that {segments} lacks, such as {strange[0]}")
+    return categories[slot].astype(np.uint16)
