@@ -1,4 +1,4 @@
-"""What `gss cross-domain` is given: groups of pipelines, test sets, mappings between them, and who was trained where."""
+"""What `gss cross-domain` is given: groups of pipelines, test sets, their mappings, and who was trained where."""
 
 from __future__ import annotations
 
@@ -173,8 +173,9 @@ def find_mappings(
 
 
 def find_home(group: str, folders: Sequence[str], tests: Mapping[str, TestSet], in_domain: str | None = None) -> Home:
-    """Which test set is like the training data of a group: the one asked for, else what the model cards say, else,
-    where they say nothing, the first.
+    """Which test set is like the training data of a group.
+
+    The one asked for, else what the model cards say, else, where they say nothing, the first.
 
     Raises:
         ValueError: The cards of a group name different training data, or no test set is called `in_domain`.

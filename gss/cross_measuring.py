@@ -64,7 +64,7 @@ class Pair:
     @property
     def foreign(self) -> tuple[str, ...]:
         """Test classes that no class of the pipeline is linked to."""
-        linked = self.mapping.links.any(0)
+        linked = self.mapping.links.any(0).tolist()
         return tuple(name for name, link in zip(self.mapping.target.names, linked, strict=True) if not link)
 
     @property
@@ -200,8 +200,15 @@ class CellCounts:
             distribution.sum_across()
 
     def compute(self, thresholds: Mapping[str, float]) -> dict[str, Any]:
-        """Figures of all processes: `modes`, mode to way of mapping to figures; `alarms` and `alarms_foreign`, score to
-        share of the labelled pixels of familiar and of foreign classes at or above the threshold."""
+        """Figures of all processes.
+
+        Args:
+            thresholds: By score.
+
+        Returns:
+            `modes`, mode to way of mapping to figures; `alarms` and `alarms_foreign`, score to share of the labelled
+            pixels of familiar and of foreign classes at or above the threshold.
+        """
         return {
             "modes": {mode: counts.compute() for mode, counts in self.modes.items()},
             "alarms": {score: self.familiar[score].rate(value) for score, value in thresholds.items()},

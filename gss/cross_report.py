@@ -29,7 +29,7 @@ def build_report(result: CrossDomainResult) -> Report:
         report.section(table.title, table.text)
         best: dict[str, Any] = {}
         if table.title in FIGURES.values():
-            best = dict.fromkeys(table.header[1:-1], "max") | {table.header[-1]: "min"}
+            best = {name: "min" if name == "drop" else "max" for name in table.header[1:]}
         report.table(table.header, table.rows, best=best)
     for data, rows in result.pictures.items():
         about = result.data[data]

@@ -25,6 +25,7 @@ FIGURES = {
     "boundary_f": "boundary F",
     "ece": "ECE",
 }
+_DROP = "Away: mean of the test sets out of domain. Drop: in domain minus that."
 # Longest per-class table of the terminal.
 _CLASSES = 40
 
@@ -45,9 +46,10 @@ class CrossDomainResult:
     Attributes:
         data: By test set: `images`, `classes`, `colors`.
         common: The classes that all pipelines and test sets tell apart; empty without any.
-        pipelines: By pipeline: `group`; `thresholds` by test set and score; `cells` by test set; and `summary`, mode to way of mapping (`probabilities`, `hard`) to figure to what `transfer` gives. A cell has
-            `modes`, mode to way of mapping to `miou`, `miou_common`, `miou_all`, `boundary_f`, `ece`, `accuracy`,
-            `iou`, `iou_all`, `iou_common`; and `alarms` and `alarms_foreign`, score to share of labelled pixels.
+        pipelines: By pipeline: `group`; `thresholds` by test set and score; `cells` by test set; and `summary`, mode
+            to way of mapping (`probabilities`, `hard`) to figure to what `transfer` gives. A cell has `modes`, mode to
+            way of mapping to `miou`, `miou_common`, `miou_all`, `boundary_f`, `ece`, `accuracy`, `iou`, `iou_all`,
+            `iou_common`; and `alarms` and `alarms_foreign`, score to share of labelled pixels.
         groups: By group (a model with one or several seeds): `pipelines`; `kind`, generative or discriminative;
             `default_mode`; `scores`; `training_data`; `in_domain`, a test set or `None`, and `in_domain_from`;
             `reference`, the test set that sets thresholds; `pairs` by test set, see `Pair.to_dict`; `short_side` by
@@ -170,14 +172,24 @@ def facts(result: CrossDomainResult) -> str:
 
 def tables(result: CrossDomainResult) -> list[Table]:
     """All tables of a result."""
-    found = [_matrix(result, "miou", "In the classes of the test set, of those that the pipeline can predict.")]
+    text = "In the classes of the test set, of those that the pipeline can predict."
+    if drops_in_own_classes(result):
+        found = [_matrix(result, "miou", f"{text} {_DROP}")]
+    else:
+        text = f"{text} Test sets differ in classes, which makes some easier: judge the drop in the common classes."
+        found = [_matrix(result, "miou", text, drop=False)]
     if result.common:
-        text = f"In the {len(result.common)} classes that all tell apart: {', '.join(result.common)}."
+        text = f"In the {len(result.common)} classes that all tell apart: {', '.join(result.common)}. {_DROP}"
         found.append(_matrix(result, "miou_common", text))
     found += [_details(result), *_classes(result)]
     if any(group["scores"] for group in result.groups.values()):
         found.append(_alarms(result))
     return [*found, _mappings(result)]
+
+
+def drops_in_own_classes(result: CrossDomainResult) -> bool:
+    """Whether mIoU of one test set compares with that of another."""
+    return not result.common or len({tuple(data["classes"]) for data in result.data.values()}) == 1
 
 
 def format_result(result: CrossDomainResult) -> str:
@@ -190,15 +202,17 @@ def format_result(result: CrossDomainResult) -> str:
 
 
 def matrix_rows(
-    names: Sequence[str], lines: Mapping[str, tuple[Sequence[Any], Mapping[str, Any]]]
+    names: Sequence[str], lines: Mapping[str, tuple[Sequence[Any], Mapping[str, Any]]], *, drop: bool = True
 ) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of a matrix: a figure by test set, then its means and the drop.
 
     Args:
         names: Test sets.
         lines: Title of a row to its figures and what `transfer` gives, numbers or `over_seeds` of them.
+        drop: Show the drop.
     """
-    means = {"mean": "mean", "harmonic": "harm. mean", "away_harmonic": "harm. mean away", "drop": "drop"}
+    means = {"mean": "mean", "harmonic": "harm. mean", "away": "away", "away_harmonic": "harm. away"}
+    means |= {"drop": "drop"} if drop else {}
     rows = [
         [title, *map(shown, values), *(shown(found[key]) for key in means)] for title, (values, found) in lines.items()
     ]
@@ -214,33 +228,31 @@ def shown(value: Any) -> Any:
     return f"{value['mean']:.3f} ± {value['std']:.3f}"
 
 
-def _matrix(result: CrossDomainResult, figure: str, text: str) -> Table:
+def _matrix(result: CrossDomainResult, figure: str, text: str, *, drop: bool = True) -> Table:
     lines = {}
     for title, name, mode in result.lines():
         cells, summary = result.groups[name]["cells"], result.groups[name]["summary"]
         values = [cells[data]["modes"][mode][PROBABILITIES][figure] for data in result.data]
         lines[title] = (values, summary[mode][PROBABILITIES][figure])
-    ends = "Away: test sets out of domain. Drop: in domain minus their mean."
-    return Table(FIGURES[figure], f"{text} {ends}", *matrix_rows(list(result.data), lines))
+    return Table(FIGURES[figure], text, *matrix_rows(list(result.data), lines, drop=drop))
 
 
 def _details(result: CrossDomainResult) -> Table:
-    columns = [(figure, way) for figure in FIGURES for way in WAYS]
-    if not result.common:
-        columns = [(figure, way) for figure, way in columns if figure != "miou_common"]
+    figures = [figure for figure in FIGURES if result.common or figure != "miou_common"]
     rows = []
     for title, name, mode in result.lines():
         for data in result.data:
             found = result.groups[name]["cells"][data]["modes"][mode]
-            rows.append([f"{title} · {data}", *(shown(found[way][figure]) for figure, way in columns)])
-    header = ["model · decode · test set"] + [
-        FIGURES[figure] + (", hard" if way == HARD else "") for figure, way in columns
-    ]
+            by_way = {way: [shown(found[way][figure]) for figure in figures] for way in WAYS}
+            if by_way[PROBABILITIES] == by_way[HARD]:
+                by_way = {"either": by_way[HARD]}
+            rows += [[f"{title} · {data}", way, *values] for way, values in by_way.items()]
     text = (
         "Probabilities of source classes add up, then the best target is taken; hard: the best source class is "
         "translated. All classes: those the pipeline cannot predict count as missed."
     )
-    return Table("Details", text, header, rows)
+    header = ["model · decode · test set", "mapping", *(FIGURES[figure] for figure in figures)]
+    return Table("Both mappings", text, header, rows)
 
 
 def _classes(result: CrossDomainResult) -> list[Table]:
