@@ -20,6 +20,7 @@ _PUBLIC = {
     "LabelSpace": "gss.labels",
     "MaskigeCodec": "gss.maskige",
     "MaskigeVQModel": "vqvae",
+    "OODMetrics": "gss.metrics.ood",
     "SegmentationDataset": "gss.data.datasets",
     "SegmentationMetrics": "gss.metrics.segmentation",
     "SegmentationOutput": "gss.outputs",
@@ -39,6 +40,7 @@ __all__ = [
     "LabelSpace",
     "MaskigeCodec",
     "MaskigeVQModel",
+    "OODMetrics",
     "SegmentationDataset",
     "SegmentationMetrics",
     "SegmentationOutput",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from gss.labels import IGNORE_INDEX, LabelSpace
     from gss.likelihood import CellLikelihood
     from gss.maskige import MaskigeCodec
+    from gss.metrics.ood import OODMetrics
     from gss.metrics.segmentation import SegmentationMetrics
     from gss.models.density import GMMDensityHead
     from gss.models.prior import GSSPriorConfig, GSSPriorModel

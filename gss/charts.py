@@ -70,7 +70,7 @@ class _Frame:
 
     def finish(self, title: str, names: Sequence[str]) -> Markup:
         svg = _svg(HEIGHT, title, self.parts)
-        keys = [f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
+        keys = [f'<span><i class="{_style(i)}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
         return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(names) > 1 else ""))
 
 
@@ -117,7 +117,7 @@ def line_chart(
     for index, (name, points) in enumerate(clean.items()):
         if not points:
             continue
-        style = f"s{index % SERIES_COLORS}"
+        style = _style(index)
         drawn = _thin(points)
         if smooth and len(points) > 2:
             frame.parts.append(f'<path class="line faint {style}" d="{frame.path(drawn)}"/>')
@@ -161,7 +161,7 @@ def histogram(
         for left, right, value in zip(edges[:-1], edges[1:], values, strict=True):
             outline += [(float(left), value), (float(right), value)]
         outline.append((float(edges[-1]), 0.0))
-        style = f"s{index % SERIES_COLORS}"
+        style = _style(index)
         frame.parts.append(f'<path class="area {style}" d="{frame.path(outline)}"><title>{escape(name)}</title></path>')
     return frame.finish(f"{y_label} over {x_label}", list(shares))
 
@@ -292,6 +292,12 @@ def heat_table(
         f'<div class="scroll"><table class="heat"><thead><tr><th>{escape(corner)}</th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def _style(index: int) -> str:
+    """Classes of a series: colours come again after `SERIES_COLORS`, then dashed, then dotted."""
+    dash = min(index // SERIES_COLORS, 2)
+    return f"s{index % SERIES_COLORS}" + (f" d{dash}" if dash else "")
 
 
 def _svg(height: float, title: str, parts: Iterable[str]) -> str:

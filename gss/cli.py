@@ -217,6 +217,44 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--html", metavar="FILE", help="write a report with heat maps and pictures here")
     command.set_defaults(handler="gss.cross_evaluation.main")
 
+    command = commands.add_parser("evaluate-ood", help="measure out-of-distribution scores of a pipeline")
+    command.add_argument("pipeline", help="folder of the pipeline")
+    command.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="SPEC",
+        help="built-in names, YAML files or folders; see docs/ood.md",
+    )
+    command.add_argument("--root", nargs="+", help="folder of the data set: one for all, or one for each of --data")
+    command.add_argument("--split", help="default: the only one, or the first of val, test, all")
+    command.add_argument("--outliers", nargs="+", default=[], metavar="NAME", help="classes held out of training")
+    command.add_argument("--scores", metavar="A,B", help="scores to measure, with commas (default: all)")
+    command.add_argument("--mode", choices=("pooled", "per_image"), default="pooled", help="default: %(default)s")
+    command.add_argument(
+        "--fpr-rule",
+        choices=("first_at_least", "first_above", "nearest", "nearest_thinned"),
+        default="first_at_least",
+        help="which point of the ROC curve is at 95 %% TPR (default: %(default)s)",
+    )
+    command.add_argument("--exact", action="store_true", help="count distinct scores: no bounds, more memory")
+    command.add_argument("--components", choices=("anomaly", "obstacle"), help="measure whole objects, by track rules")
+    command.add_argument(
+        "--threshold-from", metavar="SPLIT", help="measure open-set mIoU, with thresholds from this split"
+    )
+    command.add_argument("--limit", type=_count, metavar="N", help="use only N images, evenly spread")
+    _add_window(command)
+    command.add_argument("--size", type=_size, metavar="HxW", help="resize images to this before segmenting")
+    command.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    command.add_argument("--html", metavar="FILE", help="write a report with curves and heat maps here")
+    command.add_argument(
+        "--save-scores", metavar="DIR", help="write every score map, as SegmentMeIfYouCan's tool reads"
+    )
+    command.add_argument("--save-as", choices=("hdf5", "npy"), help="format of score files (default: hdf5)")
+    command.add_argument("--dtype", choices=("float32", "float16"), help="of score files (default: float32)")
+    command.add_argument("--overwrite", action="store_true", help="replace score files of an earlier run")
+    command.set_defaults(handler="gss.ood.command.main")
+
     command = commands.add_parser("predict", help="segment images")
     command.add_argument("pipeline", help="folder of the pipeline")
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
@@ -243,6 +281,7 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--sheet", metavar="FILE.png", required=True, help="write the contact sheet here")
     _add_shifts(action, severities="1,2,3,4,5")
     action.set_defaults(handler="gss.data.shift_sheet.main")
+
     action = actions.add_parser("map", help="print what the classes of one data set are in another")
     action.add_argument("source", metavar="FROM", help="data set, or folder of the pipeline that predicts")
     action.add_argument("target", metavar="TO", help="data set to measure on")

@@ -8,6 +8,7 @@ from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
+from gss.ood.fitted import FittedScores
 from vqvae import MaskigeVQModel
 
 
@@ -17,6 +18,7 @@ def check_fit(
     vqvae: MaskigeVQModel | None,
     likelihood: CellLikelihood | None,
     density: GMMDensityHead | None = None,
+    ood: FittedScores | None = None,
 ) -> None:
     """Refuses components of different trainings.
 
@@ -45,6 +47,11 @@ def check_fit(
             ("number of classes", prior.config.num_labels, "density", density.num_classes),
             ("number of feature channels", prior.config.hidden_dim, "density", density.config["feature_dim"]),
         ]
+    if density is not None and ood is not None and density.source != ood.source:
+        raise ValueError(
+            f"density describes the features of source={density.source!r}, the fitted scores those of {ood.source!r}: "
+            "use both of one 'gss train density'"
+        )
     for what, expected, part, found in facts:
         if expected != found:
             raise ValueError(

@@ -6,36 +6,42 @@ from typing import Literal
 from gss.config import DataConfig, OptimConfig, TrainConfig
 from gss.config_io import limits
 
-__all__ = ["DensityConfig", "DensityModelConfig", "HybridConfig", "MixtureConfig", "PostHocConfig"]
+__all__ = ["DensityConfig", "DensityModelConfig", "HybridConfig", "MixtureConfig", "OutlierConfig", "PostHocConfig"]
 
 
 @dataclass
 class DensityModelConfig:
-    """GMM density head.
+    """GMM density head; `configs/density/hybrid.yaml` has the settings of GMMSeg.
 
     Attributes:
         num_components: Gaussians per class
-        embed_dim: channels of a projection in front of the mixture (learned, or fitted by posthoc); 0 for none
+        source: features it describes: those the fusion gives, or those the heads read, which know classes alone
+        unit_input: scale features to unit length before all else
+        embed_dim: channels of a projection before the mixture, at most those of the features; hybrid learns it, posthoc
+            takes principal directions; 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
-        rank: directions of low_rank
+        rank: directions of low_rank, below the number of dimensions
         mixture_weights: uniform over the components of a class (assignments are balanced), or learned
         evidence: class evidence by the best component (max) or by all (logsumexp)
         logit_norm: class evidence to logits by layer_norm over classes, a learned temperature, or none
-        layer_norm: normalise features over channels
-        l2_norm: scale features to unit length
-        variance_floor: added to every variance; unit vectors of D dimensions have at most 1/D
+        layer_norm: normalise projected features over channels
+        l2_norm: scale them to unit length
+        variance_floor: added to every variance, in squared units of what the mixture sees: 1 is the variance of a
+            principal direction; with l2_norm the mean is below 1/D
     """
 
     num_components: int = limits(5, low=1)
-    embed_dim: int = limits(0, low=0)
-    covariance: Literal["diagonal", "spherical", "low_rank"] = "diagonal"
-    rank: int = limits(4, low=1)
+    source: Literal["fusion", "head"] = "fusion"
+    unit_input: bool = True
+    embed_dim: int = limits(64, low=0)
+    covariance: Literal["diagonal", "spherical", "low_rank"] = "low_rank"
+    rank: int = limits(32, low=1)
     mixture_weights: Literal["uniform", "learned"] = "uniform"
     evidence: Literal["max", "logsumexp"] = "max"
     logit_norm: Literal["layer_norm", "temperature", "none"] = "layer_norm"
-    layer_norm: bool = True
-    l2_norm: bool = True
-    variance_floor: float = limits(1e-3, low=1e-12)
+    layer_norm: bool = False
+    l2_norm: bool = False
+    variance_floor: float = limits(1e-2, low=1e-12, high=1e12)
 
 
 @dataclass
@@ -101,12 +107,39 @@ class HybridConfig:
         contrast: weight of the cross-entropy over all components
         own: weight of the prior's own losses when it is trained
         pixels_per_class: pixels of every class in a batch that EM and the contrast see
+        class_balanced: draw training images by class, every class equally often, rather than each image once an epoch
     """
 
     train_prior: bool = False
     contrast: float = limits(0.01, low=0.0)
     own: float = limits(1.0, low=0.0)
     pixels_per_class: int = limits(500, low=1)
+    class_balanced: bool = True
+
+
+@dataclass
+class OutlierConfig:
+    """Mixture of outliers for the score gmm_ratio, fitted at the end to labelled objects of other images.
+
+    Attributes:
+        spec: data set with two classes, the second of which is the outliers; '' for no such mixture
+        root: folder of the data set, in place of the one in the spec
+        split: its split
+        paste: paste the outliers on training images, rather than look at their own images
+        scale: smallest and largest longer side of what is pasted, as a share of the training image's shorter side
+        components: Gaussians
+        pixels: most pixels to fit them to
+        pixels_per_image: most pixels of one image
+    """
+
+    spec: str = ""
+    root: str | None = None
+    split: str = "train"
+    paste: bool = True
+    scale: tuple[float, float] = limits((0.05, 0.4), low=0.001, high=1.0)
+    components: int = limits(10, low=1)
+    pixels: int = limits(50_000, low=1)
+    pixels_per_image: int = limits(500, low=1)
 
 
 @dataclass
@@ -125,5 +158,6 @@ class DensityConfig:
     em: MixtureConfig = field(default_factory=MixtureConfig)
     posthoc: PostHocConfig = field(default_factory=PostHocConfig)
     hybrid: HybridConfig = field(default_factory=HybridConfig)
+    outliers: OutlierConfig = field(default_factory=OutlierConfig)
     pipeline: str = ""
     mode: Literal["posthoc", "hybrid"] = "posthoc"

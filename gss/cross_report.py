@@ -7,10 +7,10 @@ from typing import Any
 
 from gss import charts
 from gss.cross_measuring import PROBABILITIES
-from gss.cross_results import FIGURES, CrossDomainResult, facts, tables
+from gss.cross_results import FIGURES, CrossDomainResult, facts, matrix_rows, tables, transfer
 from gss.report import Report
 
-__all__ = ["build_report", "heat_map"]
+__all__ = ["add_matrix", "build_report"]
 
 
 def build_report(result: CrossDomainResult) -> Report:
@@ -21,10 +21,10 @@ def build_report(result: CrossDomainResult) -> Report:
         figure for figure in ("miou", "miou_common", "boundary_f", "ece") if result.common or "common" not in figure
     ]
     report.charts(
-        [(FIGURES[figure], heat_map(_matrix(result, figure), low_is_good=figure == "ece")) for figure in figures]
+        [(FIGURES[figure], _heat_map(_matrix(result, figure), low_is_good=figure == "ece")) for figure in figures]
     )
-    if result.notes:
-        report.paragraph(" · ".join(result.notes))
+    for note in result.notes:
+        report.paragraph(note)
     for table in tables(result):
         report.section(table.title, table.text)
         best: dict[str, Any] = {}
@@ -42,7 +42,21 @@ def build_report(result: CrossDomainResult) -> Report:
     return report.details("All results", result.to_dict())
 
 
-def heat_map(matrix: Mapping[str, Mapping[str, float | None]], *, low_is_good: bool = False) -> charts.Markup:
+def add_matrix(report: Report, values: Mapping[str, Mapping[str, float | None]], in_domain: str) -> None:
+    """Add a heat map of the mIoU and a table with means over test sets and drops.
+
+    Args:
+        report: Receives them under its last section.
+        values: Row to test set to mIoU, all in the same classes.
+        in_domain: Test set like the training data.
+    """
+    report.charts([(f"mIoU, trained on {in_domain}", _heat_map(values))])
+    lines = {title: (list(row.values()), transfer(row, in_domain)) for title, row in values.items()}
+    header, rows = matrix_rows(list(next(iter(values.values()))), lines)
+    report.table(header, rows, best={name: "min" if name == "drop" else "max" for name in header[1:]})
+
+
+def _heat_map(matrix: Mapping[str, Mapping[str, float | None]], *, low_is_good: bool = False) -> charts.Markup:
     """Shaded table of one figure.
 
     Args:

@@ -15,7 +15,7 @@ from gss.evaluation import aligned
 from gss.files import atomic_path, write_json
 from gss.shift_results import mean
 
-__all__ = ["FIGURES", "CrossDomainResult", "Table", "format_result", "over_seeds", "transfer"]
+__all__ = ["FIGURES", "CrossDomainResult", "Table", "format_result", "matrix_rows", "over_seeds", "tables", "transfer"]
 
 # Key of a figure of a decode mode -> name in tables.
 FIGURES = {

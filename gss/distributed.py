@@ -7,7 +7,7 @@ Everything is trivially right in one process, so callers never ask whether a lau
 
 import atexit
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
@@ -103,6 +103,26 @@ def gather_objects(obj: T) -> list[T]:
     gathered: list[T | None] = [None] * num_processes()
     torch.distributed.all_gather_object(gathered, obj)
     return gathered  # type: ignore[return-value]
+
+
+def run_on_main(action: Callable[[], object]) -> None:
+    """Run something once for all processes, such as a check of a folder that the others would find changed.
+
+    Args:
+        action: Called on the main process only.
+
+    Raises:
+        ValueError: On every process, when `action` raised one.
+    """
+    error: str | None = None
+    if is_main():
+        try:
+            action()
+        except ValueError as refused:
+            error = str(refused)
+    reason = gather_objects(error)[0]
+    if reason is not None:
+        raise ValueError(reason)
 
 
 def copy_from_main(tensors: Iterable[Tensor]) -> None:

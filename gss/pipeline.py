@@ -63,7 +63,7 @@ class GSSPipeline(DiffusionPipeline):
         ood: FittedScores | None = None,
     ) -> None:
         super().__init__()
-        check_fit(prior, codec, vqvae, likelihood, density)
+        check_fit(prior, codec, vqvae, likelihood, density, ood)
         self.register_modules(processor=processor, prior=prior, codec=codec)
         self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood)
 
@@ -281,6 +281,14 @@ class GSSPipeline(DiffusionPipeline):
             check_size(size, "size")
         return Views(window_size=window_size or self.processor.window_size, **views)
 
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Checks names of scores.
+
+        Raises:
+            ValueError: a name is unknown, or its score needs something this pipeline lacks.
+        """
+        self._build_scores(names)
+
     def preprocess(
         self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
     ) -> ProcessedImages:
@@ -299,30 +307,40 @@ class GSSPipeline(DiffusionPipeline):
     def decode(self, prior_output: GSSPriorOutput, *, mode: str, size: tuple[int, int]) -> Tensor:
         """Class probabilities `[B, K, H, W]`, float32, at `size`: the H and W that the prior ran at."""
         if mode == "density":
-            logits = cast(GMMDensityHead, self.density)(cast(Tensor, prior_output.features))
+            head = cast(GMMDensityHead, self.density)
+            logits = head(self.prior.dense_features(prior_output, head.source))
             return F.interpolate(logits.clamp(min=-1e4), size=size, mode="bilinear").softmax(1)
         if self.vqvae is None:
             logits = cast(Tensor, prior_output.aux_logits)
             return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
         return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
 
-    def score_inputs(self, images: Tensor, *, needs: Collection[str] = ()) -> ScoreInputs:
+    @property
+    def feature_source(self) -> str:
+        """Which features the density head and fitted scores describe, see `GSSPriorModel.dense_features`."""
+        part = self.density or self.ood
+        return "head" if part is None else part.source
+
+    def score_inputs(self, images: Tensor, *, needs: Collection[str] = (), source: str | None = None) -> ScoreInputs:
         """What out-of-distribution scores read of images of one size.
 
         Args:
             images: `[B, 3, H, W]` in [0, 1], padded to whole cells here if need be.
             needs: what the scores need, see `OODScore.needs`.
+            source: of the features; default `feature_source`.
         """
         images = pad_to_multiple(images.to(self.prior.device), self._multiple)
         with self._evaluating():
             out = self.predict_tokens(images, return_tokens="tokens" in needs)
-            return self._score_inputs(out, (images.shape[-2], images.shape[-1]), needs)
+            return self._score_inputs(out, (images.shape[-2], images.shape[-1]), needs, source)
 
-    def _score_inputs(self, out: GSSPriorOutput, size: tuple[int, int], needs: Collection[str]) -> ScoreInputs:
+    def _score_inputs(
+        self, out: GSSPriorOutput, size: tuple[int, int], needs: Collection[str], source: str | None = None
+    ) -> ScoreInputs:
         mode = "hard" if self.likelihood is None else "marginal"
         return ScoreInputs(
             logits=cast(Tensor, out.aux_logits),
-            features=cast(Tensor, out.features).float(),
+            features=self.prior.dense_features(out, source or self.feature_source).float(),
             size=size,
             token_logits=out.token_logits,
             decoded=self.decode(out, mode=mode, size=size) if "decoded" in needs else None,

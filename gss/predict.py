@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.data.images import IMAGE_SUFFIXES, load_image
-from gss.distributed import gather_objects, is_main, shard
+from gss.distributed import gather_objects, is_main, run_on_main, shard
 from gss.files import atomic_path, prepare_output, write_json
 from gss.loading import load_pipeline
 from gss.outputs import SegmentationOutput, index_image
@@ -54,7 +54,8 @@ def main(args: argparse.Namespace) -> int:
         "flip": args.flip,
     }
     pipeline.check_inputs([options["decode"]], window=options["window"])
-    _prepare(out, overwrite=args.overwrite)
+    # Once for all processes: the second would find the first one's files.
+    run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
     failed = predict(pipeline, paths, out, source=args.pipeline, **options)
     if is_main():
         for failure in failed:
@@ -249,16 +250,3 @@ def _classes(pipeline: GSSPipeline, output: SegmentationOutput, row: int) -> lis
         for index in np.argsort(-counts, kind="stable")
         if counts[index]
     ]
-
-
-def _prepare(out: Path, *, overwrite: bool) -> None:
-    """Checks the output folder once for all processes: the second would find the first one's files."""
-    error: str | None = None
-    if is_main():
-        try:
-            prepare_output(out, overwrite=overwrite)
-        except ValueError as refused:
-            error = str(refused)
-    reason = next((found for found in gather_objects(error) if found), None)
-    if reason is not None:
-        raise ValueError(reason)

@@ -1,4 +1,4 @@
-"""The main job: both stages, the discriminative twin, evaluation on two domains, predictions and one report."""
+"""The main job: both stages, density head, discriminative twin, evaluation, predictions and one report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from PIL import Image
 
 from gss import charts
 from gss.config import PosteriorConfig, PriorConfig, load_config
+from gss.config_density import DensityConfig
+from gss.cross_report import add_matrix
 from gss.data.datasets import LabelledImages, open_split
+from gss.data.ood import open_ood
 from gss.data.specs import load_spec
 from gss.evaluation import EvaluationResult, evaluate
 from gss.evaluation_report import add_evaluation
 from gss.files import atomic_path, prepare_output, write_json
 from gss.loading import load_pipeline
+from gss.ood.results import OODEvaluation, format_evaluation
 from gss.palette import min_distance, swatch
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
 from gss.predict import predict
+from gss.quickstart_ood import add_heat_maps, add_unknown, measure_unknown
 from gss.report import Report
 from gss.training.log import read_metrics
 from gss.training.run import train
@@ -31,6 +36,8 @@ from gss.visualize import colorize, heatmap
 
 # Data set of the second domain that goes with a first one.
 _OTHER_DOMAIN = {"scenes": "scenes_fog"}
+# Data set with objects of no known class that goes with a first one.
+_UNKNOWN = {"scenes": "scenes_unknown"}
 _NEW_IMAGES = 6
 
 
@@ -40,37 +47,59 @@ def main(args: argparse.Namespace) -> None:
     common = [f"data.spec={args.data}", f"train.seed={args.seed}"] + ([f"data.root={args.root}"] if args.root else [])
     posterior_cfg = load_config(PosteriorConfig, ["quickstart/posterior.yaml"], common)
     prior_cfg = load_config(PriorConfig, ["quickstart/prior.yaml"], [*common, f"posterior={out / 'posterior'}"])
+    density_cfg = load_config(
+        DensityConfig, ["quickstart/density.yaml"], [*common, f"pipeline={out / 'prior' / 'pipeline'}"]
+    )
     if args.overwrite or not (out / "posterior").exists():
         prepare_output(out, overwrite=args.overwrite)
     times: dict[str, float] = {}
     for stage, cfg in (("posterior", posterior_cfg), ("prior", prior_cfg), ("twin", prior_cfg)):
         times[stage] = _train_once(stage, cfg, out / stage, again=args.overwrite)
+    # A density belongs to the features of one prior.
+    again = args.overwrite or times["prior"] > 0
+    times["density"] = _train_once("density", density_cfg, out / "density", again=again)
 
-    pipelines = {name: load_pipeline(out / name / "pipeline") for name in ("prior", "twin")}
+    pipelines = {name: load_pipeline(out / name / "pipeline") for name in ("prior", "twin", "density")}
     domains = [args.data, *([_OTHER_DOMAIN[args.data]] if args.data in _OTHER_DOMAIN else [])]
     results: dict[tuple[str, str], EvaluationResult] = {}
     for domain in domains:
         dataset = open_split(load_spec(domain, args.root), prior_cfg.data.val_split)
-        for name, pipeline in pipelines.items():
+        for name in ("prior", "twin"):
+            pipeline = pipelines[name]
             print(f"measuring {name} on {domain}")
             result = evaluate(
                 pipeline, dataset, progress=True, pictures=3 if name == "prior" else 0, throughput=name == "prior"
             )
             split = f"{domain} {prior_cfg.data.val_split}"
             results[name, domain] = replace(result, pipeline=str(out / name / "pipeline"), data=split)
+    unknown: OODEvaluation | None = None
+    if args.data in _UNKNOWN:
+        print(f"measuring scores on {_UNKNOWN[args.data]}")
+        strange = open_ood(_UNKNOWN[args.data], prior_cfg.data.val_split, root=args.root)
+        unknown = measure_unknown(pipelines["density"], pipelines["twin"], strange)
     _predict_new(pipelines["prior"], args, prior_cfg, out)
     summary = {
         "seconds": times,
         "recon": json.loads((out / "posterior" / "recon.json").read_text()),
         "results": {f"{name} on {domain}": result.to_dict() for (name, domain), result in results.items()},
+        "matrix": {
+            f"{'generative' if name == 'prior' else name}, {mode}": {
+                domain: results[name, domain].modes[mode]["miou"] for domain in domains
+            }
+            for name in ("prior", "twin")
+            for mode in results[name, domains[0]].modes
+        },
+        "unknown": unknown.to_dict() if unknown else None,
     }
     write_json(out / "results.json", summary)
-    write_report(out, pipelines["prior"], domains, results, summary, prior_cfg)
+    write_report(out, pipelines, domains, results, summary, prior_cfg, unknown)
     print(_format(domains, results))
+    if unknown:
+        print(f"\n{format_evaluation(unknown)}")
     print(f"report: {out / 'report.html'}")
 
 
-def _train_once(stage: str, cfg: PosteriorConfig | PriorConfig, folder: Path, *, again: bool) -> float:
+def _train_once(stage: str, cfg: PosteriorConfig | PriorConfig | DensityConfig, folder: Path, *, again: bool) -> float:
     """Trains a stage unless `folder` holds its product; returns the seconds it took, 0 when it was there."""
     product = folder / ("posterior" if stage == "posterior" else "pipeline")
     if product.exists() and not again:
@@ -106,13 +135,15 @@ def _predict_new(pipeline: GSSPipeline, args: argparse.Namespace, cfg: PriorConf
 
 def write_report(
     out: Path,
-    pipeline: GSSPipeline,
+    pipelines: dict[str, GSSPipeline],
     domains: list[str],
     results: dict[tuple[str, str], EvaluationResult],
     summary: dict[str, Any],
     cfg: PriorConfig,
+    unknown: OODEvaluation | None,
 ) -> None:
-    """Writes `out/report.html`: key figures, pictures, tables, curves, palette and use of the codebook."""
+    """Writes `out/report.html`: key figures, pictures, tables, unknown objects, curves, palette, codes in use."""
+    pipeline = pipelines["prior"]
     home = results["prior", domains[0]]
     twin = results["twin", domains[0]]
     ceiling = summary["recon"]["exact"]
@@ -142,9 +173,16 @@ def write_report(
                 [f"{'generative' if name == 'prior' else 'twin'}, {mode}"]
                 + [value for figure in figures for value in (figure["miou"], figure["boundary_f"], figure["ece"])]
             )
+    if len(domains) > 1:
+        add_matrix(report, summary["matrix"], domains[0])
     header = [f"{score} {domain}" for domain in domains for score in ("mIoU", "boundary F", "ECE")]
     better: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in header}
     report.table(["model, decode", *header], rows, best=better, caption="Trained on the first data set only.")
+    if unknown:
+        add_unknown(report, out / "density", unknown)
+    else:
+        images = open_split(load_spec(domains[0], cfg.data.root), cfg.data.val_split)
+        add_heat_maps(report, out / "density", pipelines["density"], images)
     _add_training(report, out)
     _add_posterior(report, out, pipeline, home)
     for domain in domains:

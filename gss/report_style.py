@@ -100,6 +100,8 @@ td b { font-weight: 700; }
   display: inline-block; width: 14px; height: 3px; border-radius: 2px; margin-right: 0.45em;
   vertical-align: 0.25em; background: currentColor;
 }
+.keys i.d1, .keys i.d2 { background: repeating-linear-gradient(90deg, currentColor 0 4px, transparent 4px 7px); }
+.keys i.d2 { background: repeating-linear-gradient(90deg, currentColor 0 2px, transparent 2px 5px); }
 .keys.legend { margin: 0.8rem 0 1.2rem; font-size: 0.9rem; }
 
 .charts {
@@ -117,6 +119,8 @@ svg .axis { stroke: var(--soft); opacity: 0.6; }
 svg .line {
   fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round;
 }
+svg .line.d1 { stroke-dasharray: 6 4; }
+svg .line.d2 { stroke-dasharray: 1.5 4; }
 svg .faint { opacity: 0.25; stroke-width: 1; }
 svg circle { fill: currentColor; stroke: var(--card); stroke-width: 1.5; }
 svg .bar { fill: currentColor; }

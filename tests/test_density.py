@@ -1,15 +1,18 @@
 import math
-import threading
 
+import numpy as np
 import pytest
 import torch
+from lockstep import Lockstep
 from torch.nn import functional as F
 
 from gss.config_density import MixtureConfig
 from gss.mixture import Gaussians
 from gss.models.density import GMMDensityHead
-from gss.training.density import run_em
-from gss.training.mixture_em import MixtureEM, PixelMemory
+from gss.sampling import random_keys
+from gss.training.mixture_em import MixtureEM
+from gss.training.pixel_memory import PixelMemory
+from gss.training.posthoc import run_em
 
 PLAIN = {"layer_norm": False, "l2_norm": False}
 
@@ -58,6 +61,23 @@ def test_log_likelihood_equals_torch_distributions():
     assert torch.allclose(head.log_likelihood(features, "max"), best, atol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "low_rank"])
+def test_log_ratio_equals_torch_distributions(covariance):
+    head = fitted_head(covariance=covariance, rank=2, outlier_components=3, **PLAIN)
+    features = torch.randn(2, 8, 3, 5)
+    logits = head(features)
+    with pytest.raises(ValueError, match="has no mixture of outliers"):
+        head.log_ratio(features)
+    outliers = fitted_head(num_classes=1, num_components=3, covariance=covariance, rank=2, **PLAIN)
+    head.set_outliers(outliers.gaussians, outliers.log_weights[0])
+    rows = features.movedim(1, -1).double()[..., None, :]
+    inside = mixtures(head).log_prob(rows).logsumexp(-1) - math.log(3)
+    found = head.log_ratio(features)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), mixtures(outliers).log_prob(rows)[..., 0] - inside, atol=1e-4, rtol=0)
+    assert torch.equal(head(features), logits)  # classification does not know of outliers
+
+
 @pytest.mark.parametrize("logit_norm", ["layer_norm", "temperature", "none"])
 @pytest.mark.parametrize("covariance", ["diagonal", "spherical", "low_rank"])
 def test_gradients_reach_features_and_not_the_mixture(logit_norm, covariance):
@@ -93,14 +113,26 @@ def test_mixture_is_exact_under_autocast():
         assert torch.equal(head(features), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"covariance": "low_rank", "embed_dim": 5, "logit_norm": "temperature"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"covariance": "low_rank", "embed_dim": 5, "logit_norm": "temperature"},
+        {"covariance": "low_rank", "outlier_components": 2},
+    ],
+)
 def test_save_and_load(tmp_path, options):
     head = fitted_head(**options)
     head.log_weights[0, 1] = -math.inf
+    if head.config["outlier_components"]:
+        factors = torch.randn(2, 8, 4)
+        head.set_outliers(Gaussians(torch.randn(2, 8), torch.rand(2, 8), factors), torch.tensor([0.0, -math.inf]))
     head.save_pretrained(tmp_path)
     again = GMMDensityHead.from_pretrained(tmp_path)
     features = torch.randn(1, 8, 3, 4)
-    assert torch.equal(again(features), head(features))
+    assert torch.equal(again(features), head(features)) and again.has_outliers == head.has_outliers
+    if head.has_outliers:
+        assert torch.equal(again.log_ratio(features), head.log_ratio(features))
     assert all(again.config[name] == value for name, value in options.items())
 
 
@@ -113,7 +145,10 @@ def test_save_and_load(tmp_path, options):
         ({"mixture_weights": "some"}, "mixture_weights"),
         ({"num_components": 0}, "num_components=0"),
         ({"embed_dim": -1}, "embed_dim=-1"),
-        ({"variance_floor": 0.0}, "variance_floor"),
+        ({"variance_floor": 0.0}, "variance_floor=0.0 must be a finite number above 0"),
+        ({"variance_floor": math.nan}, "variance_floor=nan"),
+        ({"variance_floor": math.inf}, "variance_floor=inf"),
+        ({"outlier_components": -1}, "outlier_components=-1"),
         ({"covariance": "low_rank", "rank": 8, "feature_dim": 8}, "rank=8"),
     ],
 )
@@ -135,7 +170,8 @@ def blobs(n=600):
 def test_em_raises_the_likelihood_and_finds_the_means(covariance, weights):
     head = GMMDensityHead(2, 3, 3, covariance=covariance, rank=1, mixture_weights=weights, variance_floor=1e-6, **PLAIN)
     x, classes, means = blobs()
-    history = run_em(head, x, classes, MixtureConfig(sinkhorn_iterations=10), iterations=40, tolerance=1e-5)
+    cfg, keys = MixtureConfig(sinkhorn_iterations=10), random_keys(len(x), 0)
+    history = run_em(head, x, classes, keys, cfg, iterations=40, tolerance=1e-5)
     assert history[-1] > history[0] + 0.5
     if weights == "learned" and covariance != "low_rank":
         assert all(b >= a - 1e-4 for a, b in zip(history, history[1:], strict=False))  # plain EM never loses
@@ -152,33 +188,41 @@ def test_em_on_a_stream_finds_the_means(memory, assignment):
     em = MixtureEM(head, cfg)
     for _ in range(60):
         x, classes, means = blobs(120)
-        em.seed(head, x, classes)
-        em.update(head, x, classes, head.own_log_density(x, classes), torch.ones(120, dtype=torch.bool))
+        step(em, head, x, classes)
     assert torch.cdist(means, head.means).amin(2).max() < 0.3
     assert all("pixels" not in name for name in em.state_dict())  # a memory of pixels is no part of checkpoints
 
 
+def step(em, head, x, classes, correct=None, keys=None):
+    """One step of EM as training takes it."""
+    keys = random_keys(len(x), 0) if keys is None else keys
+    correct = torch.ones(len(x), dtype=torch.bool) if correct is None else correct
+    em.seed(head, x, classes, keys)
+    return em.update(head, x, classes, head.own_log_density(x, classes), correct, keys)
+
+
 def stream(em, head, steps):
-    for step in steps:
-        torch.manual_seed(step)
+    for number in steps:
+        torch.manual_seed(number)
         x, classes, _ = blobs(60)
-        em.seed(head, x, classes)
-        em.update(head, x, classes, head.own_log_density(x, classes), torch.rand(60) > 0.3)
+        step(em, head, x, classes, torch.rand(60) > 0.3, random_keys(60, number))
 
 
-def test_resumed_em_equals_uninterrupted_em():
+@pytest.mark.parametrize("covariance", ["diagonal", "low_rank"])
+@pytest.mark.parametrize("assignment", ["fixed", "official"])
+def test_resumed_em_equals_uninterrupted_em(covariance, assignment):
     def fresh():
-        head = GMMDensityHead(2, 3, 3, **PLAIN)
-        return head, MixtureEM(head, MixtureConfig(interval=3))
+        head = GMMDensityHead(2, 3, 3, covariance=covariance, rank=1, **PLAIN)
+        return head, MixtureEM(head, MixtureConfig(interval=3, assignment=assignment))
 
     head, em = fresh()
-    stream(em, head, range(20))
+    stream(em, head, range(12))
     first, first_em = fresh()
-    stream(first_em, first, range(11))
+    stream(first_em, first, range(7))
     second, second_em = fresh()
     second.load_state_dict(first.state_dict())
     second_em.load_state_dict(first_em.state_dict())
-    stream(second_em, second, range(11, 20))
+    stream(second_em, second, range(7, 12))
     for name, value in head.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
 
@@ -188,9 +232,8 @@ def test_only_correct_pixels_enter():
     em = MixtureEM(head, MixtureConfig(decay=0.0))
     x = torch.tensor([[0.0, 0], [0, 2], [100, 100]])
     classes, correct = torch.zeros(3, dtype=torch.long), torch.tensor([True, True, False])
-    em.seed(head, x, classes)
     for _ in range(2):  # the first time there are no statistics yet, so all pixels count
-        em.update(head, x, classes, head.own_log_density(x, classes), correct)
+        step(em, head, x, classes, correct)
     assert torch.allclose(head.means[0, 0], torch.tensor([0.0, 1.0]))
 
 
@@ -200,9 +243,8 @@ def test_empty_components_are_seeded_again():
     head.set_mixture(far, torch.full((1, 2), -math.log(2)))
     em = MixtureEM(head, MixtureConfig(decay=0.5))
     x = torch.cat([torch.randn(100, 2) - 5, torch.randn(100, 2) + 5])
-    classes, correct = torch.zeros(200, dtype=torch.long), torch.ones(200, dtype=torch.bool)
     for _ in range(30):
-        em.update(head, x, classes, head.own_log_density(x, classes), correct)
+        step(em, head, x, torch.zeros(200, dtype=torch.long))
     assert sorted(head.means[0, :, 0].round().tolist()) == [-5, 5]
 
 
@@ -210,7 +252,7 @@ def test_fewer_pixels_than_components_leave_components_unused():
     head = GMMDensityHead(2, 4, 3, **PLAIN)
     x, classes = torch.randn(42, 3), torch.zeros(42, dtype=torch.long)
     classes[:2] = 1
-    run_em(head, x, classes, MixtureConfig(), iterations=5, tolerance=0.0)
+    run_em(head, x, classes, random_keys(len(x), 0), MixtureConfig(), iterations=5, tolerance=0.0)
     assert head.active.sum(1).tolist() == [4, 2]
     assert head.log_weights[1].exp().sum().isclose(torch.tensor(1.0))
     assert head.component_log_density(x)[:, head.active].isfinite().all()
@@ -221,78 +263,46 @@ def test_nothing_to_learn_from_changes_nothing():
     before = {name: value.clone() for name, value in head.state_dict().items()}
     em = MixtureEM(head, MixtureConfig())
     x, classes = torch.zeros(0, 8), torch.zeros(0, dtype=torch.long)
-    em.seed(head, x, classes)
-    em.update(head, x, classes, head.own_log_density(x, classes), classes.bool())
+    assert step(em, head, x, classes).shape == (0,)
     for name, value in head.state_dict().items():
         if name != "log_weights":
             assert torch.equal(value, before[name])
+
+
+def test_constant_features_have_the_floor_as_variance():
+    head = GMMDensityHead(2, 4, 3, variance_floor=0.01, **PLAIN)
+    x, classes = torch.full((40, 3), 0.7), torch.arange(40) % 2
+    history = run_em(head, x, classes, random_keys(40, 0), MixtureConfig(), iterations=5, tolerance=0.0)
+    assert head.active.any(1).all() and np.isfinite(history).all()
+    assert torch.allclose(head.variances[head.active], torch.tensor(0.01), atol=1e-6)
+    assert torch.allclose(head.means[head.active], torch.tensor(0.7))
+    assert head(x.t()[None, :, None]).isfinite().all()
 
 
 def test_more_than_255_components():
     head = GMMDensityHead(60, 5, 4, **PLAIN)
     x = torch.randn(6000, 4)
     classes = torch.arange(6000) % 60
-    run_em(head, x, classes, MixtureConfig(), iterations=2, tolerance=0.0)
+    run_em(head, x, classes, random_keys(len(x), 0), MixtureConfig(), iterations=2, tolerance=0.0)
     assert head.active.all() and (head.means[51] != 0).any()
-
-
-class Lockstep:
-    """`gss.distributed` for two threads that stand for two processes."""
-
-    def __init__(self):
-        self.barrier, self.parts, self.rank = threading.Barrier(2), [None, None], threading.local()
-
-    def process_index(self):
-        return self.rank.value
-
-    def num_processes(self):
-        return 2
-
-    def sum_across(self, value):
-        self.parts[self.rank.value] = value
-        self.barrier.wait()
-        total = self.parts[0] + self.parts[1]
-        self.barrier.wait()
-        return total
-
-    def run(self, work):
-        def start(rank):
-            self.rank.value = rank
-            try:
-                results[rank] = work(rank)
-            except BaseException:
-                self.barrier.abort()
-                raise
-
-        results = [None, None]
-        threads = [threading.Thread(target=start, args=(rank,)) for rank in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
 
 
 @pytest.mark.parametrize("options", [{}, {"assignment": "official"}, {"memory": "fifo", "fifo_push": 100}])
 def test_two_processes_find_what_one_finds(options, monkeypatch):
     x, classes, _ = blobs(120)
     cfg = MixtureConfig(decay=0.5, **options)
-    start = GMMDensityHead(2, 3, 3, **PLAIN)
-    MixtureEM(start, cfg).seed(start, x, classes)
 
     def work(rows):
         head = GMMDensityHead(2, 3, 3, **PLAIN)
-        head.load_state_dict(start.state_dict())
-        em = MixtureEM(head, cfg)
-        own_x, own_classes = x[rows], classes[rows]
-        correct = torch.ones(len(own_x), dtype=torch.bool)
+        em, keys = MixtureEM(head, cfg), random_keys(120, 0)
         for _ in range(5):
-            em.update(head, own_x, own_classes, head.own_log_density(own_x, own_classes), correct)
+            step(em, head, x[rows], classes[rows], keys=keys[rows])
         return head
 
     single = work(slice(None))
     lockstep = Lockstep()
     monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
+    monkeypatch.setattr("gss.sampling.distributed", lockstep)
     # The second process has pixels of one class only.
     mine = torch.arange(120) % 2 == 0
     mine &= torch.arange(120) < 40
@@ -302,22 +312,47 @@ def test_two_processes_find_what_one_finds(options, monkeypatch):
         torch.testing.assert_close(first.state_dict()[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_two_processes_seed_alike(monkeypatch):
-    x, classes, _ = blobs(120)
-    lockstep = Lockstep()
-    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
+def test_components_that_die_start_again_alike_in_two_processes(monkeypatch):
+    x = torch.cat([torch.randn(60, 2) - 5, torch.randn(60, 2) + 5])
+    classes, keys = torch.zeros(120, dtype=torch.long), random_keys(120, 0)
 
-    def work(rank):
-        head = GMMDensityHead(2, 3, 3, **PLAIN)
-        rows = slice(0, 90) if rank else slice(90, None)
-        MixtureEM(head, MixtureConfig()).seed(head, x[rows], classes[rows])
+    def work(rows):
+        head = GMMDensityHead(1, 2, 2, mixture_weights="learned", **PLAIN)
+        far = Gaussians(torch.tensor([[0.0, 0], [1e3, 1e3]]), torch.ones(2, 2))
+        head.set_mixture(far, torch.full((1, 2), -math.log(2)))
+        em = MixtureEM(head, MixtureConfig(decay=0.5))
+        for _ in range(10):
+            step(em, head, x[rows], classes[rows], keys=keys[rows])
         return head
 
-    first, second = lockstep.run(work)
-    assert torch.equal(first.means, second.means) and torch.equal(first.variances, second.variances)
-    assert (
-        torch.cdist(first.means.flatten(0, 1), x[:90], compute_mode="donot_use_mm_for_euclid_dist").amin(1).max() == 0
-    )  # pixels of the fuller process
+    single = work(slice(None))
+    lockstep = Lockstep()
+    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
+    monkeypatch.setattr("gss.sampling.distributed", lockstep)
+    first, second = lockstep.run(lambda rank: work(slice(rank, None, 2)))
+    assert torch.equal(first.means, second.means)
+    assert (single.means < 100).all()
+    torch.testing.assert_close(first.means, single.means, atol=1e-4, rtol=1e-4)
+
+
+def test_a_resumed_memory_keeps_what_was_known_until_it_is_full_again():
+    def fresh():
+        head = GMMDensityHead(2, 3, 3, variance_floor=1e-2, **PLAIN)
+        return head, MixtureEM(head, MixtureConfig(memory="fifo", fifo_size=100, fifo_push=10))
+
+    head, em = fresh()
+    stream(em, head, range(30))
+    again, again_em = fresh()
+    again.load_state_dict(head.state_dict())
+    again_em.load_state_dict(em.state_dict())
+    stream(again_em, again, range(30, 31))
+    assert (again.means - head.means).abs().max() < 0.2
+    # Ten new pixels of a hundred: the variances are still those of many.
+    assert (again.variances / head.variances - 1).abs().max() < 0.3
+    assert torch.allclose(again_em.count, em.count)
+    stream(again_em, again, range(31, 50))
+    expected = again_em.fifo.moments(full=False)
+    assert torch.allclose(again_em.first, expected.first) and torch.allclose(again_em.count, expected.count)
 
 
 def test_pixel_memory_keeps_evenly_spaced_newest_pixels():

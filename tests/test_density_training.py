@@ -2,22 +2,27 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from test_distributed import launch
 from test_ood_scores import Images, filled_survey
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.config import load_config
+from gss.config import DataConfig, load_config
 from gss.config_density import DensityConfig
 from gss.data.datasets import build_dataset
+from gss.data.ood import open_ood
+from gss.data.pasted import PastedOutliers
 from gss.loading import load_pipeline
-from gss.training.density import fit_mixture, train_density
-from gss.training.hybrid import HybridTask
+from gss.training.density import train_density
+from gss.training.hybrid import HybridTask, component_contrast
+from gss.training.posthoc import fit_mixture
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_fit_says_which_classes_it_knows_nothing_of():
     rows = survey.sample
     keep = rows["labels"] != 2
     keep &= (rows["labels"] != 4) | (torch.arange(len(keep)) == int((rows["labels"] == 4).nonzero()[0]))
-    survey._rows = [{name: values[keep] for name, values in rows.items()}]
+    survey.sample = {name: values[keep] for name, values in rows.items()}
     with pytest.warns(UserWarning) as caught:
         head, history = fit_mixture(config(), survey, class_names=NAMES, device=torch.device("cpu"))
     text = " ".join(str(warning.message) for warning in caught)
@@ -131,11 +136,7 @@ def test_hybrid_training_resumes_exactly(folder, settings, tmp_path, train_prior
 
 
 def test_hybrid_training_learns(folder, settings):
-    cfg = load_config(DensityConfig, [], [*settings, "mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"])
-    data = build_dataset(cfg.data, "train", train=False)
-    task = HybridTask(cfg, load_pipeline(folder / "pipeline"), data)
-    samples = [data[i] for i in range(3)]
-    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
+    task, batch = hybrid_task(folder, settings)
     batch["labels"][0] = 255  # an image without a label
     optimizer = torch.optim.Adam(task.parameters(), lr=0.01)
     values = []
@@ -152,9 +153,66 @@ def test_hybrid_training_learns(folder, settings):
     assert float(terms["loss"].detach()) == 0
 
 
+def test_no_component_is_taken_for_void():
+    """GMMSeg's target 255 is its ignore value, so component 255 learns nothing there."""
+    density = torch.randn(300, 60, 5, requires_grad=True)
+    classes, component = torch.arange(300) // 5, torch.arange(300) % 5
+    loss = component_contrast(density, classes, component)
+    rows = density.detach().flatten(1).double()
+    expected = rows.logsumexp(1) - rows[torch.arange(300), torch.arange(300)]
+    assert float(loss.detach()) == pytest.approx(float(expected.mean()), rel=1e-5)
+    loss.backward()
+    assert (density.grad.flatten(1).abs().sum(1) > 0).all() and density.grad[255, 51, 0] < 0
+    assert float(component_contrast(density[:0].detach(), classes[:0], component[:0])) == 0
+
+
+def hybrid_task(folder, settings, *options):
+    fixed = ["mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"]
+    cfg = load_config(DensityConfig, [], [*settings, *fixed, *options])
+    data = build_dataset(cfg.data, "train", train=False)
+    samples = [data[i] for i in range(3)]
+    batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
+    return HybridTask(cfg, load_pipeline(folder / "pipeline"), data), batch | {"index": torch.arange(3)}
+
+
+def test_hybrid_training_with_more_than_255_components(folder, settings):
+    task, batch = hybrid_task(folder, settings, "model.num_components=60")
+    for step in range(3):
+        terms = task(batch, step)
+        terms["loss"].backward()
+        assert all(value.isfinite() for value in terms.values())
+    assert task.head.active.sum() > 255
+
+
+def test_a_class_that_comes_late_is_left_out_until_then(folder, settings):
+    task, batch = hybrid_task(folder, settings)
+    labels = batch["labels"].clone()
+    batch["labels"][labels == 2] = 255
+    terms = task(batch, 0)
+    assert task.head.active.any(1).tolist() == [True, True, False, True, True] and terms["loss"].isfinite()
+    features = task.prior(batch["image"], return_tokens=False).features
+    assert (task.head(features).argmax(1) != 2).all()
+    batch["labels"] = labels
+    terms = task(batch, 1)
+    assert task.head.active.any(1).all() and terms["loss"].isfinite()
+    assert torch.isfinite(task.head(features)).all()
+
+
+def test_features_that_are_no_numbers_stop_hybrid_training(folder, settings, tmp_path):
+    broken = tiny_pipeline()
+    with torch.no_grad():
+        broken.prior.norm.weight[0] = float("inf")
+    broken.save_pretrained(tmp_path / "pipeline")
+    options = [f"pipeline={tmp_path / 'pipeline'}", "mode=hybrid", "model.embed_dim=8", "train.batch_size=2"]
+    with pytest.raises(ValueError, match=r"training stopped at step 0: .*nan.* \(batch: \d, \d\)"):
+        train_density(load_config(DensityConfig, [], [*settings, *options]), tmp_path / "out")
+    assert not (tmp_path / "out" / "pipeline").exists() and not list((tmp_path / "out" / "checkpoints").glob("*"))
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
+        ("model.variance_floor=0", "model.variance_floor = 0.0 must be at least 1e-12"),
         ("pipeline=''", "set pipeline=FOLDER"),
         ("pipeline=nowhere", "no pipeline at nowhere"),
         ("posthoc.scores=sml,knnn", "did you mean 'knn'"),
@@ -186,3 +244,95 @@ def test_features_that_are_no_numbers_stop_the_fit(folder, settings, tmp_path):
             load_config(DensityConfig, [], [*settings, f"pipeline={tmp_path / 'pipeline'}"]), tmp_path / "out"
         )
     assert not (tmp_path / "out" / "pipeline").exists()
+
+
+def outlier_folder(root):
+    """Bright discs in dark pictures, labelled as outliers."""
+    ys, xs = np.mgrid[:40, :40]
+    for kind in ("images", "masks"):
+        (root / kind / "train").mkdir(parents=True)
+    for index in range(4):
+        disc = ((ys - 20) ** 2 + (xs - 20) ** 2 < (8 + 2 * index) ** 2).astype(np.uint8)
+        pixels = np.where(disc[..., None] == 1, [255, 0, 255], [0, 0, 0]).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "images" / "train" / f"{index}.png")
+        Image.fromarray(disc).save(root / "masks" / "train" / f"{index}.png")
+    (root / "classes.json").write_text(json.dumps({"classes": {"0": "background", "1": "object"}}))
+    return root
+
+
+@pytest.mark.parametrize("paste", [True, False])
+def test_outlier_mixture_from_the_command_line(folder, settings, tmp_path, paste):
+    objects = outlier_folder(tmp_path / "objects")
+    options = [f"outliers.spec={objects}", f"outliers.paste={str(paste).lower()}", "outliers.scale=[0.3,0.6]"]
+    fixed = ["outliers.components=3", "posthoc.scores=combined", "posthoc.combine=gmm_max,gmm_ratio"]
+    out = tmp_path / "run"
+    assert main(["train", "density", *settings, *options, *fixed, "--out", str(out)]) == 0
+    pipeline = load_pipeline(out / "pipeline")
+    assert "gmm_ratio" in pipeline.score_names and pipeline.ood.parts == ("gmm_max", "gmm_ratio")
+    assert np.isfinite(json.loads((out / "density.json").read_text())["outlier_log_likelihood"])
+    # The object, where no training saw it, stands out.
+    dataset = PastedOutliers(
+        open_ood(objects, "train"),
+        build_dataset(DataConfig(spec=str(folder / "data")), "val", train=False),
+        scale=(0.4, 0.5),
+        seed=7,
+    )
+    image, truth = dataset.read(3)
+    scores = pipeline(image, score="gmm_ratio").ood_scores[0]
+    assert scores[truth == 1].mean() > scores[truth == 0].mean()
+
+
+def test_outliers_that_are_none_are_refused(folder, settings, tmp_path, capsys):
+    objects = outlier_folder(tmp_path / "objects")
+    for override, reason in (
+        ("outliers.scale=[0.5,0.1]", "swap them"),
+        ("outliers.split=val", "has no split 'val'"),
+        ("outliers.components=0", "outliers.components = 0 must be at least 1"),
+    ):
+        arguments = [*settings, f"outliers.spec={objects}", override, "--out", str(tmp_path / "out")]
+        assert main(["train", "density", *arguments]) == 2
+        assert reason in capsys.readouterr().err.strip().splitlines()[-1]
+    for mask in (objects / "masks" / "train").iterdir():
+        Image.new("L", (40, 40)).save(mask)
+    with pytest.raises(ValueError, match="is an outlier on the grid"):
+        cfg = load_config(DensityConfig, [], [*settings, f"outliers.spec={objects}", "posthoc.scores=''"])
+        train_density(cfg, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["posthoc", "hybrid"])
+def test_two_processes_equal_one(folder, settings, tmp_path, mode):
+    objects = outlier_folder(tmp_path / "objects")
+    options = [
+        *settings,
+        f"mode={mode}",
+        # Every image has the same share of void, so that the mean over pixels is the same however images are split.
+        "data.crop=[48,64]",
+        "data.scale=[1,1]",
+        "model.embed_dim=8",
+        "model.variance_floor=0.01",
+        "optim.lr=3e-3",
+        "optim.warmup_steps=1",
+        "train.steps=5",
+        "train.batch_size=4",
+        "train.picture_every=0",
+        "em.interval=2",
+        "hybrid.pixels_per_class=60",  # less than there are: what one process draws, two must draw together
+        "posthoc.pixels_per_class=150",
+        "posthoc.scores=knn",
+        "posthoc.iterations=8",
+        f"outliers.spec={objects}",
+        "outliers.components=2",
+    ]
+    script = Path(__file__).parent / "density_processes.py"
+    launch(2, [str(script), str(tmp_path / "two"), *options])
+    train_density(load_config(DensityConfig, [], options), tmp_path / "one")
+    for component in ("density", "prior", "ood"):
+        one, two = (
+            load_file(next((tmp_path / run / "pipeline" / component).glob("*.safetensors"))) for run in ("one", "two")
+        )
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(two[key], value, atol=2e-4, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}")
+    figures = [json.loads((tmp_path / run / "density.json").read_text()) for run in ("one", "two")]
+    assert figures[0] == pytest.approx(figures[1], abs=2e-3)

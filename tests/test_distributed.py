@@ -24,6 +24,11 @@ def test_trivially_right_in_one_process() -> None:
     assert distributed.gather_objects("x") == ["x"]
     distributed.copy_from_main([tensor])
     distributed.barrier()
+    calls: list[int] = []
+    distributed.run_on_main(lambda: calls.append(1))
+    assert calls == [1]
+    with pytest.raises(ValueError, match="invalid literal"):
+        distributed.run_on_main(lambda: int("x"))
 
 
 def launch(count: int, arguments: list[str]) -> None:

@@ -177,6 +177,13 @@ def test_classes_held_out_of_training_are_outliers(tmp_path):
     names = spec.label_space.names
     dataset = OODDataset(spec, "train", outliers=[names[9], names[10]])
     assert dataset.read(0)[1].tolist() == [[0, 1, 255], [1, 0, 1]]
+    # Known classes are numbered anew without the outliers, which come after them.
+    assert dataset.known_names == names[:9] and dataset.outlier_names == names[9:11]
+    assert dataset.read_labels(0)[1].tolist() == [[0, 9, 255], [9, 3, 9]]
+    other = OODDataset(spec, "train", outliers=[names[0], names[10]])
+    assert other.known_names == names[1:10]
+    assert other.read_labels(0)[1].tolist() == [[9, 8, 255], [9, 2, 8]]
+    assert other.truth(other.read_labels(0)[1]).tolist() == other.read(0)[1].tolist() == [[1, 0, 255], [1, 0, 0]]
     with pytest.raises(ValueError, match="has 11 classes and none is said to be unknown"):
         OODDataset(spec, "train")
     with pytest.raises(ValueError, match="no class is called 'Bicyclst' did you mean"):

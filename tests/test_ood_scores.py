@@ -59,14 +59,17 @@ def filled_survey(n=3000, scale=1.0):
     logits = 5 * F.one_hot(labels, K).movedim(-1, 1) + torch.randn(2, K, *labels.shape[1:])
     weight, bias = torch.randn(K, D), torch.randn(K)
     survey.classifier = weight, bias
-    for one in zip(features, logits, labels, strict=True):
-        survey.add(*one)
+    for number, one in enumerate(zip(features, logits, labels, strict=True)):
+        survey.add(*one, seeds=(number,))
     rows = features.movedim(1, -1).flatten(0, 2).double()
     return survey.finish(), rows, labels.flatten(), logits.movedim(1, -1).flatten(0, 2)
 
 
 def density_head():
-    head = GMMDensityHead(K, 2, D)
+    head = GMMDensityHead(K, 2, D, outlier_components=3)
+    head.set_outliers(
+        Gaussians(F.normalize(torch.randn(3, D), dim=1), torch.full((3, D), 0.05)), torch.full((3,), -1.1)
+    )
     head.set_mixture(
         Gaussians(F.normalize(torch.randn(2 * K, D), dim=1), torch.full((2 * K, D), 0.02)),
         torch.full((K, 2), -math.log(2)),
@@ -133,6 +136,7 @@ def test_save_and_load(scored, tmp_path):
     found = [pipe.predict_probabilities(image, modes=[], scores=names) for pipe in (scored, again)]
     for name in names:
         torch.testing.assert_close(found[0][name][0], found[1][name][0], msg=name)
+    assert torch.equal(found[0]["gmm_ratio"][0], found[1]["gmm_ratio"][0])
 
 
 def test_scores_a_pipeline_cannot_give(scored):
@@ -140,10 +144,16 @@ def test_scores_a_pipeline_cannot_give(scored):
     logits = ("msp", "max_logit", "energy", "entropy")
     assert set(plain.score_names) == {*logits, "token_entropy", "token_nll", "disagreement"}
     assert set(twin.score_names) == set(logits) and twin.default_score == "max_logit"
+    without = GSSPipeline(
+        **{**plain.components, "density": GMMDensityHead(K, 2, D, outlier_components=3)}
+    )  # not fitted
+    assert "gmm_max" in without.score_names and "gmm_ratio" not in without.score_names
     image, _ = Images().read(0)
     assert twin(image, return_ood=True).ood_scores[0].shape == (48, 64)
     for pipeline, name, reason in (
         (plain, "gmm_max", "density head"),
+        (plain, "gmm_ratio", "density head"),
+        (without, "gmm_ratio", r"needs a mixture of outliers \(.*outliers.spec=FOLDER"),
         (plain, "knn", "statistics of training data"),
         (twin, "token_nll", "discriminative"),
         (plain, "energi", "did you mean 'energy'"),
@@ -323,6 +333,7 @@ def test_survey_sample_is_even_over_images():
             torch.full((2, 8, 10), float(i)) + torch.rand(2, 8, 10) / 9,
             torch.zeros(1, 8, 10),
             torch.zeros(8, 10).long(),
+            seeds=(i,),
         )
     survey.finish()
     sample = survey.sample["features"][:, 0].long()
@@ -338,12 +349,12 @@ def test_survey_names_what_is_wrong():
     with pytest.raises(
         ValueError, match="features of image street_7 are not finite at 1 of 42 cells, first at row 2, column 5"
     ):
-        survey.add(bad, logits, labels, name="street_7")
-    survey.add(features, logits, torch.full((6, 7), 255), name="void")
+        survey.add(bad, logits, labels, seeds=(0,), name="street_7")
+    survey.add(features, logits, torch.full((6, 7), 255), seeds=(0,), name="void")
     with pytest.raises(ValueError, match="no pixel of the training images has a label"):
         survey.finish()
     constant = Survey(K, D)
-    constant.add(torch.full((D, 6, 7), 0.3), logits, labels)
+    constant.add(torch.full((D, 6, 7), 0.3), logits, labels, seeds=(0,))
     with pytest.raises(ValueError, match="features are constant over 42 pixels"):
         constant.finish()
 

@@ -87,6 +87,10 @@ class OODDataset:
         split: name of the split.
         outliers: class names of the spec.
 
+    Attributes:
+        known_names: the K classes that are in-distribution, in the order of the spec.
+        outlier_names: classes that are outliers; empty where only objects of no class are.
+
     Raises:
         ValueError: nothing says what an outlier is, no such class, all classes are outliers, or what
             `SegmentationDataset` refuses: unknown split, missing files.
@@ -109,8 +113,13 @@ class OODDataset:
             chosen = {1}
         if len(chosen) == space.num_classes:
             raise ValueError(f"all {space.num_classes} classes of data set {spec.name!r} are outliers; leave some in")
+        known = [label for label in range(space.num_classes) if label not in chosen]
+        self.known_names = tuple(space.names[label] for label in known)
+        self.outlier_names = tuple(space.names[label] for label in sorted(chosen))
+        # A label becomes its number among the known classes, or the number after the last for outliers.
         self._table = np.full(256, IGNORE_INDEX, np.uint8)
-        self._table[: space.num_classes] = [label in chosen for label in range(space.num_classes)]
+        self._table[: space.num_classes] = len(known)
+        self._table[known] = np.arange(len(known))
         self.spec, self.split = spec, split
         if _is_benchmark(spec):
             spec = _BenchmarkSpec(**{part.name: getattr(spec, part.name) for part in fields(DataSpec)})
@@ -119,6 +128,11 @@ class OODDataset:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set and of the split."""
+        return f"{self.spec.name} {self.split}"
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """Read one frame.
@@ -130,16 +144,34 @@ class OODDataset:
             ValueError: unreadable files, sizes that differ, or label values the spec does not know; the
                 message names the file.
         """
+        image, labels = self.read_labels(index)
+        return image, self.truth(labels)
+
+    def read_labels(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Read one frame with its classes, for open-set metrics.
+
+        Returns:
+            PIL RGB and labels uint8 `[H, W]`: 0..K-1 by `known_names`, K out, 255 void.
+
+        Raises:
+            ValueError: as `read`.
+        """
         if isinstance(self._source, ScenesDataset):
             scene = self._source.read_full(index)
-            truth = self._table[scene.labels]
-            truth[scene.unknown] = 1
-            return Image.fromarray(scene.image), truth
-        image, labels = self._source.read(index)
+            labels = self._table[scene.labels]
+            labels[scene.unknown] = len(self.known_names)
+            return Image.fromarray(scene.image), labels
+        image, raw = self._source.read(index)
         assert isinstance(self._source, SegmentationDataset)
         if isinstance(self._source.spec, _BenchmarkSpec) and self.spec.name == "fishyscapes_static":
             image = _with_overlay(image, self._source.samples[index].mask)
-        return image, self._table[labels]
+        return image, self._table[raw]
+
+    def truth(self, labels: np.ndarray) -> np.ndarray:
+        """Truth 0, 1, 255 of what `read_labels` returned."""
+        table = np.zeros(256, np.uint8)
+        table[len(self.known_names)], table[IGNORE_INDEX] = 1, IGNORE_INDEX
+        return table[labels]
 
 
 def open_ood(

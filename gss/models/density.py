@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gss.mixture import Gaussians, QuadraticForm, full_precision, log_density, quadratic_form, reduced_log_density
+from gss.models.prior import FEATURE_SOURCES
 
 COVARIANCES = ("diagonal", "spherical", "low_rank")
 MIXTURE_WEIGHTS = ("uniform", "learned")
@@ -32,6 +33,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         num_classes: C.
         num_components: M Gaussians per class.
         feature_dim: channels of the prior's features.
+        source: which of them: "fusion" or "head", see `GSSPriorModel.dense_features`.
+        unit_input: whether features are scaled to unit length before all else.
         embed_dim: channels of a 1x1 projection in front of the mixture; 0 for none.
         covariance: "diagonal", "spherical" or "low_rank" (diagonal plus `rank` directions).
         rank: R of "low_rank".
@@ -39,9 +42,12 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         evidence: class evidence by "max" over components, as in GMMSeg, or "logsumexp".
         logit_norm: class evidence to logits by "layer_norm" over classes, as in GMMSeg, a learned "temperature",
             or "none".
-        layer_norm: whether features pass a LayerNorm over channels.
-        l2_norm: whether features are scaled to unit length.
-        variance_floor: added to every estimated variance. Unit vectors have a variance of at most 1/D.
+        layer_norm: whether projected features pass a LayerNorm over channels.
+        l2_norm: whether they are scaled to unit length then.
+        variance_floor: added to every estimated variance, so in the squared unit of the embedded features: to compare
+            with 1/D, the mean square of an entry of a unit vector, or with 1 if `l2_norm` is off.
+        outlier_components: Gaussians of one more mixture, of pixels that belong to no class; 0 for none. It takes no
+            part in classification, only in `log_ratio`.
 
     Raises:
         ValueError: names the argument and what is allowed.
@@ -51,6 +57,10 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
     variances: Tensor
     factors: Tensor | None
     log_weights: Tensor
+    outlier_means: Tensor
+    outlier_variances: Tensor
+    outlier_factors: Tensor | None
+    outlier_log_weights: Tensor
 
     @register_to_config
     def __init__(
@@ -58,6 +68,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         num_classes: int = 2,
         num_components: int = 5,
         feature_dim: int = 128,
+        source: str = "head",
+        unit_input: bool = False,
         embed_dim: int = 0,
         covariance: str = "diagonal",
         rank: int = 4,
@@ -67,6 +79,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         layer_norm: bool = True,
         l2_norm: bool = True,
         variance_floor: float = 1e-3,
+        outlier_components: int = 0,
     ) -> None:
         super().__init__()
         for name, value, options in (
@@ -74,6 +87,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             ("mixture_weights", mixture_weights, MIXTURE_WEIGHTS),
             ("evidence", evidence, EVIDENCES),
             ("logit_norm", logit_norm, LOGIT_NORMS),
+            ("source", source, FEATURE_SOURCES),
         ):
             if value not in options:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(options)}")
@@ -86,8 +100,13 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
                 raise ValueError(f"{name}={number} must be at least 1")
         if embed_dim < 0:
             raise ValueError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
-        if variance_floor <= 0:
-            raise ValueError(f"variance_floor={variance_floor} must be above 0: constant features have no variance")
+        if outlier_components < 0:
+            raise ValueError(f"outlier_components={outlier_components} must be at least 1, or 0 for no such mixture")
+        # Written so that NaN fails too.
+        if not 0 < variance_floor < math.inf:
+            raise ValueError(
+                f"variance_floor={variance_floor} must be a finite number above 0: constant features have no variance"
+            )
         dim = embed_dim or feature_dim
         if covariance == "low_rank" and not 0 < rank < dim:
             raise ValueError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")
@@ -101,6 +120,13 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         self.register_buffer("variances", torch.ones(*shape, dim))
         self.register_buffer("factors", torch.zeros(*shape, dim, rank) if covariance == "low_rank" else None)
         self.register_buffer("log_weights", torch.full(shape, -math.inf))
+        if outlier_components:
+            extra = (outlier_components, dim)
+            self.register_buffer("outlier_means", torch.zeros(extra))
+            self.register_buffer("outlier_variances", torch.ones(extra))
+            low_rank = torch.zeros(*extra, rank) if covariance == "low_rank" else None
+            self.register_buffer("outlier_factors", low_rank)
+            self.register_buffer("outlier_log_weights", torch.full(extra[:1], -math.inf))
 
     @property
     def num_classes(self) -> int:
@@ -118,6 +144,11 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return self.means.shape[2]
 
     @property
+    def source(self) -> str:
+        """Which features of the prior the mixture describes."""
+        return self.config["source"]
+
+    @property
     def active(self) -> Tensor:
         """Components in use, bool `[C, M]`."""
         return self.log_weights > -math.inf
@@ -127,6 +158,11 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         """All C * M components, class-major."""
         factors = None if self.factors is None else self.factors.flatten(0, 1)
         return Gaussians(self.means.flatten(0, 1), self.variances.flatten(0, 1), factors)
+
+    @property
+    def has_outliers(self) -> bool:
+        """Whether a mixture of outliers was fitted."""
+        return self.config["outlier_components"] > 0 and bool((self.outlier_log_weights > -math.inf).any())
 
     @torch.no_grad()
     def set_mixture(self, gaussians: Gaussians, log_weights: Tensor, update: Tensor | None = None) -> None:
@@ -146,10 +182,21 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             kept.copy_(torch.where(mask, new.view_as(kept), kept))
         self.log_weights.copy_(log_weights)
 
+    @torch.no_grad()
+    def set_outliers(self, gaussians: Gaussians, log_weights: Tensor) -> None:
+        """Writes the mixture of outliers: `outlier_components` Gaussians and their log weights `[O]`."""
+        self.outlier_means.copy_(gaussians.means)
+        self.outlier_variances.copy_(gaussians.variances)
+        if self.outlier_factors is not None and gaussians.factors is not None:
+            self.outlier_factors.copy_(gaussians.factors)
+        self.outlier_log_weights.copy_(log_weights)
+
     def embed(self, features: Tensor) -> Tensor:
         """Features `[B, D, h, w]` as the mixture sees them: float32 `[B, h, w, E]`."""
         with full_precision(features.device):
             x = features.movedim(1, -1).float()
+            if self.config["unit_input"]:
+                x = F.normalize(x, dim=-1)
             if self.projection is not None:
                 x = self.projection(x)
             if self.feature_norm is not None:
@@ -168,13 +215,13 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def own_log_density(self, x: Tensor, classes: Tensor) -> Tensor:
         """Log N_cm(x) `[N, M]` of rows `[N, E]` under the components of their own class `[N]`, class by class."""
-        density = x.new_full((len(x), self.num_components), -math.inf)
+        density = x.new_empty(self.num_components, len(x), dtype=torch.float32)
         for c in classes.unique().tolist():
             rows = (classes == c).nonzero()[:, 0]
             factors = None if self.factors is None else self.factors[c]
             form = quadratic_form(Gaussians(self.means[c], self.variances[c], factors))
-            density[rows] = reduced_log_density(x[rows], form, lambda d: d)
-        return density.masked_fill(~self.active[classes], -math.inf)
+            density[:, rows] = reduced_log_density(x[rows], form, lambda d: d)
+        return density.t().masked_fill(~self.active[classes], -math.inf)
 
     def evidence(self, x: Tensor) -> Tensor:
         """Class evidence `[N, C]` of embedded rows: log p(x | c), or its largest term; -inf for unseen classes."""
@@ -220,14 +267,51 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         Returns:
             Float32 `[B, h, w]`.
         """
-        x = self.embed(features)
-        form, shape = self.form(), self.log_weights.shape
-        weights = self.log_weights.flatten()
-        if kind == "marginal":
-            weights = weights - math.log(max(1, int(self.active.any(1).sum())))
+        shape = self.log_weights.shape
+        weights = self._marginal_log_weights() if kind == "marginal" else self.log_weights.flatten()
         reductions: dict[str, Callable[[Tensor], Tensor]] = {
-            "max": lambda d: (d + weights).amax(1),
-            "class": lambda d: (d + weights).view(-1, *shape).logsumexp(2).amax(1),
-            "marginal": lambda d: (d + weights).logsumexp(1),
+            "max": lambda d: d.amax(0),
+            "class": lambda d: d.unflatten(0, shape).logsumexp(1).amax(0),
+            "marginal": lambda d: d.logsumexp(0),
         }
+        x = self.embed(features)
+        form = self.form().plus(weights)
         return reduced_log_density(x.flatten(0, 2), form, reductions[kind]).view(x.shape[:3])
+
+    @torch.no_grad()
+    def log_ratio(self, features: Tensor) -> Tensor:
+        """Log p(x | outlier) - log p(x), the latter with classes alike; from one pass over the pixels.
+
+        Args:
+            features: `[B, D, h, w]`.
+
+        Returns:
+            Float32 `[B, h, w]`, in nats.
+
+        Raises:
+            ValueError: no mixture of outliers was fitted.
+        """
+        if not self.has_outliers:
+            raise ValueError(
+                "this density head has no mixture of outliers; fit one: 'gss train density' with outliers.spec"
+            )
+        inliers, outliers = self.gaussians, self._outliers
+        factors = None
+        if inliers.factors is not None and outliers.factors is not None:
+            factors = torch.cat([inliers.factors, outliers.factors])
+        means = torch.cat([inliers.means, outliers.means])
+        variances = torch.cat([inliers.variances, outliers.variances])
+        form = quadratic_form(Gaussians(means, variances, factors))
+        form = form.plus(torch.cat([self._marginal_log_weights(), self.outlier_log_weights]))
+        count = len(inliers.means)
+        x = self.embed(features)
+        ratio = reduced_log_density(x.flatten(0, 2), form, lambda d: d[count:].logsumexp(0) - d[:count].logsumexp(0))
+        return ratio.view(x.shape[:3])
+
+    @property
+    def _outliers(self) -> Gaussians:
+        return Gaussians(self.outlier_means, self.outlier_variances, self.outlier_factors)
+
+    def _marginal_log_weights(self) -> Tensor:
+        """Log weights `[C * M]` of log p(x), all classes that occur alike."""
+        return (self.log_weights - self.active.any(1).sum().clamp(min=1).log()).flatten()

@@ -33,6 +33,9 @@ _STRIDES = (4, 8, 16)
 _CLASSIFIERS = ("low_rank", "evidence", "tied", "full")
 # Log-probability at which the evidence against a code stops growing, per pixel: one wrong pixel is no proof.
 _LEAST_LOG = -7.0
+
+FEATURE_SOURCES = ("fusion", "head")
+"""Where features for a density may come from, see `GSSPriorModel.dense_features`."""
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 
@@ -127,12 +130,15 @@ class GSSPriorOutput(ModelOutput):
         aux_logits: Class logits of the auxiliary head at the cells `[B, K, h, w]`.
         features: Features both heads read `[B, D, h, w]`.
         token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`; None without one.
+        fused: The backbone's levels fused, in front of the window blocks, on the context grid of the padded image; see
+            `GSSPriorModel.dense_features`.
     """
 
     token_logits: Tensor | None = None
     aux_logits: Tensor | None = None
     features: Tensor | None = None
     token_hidden: Tensor | None = None
+    fused: Tensor | None = None
 
 
 class GSSPriorModel(PreTrainedModel):
@@ -320,7 +326,7 @@ class GSSPriorModel(PreTrainedModel):
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
         maps = self.backbone(x).feature_maps
         ratio = cast(int, self.config.context_stride) // stride
-        x = self.fusion(maps, (-(-grid[0] // ratio), -(-grid[1] // ratio)))
+        x = fused = self.fusion(maps, (-(-grid[0] // ratio), -(-grid[1] // ratio)))
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x)
@@ -341,7 +347,34 @@ class GSSPriorModel(PreTrainedModel):
             if return_tokens:
                 weight, bias = self.classifier_weight()
                 logits = self._token_logits(hidden, weight, bias)
-        return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
+        return GSSPriorOutput(
+            token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden, fused=fused
+        )
+
+    def dense_features(self, output: GSSPriorOutput, source: str) -> Tensor:
+        """Features of the cells for a density, from one of two depths.
+
+        Training pulls the features of the heads together class by class, and what it never showed falls into the
+        classes too. In front of the window blocks more of it is left.
+
+        Args:
+            output: Of `forward`.
+            source: "head" for the features both heads read, "fusion" for the fused levels of the backbone.
+
+        Returns:
+            `[B, D, h, w]`.
+
+        Raises:
+            ValueError: If there is no such source.
+        """
+        if source not in FEATURE_SOURCES:
+            raise ValueError(f"source={source!r} must be one of {', '.join(FEATURE_SOURCES)}")
+        features = cast(Tensor, output.features)
+        if source == "head":
+            return features
+        ratio = cast(int, self.config.context_stride) // self.config.token_stride
+        fused = F.interpolate(cast(Tensor, output.fused), scale_factor=ratio, mode="bilinear")
+        return fused[..., : features.shape[-2], : features.shape[-1]]
 
     def _token_logits(self, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.config.classifier != "evidence":
@@ -400,4 +433,4 @@ def _folder_normalisation(name: str) -> dict[str, list[float]]:
 
 AutoConfig.register(GSSPriorConfig.model_type, GSSPriorConfig, exist_ok=True)
 
-__all__ = ["GSSPriorConfig", "GSSPriorModel", "GSSPriorOutput"]
+__all__ = ["FEATURE_SOURCES", "GSSPriorConfig", "GSSPriorModel", "GSSPriorOutput"]

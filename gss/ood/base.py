@@ -24,7 +24,7 @@ class ScoreInputs:
 
     Attributes:
         logits: class logits of the auxiliary head `[B, K, h, w]`, float32.
-        features: the features both heads read `[B, D, h, w]`, float32.
+        features: those the density head and fitted scores describe `[B, D, h, w]`, float32.
         size: H and W of the images.
         token_logits: `[B, V, h, w]`, float32; None unless a score needs tokens.
         decoded: class probabilities of the painted tokens `[B, K, H, W]`; None unless a score needs them.
@@ -42,8 +42,8 @@ class OODScore(nn.Module, ABC):
 
     Attributes:
         name: what users write.
-        needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head) and "fit" (a
-            pass over training data, see `gss.ood.fitting`).
+        needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers"
+            (its mixture of outliers) and "fit" (a pass over training data, see `gss.ood.fitting`).
     """
 
     name: ClassVar[str]

@@ -112,10 +112,15 @@ class VirtualLogit(FittedScore):
 
     @classmethod
     def fit(cls, survey: Survey) -> dict[str, Tensor]:
-        """Origin of the classifier, basis of the complement of the D/2 leading directions, and the scale."""
-        assert survey.classifier is not None
-        weight, bias = (part.double().cpu() for part in survey.classifier)
-        origin = -torch.linalg.pinv(weight) @ bias
+        """Origin, basis of the complement of the D/2 leading directions, and the scale.
+
+        The origin is where the linear classifier is indifferent; without one on these features it is their mean.
+        """
+        if survey.classifier is None:
+            origin = survey.first.sum(0) / survey.count.sum()
+        else:
+            weight, bias = (part.double().cpu() for part in survey.classifier)
+            origin = -torch.linalg.pinv(weight) @ bias
         total, first = survey.count.sum(), survey.first.sum(0)
         cross = first[:, None] * origin
         gram = survey.second.sum(0) - cross - cross.t() + total * origin[:, None] * origin

@@ -25,10 +25,16 @@ class FittedScores(ModelMixin, ConfigMixin):
     Args:
         shapes: score to tensor name to shape.
         parts: the scores that "combined" puts together, in the order of its tensors.
+        source: of the features, see `GSSPriorModel.dense_features`.
     """
 
     @register_to_config
-    def __init__(self, shapes: dict[str, dict[str, list[int]]] | None = None, parts: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        shapes: dict[str, dict[str, list[int]]] | None = None,
+        parts: list[str] | None = None,
+        source: str = "head",
+    ) -> None:
         super().__init__()
         for name, tensors in (shapes or {}).items():
             store = nn.Module()
@@ -37,10 +43,12 @@ class FittedScores(ModelMixin, ConfigMixin):
             self.add_module(name, store)
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str] = ()) -> FittedScores:
-        """Wraps statistics, score to tensor name to tensor."""
+    def from_tensors(
+        cls, tensors: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str] = (), source: str = "head"
+    ) -> FittedScores:
+        """Wraps statistics, score to tensor name to tensor, of features of `source`."""
         shapes = {name: {key: list(value.shape) for key, value in found.items()} for name, found in tensors.items()}
-        scores = cls(shapes, list(parts))
+        scores = cls(shapes, list(parts), source)
         for name, found in tensors.items():
             for key, value in found.items():
                 scores.tensors(name)[key].copy_(value)
@@ -50,6 +58,11 @@ class FittedScores(ModelMixin, ConfigMixin):
     def names(self) -> tuple[str, ...]:
         """Scores that were fitted."""
         return tuple(self.config["shapes"] or {})
+
+    @property
+    def source(self) -> str:
+        """Which features of the prior the statistics describe."""
+        return self.config["source"]
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -125,11 +138,17 @@ def available_scores(
     *, density: GMMDensityHead | None = None, fitted: FittedScores | None = None, tokens: bool = False
 ) -> tuple[str, ...]:
     """Names of the scores that a pipeline with these components can give, in a fixed order."""
-    have = {"density"} if density is not None else set()
-    have |= {"tokens", "decoded"} if tokens else set()
+    have = _available_parts(density, tokens)
     names = () if fitted is None else fitted.names
     found = [name for name, score in SCORES.items() if (score.needs - {"fit"}) <= have]
     return tuple(name for name in found if "fit" not in SCORES[name].needs or name in names)
+
+
+def _available_parts(density: GMMDensityHead | None, tokens: bool) -> set[str]:
+    """What `OODScore.needs` may name that these components give; not the statistics of each score."""
+    have = set() if density is None else {"density"}
+    have |= {"outliers"} if density is not None and density.has_outliers else set()
+    return have | ({"tokens", "decoded"} if tokens else set())
 
 
 def build_score(
@@ -154,10 +173,12 @@ def build_score(
     if name not in allowed:
         lacks = {
             "density": "a density head ('gss train density' adds one)",
+            "outliers": "a mixture of outliers ('gss train density' with outliers.spec=FOLDER fits one)",
             "fit": "statistics of training data ('gss train density' with the score in posthoc.scores adds them)",
             "tokens": "predicted tokens, which a discriminative network does not have",
         }
-        need = next(text for key, text in lacks.items() if key in SCORES[name].needs)
+        missing = SCORES[name].needs - _available_parts(density, tokens)
+        need = next(text for key, text in lacks.items() if key in missing)
         raise ValueError(f"score {name!r} needs {need}; this pipeline has {', '.join(allowed)}")
     score = SCORES[name]
     if issubclass(score, DensityScore):

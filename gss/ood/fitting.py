@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -22,6 +23,14 @@ from gss.pipeline import GSSPipeline
 
 # Training images that the correlations of combined scores are taken from.
 _COMBINED_IMAGES = 50
+
+
+class Readable(Protocol):
+    """Images with labels, of whatever classes."""
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """PIL RGB image and labels uint8 `[H, W]`, 255 where void."""
+        ...
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -45,10 +54,11 @@ def spread_indices(count: int, limit: int) -> list[int]:
 
 def labelled_inputs(
     pipeline: GSSPipeline,
-    dataset: LabelledImages,
+    dataset: Readable,
     indices: Sequence[int],
     *,
     needs: Collection[str] = (),
+    source: str | None = None,
     progress: str = "",
 ) -> Iterator[tuple[int, ScoreInputs, Tensor]]:
     """Runs the pipeline on whole images, this process's share of `indices`.
@@ -58,6 +68,7 @@ def labelled_inputs(
         dataset: labelled images.
         indices: of images.
         needs: see `GSSPipeline.score_inputs`.
+        source: of the features, as there.
         progress: title of a progress bar; empty for none.
 
     Yields:
@@ -69,7 +80,7 @@ def labelled_inputs(
         image, labels = dataset.read(index)
         pixels = pipeline.preprocess([image]).images[0]
         with torch.no_grad():
-            inputs = pipeline.score_inputs(pixels[None], needs=needs)
+            inputs = pipeline.score_inputs(pixels[None], needs=needs, source=source)
         yield index, inputs, labels_on_grid(labels, tuple(pixels.shape[-2:]), inputs)
 
 
@@ -85,14 +96,16 @@ def survey_images(
     pipeline: GSSPipeline,
     dataset: LabelledImages,
     *,
+    source: str = "head",
     images: int = 0,
     pixels_per_class: int = 10_000,
     pixels_per_image: int = 500,
     bank_size: int = 20_000,
     per_class: bool = True,
+    seed: int = 0,
     progress: bool = False,
 ) -> Survey:
-    """One pass over training images; see `Survey` for the arguments.
+    """One pass over training images; see `Survey` for the arguments, `seed` is that of its choice of pixels.
 
     Raises:
         ValueError: features are not finite (names the image) or constant, or nothing is labelled.
@@ -105,11 +118,14 @@ def survey_images(
         bank_size=bank_size,
         per_class=per_class,
     )
-    head = pipeline.prior.aux_head
-    survey.classifier = head.weight.detach().flatten(1).float(), head.bias.detach().float()
-    indices = spread_indices(len(dataset), images)
-    for index, inputs, labels in labelled_inputs(pipeline, dataset, indices, progress="features" if progress else ""):
-        survey.add(inputs.features[0], inputs.logits[0], labels, name=str(dataset.ids[index]))
+    survey.source = source
+    if source == "head":
+        head = pipeline.prior.aux_head
+        survey.classifier = head.weight.detach().flatten(1).float(), head.bias.detach().float()
+    indices, bar = spread_indices(len(dataset), images), "features" if progress else ""
+    for index, inputs, labels in labelled_inputs(pipeline, dataset, indices, source=source, progress=bar):
+        name = str(dataset.ids[index])
+        survey.add(inputs.features[0], inputs.logits[0], labels, seeds=(seed, index), name=name)
     return survey.finish()
 
 
@@ -143,8 +159,8 @@ def fit_scores(
         if issubclass(score, FittedScore):
             tensors[name] = score.fit(survey)
     if Combined.name not in names:
-        return FittedScores.from_tensors(tensors)
-    fitted = FittedScores.from_tensors(tensors).to(pipeline.prior.device)
+        return FittedScores.from_tensors(tensors, source=survey.source)
+    fitted = FittedScores.from_tensors(tensors, source=survey.source).to(pipeline.prior.device)
     unknown = [name for name in combine if name not in SCORES or name == Combined.name]
     if unknown:
         raise ValueError(f"combined score {unknown[0]!r} is unknown; there are {', '.join(SCORES)}")
@@ -158,7 +174,7 @@ def fit_scores(
     first = torch.zeros(len(parts), dtype=torch.float64)
     second = torch.zeros(len(parts), len(parts), dtype=torch.float64)
     indices = spread_indices(len(dataset), _COMBINED_IMAGES)
-    for _, inputs, labels in labelled_inputs(pipeline, dataset, indices, needs=needs):
+    for _, inputs, labels in labelled_inputs(pipeline, dataset, indices, needs=needs, source=survey.source):
         rows = stack_scores(scores, inputs)[0].cpu()[labels != IGNORE_INDEX].double()
         count += len(rows)
         first += rows.sum(0)
@@ -167,4 +183,4 @@ def fit_scores(
     if count == 0:
         raise ValueError("no pixel of the images looked at for the combined score has a label")
     tensors[Combined.name] = combination_weights(first / count, second / count)
-    return FittedScores.from_tensors(tensors, parts)
+    return FittedScores.from_tensors(tensors, parts, survey.source)

@@ -43,6 +43,18 @@ class MixtureClass(DensityScore):
 
 
 @register
+class MixtureRatio(DensityScore):
+    """log p(x | outlier) - log p(x): how much better a mixture of outliers explains the pixel (Nayal et al., 2025)."""
+
+    name = "gmm_ratio"
+    needs = frozenset({"density", "outliers"})
+
+    def score(self, inputs: ScoreInputs) -> Tensor:
+        """In nats; above 0 the outlier mixture is the likelier."""
+        return self.density.log_ratio(inputs.features)
+
+
+@register
 class TokenEntropy(OODScore):
     """Entropy of the latent prior p(z | x) relative to log V: how undecided the model is what to paint."""
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gss import distributed
-from gss.mixture import balanced_sample
+from gss.ood.reservoir import Reservoir
+from gss.sampling import balanced_sample, balanced_sample_across, random_keys
 
 
 class Survey:
@@ -47,29 +48,31 @@ class Survey:
         self.logit_moments = torch.zeros(num_classes, 3, dtype=torch.float64)
         # The linear classifier in front of the logits, for scores that need its geometry.
         self.classifier: tuple[Tensor, Tensor] | None = None
-        self._rows: list[dict[str, Tensor]] = []
-        self._kept = 0
+        self.source = "head"  # of the features
+        self._reservoir = Reservoir(
+            num_classes,
+            pixels_per_class,
+            features=torch.zeros(0, dim),
+            max_logit=torch.zeros(0),
+            correct=torch.zeros(0, dtype=torch.bool),
+        )
+        self.sample: dict[str, Tensor] = {}
 
-    def add(self, features: Tensor, logits: Tensor, labels: Tensor, *, name: str = "") -> None:
+    def add(self, features: Tensor, logits: Tensor, labels: Tensor, *, seeds: tuple[int, ...], name: str = "") -> None:
         """Adds one image.
 
         Args:
             features: `[D, h, w]`.
             logits: `[K, h, w]`.
             labels: int64 `[h, w]`; anything outside 0..K-1 is left out.
+            seeds: of the choice of its pixels; each image needs its own.
             name: of the image, for messages.
 
         Raises:
             ValueError: a feature or logit is not finite; the message says where.
         """
-        for what, values in (("features", features), ("logits", logits)):
-            bad = ~values.isfinite().all(0)
-            if bad.any():
-                row, column = bad.nonzero()[0].tolist()
-                raise ValueError(
-                    f"{what} of image {name or '?'} are not finite at {int(bad.sum())} of {bad.numel()} cells, first "
-                    f"at row {row}, column {column}: the network's weights or its precision are at fault"
-                )
+        check_finite(features, "features", name)
+        check_finite(logits, "logits", name)
         valid = (labels >= 0) & (labels < self.num_classes)
         x, z, c = features[:, valid].t().float().cpu(), logits[:, valid].t().float().cpu(), labels[valid].cpu()
         if len(c) == 0:
@@ -88,22 +91,22 @@ class Survey:
             for k in c.unique().tolist():
                 own = x[c == k].double()
                 self.second[k].addmm_(own.t(), own)
-        chosen = balanced_sample(c, self.pixels_per_image, self.num_classes)
-        self._rows.append(
-            {
-                "features": x[chosen],
-                "labels": c[chosen],
-                "max_logit": largest[chosen],
-                "correct": (predicted == c)[chosen],
-                "key": torch.rand(len(chosen)),
-            }
+        # Two draws: a pixel chosen from a large area must not have the better chance to stay.
+        first, second = random_keys(2 * len(c), *seeds).view(2, -1)
+        chosen = balanced_sample(c, self.pixels_per_image, self.num_classes, first)
+        self._reservoir.add(
+            features=x[chosen],
+            labels=c[chosen],
+            max_logit=largest[chosen],
+            correct=(predicted == c)[chosen],
+            keys=second[chosen],
         )
-        self._kept += len(chosen)
-        if self._kept > 2 * self.num_classes * self.pixels_per_class:
-            self._prune()
 
     def finish(self) -> Survey:
         """Sums over processes; the samples stay where they were drawn. Call it once, after the last `add`.
+
+        Sets `sample`, this process's pixels: `features [n, D]`, `labels [n]`, `max_logit [n]`, `correct` bool `[n]` and
+        `keys [n]`.
 
         Raises:
             ValueError: no pixel had a label, or the features are constant.
@@ -119,13 +122,8 @@ class Survey:
                 f"features are constant over {int(self.count.sum())} pixels: there is no density to fit; the prior is "
                 "untrained or damaged"
             )
-        self._prune()
+        self.sample = self._reservoir.finish()
         return self
-
-    @property
-    def sample(self) -> dict[str, Tensor]:
-        """This process's pixels: `features [n, D]`, `labels [n]`, `max_logit [n]`, `correct` bool `[n]`."""
-        return self._rows[0]
 
     @property
     def means(self) -> Tensor:
@@ -154,28 +152,23 @@ class Survey:
 
     def gathered(self, per_class: int) -> dict[str, Tensor]:
         """A smaller sample of all processes, the same on each: at most `per_class` pixels a class."""
-        sample = self.sample
-        share = -(-per_class // distributed.num_processes())
-        chosen = balanced_sample(sample["labels"], share, self.num_classes)
-        parts = distributed.gather_objects({name: rows[chosen] for name, rows in sample.items()})
-        return {name: torch.cat([part[name] for part in parts]) for name in sample}
+        chosen = balanced_sample_across(self.sample["labels"], per_class, self.num_classes, self.sample["keys"])
+        parts = distributed.gather_objects({name: rows[chosen] for name, rows in self.sample.items()})
+        joined = {name: torch.cat([part[name] for part in parts]) for name in self.sample}
+        order = joined["keys"].argsort()
+        return {name: rows[order] for name, rows in joined.items()}
 
-    def _prune(self) -> None:
-        """Keeps the pixels with the smallest random keys of each class, so all had the same chance."""
-        if not self._rows:
-            self._rows = [
-                {
-                    "features": torch.zeros(0, self.dim),
-                    "labels": torch.zeros(0, dtype=torch.long),
-                    "max_logit": torch.zeros(0),
-                    "correct": torch.zeros(0, dtype=torch.bool),
-                    "key": torch.zeros(0),
-                }
-            ]
-        joined = {name: torch.cat([rows[name] for rows in self._rows]) for name in self._rows[0]}
-        by_key = joined["key"].argsort()
-        labels, order = joined["labels"][by_key].sort(stable=True)
-        counts = torch.bincount(labels, minlength=self.num_classes)
-        rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels]
-        kept = by_key[order[rank < self.pixels_per_class]]
-        self._rows, self._kept = [{name: rows[kept] for name, rows in joined.items()}], len(kept)
+
+def check_finite(values: Tensor, what: str, name: str) -> None:
+    """Requires finite numbers in a map `[D, h, w]` of an image.
+
+    Raises:
+        ValueError: with what and where they are not.
+    """
+    bad = ~values.isfinite().all(0)
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"{what} of image {name or '?'} are not finite at {int(bad.sum())} of {bad.numel()} cells, first at row "
+            f"{row}, column {column}: the network's weights or its precision are at fault"
+        )

@@ -10,19 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gss import distributed
 from gss.config_density import DensityConfig
 from gss.data.datasets import LabelledImages
 from gss.evaluation import evaluate
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.losses import token_cross_entropy, weighted_cross_entropy
 from gss.marginal_loss import token_and_pixel_loss
-from gss.mixture import balanced_sample, own_class
+from gss.mixture import own_class
 from gss.models.prior import GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
+from gss.sampling import balanced_sample_across, random_keys
 from gss.training.base import Task
-from gss.training.density import build_head, export
+from gss.training.density import export
 from gss.training.mixture_em import MixtureEM
+from gss.training.posthoc import build_head
 
 # Logit of a class that cannot be predicted: interpolation makes NaN of infinities.
 _NEVER = -1e4
@@ -55,7 +58,7 @@ class HybridTask(Task):
             )
         self.cfg, self._val_set, self._source = cfg, val, pipeline
         config = pipeline.prior.config
-        self.head = build_head(cfg.model, num_classes=config.num_labels, feature_dim=config.hidden_dim)
+        self.head = build_head(cfg, num_classes=config.num_labels, feature_dim=config.hidden_dim)
         self.em = MixtureEM(self.head, cfg.em)
         if cfg.hybrid.train_prior:
             self.prior = pipeline.prior.requires_grad_(True)
@@ -73,21 +76,20 @@ class HybridTask(Task):
         hybrid, labels = self.cfg.hybrid, batch["labels"]
         with nullcontext() if hybrid.train_prior else torch.no_grad():
             output = self.prior(batch["image"], return_tokens=False)
-        x = self.head.embed(output.features)
+        x = self.head.embed(self.prior.dense_features(output, self.head.source))
         shape = x.shape[:3]
         rows = x.flatten(0, 2)
         grid = F.interpolate(labels[:, None].float(), size=shape[1:], mode="nearest-exact").long().flatten()
-        sample = balanced_sample(grid, hybrid.pixels_per_class, self.head.num_classes)
-        classes = grid[sample]
-        self.em.seed(self.head, rows[sample].detach(), classes)
+        keys = self._keys(batch, step, cells=shape[1] * shape[2]).to(grid.device)
+        sample = balanced_sample_across(grid, hybrid.pixels_per_class, self.head.num_classes, keys)
+        classes, keys = grid[sample], keys[sample]
+        self.em.seed(self.head, rows[sample].detach(), classes, keys)
         density = self.head.component_log_density(rows)
         logits = self.head.normalise(self.head.gather_evidence(density)).clamp(min=_NEVER)
         correct = logits.detach()[sample].argmax(1) == classes
         own = own_class(density.detach()[sample], classes)
-        component = self.em.update(self.head, rows.detach()[sample], classes, own, correct)
-        # int64 targets without an ignore value: 255 components or more are nothing special.
-        target = classes * self.head.num_components + component
-        contrast = F.cross_entropy(density[sample].flatten(1), target, reduction="sum") / max(1, len(sample))
+        component = self.em.update(self.head, rows.detach()[sample], classes, own, correct, keys)
+        contrast = component_contrast(density[sample], classes, component)
         maps = logits.view(*shape, -1).movedim(-1, 1)
         maps = F.interpolate(maps, size=labels.shape[-2:], mode="bilinear")
         known = torch.cat([self.head.active.any(1), labels.new_zeros(IGNORE_INDEX + 1).bool()])[labels]
@@ -99,6 +101,11 @@ class HybridTask(Task):
             total = total + hybrid.own * sum(terms[name] for name in ("aux", "token") if name in terms)
         share = correct.float().sum() / max(1, len(sample))
         return {"loss": total, "correct": share, **{name: value.detach() for name, value in terms.items()}}
+
+    def _keys(self, batch: dict[str, Any], step: int, *, cells: int) -> Tensor:
+        """A random number for each cell of the batch, whichever process has the image."""
+        items = batch["index"].tolist()
+        return torch.cat([random_keys(cells, self.cfg.train.seed, step, item) for item in items])
 
     def _own_losses(self, batch: dict[str, Any], output: GSSPriorOutput) -> dict[str, Tensor]:
         """What keeps the prior's own heads right while its features change."""
@@ -142,6 +149,23 @@ class HybridTask(Task):
     def export(self, folder: Path) -> None:
         """Writes the pipeline."""
         export(self.pipeline(), folder, source=Path(self.cfg.pipeline))
+
+
+def component_contrast(density: Tensor, classes: Tensor, component: Tensor) -> Tensor:
+    """Cross-entropy over all components, the one a pixel was assigned to as target: GMMSeg's contrast.
+
+    A mean over the pixels of all processes: the average of what each returns is that of one process.
+
+    Args:
+        density: log-densities `[N, C, M]`, -inf for components not in use.
+        classes: int64 `[N]`.
+        component: int64 `[N]`, of the pixel's class.
+    """
+    # int64 targets without an ignore value: target 255 is a component like any other.
+    target = classes * density.shape[2] + component
+    total = F.cross_entropy(density.flatten(1), target, reduction="sum")
+    count = distributed.sum_across(torch.tensor(len(target), device=density.device))
+    return total * distributed.num_processes() / count.clamp(min=1)
 
 
 def _label_space(pipeline: GSSPipeline) -> LabelSpace:

@@ -64,7 +64,8 @@ def fit(
 
     Args:
         task: Built on the CPU, with the initial weights.
-        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional `.ids` for messages.
+        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional for messages `.ids` and, if items
+            are drawn from images, `source(epoch, index)`, the image.
         optim: Optimizer and schedule.
         train: Length, batch, precision and intervals.
         out: Folder of the run.
@@ -234,7 +235,8 @@ class _Run:
             error.step, size=len(self.dataset), batch_size=self.train.batch_size, seed=self.train.seed
         )
         ids = getattr(self.dataset, "ids", range(len(self.dataset)))
-        batch = ", ".join(str(ids[index]) for _, index in samples[:16])
+        source = getattr(self.dataset, "source", lambda epoch, index: index)
+        batch = ", ".join(str(ids[source(epoch, index)]) for epoch, index in samples[:16])
         more = f" and {len(samples) - 16} more" if len(samples) > 16 else ""
         found = checkpoints.list_checkpoints(self.checkpoints)
         kept = f"{found[-1]} is whole" if found else "no checkpoint was written"

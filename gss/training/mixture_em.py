@@ -9,11 +9,16 @@ from torch import Tensor, nn
 
 from gss import distributed
 from gss.config_density import MixtureConfig
-from gss.mixture import Moments, estimate, moments, seed_means, sinkhorn
+from gss.estimation import Moments, estimate, moments, seed_means
 from gss.models.density import GMMDensityHead
+from gss.sampling import max_across, smallest_across
+from gss.sinkhorn import sinkhorn
+from gss.training.pixel_memory import PixelMemory
 
 # A component with less than this share of an even split of its class is started anew.
 _EMPTY = 0.05
+# The golden ratio: its multiples, modulo 1, visit the unit interval evenly.
+_TURN = 0.6180339887498949
 
 
 class MixtureEM(nn.Module):
@@ -23,8 +28,8 @@ class MixtureEM(nn.Module):
     checkpoints hold them and a resumed run goes on exactly), or, as in GMMSeg, the last pixels of every component:
     bounded, and not part of checkpoints, so a resumed run keeps its mixture until the memory fills again.
 
-    Statistics are summed over processes before they are used: every process ends with the mixture that a single
-    one would have found from all pixels.
+    Statistics are summed over processes before they are used, and random choices follow the pixels' keys (see
+    `gss.sampling`): every process ends with the mixture that a single one would have found from all pixels.
 
     Args:
         head: the mixture to fit; it is passed again to each call and not kept.
@@ -46,6 +51,7 @@ class MixtureEM(nn.Module):
         self.register_buffer("second", zeros.second)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.fifo: PixelMemory | None = None
+        self._before: Moments | None = None
 
     @property
     def statistics(self) -> Moments:
@@ -53,22 +59,23 @@ class MixtureEM(nn.Module):
         return Moments(self.count, self.first, self.second)
 
     @torch.no_grad()
-    def seed(self, head: GMMDensityHead, x: Tensor, classes: Tensor) -> None:
+    def seed(self, head: GMMDensityHead, x: Tensor, classes: Tensor, keys: Tensor) -> None:
         """Starts the mixtures of classes that occur for the first time, at spread-out pixels.
 
         Args:
             head: written to.
             x: embedded pixels `[N, E]`.
             classes: int64 `[N]`.
+            keys: random number of each pixel `[N]`.
         """
         unseen = ~head.active.any(1)
         if not unseen.any():
             return
         present = distributed.sum_across(torch.bincount(classes, minlength=head.num_classes))
         for c in (unseen & (present > 0)).nonzero()[:, 0].tolist():
-            own = x[classes == c]
-            seeds = x.new_zeros(0, x.shape[1]) if len(own) == 0 else seed_means(own, head.num_components)
-            seeds = _from_fullest(seeds, head.num_components, len(own))
+            rows = (classes == c).nonzero()[:, 0]
+            own = x[rows]
+            seeds = seed_means(own, head.num_components, keys[rows], smallest=smallest_across)
             zero = torch.zeros(len(own), dtype=torch.long, device=x.device)
             spread = moments(own, own.new_ones(len(own), 1), zero, 1).map(distributed.sum_across)
             broad = estimate(spread, covariance="diagonal", variance_floor=head.config["variance_floor"])
@@ -77,7 +84,9 @@ class MixtureEM(nn.Module):
             head.log_weights[c, : len(seeds)] = -math.log(len(seeds))
 
     @torch.no_grad()
-    def update(self, head: GMMDensityHead, x: Tensor, classes: Tensor, own: Tensor, correct: Tensor) -> Tensor:
+    def update(
+        self, head: GMMDensityHead, x: Tensor, classes: Tensor, own: Tensor, correct: Tensor, keys: Tensor
+    ) -> Tensor:
         """One E-step, and every `interval` calls an M-step.
 
         Args:
@@ -87,6 +96,7 @@ class MixtureEM(nn.Module):
             own: log-densities `[N, M]` of the components of each pixel's class.
             correct: bool `[N]`; the mixture learns from these pixels only. A class without any statistics yet
                 learns from all.
+            keys: random number of each pixel `[N]`.
 
         Returns:
             Component of its class that each pixel belongs to, int64 `[N]`.
@@ -101,15 +111,16 @@ class MixtureEM(nn.Module):
         if self.cfg.memory == "fifo":
             if self.fifo is None:
                 self.fifo = PixelMemory(len(self.count), self.cfg.fifo_size, x.shape[1], x.device)
+                self._before = self.statistics.map(torch.clone)
             kept = weights.sum(1) > 0
             self.fifo.push(x[kept], (classes * head.num_components + component)[kept], self.cfg.fifo_push)
             if due:
-                self._store(self.fifo.moments(full=self.full).map(distributed.sum_across))
+                self._store(self._refilled(self.fifo.moments(full=self.full).map(distributed.sum_across)))
         else:
             batch = moments(x, weights, classes, head.num_classes, full=self.full).map(distributed.sum_across)
             self._average(batch, head.num_classes)
         if due:
-            self._m_step(head, x, classes)
+            self._m_step(head, x, classes, keys)
         return component
 
     @property
@@ -128,7 +139,7 @@ class MixtureEM(nn.Module):
             relative=not self._soft,
             iterations=self.cfg.sinkhorn_iterations,
             sum_across=distributed.sum_across,
-            max_across=_max_across,
+            max_across=max_across,
         )
 
     def _average(self, batch: Moments, num_classes: int) -> None:
@@ -140,6 +151,12 @@ class MixtureEM(nn.Module):
             weight = decay.view(-1, *[1] * (kept.ndim - 1))
             kept.mul_(weight).add_(new * (1 - weight))
 
+    def _refilled(self, memory: Moments) -> Moments:
+        """A memory that a resumed run has only begun to fill: what was known before stands for the rest of it."""
+        assert self._before is not None
+        missing = (1 - memory.count / self._before.count.clamp(min=1e-12)).clamp(min=0)
+        return memory + self._before.map(lambda part: part * missing.view(-1, *[1] * (part.ndim - 1)))
+
     def _store(self, statistics: Moments) -> None:
         for kept, new in (
             (self.count, statistics.count),
@@ -148,9 +165,9 @@ class MixtureEM(nn.Module):
         ):
             kept.copy_(new)
 
-    def _m_step(self, head: GMMDensityHead, x: Tensor, classes: Tensor) -> None:
+    def _m_step(self, head: GMMDensityHead, x: Tensor, classes: Tensor, keys: Tensor) -> None:
         config, shape = head.config, head.log_weights.shape
-        self._reseed(x, classes, shape)
+        self._reseed(x, classes, keys, shape)
         found = estimate(
             self.statistics,
             covariance=config["covariance"],
@@ -168,7 +185,7 @@ class MixtureEM(nn.Module):
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
         head.set_mixture(found, weights.log().to(head.log_weights), update)
 
-    def _reseed(self, x: Tensor, classes: Tensor, shape: torch.Size) -> None:
+    def _reseed(self, x: Tensor, classes: Tensor, keys: Tensor, shape: torch.Size) -> None:
         """Moves components without pixels to random pixels of their class, with the spread of the whole class."""
         num_classes, components = shape
         count = self.count.view(shape)
@@ -177,88 +194,18 @@ class MixtureEM(nn.Module):
         if not empty.any():
             return
         present = distributed.sum_across(torch.bincount(classes, minlength=num_classes))
+        # Turned a little further in each round, so that a pixel that did not help is not tried again.
+        turned = (keys.double() + _TURN * self.updates) % 1
         for c in (empty.any(1) & (present > components)).nonzero()[:, 0].tolist():
-            own = x[classes == c]
+            rows = (classes == c).nonzero()[:, 0]
             slots = empty[c].nonzero()[:, 0]
-            picked = own[torch.randperm(len(own), device=x.device)[: len(slots)]]
-            picked = _from_fullest(picked, len(slots), len(own)).double()
+            picked = smallest_across(turned[rows], x[rows], len(slots))[1].double()
             group = c * components + slots[: len(picked)]
-            rows = slice(c * components, (c + 1) * components)
-            mean, square = (sums[rows].sum(0) / self.count[rows].sum() for sums in (self.first, self.second))
+            all_own = slice(c * components, (c + 1) * components)
+            mean, square = (sums[all_own].sum(0) / self.count[all_own].sum() for sums in (self.first, self.second))
             square = square - (mean[:, None] * mean if self.full else mean.square())
             share = total[c] / components
             self.count[group] = share
             self.first[group] = share * picked
             around = picked[:, :, None] * picked[:, None] if self.full else picked.square()
             self.second[group] = share * (square + around)
-
-
-class PixelMemory:
-    """The newest pixels of every component, first in, first out.
-
-    Args:
-        groups: number of components J.
-        size: pixels kept of each.
-        dim: D.
-        device: where to.
-    """
-
-    def __init__(self, groups: int, size: int, dim: int, device: torch.device) -> None:
-        self.pixels = torch.zeros(groups, size, dim, device=device)
-        self.fill = torch.zeros(groups, dtype=torch.long, device=device)
-        self.pointer = torch.zeros(groups, dtype=torch.long, device=device)
-
-    def push(self, x: Tensor, groups: Tensor, most: int) -> None:
-        """Adds pixels `[N, D]` of groups `[N]`, of each at most `most`, evenly spaced in the order given."""
-        size = self.pixels.shape[1]
-        most = min(most, size)
-        ordered, order = groups.sort(stable=True)
-        counts = torch.bincount(ordered, minlength=len(self.fill))
-        starts = counts.cumsum(0) - counts
-        rank = torch.arange(len(ordered), device=x.device) - starts[ordered]
-        n = counts[ordered]
-        # The i-th of `most` picks is rank floor(i (n - 1) / (most - 1)); which i, if any, picks this rank?
-        gaps, steps = (n - 1).clamp(min=1), max(1, most - 1)
-        pick = (rank * steps + gaps - 1) // gaps
-        chosen = (pick < most) & (pick * gaps // steps == rank)
-        few = n <= most
-        pick, chosen = torch.where(few, rank, pick), few | chosen
-        group, pick = ordered[chosen], pick[chosen]
-        self.pixels[group, (self.pointer[group] + pick) % size] = x[order[chosen]]
-        added = counts.clamp(max=most)
-        self.pointer = (self.pointer + added) % size
-        self.fill = (self.fill + added).clamp(max=size)
-
-    def moments(self, *, full: bool) -> Moments:
-        """Sufficient statistics of what is kept; slots never filled count nothing."""
-        total = Moments.zeros(len(self.fill), self.pixels.shape[2], full=full, device=self.pixels.device)
-        for group, pixels in enumerate(self.pixels):
-            kept = pixels.double()  # slots never filled are zero
-            total.first[group] = kept.sum(0)
-            total.second[group] = kept.t() @ kept if full else kept.square().sum(0)
-        total.count.copy_(self.fill)
-        return total
-
-
-def _max_across(values: Tensor) -> Tensor:
-    """Largest value over processes; made of the sum that `gss.distributed` has."""
-    if distributed.num_processes() == 1:
-        return values
-    rows = values.new_zeros(distributed.num_processes(), *values.shape)
-    # Infinity times zero is no number, but added to zero it stays what it is.
-    rows[distributed.process_index()] = values
-    return distributed.sum_across(rows).amax(0)
-
-
-def _from_fullest(rows: Tensor, most: int, pixels: int) -> Tensor:
-    """The rows `[k, D]`, k <= `most`, of the process that has the most pixels, on every process."""
-    processes, rank = distributed.num_processes(), distributed.process_index()
-    if processes == 1:
-        return rows
-    table = rows.new_zeros(processes, most, rows.shape[1])
-    sizes = torch.zeros(processes, 2, dtype=torch.long, device=rows.device)
-    table[rank, : len(rows)] = rows
-    sizes[rank] = torch.tensor([pixels, len(rows)])
-    table, sizes = distributed.sum_across(table), distributed.sum_across(sizes)
-    fullest = int(sizes[:, 0].argmax())
-    return table[fullest, : int(sizes[fullest, 1])]

@@ -10,7 +10,7 @@ import torch
 from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
-from gss.data.datasets import LabelledImages, build_dataset
+from gss.data.datasets import LabelledImages
 from gss.distributed import barrier, is_main, num_processes
 from gss.files import write_json
 from gss.maskige import MaskigeCodec
@@ -18,6 +18,7 @@ from gss.palette import build
 from gss.posterior import Posterior
 from gss.training.loop import Task, fit
 from gss.training.posterior import PosteriorTask
+from gss.training.splits import open_splits
 from vqvae import MaskigeVQModel
 
 
@@ -47,25 +48,19 @@ def train(
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
     num_processes()
     torch.manual_seed(cfg.train.seed)
-    unaugmented = dataclasses.replace(cfg.data, cache=False)
-    plain = build_dataset(unaugmented, cfg.data.train_split, train=False)
-    augmented = build_dataset(cfg.data, cfg.data.train_split, train=True, seed=cfg.train.seed)
+    splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=not isinstance(cfg, PosteriorConfig))
+    plain, val = splits.plain, splits.val
     if isinstance(cfg, PosteriorConfig):
-        val = build_dataset(unaugmented, cfg.data.val_split, train=False)
-        _same_classes(plain, val)
         task: Task = PosteriorTask(cfg, plain, val)
     else:
         from gss.training.prior import PriorTask  # the pipeline it validates with takes seconds to import
 
         if stage == "twin":
             cfg = dataclasses.replace(cfg, loss=dataclasses.replace(cfg.loss, token=0.0, pixel=0.0))
-        # Validation compares with masks at their own size, whatever the network works at.
-        val = build_dataset(dataclasses.replace(unaugmented, size=None), cfg.data.val_split, train=False)
-        _same_classes(plain, val)
         task = PriorTask(cfg, _load_posterior(cfg, plain, twin=stage == "twin"), plain, val)
     metrics = fit(
         task,
-        augmented,
+        splits.augmented,
         optim=cfg.optim,
         train=cfg.train,
         out=out,
@@ -97,8 +92,3 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
     posterior = Posterior.from_pretrained(cfg.posterior)
     recon.check_classes(posterior, train, cfg.posterior)
     return posterior
-
-
-def _same_classes(train: LabelledImages, val: LabelledImages) -> None:
-    if train.label_space.names != val.label_space.names:
-        raise ValueError("training and validation split have different classes: check data.train_split, data.val_split")

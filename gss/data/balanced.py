@@ -1,0 +1,72 @@
+"""Training images drawn by class, so that rare classes are seen as often as common ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from gss import distributed
+from gss.data.datasets import LabelledImages
+from gss.labels import IGNORE_INDEX
+
+__all__ = ["ClassBalanced", "class_presence"]
+
+
+class ClassBalanced:
+    """A data set of the same length whose items are drawn anew in each epoch: a class evenly, then an image with it.
+
+    As GMMSeg samples. Which image item `index` of an epoch shows is a function of (seed, epoch, index), and so is its
+    augmentation: an image drawn twice in an epoch is augmented in two ways, and resuming changes nothing.
+
+    Args:
+        dataset: augmented training images; its epoch is set here.
+        presence: bool `[n, K]`, which image shows which class; found by reading all masks when None.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no image has a label.
+    """
+
+    def __init__(self, dataset: LabelledImages, *, presence: np.ndarray | None = None, seed: int = 0) -> None:
+        presence = class_presence(dataset) if presence is None else presence
+        self._images = [found for found in map(np.flatnonzero, presence.T) if len(found)]
+        if not self._images:
+            raise ValueError("no training image has a label; check the split with 'gss data check'")
+        self.dataset, self.seed, self.epoch = dataset, seed, 0
+        self.ids, self.label_space = dataset.ids, dataset.label_space
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the draws of the next reads."""
+        self.epoch = epoch
+
+    def source(self, epoch: int, index: int) -> int:
+        """The image that item `index` of an epoch shows."""
+        rng = np.random.default_rng([self.seed, epoch, index])
+        images = self._images[rng.integers(len(self._images))]
+        return int(images[rng.integers(len(images))])
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Read what item `index` of the current epoch shows, before augmentation."""
+        return self.dataset.read(self.source(self.epoch, index))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read and augment item `index` of the current epoch; see `gss.data.datasets.make_item`."""
+        self.dataset.set_epoch(self.epoch * len(self) + index)
+        return self.dataset[self.source(self.epoch, index)] | {"index": index}
+
+
+def class_presence(dataset: LabelledImages) -> np.ndarray:
+    """Which image shows which class, bool `[n, K]`; reads every image once, each process its share."""
+    found = torch.zeros(len(dataset), dataset.label_space.num_classes, dtype=torch.long)
+    mine = distributed.shard(len(dataset))
+    for index in tqdm(mine, desc="classes of images", unit="image", disable=not distributed.is_main(), leave=False):
+        labels = np.unique(dataset.read(index)[1])
+        found[index, torch.from_numpy(labels[labels != IGNORE_INDEX]).long()] = 1
+    return (distributed.sum_across(found) > 0).numpy()

@@ -1,0 +1,78 @@
+"""Assigning pixels to the components of their class by optimal transport, the E-step of balanced mixtures."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gss.mixture import Reduce, full_precision
+
+
+def sinkhorn(
+    scores: Tensor,
+    classes: Tensor,
+    num_classes: int,
+    *,
+    temperature: float = 1.0,
+    relative: bool = False,
+    iterations: int = 3,
+    sum_across: Reduce = torch.clone,
+    max_across: Reduce = torch.clone,
+) -> Tensor:
+    """Assigns the pixels of every class to its components so that all components get the same share.
+
+    Entropic optimal transport by Sinkhorn and Knopp: in turn, the mass of every component becomes 1/M and that of
+    every pixel 1/n, for all classes at once. The same numbers as a loop over classes. Few iterations do not converge:
+    the result depends on the scale of each pixel's scores, and pixels must come first in the last step, as here.
+
+    A round keeps one number per component, the logarithm of its factor, and takes the pixels' step as a softmax of
+    score plus factor, so nothing overflows. Masses do not vanish either: the first is summed relative to the largest
+    score of the component, and from then on the best pixel of a component gives it at least 1 / (n M) of itself.
+
+    Args:
+        scores: log-densities `[N, M]` of the components of each pixel's own class; -inf for one not in use.
+        classes: int64 `[N]`.
+        num_classes: C.
+        temperature: nats per unit of entropy; with `relative` a share of the largest absolute score of the class
+            (0.05 in GMMSeg), which makes it depend on the data.
+        relative: see `temperature`.
+        iterations: rounds.
+        sum_across: sums over processes, if the pixels are spread over some.
+        max_across: maximum over processes.
+
+    Returns:
+        Log assignment probabilities `[N, M]`; each row sums to 1 in probability.
+    """
+    s = scores.t().contiguous()  # pixels last: the steps below run along contiguous memory
+    scale = s.new_full((num_classes,), temperature)
+    if relative:
+        magnitude = s.abs().masked_fill(s.isinf(), 0)
+        scale *= max_across(_class_max(magnitude, classes, num_classes)).amax(0).clamp(min=1e-12)
+    top = max_across(_class_max(s, classes, num_classes))  # [M, C]
+    top = top.masked_fill(top.isinf(), 0)
+    # A product with an indicator matrix, because atomic additions on a GPU are not reproducible.
+    indicator = s.new_zeros(len(classes), num_classes).scatter_(1, classes[:, None], 1)
+    own_scale = scale.index_select(0, classes)
+    shares = (s - top.index_select(1, classes)).div_(own_scale).exp_()
+    logits, log_factor = s, torch.zeros_like(top)
+    with full_precision(s.device):
+        for round_ in range(iterations):
+            mass = sum_across(shares @ indicator)
+            log_factor -= torch.where(mass > 0, mass, 1).log()
+            if round_ == 0:
+                # Scores and factors of hundreds nearly cancel: in float64, once. From here on both are small.
+                exact = s.double().div_(own_scale).sub_((top.double() / scale).index_select(1, classes))
+                exact += log_factor.double().index_select(1, classes)
+                logits, log_factor = (exact - exact.amax(0)).to(s), torch.zeros_like(top)
+            weighted = logits + log_factor.index_select(1, classes)
+            if round_ + 1 < iterations:
+                shares = weighted.softmax(0)
+    return weighted.log_softmax(0).t()
+
+
+def _class_max(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
+    """Largest value of every class `[M, C]` out of `[M, N]`; -inf for classes without pixels."""
+    start = values.new_full((len(values), num_classes), -math.inf)
+    return start.scatter_reduce(1, classes.expand_as(values), values, "amax")
