@@ -64,8 +64,8 @@ class Pair:
     @property
     def foreign(self) -> tuple[str, ...]:
         """Test classes that no class of the pipeline is linked to."""
-        linked = self.mapping.links.any(0).tolist()
-        return tuple(name for name, link in zip(self.mapping.target.names, linked, strict=True) if not link)
+        columns = zip(self.mapping.target.names, self.mapping.links.T, strict=True)
+        return tuple(name for name, links in columns if not links.any())
 
     @property
     def relabels(self) -> bool:
