@@ -46,7 +46,7 @@ def close(found, expected):
         assert one is None or one == pytest.approx(other, abs=1e-6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(mappings(), st.integers(0, 1000))
 def test_figures_are_those_of_a_loop(mapping, seed):
     rng = np.random.default_rng(seed)
