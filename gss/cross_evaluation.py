@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from gss.common_classes import CommonClasses, common_classes
 from gss.cross_inputs import Home, find_home, find_mappings, group_folders, open_test_sets
-from gss.cross_measuring import PROBABILITIES, CellCounts, Pair
+from gss.cross_measuring import Pair
 from gss.cross_pictures import draw_rows
 from gss.cross_protocol import Protocol
-from gss.cross_results import CrossDomainResult, format_result, over_seeds, summarise
+from gss.cross_results import CrossDomainResult
+from gss.cross_running import measure_group
+from gss.cross_tables import format_result
 from gss.data.datasets import ReadableImages
 from gss.data.mapping import find_mapping
 from gss.data.mseg import MSegTaxonomy
@@ -32,7 +34,6 @@ from gss.labels import LabelSpace
 from gss.loading import load_pipeline
 from gss.ood.fitting import spread_indices
 from gss.pipeline import GSSPipeline
-from gss.shift_results import mean
 
 __all__ = ["evaluate_cross_domain", "main"]
 
@@ -85,7 +86,7 @@ def evaluate_cross_domain(
     with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="cross-domain") as bar:
         for group, pipelines in groups.items():
             own = {data: pairs[group, data] for data in datasets}
-            found, made[group] = _measure_group(pipelines, datasets, mine, own, homes[group], protocol, bar)
+            found, made[group] = measure_group(pipelines, datasets, mine, own, homes[group], protocol, bar)
             singles |= {name: {"group": group} | one for name, one in found.items()}
     shown = {}
     if pictures and is_main():
@@ -172,67 +173,6 @@ def main(args: argparse.Namespace) -> int:
             if getattr(args, name):
                 getattr(result, f"write_{name}")(getattr(args, name))
     return 0
-
-
-def _measure_group(
-    pipelines: Mapping[str, GSSPipeline],
-    datasets: Mapping[str, ReadableImages],
-    mine: Mapping[str, Sequence[int]],
-    pairs: Mapping[str, Pair],
-    home: Home,
-    protocol: Protocol,
-    bar: tqdm,
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Entries of `CrossDomainResult.pipelines` and of its `groups`."""
-    members = list(pipelines.values())
-    modes, scores = protocol.modes_of(members), protocol.scores_of(members)
-    default = members[0].default_decode if members[0].default_decode in modes else modes[0]
-    reference = home.in_domain or next(iter(datasets))
-    # By pipeline, resolution and test set: at each resolution alarms count above the threshold of that resolution.
-    measured: dict[str, dict[int | None, dict[str, Any]]] = {}
-    thresholds: dict[str, dict[int | None, dict[str, float]]] = {}
-    for name, pipeline in pipelines.items():
-        measured[name], thresholds[name] = {}, {}
-        for side in protocol.sides:
-            counts = {data: CellCounts(pairs[data], modes, scores) for data in datasets}
-            for data, images in datasets.items():
-                for index in mine[data]:
-                    image, labels = images.read(index)
-                    counts[data].update(protocol.run(pipeline, image, side, modes, scores), labels)
-                    bar.update()
-                counts[data].sum_across()
-            limits = {s: seen.threshold(protocol.false_alarms) for s, seen in counts[reference].familiar.items()}
-            thresholds[name][side] = limits
-            measured[name][side] = {data: count.compute(limits) for data, count in counts.items()}
-    best, tried = {}, {}
-    for data in datasets:
-        found = {
-            side: mean(one[side][data]["modes"][default][PROBABILITIES]["miou"] for one in measured.values())
-            for side in protocol.sides
-        }
-        best[data] = max(found, key=lambda side: found[side] or 0.0)
-        tried[data] = {str(side): value for side, value in found.items() if side is not None}
-    singles = {}
-    for name, by_side in measured.items():
-        cells = {data: by_side[best[data]][data] for data in datasets}
-        limits_by_data = {data: thresholds[name][best[data]] for data in datasets}
-        singles[name] = {"thresholds": limits_by_data, "cells": cells, "summary": summarise(cells, home.in_domain)}
-    group = {
-        "pipelines": list(pipelines),
-        "kind": "generative" if members[0].vqvae is not None else "discriminative",
-        "default_mode": default,
-        "scores": list(scores),
-        "training_data": home.training_data,
-        "in_domain": home.in_domain,
-        "in_domain_from": home.source,
-        "reference": reference,
-        "pairs": {data: pair.to_dict() for data, pair in pairs.items()},
-        "short_side": best,
-        "tried": tried,
-        "cells": over_seeds([one["cells"] for one in singles.values()]),
-        "summary": over_seeds([one["summary"] for one in singles.values()]),
-    }
-    return singles, group
 
 
 def _check_inputs(

@@ -7,7 +7,8 @@ from typing import Any
 
 from gss import charts
 from gss.cross_measuring import PROBABILITIES
-from gss.cross_results import FIGURES, CrossDomainResult, facts, matrix_rows, tables, transfer
+from gss.cross_results import FIGURES, CrossDomainResult, transfer
+from gss.cross_tables import facts, matrix_rows, tables
 from gss.report import Report
 
 __all__ = ["add_matrix", "build_report"]

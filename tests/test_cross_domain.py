@@ -13,7 +13,7 @@ from gss.cli import main
 from gss.cross_evaluation import evaluate_cross_domain
 from gss.cross_inputs import find_home, find_mappings, group_folders, open_test_sets
 from gss.cross_protocol import Protocol
-from gss.cross_results import format_result
+from gss.cross_tables import format_result
 from gss.data.datasets import open_split
 from gss.data.specs import load_spec
 from gss.evaluation import evaluate
