@@ -194,6 +194,44 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--html", metavar="FILE", help="write a report with curves and pictures here")
     command.set_defaults(handler="gss.shift_evaluation.main")
 
+    command = commands.add_parser("cross-domain", help="measure pipelines on data sets they were not trained on")
+    command.add_argument(
+        "--pipelines",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]FOLDER[,FOLDER]",
+        help="folders of pipelines; seeds of one model form a group, by NAME or by folders that end in _s0, _s1, ...",
+    )
+    command.add_argument(
+        "--data", nargs="+", required=True, metavar="SPEC[:SPLIT]", help="built-in name, YAML file or folder"
+    )
+    command.add_argument("--roots", nargs="+", default=[], metavar="NAME=FOLDER", help="folders of data sets")
+    command.add_argument("--split", default="val", help="of data sets that name none (default: %(default)s)")
+    command.add_argument("--limit", type=_count, metavar="N", help="use only N images each, evenly spread")
+    command.add_argument("--map", nargs="+", default=[], metavar="FILE.yaml", help="mappings by 'gss data map --out'")
+    command.add_argument("--mseg", metavar="FILE", help="MSeg_master.tsv: map by way of its universal classes")
+    command.add_argument("--one-to-one", action="store_true", help="refuse mappings that merge or divide classes")
+    command.add_argument("--in-domain", metavar="NAME", help="test set like the training data (default: model cards)")
+    command.add_argument("--modes", type=_names, metavar="A,B", help="decode modes to measure (default: all)")
+    command.add_argument(
+        "--scores", type=_names, metavar="A,B", help="out-of-distribution scores (default: all common)"
+    )
+    command.add_argument(
+        "--false-alarms", type=float, default=0.05, metavar="SHARE", help="alarms in domain (default: %(default)s)"
+    )
+    sizes = command.add_mutually_exclusive_group()
+    sizes.add_argument("--size", type=_size, metavar="HxW", help="resize images to this before segmenting")
+    sizes.add_argument(
+        "--short-side", type=_count, nargs="+", default=[], metavar="N", help="shorter side; of several, keep the best"
+    )
+    _add_window(command)
+    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    command.add_argument("--scales", type=_numbers, default="1", metavar="A,B", help="average over relative sizes")
+    command.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    command.add_argument("--markdown", metavar="FILE", help="write the tables here too")
+    command.add_argument("--html", metavar="FILE", help="write a report with heat maps and pictures here")
+    command.set_defaults(handler="gss.cross_evaluation.main")
+
     command = commands.add_parser("evaluate-ood", help="measure out-of-distribution scores of a pipeline")
     command.add_argument("pipeline", help="folder of the pipeline")
     command.add_argument(
@@ -321,6 +359,13 @@ def _count(text: str) -> int:
 
 def _counts(text: str) -> list[int]:
     return [_count(part.strip()) for part in text.split(",")]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, such as 0.75,1") from None
 
 
 def _names(text: str) -> list[str]:

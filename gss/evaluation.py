@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gss.data.datasets import ReadableImages, open_split
 from gss.data.specs import load_spec
 from gss.distributed import gather_objects, is_main, num_processes, shard, sum_across
+from gss.errors import did_you_mean
 from gss.files import write_json
 from gss.loading import load_pipeline
 from gss.metrics import SegmentationMetrics
@@ -29,6 +30,7 @@ __all__ = [
     "EvaluationResult",
     "aligned",
     "check_classes",
+    "check_known",
     "check_output",
     "device_name",
     "evaluate",
@@ -237,6 +239,19 @@ def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
         f"classes of the data set differ from those of the pipeline: {'; '.join(differences)}; "
         "map the labels in the data spec"
     )
+
+
+def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a name that none of several pipelines knows.
+
+    Raises:
+        ValueError: Names the first, the nearest known one and all known ones.
+    """
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            listed = ", ".join(sorted(known))
+            raise ValueError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
 
 
 def format_result(result: EvaluationResult) -> str:

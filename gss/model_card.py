@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _GENERATIVE = (
 _DISCRIMINATIVE = (
     "The discriminative baseline: the network of a latent prior, trained with its auxiliary pixel head alone."
 )
+_NOT_RECORDED = "Not recorded."
 
 
 def write_card(
@@ -59,12 +61,25 @@ def render_card(
         _GENERATIVE if pipeline.vqvae is not None else _DISCRIMINATIVE,
         f"## Use\n\n```python\n{_usage(pipeline)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
         "## Model\n\n" + _table(["", ""], _facts(pipeline)),
-        "## Training data\n\n" + (training_data or "Not recorded."),
+        "## Training data\n\n" + (training_data or _NOT_RECORDED),
         "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),
         "## Classes\n\n![palette](palette.png)\n\n" + _classes(pipeline, columns),
         "## Limits\n\n" + _limits(pipeline),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def read_training_data(folder: str | os.PathLike[str]) -> str | None:
+    """What the card in a pipeline's folder says about training data; None without a card or a record.
+
+    Args:
+        folder: what `GSSPipeline.save_pretrained` wrote.
+    """
+    card = Path(folder) / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    _, _, below = text.partition("\n## Training data\n\n")
+    recorded = below.partition("\n")[0].strip()
+    return recorded if recorded and recorded != _NOT_RECORDED else None
 
 
 def _usage(pipeline: GSSPipeline) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from gss import charts
 from gss.config import PosteriorConfig, PriorConfig, load_config
 from gss.config_density import DensityConfig
+from gss.cross_report import add_matrix
 from gss.data.datasets import LabelledImages, open_split
 from gss.data.ood import open_ood
 from gss.data.specs import load_spec
@@ -81,6 +82,13 @@ def main(args: argparse.Namespace) -> None:
         "seconds": times,
         "recon": json.loads((out / "posterior" / "recon.json").read_text()),
         "results": {f"{name} on {domain}": result.to_dict() for (name, domain), result in results.items()},
+        "matrix": {
+            f"{'generative' if name == 'prior' else name}, {mode}": {
+                domain: results[name, domain].modes[mode]["miou"] for domain in domains
+            }
+            for name in ("prior", "twin")
+            for mode in results[name, domains[0]].modes
+        },
         "unknown": unknown.to_dict() if unknown else None,
     }
     write_json(out / "results.json", summary)
@@ -165,6 +173,8 @@ def write_report(
                 [f"{'generative' if name == 'prior' else 'twin'}, {mode}"]
                 + [value for figure in figures for value in (figure["miou"], figure["boundary_f"], figure["ece"])]
             )
+    if len(domains) > 1:
+        add_matrix(report, summary["matrix"], domains[0])
     header = [f"{score} {domain}" for domain in domains for score in ("mIoU", "boundary F", "ECE")]
     better: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in header}
     report.table(["model, decode", *header], rows, best=better, caption="Trained on the first data set only.")

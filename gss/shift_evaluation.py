@@ -22,8 +22,7 @@ from gss.data.datasets import ReadableImages, open_split
 from gss.data.shifts import apply_shift, choose_severities, choose_shifts, shift_generator
 from gss.data.specs import load_spec
 from gss.distributed import is_main, num_processes, shard
-from gss.errors import did_you_mean
-from gss.evaluation import check_classes, check_output, device_name
+from gss.evaluation import check_classes, check_known, check_output, device_name
 from gss.labels import IGNORE_INDEX
 from gss.loading import load_pipeline
 from gss.ood.fitting import spread_indices
@@ -87,8 +86,8 @@ def evaluate_shifts(
             raise ValueError("the data set has no images; choose another split")
         for pipeline in pipelines.values():
             check_classes(list(pipeline.id2label.values()), data.label_space.names)
-    _check_known("decode mode", modes, {mode for pipe in pipelines.values() for mode in pipe.decode_modes})
-    _check_known("score", scores or (), {score for pipe in pipelines.values() for score in pipe.score_names})
+    check_known("decode mode", modes, {mode for pipe in pipelines.values() for mode in pipe.decode_modes})
+    check_known("score", scores or (), {score for pipe in pipelines.values() for score in pipe.score_names})
     options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
     subjects = {name: Subject(pipeline, modes, scores, options) for name, pipeline in pipelines.items()}
 
@@ -212,14 +211,6 @@ def _check_numbers(*, limit: int | None, batch_size: int, seed: int, false_alarm
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms is {false_alarms}; it must lie between 0 and 1, such as 0.05")
-
-
-def _check_known(kind: str, names: Sequence[str], known: set[str]) -> None:
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            listed = ", ".join(sorted(known))
-            raise ValueError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
 
 
 def _shifted(image: Image.Image, id: str, condition: Condition, seed: int) -> Image.Image:

@@ -1,0 +1,429 @@
+"""`evaluate_cross_domain` and `gss cross-domain`, with real tiny pipelines on two domains."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lockstep import Lockstep
+from PIL import Image
+from tiny_pipeline import NAMES, tiny_pipeline
+
+from gss.cli import main
+from gss.cross_evaluation import evaluate_cross_domain
+from gss.cross_inputs import find_home, find_mappings, group_folders, open_test_sets
+from gss.cross_protocol import Protocol
+from gss.cross_tables import format_result
+from gss.data.datasets import open_split
+from gss.data.specs import load_spec
+from gss.evaluation import evaluate
+from gss.labels import LabelSpace
+
+# The far domain merges and lacks classes: trees and poles are one, nobody knows the sea, and sky comes last.
+FAR = {"street": "road", "greenery": "tree", "vehicle": "car", "sea": None, "sky": "sky"}
+SPACE = LabelSpace(tuple(NAMES))
+
+
+def write_domain(folder, names, *, void=255, seed=0, count=3, more=None, split="val"):
+    rng = np.random.default_rng(seed)
+    for index, (height, width) in enumerate([(40, 52), (33, 64), (48, 31), (40, 52)][:count]):
+        labels = np.kron(rng.integers(0, len(names), (-(-height // 8), -(-width // 8))), np.ones((8, 8), int))
+        labels = labels[:height, :width]
+        image = rng.integers(0, 60, (height, width, 3)) + labels[..., None] * 40
+        labels[rng.random(labels.shape) < 0.05] = void
+        for part, array in (("images", image), ("masks", labels)):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / part / f"frame{index}.png")
+    (folder / f"{split}.txt").write_text("".join(f"frame{index}\n" for index in range(count)))
+    classes = {"classes": {str(index): name for index, name in enumerate(names)}, "ignore_index": void}
+    (folder / "classes.json").write_text(json.dumps(classes | (more or {})))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("domains")
+    home = write_domain(root / "home", NAMES)
+    far = write_domain(root / "far", list(FAR), void=77, seed=1, split="test")
+    return {"home": home, "far": far}
+
+
+@pytest.fixture(scope="module")
+def datasets(folders):
+    return {
+        "home": open_split(load_spec(folders["home"]), "val"),
+        "far": open_split(load_spec(folders["far"]), "test"),
+    }
+
+
+def map_file(folder, source=NAMES, target=tuple(FAR), names=None):
+    lines = {source: target for target, source in FAR.items() if source} if names is None else names
+    path = folder / "map.yaml"
+    text = {"from": list(source), "to": list(target), "map": lines, "unmapped": "drop"}
+    path.write_text(json.dumps(text))  # JSON is YAML
+    return path
+
+
+@pytest.fixture(scope="module")
+def groups():
+    second = tiny_pipeline()
+    with torch.no_grad():
+        second.prior.token_head.weight.mul_(0.9)
+        second.prior.aux_head.weight.mul_(0.5)
+    twin = tiny_pipeline(vqvae=False)
+    return {"prior": {"prior_s0": tiny_pipeline(), "prior_s1": second}, "twin": {"twin_s0": twin}}
+
+
+@pytest.fixture(scope="module")
+def mappings(folders, tmp_path_factory):
+    tests = open_test_sets([str(folders["home"]), f"{folders['far']}:test"], [], "val")
+    file = map_file(tmp_path_factory.mktemp("map"))
+    return find_mappings({"prior": SPACE, "twin": SPACE}, tests, files=[str(file)])
+
+
+SCORES = ("max_logit", "token_entropy")
+
+
+@pytest.fixture(scope="module")
+def result(groups, datasets, mappings):
+    return evaluate_cross_domain(groups, datasets, mappings=mappings, protocol=Protocol(scores=SCORES), pictures=2)
+
+
+def test_in_domain_figures_are_those_of_an_evaluation(groups, datasets, result):
+    assert list(result.data) == ["home", "far"] and result.data["far"]["images"] == 3
+    for name, pipeline in (("prior_s1", groups["prior"]["prior_s1"]), ("twin_s0", groups["twin"]["twin_s0"])):
+        expected = evaluate(pipeline, datasets["home"], pictures=0, throughput=False).modes
+        cell = result.pipelines[name]["cells"]["home"]["modes"]
+        assert list(cell) == list(pipeline.decode_modes) == list(expected)
+        for mode, by_way in cell.items():
+            for figures in by_way.values():
+                for key in ("miou", "boundary_f", "ece", "accuracy", "iou"):
+                    assert figures[key] == pytest.approx(expected[mode][key])
+                assert figures["miou_all"] == pytest.approx(expected[mode]["miou"])
+
+
+def test_classes_the_pipeline_cannot_know(groups, datasets, result):
+    pair = result.groups["prior"]["pairs"]["far"]
+    assert pair["unreachable"] == pair["foreign"] == ["sea"] and pair["dropped"] == ["pole"]
+    assert result.common == ["road", "sky", "tree", "car"]
+    cell = result.pipelines["prior_s0"]["cells"]["far"]
+    for by_way in cell["modes"].values():
+        for figures in by_way.values():
+            assert figures["iou"][3] is None and figures["iou_all"][3] == 0.0
+            assert 0 < figures["miou_all"] < figures["miou"]
+    assert any("sea" in note for note in result.notes)
+
+    pipeline = groups["prior"]["prior_s0"]
+    threshold = result.pipelines["prior_s0"]["thresholds"]["far"]["max_logit"]
+
+    def scores(data, keep):
+        maps = [pipeline(image, score="max_logit").ood_scores[0] for image, _ in map(data.read, range(len(data)))]
+        truth = [data.read(index)[1] for index in range(len(data))]
+        return np.concatenate([map[keep(labels)] for map, labels in zip(maps, truth, strict=True)])
+
+    at_home = scores(datasets["home"], lambda labels: labels != 255)
+    assert 0.03 < np.mean(at_home >= threshold) <= 0.05
+    assert result.pipelines["prior_s0"]["cells"]["home"]["alarms"]["max_logit"] == np.mean(at_home >= threshold)
+    familiar = scores(datasets["far"], lambda labels: (labels != 255) & (labels != 3))
+    assert cell["alarms"]["max_logit"] == np.mean(familiar >= threshold)
+    assert cell["alarms_foreign"]["max_logit"] == np.mean(
+        scores(datasets["far"], lambda labels: labels == 3) >= threshold
+    )
+    assert list(result.pipelines["twin_s0"]["cells"]["far"]["alarms"]) == ["max_logit"]
+
+
+def test_summaries(result):
+    for name in ("prior_s0", "twin_s0"):
+        one = result.pipelines[name]
+        for mode, by_way in one["summary"].items():
+            for way, figures in by_way.items():
+                home, far = (one["cells"][data]["modes"][mode][way]["miou_common"] for data in ("home", "far"))
+                found = figures["miou_common"]
+                assert found["mean"] == pytest.approx((home + far) / 2)
+                assert found["harmonic"] == pytest.approx(2 * home * far / (home + far))
+                assert found["away"] == far and found["drop"] == pytest.approx(home - far)
+    seeds = [result.pipelines[f"prior_s{n}"]["cells"]["far"]["modes"]["aux"]["hard"]["miou"] for n in range(2)]
+    stat = result.groups["prior"]["cells"]["far"]["modes"]["aux"]["hard"]["miou"]
+    assert seeds[0] != seeds[1]
+    assert stat == {"mean": pytest.approx(np.mean(seeds)), "std": pytest.approx(np.std(seeds, ddof=1))}
+    assert result.groups["twin"]["kind"] == "discriminative" and result.groups["prior"]["default_mode"] == "marginal"
+    assert not any("twin" in note and "no discriminative" in note for note in result.notes)
+
+
+def test_a_missing_twin_is_noted(groups, datasets, mappings):
+    alone = {"prior": {"prior_s0": groups["prior"]["prior_s0"]}}
+    protocol = Protocol(modes=("aux",), scores=(), limit=1)
+    found = evaluate_cross_domain(alone, datasets, mappings=mappings, protocol=protocol, pictures=0)
+    assert any("no discriminative twin" in note for note in found.notes)
+    assert list(found.pipelines["prior_s0"]["cells"]["home"]["modes"]) == ["aux"]
+    assert found.groups["prior"]["default_mode"] == "aux" and "Alarms" not in format_result(found)
+
+
+def test_the_best_of_several_resolutions_is_named(groups, datasets, mappings):
+    twin = {"twin": groups["twin"]}
+    options = {"mappings": mappings, "pictures": 0}
+    single = {
+        side: evaluate_cross_domain(twin, datasets, protocol=Protocol(short_sides=(side,), scores=()), **options)
+        for side in (32, 64)
+    }
+    both = evaluate_cross_domain(twin, datasets, protocol=Protocol(short_sides=(32, 64)), **options)
+    for data in datasets:
+        found = {
+            side: one.pipelines["twin_s0"]["cells"][data]["modes"]["aux"]["probabilities"]["miou"]
+            for side, one in single.items()
+        }
+        assert found[32] != found[64]
+        best = max(found, key=found.get)
+        assert both.groups["twin"]["short_side"][data] == best
+        assert both.groups["twin"]["tried"][data] == {str(side): value for side, value in found.items()}
+        cell = both.pipelines["twin_s0"]["cells"][data]["modes"]
+        assert cell == single[best].pipelines["twin_s0"]["cells"][data]["modes"]
+    assert any("best of short sides 32, 64" in note and "optimistic" in note for note in both.notes)
+    assert not any("best of" in note for note in single[32].notes)
+
+
+def test_views_reach_the_network(groups, datasets, mappings, result):
+    twin = {"twin": groups["twin"]}
+    protocol = Protocol(flip=True, scales=(1.0, 1.5), scores=())
+    found = evaluate_cross_domain(twin, datasets, mappings=mappings, protocol=protocol, pictures=0)
+    figures = [one.pipelines["twin_s0"]["cells"]["home"]["modes"]["aux"] for one in (found, result)]
+    assert figures[0]["hard"]["accuracy"] != figures[1]["hard"]["accuracy"]
+    assert found.settings["flip"] is True and found.settings["scales"] == (1.0, 1.5)
+
+
+def test_two_processes_equal_one(datasets, mappings, monkeypatch):
+    protocol = Protocol(scores=("msp",))
+    options = {"protocol": protocol, "mappings": mappings, "pictures": 0}
+    own = [{"twin": {"twin": tiny_pipeline(vqvae=False)}} for _ in range(2)]
+    expected = evaluate_cross_domain(own[0], datasets, **options)
+    lockstep = Lockstep()
+    monkeypatch.setattr("gss.cross_evaluation.shard", lambda count: range(lockstep.process_index(), count, 2))
+    monkeypatch.setattr("gss.cross_evaluation.num_processes", lambda: 2)
+    for module in ("cross_measuring", "metrics.alarms", "metrics.segmentation"):
+        monkeypatch.setattr(f"gss.{module}.sum_across", lockstep.sum_across)
+    for found in lockstep.run(lambda rank: evaluate_cross_domain(own[rank], datasets, **options)):
+        assert found.pipelines == expected.pipelines and found.groups == expected.groups
+        assert found.settings["processes"] == 2
+
+
+def test_texts_and_files(result, tmp_path):
+    printed = format_result(result)
+    for text in ("prior · marginal", "twin · aux · far", "harm. mean", "drop", "±", "sea", "token_entropy", "common"):
+        assert text in printed
+    result.write_json(tmp_path / "r.json")
+    stored = json.loads((tmp_path / "r.json").read_text())
+    assert "pictures" not in stored and stored["common"] == result.common
+    assert stored["groups"]["prior"]["summary"] == result.groups["prior"]["summary"]
+    result.write_markdown(tmp_path / "r.md")
+    text = (tmp_path / "r.md").read_text()
+    assert "| model · decode | home | far | mean |" in text and "## Notes" in text
+    assert all(line.count("|") == text_columns for _, lines in blocks(text) for text_columns, line in lines)
+    result.write_html(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert page.count('class="heat"') == 4
+    assert page.count("data:image/") == 2 * 2 * 4  # test sets, images, and image, truth, two models
+    for name in ("sea", "Pictures of far", "prior · marginal"):
+        assert name in page
+
+
+def blocks(markdown):
+    """(title, [(columns of the header, line)]) of every table."""
+    for part in markdown.split("\n## ")[1:]:
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        yield part.splitlines()[0], [(lines[0].count("|"), line) for line in lines]
+
+
+def test_pictures_show_the_classes_of_the_test_set(groups, datasets, mappings, result):
+    caption, pictures = result.pictures["far"][0]
+    assert caption == "frame0" and len(pictures) == 4
+    image, labels = datasets["far"].read(0)
+    assert np.array_equal(np.asarray(pictures[0]), np.asarray(image))
+    probs = groups["twin"]["twin_s0"].predict_probabilities(image, modes=["aux"])["aux"][0]
+    best = mappings["twin", "far"][0].predict(probs).numpy()
+    # Class colours at 55 % over the image, but for the white lines between classes.
+    blended = 0.45 * np.asarray(image) + 0.55 * np.asarray(datasets["far"].label_space.colors)[best]
+    away = np.abs(np.asarray(pictures[3]) - blended).max(-1) > 1
+    edge = np.zeros_like(away)
+    edge[:, 1:] |= best[:, 1:] != best[:, :-1]
+    edge[1:] |= best[1:] != best[:-1]
+    assert not (away & ~edge).any()
+
+
+def test_bad_arguments(groups, datasets, mappings):
+    for arguments, message in (
+        ({"modes": ("margnal",)}, "did you mean 'marginal'"),
+        ({"scores": ("enrgy",)}, "did you mean 'energy'"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"false_alarms": 5}, "false_alarms is 5"),
+        ({"short_sides": (0,)}, "short_sides is"),
+        ({"short_sides": (64, 64)}, "give different numbers"),
+        ({"size": (32, 48), "short_sides": (32,)}, "exclude each other"),
+        ({"window": "half"}, "window is 'half'"),
+        ({"scales": (0.0,)}, "scales is"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate_cross_domain(groups, datasets, mappings=mappings, protocol=Protocol(**arguments))
+    for some, sets in (({}, datasets), (groups, {}), ({"prior": {}}, datasets)):
+        with pytest.raises(ValueError, match="is empty; name at least one"):
+            evaluate_cross_domain(some, sets)
+    mixed = {"all": {**groups["prior"], **groups["twin"]}}
+    with pytest.raises(ValueError, match="twin_s0 has other classes or is of another kind"):
+        evaluate_cross_domain(mixed, datasets)
+
+
+def test_groups_of_pipelines():
+    assert group_folders(["x/prior_s0/pipeline", "x/prior_s1/pipeline", "x/twin-seed3", "y/other"]) == {
+        "prior": {"prior_s0": "x/prior_s0/pipeline", "prior_s1": "x/prior_s1/pipeline"},
+        "twin": {"twin-seed3": "x/twin-seed3"},
+        "other": {"other": "y/other"},
+    }
+    assert group_folders(["gen=a/one/pipeline,b/two", "c/key=value"]) == {
+        "key=value": {"key=value": "c/key=value"},
+        "gen": {"one": "a/one/pipeline", "two": "b/two"},
+    }
+    for entries, message in (
+        (["=a"], "write NAME=FOLDER"),
+        (["a="], "write NAME=FOLDER"),
+        (["g=a", "g=b"], "every NAME once"),
+        (["x/a_s0", "a=b"], "rename yours"),
+        (["x/a", "g=x/a/"], "given twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            group_folders(entries)
+
+
+def test_test_sets(folders):
+    home, far = (str(folders[name]) for name in ("home", "far"))
+    found = open_test_sets([home, f"{far}:test"], [], "val")
+    assert {name: (test.split, len(test.images)) for name, test in found.items()} == {
+        "home": ("val", 3),
+        "far": ("test", 3),
+    }
+    # Two splits of one data set, and a root for a built-in one.
+    write_domain(folders["home"], NAMES, split="other", count=2)
+    assert list(open_test_sets([home, f"{home}:other"], [], "val")) == ["home val", "home other"]
+    assert list(open_test_sets(["scenes:val", "scenes_night:test"], [], "val")) == ["scenes", "scenes_night"]
+    for refs, roots, message in (
+        ([home, home], [], "two test sets have the same name and split"),
+        ([far], [], "has no split 'val'"),
+        ([home], ["camvd=x"], "'camvd'"),
+        ([home], ["camvid"], "write NAME=FOLDER"),
+        (["camvid"], ["camvid=/nowhere"], "does not exist"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_test_sets(refs, roots, "val")
+
+
+def test_mappings_between_pipelines_and_test_sets(folders, tmp_path):
+    tests = open_test_sets([str(folders["home"]), f"{folders['far']}:test"], [], "val")
+    spaces = {"model": SPACE}
+    by_names = find_mappings(spaces, tests)  # only the sky is called the same
+    assert by_names["model", "far"][0].to_names()["sky"] == "sky" and by_names["model", "far"][1] == "by spelling"
+    file = str(map_file(tmp_path))
+    found = find_mappings(spaces, tests, files=[file])
+    assert found["model", "home"][0].is_identity and found["model", "far"][0].reachable[:2] == ("street", "greenery")
+    assert file in found["model", "far"][1]
+    assert find_mappings(spaces, tests, files=[file], one_to_one=True)["model", "far"][0] == found["model", "far"][0]
+
+    merged = {"tree": "greenery", "pole": "greenery", "sky": "sky"}
+    (tmp_path / "two").mkdir()
+    many = str(map_file(tmp_path / "two", names=merged))
+    assert find_mappings(spaces, tests, files=[many])["model", "far"][0].siblings == {"greenery": ("tree", "pole")}
+    for arguments, message in (
+        ({"files": [many], "one_to_one": True}, "model on far: .*not one-to-one: tree, pole -> greenery"),
+        ({"files": [file, many]}, "are both for model on far"),
+        ({"files": [str(map_file(tmp_path, names={"tree": "gren"}))]}, "no target class is called 'gren'"),
+        ({"files": [str(map_file(tmp_path, names={"treee": "sky"}))]}, "no source class is called 'treee'"),
+        ({"files": [str(map_file(tmp_path, source=["a"], names={"a": "sky"}))]}, "fits no pipeline and test set"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_mappings(spaces, tests, **arguments)
+    with pytest.raises(ValueError, match="model on home: .*lion, zebra.* against .*road, sky"):
+        find_mappings({"model": LabelSpace(("lion", "zebra"))}, tests)
+
+
+def test_what_classes_json_says(tmp_path):
+    more = {"camvid_map": {"meadow": "Tree", "lane": "Road", "barn": "Building", "house": "Building"}}
+    folder = write_domain(tmp_path / "country", ["meadow", "lane", "barn", "house"], more=more)
+    camvid = load_spec("camvid").label_space
+    mapping, origin = find_mappings({"m": camvid}, open_test_sets([str(folder)], [], "val"))["m", "country"]
+    assert "country says" in origin
+    assert mapping.divided == {"Building": ("barn", "house")} and mapping.unreachable == ("house",)
+
+
+def test_where_a_group_comes_from(folders, tmp_path, groups):
+    tests = open_test_sets([f"{folders['far']}:test", str(folders["home"])], [], "val")
+    paths = {}
+    for name, recorded in (("a", "home, split train"), ("b", f"{folders['home']}, split train"), ("c", None)):
+        paths[name] = str(tmp_path / name)
+        groups["twin"]["twin_s0"].save_pretrained(paths[name], training_data=recorded)
+    for name in "ab":
+        home = find_home("g", [paths[name]], tests)
+        assert (home.in_domain, home.source) == ("home", "model card")
+    assert find_home("g", [paths["a"]], tests, "far").in_domain == "far"
+    unknown = find_home("g", [paths["c"]], tests)
+    assert unknown.in_domain == "far" and "records nothing" in unknown.source
+    away = find_home("g", [paths["a"]], {"far": tests["far"]})
+    assert away.in_domain is None and away.training_data == "home, split train"
+    with pytest.raises(ValueError, match="did you mean 'home'"):
+        find_home("g", [paths["a"]], tests, "hme")
+    with pytest.raises(ValueError, match="differ in training data: home, split train against nothing recorded"):
+        find_home("g", [paths["a"], paths["c"]], tests)
+
+
+def test_without_a_test_set_in_domain(groups, datasets, mappings):
+    from gss.cross_inputs import Home
+
+    twin, home = {"twin": groups["twin"]}, {"twin": Home("elsewhere, split train", None, "model card")}
+    protocol = Protocol(scores=("msp",), limit=1)
+    found = evaluate_cross_domain(twin, datasets, mappings=mappings, homes=home, protocol=protocol, pictures=0)
+    summary = found.groups["twin"]["summary"]["aux"]["hard"]["miou"]
+    assert summary["drop"]["mean"] is None and summary["away"] == summary["mean"]
+    assert found.groups["twin"]["reference"] == "home" and any("no test set in domain" in n for n in found.notes)
+
+
+def test_different_ignore_indices_mean_the_same(groups, tmp_path):
+    twin, protocol = {"twin": groups["twin"]}, Protocol(scores=("msp",))
+    sets = {
+        f"void{void}": open_split(load_spec(write_domain(tmp_path / f"void{void}", NAMES, void=void)), "val")
+        for void in (255, 11)
+    }
+    cells = evaluate_cross_domain(twin, sets, protocol=protocol, pictures=0).pipelines["twin_s0"]["cells"]
+    assert cells["void255"] == cells["void11"]
+
+
+def test_command(groups, folders, tmp_path, capsys):
+    paths = [str(tmp_path / name / "pipeline") for name in ("prior_s0", "prior_s1", "twin_s0")]
+    flat = {**groups["prior"], **groups["twin"]}
+    for pipeline, path in zip(flat.values(), paths, strict=True):
+        pipeline.save_pretrained(path, training_data="home, split val")
+    command = ["cross-domain", "--pipelines", *paths, "--data", str(folders["home"]), f"{folders['far']}:test"]
+    command += ["--map", str(map_file(tmp_path)), "--limit", "1", "--modes", "aux", "--scores", "energy"]
+    files = [arg for kind in ("json", "markdown", "html") for arg in (f"--{kind}", str(tmp_path / f"r.{kind}"))]
+    assert main([*command, *files, "--short-side", "32", "--flip", "--scales", "1,1.5"]) == 0
+    captured = capsys.readouterr()
+    for text in ("prior · aux", "twin · aux · far", "short side 32", "which it was trained on"):
+        assert text in captured.out
+    assert "cross-domain" in captured.err
+    stored = json.loads((tmp_path / "r.json").read_text())
+    assert stored["settings"]["pipelines"]["prior"] == dict(zip(["prior_s0", "prior_s1"], paths[:2], strict=True))
+    assert stored["settings"]["scales"] == [1.0, 1.5] and stored["settings"]["flip"] is True
+    assert stored["data"]["far"]["split"] == "test" and stored["groups"]["prior"]["in_domain"] == "home"
+    assert (tmp_path / "r.markdown").read_text().startswith("# Train here") and (tmp_path / "r.html").stat().st_size
+    (tmp_path / "r.json").write_text("old")
+    for options, message in (
+        (["--in-domain", "hme"], "did you mean 'home'"),
+        (["--scores", "enrgy"], "did you mean 'energy'"),
+        (["--short-side", "x"], "'x' is not a whole number"),
+        (["--short-side", "32", "--size", "32x48"], "not allowed with"),
+        (["--scales", "a"], "not a list of numbers"),
+        (["--mseg", str(tmp_path / "none.tsv")], "cannot read the MSeg table"),
+        (["--html", str(tmp_path)], "cannot write --html"),
+    ):
+        try:
+            code = main([*command, "--json", str(tmp_path / "r.json"), *options])
+        except SystemExit as stop:
+            code = stop.code
+        error = capsys.readouterr().err
+        assert code == 2 and message in error and error.count("\n") == 1
+    assert (tmp_path / "r.json").read_text() == "old"
