@@ -70,6 +70,7 @@ def groups():
     with torch.no_grad():
         second.prior.token_head.weight.mul_(0.9)
         second.prior.aux_head.weight.mul_(0.5)
+        second.prior.aux_head.bias[0] += 0.5
     twin = tiny_pipeline(vqvae=False)
     return {"prior": {"prior_s0": tiny_pipeline(), "prior_s1": second}, "twin": {"twin_s0": twin}}
 
@@ -326,15 +327,19 @@ def test_mappings_between_pipelines_and_test_sets(folders, tmp_path):
     assert find_mappings(spaces, tests, files=[file], one_to_one=True)["model", "far"][0] == found["model", "far"][0]
 
     merged = {"tree": "greenery", "pole": "greenery", "sky": "sky"}
-    (tmp_path / "two").mkdir()
+    for name in ("two", "three", "four", "five"):
+        (tmp_path / name).mkdir()
     many = str(map_file(tmp_path / "two", names=merged))
     assert find_mappings(spaces, tests, files=[many])["model", "far"][0].siblings == {"greenery": ("tree", "pole")}
     for arguments, message in (
         ({"files": [many], "one_to_one": True}, "model on far: .*not one-to-one: tree, pole -> greenery"),
         ({"files": [file, many]}, "are both for model on far"),
-        ({"files": [str(map_file(tmp_path, names={"tree": "gren"}))]}, "no target class is called 'gren'"),
-        ({"files": [str(map_file(tmp_path, names={"treee": "sky"}))]}, "no source class is called 'treee'"),
-        ({"files": [str(map_file(tmp_path, source=["a"], names={"a": "sky"}))]}, "fits no pipeline and test set"),
+        ({"files": [str(map_file(tmp_path / "three", names={"tree": "gren"}))]}, "no target class is called 'gren'"),
+        ({"files": [str(map_file(tmp_path / "four", names={"treee": "sky"}))]}, "no source class is called 'treee'"),
+        (
+            {"files": [str(map_file(tmp_path / "five", source=["a"], names={"a": "sky"}))]},
+            "fits no pipeline and test set",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             find_mappings(spaces, tests, **arguments)
