@@ -20,6 +20,7 @@ _PUBLIC = {
     "LabelSpace": "gss.labels",
     "MaskigeCodec": "gss.maskige",
     "MaskigeVQModel": "vqvae",
+    "ResidualPatternHead": "gss.models.residual",
     "SegmentationDataset": "gss.data.datasets",
     "SegmentationMetrics": "gss.metrics.segmentation",
     "SegmentationOutput": "gss.outputs",
@@ -39,6 +40,7 @@ __all__ = [
     "LabelSpace",
     "MaskigeCodec",
     "MaskigeVQModel",
+    "ResidualPatternHead",
     "SegmentationDataset",
     "SegmentationMetrics",
     "SegmentationOutput",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from gss.metrics.segmentation import SegmentationMetrics
     from gss.models.density import GMMDensityHead
     from gss.models.prior import GSSPriorConfig, GSSPriorModel
+    from gss.models.residual import ResidualPatternHead
     from gss.outputs import SegmentationOutput
     from gss.pipeline import GSSPipeline
     from vqvae import MaskigeVQModel

@@ -8,6 +8,7 @@ from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
+from gss.models.residual import ResidualPatternHead
 from vqvae import MaskigeVQModel
 
 
@@ -17,6 +18,7 @@ def check_fit(
     vqvae: MaskigeVQModel | None,
     likelihood: CellLikelihood | None,
     density: GMMDensityHead | None = None,
+    residual: ResidualPatternHead | None = None,
 ) -> None:
     """Refuses components of different trainings.
 
@@ -45,6 +47,14 @@ def check_fit(
             ("number of classes", prior.config.num_labels, "density", density.num_classes),
             ("number of feature channels", prior.config.hidden_dim, "density", density.config["feature_dim"]),
         ]
+    if residual is not None:
+        channels = list(residual.config["in_channels"])
+        facts += [
+            ("channels of the deepest maps", list(prior.backbone.channels)[-len(channels) :], "residual", channels),
+            ("number of feature channels", prior.config.hidden_dim, "residual", residual.config["feature_dim"]),
+        ]
+        if residual.config["target"] == "token" and not prior.config.codebook_size:
+            raise ValueError("residual perturbs tokens, which this prior does not predict; use one of target 'pixel'")
     for what, expected, part, found in facts:
         if expected != found:
             raise ValueError(

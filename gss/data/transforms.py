@@ -27,9 +27,12 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE_DEGREES = 0.25, 0.4, 0.4, 18.0
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
-def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter."""
-    words = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+def sample_generator(seed: int, epoch: int, index: int, *stream: int) -> torch.Generator:
+    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter.
+
+    Further numbers give further, independent generators of the same sample.
+    """
+    words = np.random.SeedSequence([seed, epoch, index, *stream]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))
 
 
@@ -160,7 +163,12 @@ class JointTransform:
             Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or
             padded.
         """
-        generator = sample_generator(self.seed, epoch, index)
+        return self.draw(image, labels, sample_generator(self.seed, epoch, index))
+
+    def draw(
+        self, image: Image.Image, labels: np.ndarray, generator: torch.Generator
+    ) -> tuple[torch.Tensor, np.ndarray]:
+        """Augment one sample with random numbers of the caller's; the rest is as in `__call__`."""
         window, cropped = self.place(labels, generator)
         pixels = to_float(window.image(image))
         if _uniform(generator, 0, 1) < self.photometric:

@@ -133,8 +133,10 @@ class HybridTask(Task):
         return {f"{mode}_miou": float(result.modes[mode]["miou"] or 0.0) for mode in modes}
 
     def pipeline(self) -> GSSPipeline:
-        """The pipeline made of the current weights; scores fitted to the old features are left out."""
+        """The pipeline made of the current weights; what was fitted to the old features is left out."""
         parts = {**self._source.components, "prior": self.prior, "density": self.head, "ood": None}
+        if self.cfg.hybrid.train_prior:
+            parts["residual"] = None
         pipeline = GSSPipeline(**parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
