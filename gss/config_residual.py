@@ -26,7 +26,7 @@ class ResidualModelConfig:
     """
 
     target: Literal["pixel", "token"] = "pixel"
-    levels: int = limits(2, low=1)
+    levels: int = limits(3, low=1)
     width: int = limits(128, low=1)
     rates: list[int] = field(default_factory=lambda: [1, 2, 4])
     embed_dim: int = limits(128, low=1)

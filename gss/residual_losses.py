@@ -95,7 +95,7 @@ def rows_at(maps: Tensor, index: Tensor, grid: tuple[int, int], cells: tuple[int
 
 
 def context_contrast(embeddings: Tensor, count: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Context-robust contrast (CoroCL, eq. 6): outliers near outliers and far from inliers, whatever the scene.
+    """Context-robust contrast (CoroCL): outliers near outliers and far from inliers, whatever the scene.
 
     Anchors are the samples of the driving context; they are compared with all samples. Each pair of anchor and
     sample of the same kind competes with the samples of the other kind alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -20,7 +21,7 @@ TARGETS = ("pixel", "token")
 
 
 class ResidualPatternHead(ModelMixin, ConfigMixin):
-    """A second context path, whose result is added to the features that the prior's classifiers read (RPL, eq. 1).
+    """A second context path, whose result is added to the features that the prior's classifiers read (RPL).
 
     The deepest maps of the backbone are fused, seen at several dilations, mixed, and projected to the channels of the
     features; only then is the residual enlarged. The classifiers are the prior's own and stay frozen, and its own
@@ -41,7 +42,7 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        in_channels: Sequence[int] = (112, 320),
+        in_channels: Sequence[int] = (40, 112, 320),
         feature_dim: int = 128,
         width: int = 128,
         rates: Sequence[int] = (1, 2, 4),
@@ -63,7 +64,7 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
             nn.Conv2d(width, width, 3, padding=rate, dilation=rate, groups=width, bias=False) for rate in rates
         )
         total = width * (1 + len(rates))
-        self.mix = nn.Sequential(ChannelNorm(total), nn.Conv2d(total, width, 1), nn.GELU())
+        self.mix = nn.Sequential(nn.Conv2d(total, width, 1), ChannelNorm(width), nn.GELU())
         # Without bias: it commutes with interpolation, and "no change" is a single point.
         self.projection = nn.Conv2d(width, feature_dim, 1, bias=False)
         nn.init.zeros_(self.projection.weight)
@@ -112,11 +113,14 @@ def perturbed_logits(
     Args:
         prior: its classifier is used.
         residual: the branch.
-        output: of the prior, with features and maps, and for the target "pixel" with class logits.
+        output: of the prior, with features and maps, and for the target "pixel" with class logits. Token logits are
+            computed where they are needed and not there.
         context: of the branch, where it is known already.
 
     Returns:
-        Class logits `[B, K, h, w]`, or token logits `[B, V, h, w]`, as the target says; float32.
+        Class logits `[B, K, h, w]`, or token logits `[B, V, h, w]`, as the target says; float32. Token logits are
+        shifted such that their logsumexp was log V before the residual: that of a token classifier says how well any
+        code fits the cell, which is little at every boundary, and only what the residual changes is of interest.
     """
     features, stride = cast(Tensor, output.features), prior.config.token_stride
     h, w = features.shape[-2:]
@@ -129,7 +133,10 @@ def perturbed_logits(
         change = F.conv2d(shift, prior.aux_head.weight.to(shift.dtype))
         return cast(Tensor, output.aux_logits).float() + enlarge(change.float(), grid)[..., :h, :w]
     shifted = features + enlarge(shift, grid)[..., :h, :w].to(features.dtype)
-    return cast(Tensor, prior.read_features(shifted).token_logits).float()
+    logits = cast(Tensor, prior.read_features(shifted).token_logits).float()
+    plain = prior.read_features(features).token_logits if output.token_logits is None else output.token_logits
+    level = cast(Tensor, plain).float().logsumexp(1, keepdim=True)
+    return logits - level + math.log(logits.shape[1])
 
 
 def enlarge(x: Tensor, grid: tuple[int, int]) -> Tensor:

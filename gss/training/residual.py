@@ -87,7 +87,9 @@ class ResidualTask(Task):
                 maps=tuple(x[:driving] for x in output.maps),
             )
             token = self.cfg.model.target == "token"
-            plain = cast(Tensor, self.prior.read_features(own.features).token_logits if token else own.aux_logits)
+            if token:
+                own.token_logits = self.prior.read_features(cast(Tensor, own.features)).token_logits
+            plain = cast(Tensor, own.token_logits if token else own.aux_logits)
         grid = self.prior.padded_grid(*images.shape[-2:])
         context = self.head.context(output.maps, grid)
         perturbed = perturbed_logits(self.prior, self.head, own, context=context[:driving])
