@@ -53,8 +53,8 @@ def class_logits(quick: bool) -> Case:
 
 
 def contrast(quick: bool) -> Case:
-    """Loss and gradient of 512 samples of each set, of two images of 700x700 pixels at 1/2."""
-    images, cells, coarse, samples = (2, (32, 48), (8, 12), 64) if quick else (4, (350, 350), (88, 88), 512)
+    """Loss and gradient of 512 samples of each set, of one image and one foreign scene of 700x700 pixels at 1/2."""
+    images, cells, coarse, samples = (2, (32, 48), (8, 12), 64) if quick else (2, (350, 350), (88, 88), 512)
     x = torch.randn(images, WIDTH, *coarse, requires_grad=True)
     projector = nn.Linear(WIDTH, FEATURES)
     outlier = torch.rand(images, *cells) < 0.05
