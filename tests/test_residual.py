@@ -104,9 +104,8 @@ def test_a_head_starts_as_a_copy_of_the_fusion(pipeline):
 )
 @pytest.mark.parametrize("target", ["pixel", "token"])
 def test_masks_are_the_same_bit_for_bit(options, target):
-    density = options.pop("density", False)
-    plain = tiny_pipeline(**options)
-    if density:
+    plain = tiny_pipeline(**{name: value for name, value in options.items() if name != "density"})
+    if "density" in options:
         plain.register_modules(density=density_head())
     with_head = GSSPipeline(**{**plain.components, "residual": trained_head(target)})
     image = Images().read(0)[0].resize((70, 45))
