@@ -79,8 +79,10 @@ def show_config(args: argparse.Namespace) -> None:
 def _config_class(stage: str) -> type:
     from gss.config import PosteriorConfig, PriorConfig
     from gss.config_density import DensityConfig
+    from gss.config_residual import ResidualConfig
 
-    return {"posterior": PosteriorConfig, "density": DensityConfig}.get(stage, PriorConfig)
+    others = {"posterior": PosteriorConfig, "density": DensityConfig, "residual": ResidualConfig}
+    return others.get(stage, PriorConfig)
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -116,8 +118,10 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 
-    command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), a density head, or the twin")
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density"))
+    command = commands.add_parser(
+        "train", help="train stage 1 (posterior), 2 (prior), a density or residual head, or the twin"
+    )
+    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -139,7 +143,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior", "density"))
+    command.add_argument("stage", choices=("posterior", "prior", "density", "residual"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 
@@ -305,6 +309,16 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--out", metavar="FILE.yaml", help="write the mapping here, to correct it")
     action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     action.set_defaults(handler="gss.data.mapping.main")
+
+    action = actions.add_parser("mix", help="paste objects into training images as `gss train residual` does, and look")
+    action.add_argument("spec", help="built-in name, YAML file or folder")
+    action.add_argument("--objects", required=True, metavar="SOURCE", help="folder, COCO file or scenes_unknown")
+    action.add_argument("--context", metavar="SOURCE", help="foreign scenes to show beside the images")
+    action.add_argument("--preview", required=True, metavar="FILE.png", help="write a contact sheet here")
+    action.add_argument("--root", help="folder of the data set")
+    action.add_argument("--split", default="train", help="default: %(default)s")
+    _add_configs(action)
+    action.set_defaults(handler="gss.data.mix.main")
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")

@@ -142,8 +142,10 @@ class HybridTask(Task):
         return evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False).figures()
 
     def pipeline(self) -> GSSPipeline:
-        """The pipeline made of the current weights; scores fitted to the old features are left out."""
+        """The pipeline made of the current weights; what was fitted to the old features is left out."""
         parts = {**self._source.components, "prior": self.prior, "density": self.head, "ood": None}
+        if self.cfg.hybrid.train_prior:
+            parts["residual"] = None
         pipeline = GSSPipeline(**parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -181,6 +181,8 @@ class _Run:
             processes=accelerator.num_processes,
             quotas=self.quotas,
         )
+        if self.step and _due(self.step, train.eval_every) and not self._recorded_validation():
+            self._validate()  # a signal came between the step and its validation
         self.meter.restart(self.step)
         with closing(BatchStream(self.dataset, sampler, workers=self.workers)) as batches:
             for step in sampler.steps:
@@ -305,6 +307,9 @@ class _Run:
     def _validate(self) -> dict[str, float]:
         with self._evaluation(), self.accelerator.autocast():
             metrics = {name: float(value) for name, value in self.task.validate().items()}
+        # A validation on record is not repeated on a resume, so what it chose has to be saved by then.
+        if self.task.keeps_best and (self.step == self.train.steps or _due(self.step, self.train.checkpoint_every)):
+            self._save()
         if metrics:
             self.log.write(self.step, {f"val_{name}": value for name, value in metrics.items()})
         return metrics
@@ -329,7 +334,7 @@ class _Run:
         return metrics
 
     def _recorded_validation(self) -> dict[str, float]:
-        """Metrics of the last step, if a finished run wrote them; the same answer on every process."""
+        """Metrics of this step, if the run wrote them already; the same answer on every process."""
         found: dict[str, float] = {}
         for line in read_metrics(self.out) if self.accelerator.is_main_process else []:
             if line["step"] == self.step:

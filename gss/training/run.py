@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
+from gss.config_residual import ResidualConfig
 from gss.data.datasets import LabelledImages
 from gss.data.domains import DomainDataset, describe
 from gss.distributed import barrier, is_main, num_processes
@@ -26,15 +28,15 @@ from vqvae import MaskigeVQModel
 
 def train(
     stage: str,
-    cfg: PosteriorConfig | PriorConfig | DensityConfig,
+    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig,
     out: str | Path,
     *,
     resume: bool = False,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Trains one stage into a folder.
 
     Args:
-        stage: "posterior", "prior", "twin" (a prior without token and pixel loss) or "density".
+        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density" or "residual".
         cfg: its configuration.
         out: run folder; the product is `out/posterior` or `out/pipeline`.
         resume: go on from the newest checkpoint.
@@ -47,6 +49,10 @@ def train(
         from gss.training.density import train_density  # as below
 
         return train_density(cfg, out, resume=resume)
+    if isinstance(cfg, ResidualConfig):
+        from gss.training.residual import train_residual
+
+        return train_residual(cfg, out, resume=resume)
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
     num_processes()
     torch.manual_seed(cfg.train.seed)
