@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
+from gss.weak.commands import add_weak
 
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
@@ -267,6 +268,8 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--out", metavar="FILE.yaml", help="write the mapping here, to correct it")
     action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     action.set_defaults(handler="gss.data.mapping.main")
+
+    add_weak(commands, _count)
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")
