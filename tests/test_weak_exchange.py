@@ -11,7 +11,7 @@ from test_stages import PRIOR
 from gss.cells import to_cells
 from gss.cli import main
 from gss.config import PriorConfig, WeakConfig, load_config
-from gss.data.datasets import SegmentationDataset, build_dataset
+from gss.data.datasets import SegmentationDataset, build_dataset, open_split
 from gss.data.specs import load_spec
 from gss.data.transforms import JointTransform
 from gss.losses import uncertain_cross_entropy, weighted_cross_entropy
@@ -294,6 +294,24 @@ def test_classes_without_seeds(spec, tmp_path):
     with pytest.raises(ValueError, match="tags alone need a producer"):
         check_seeds(SegmentationDataset(load_spec(tmp_path / "q"), "train"), allow=True)
     check_seeds(SegmentationDataset(load_spec(spec.root), "val"), allow=False)  # full masks are not looked at
+
+
+def test_full_and_pseudo_masks_in_one_batch(spec, tmp_path):
+    """Domains with and without confidence give samples of the same keys, and numbers keep their classes."""
+    write(spec, tmp_path / "p")
+    both = "classes: [{}]\ndomains:\n  full: {{spec: ./full.yaml}}\n  pseudo: {{spec: ./p}}\n"
+    (tmp_path / "full.yaml").write_text(
+        "root: .\nimage: images/val/{id}.png\nmask: masks/val/{id}.png\nsplits: [train]\nclasses: [a, b, c]\n"
+    )
+    (tmp_path / "both.yaml").write_text(both.format("a, b, c"))
+    data = open_split(load_spec(tmp_path / "both.yaml"), "train")
+    batch = torch.utils.data.default_collate([data[0], data[3]])
+    assert data.ids[0] == "full/0" and data.ids[3] == "pseudo/1"
+    assert batch["confidence"][0].eq(1).all() and not batch["confidence"][1].eq(1).all()
+    assert not batch["tags"][0].any() and batch["tags"][1].any() and not batch["exhaustive"].any()
+    (tmp_path / "both.yaml").write_text(both.format("c, b, a"))
+    with pytest.raises(ValueError, match="are about its own classes"):
+        open_split(load_spec(tmp_path / "both.yaml"), "train")
 
 
 def twin(folder, *more):

@@ -369,8 +369,9 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
         raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+    mask_key = "mask" if data.get("mask") else "image"
     for part in splits.values() or ("",):
-        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", "mask" if data.get("mask") else "image")))
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
     if data.get("panoptic") and data.get("color_coded"):
         raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
     label_space = make_label_space(data["classes"])

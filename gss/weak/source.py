@@ -165,8 +165,8 @@ class WeakFiles:
         assert spec.weak is not None
         if spec.label_space.names != spec.weak.classes:
             raise ValueError(
-                f"weak labels of data set {spec.name!r} are about {len(spec.weak.classes)} classes of its own and cannot be "
-                f"read in {len(spec.label_space.names)} others; use it with data sets of the same classes"
+                f"weak labels of data set {spec.name!r} are about its own classes and cannot be "
+                "read in others; use it with data sets of the same classes"
             )
         self.source, self._samples = spec.weak, samples
         source, part = spec.weak, spec.splits.get(split, split)
@@ -240,7 +240,7 @@ class WeakFiles:
         if self.source.unlabelled == "error":
             absent = [sample.id for sample in self._samples if sample.id not in named]
             self._require("entry", absent, ", ".join(map(str, sorted(paths))))
-        images = set()
+        images: set[str] = set()
         for part in set(spec.splits.values()) or {""}:
             images |= find_files(spec.folder(), spec.image.replace("{split}", part), IMAGE_SUFFIXES).keys()
         for path in sorted(paths):

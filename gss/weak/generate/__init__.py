@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gss.weak.labels import WeakLabels
 
 __all__ = ["Truth", "weaken"]
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[Truth, Any, np.random.Generator], WeakLabels]] = {
     "points": make_points,
     "scribbles": make_scribbles,
     "blocks": make_blocks,

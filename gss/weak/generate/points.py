@@ -21,7 +21,7 @@ def make_points(truth: Truth, cfg: PointConfig, rng: np.random.Generator) -> Wea
     """
     strokes = []
     room = np.zeros(truth.size, bool)
-    for label in np.flatnonzero(truth.counts()):
+    for label in np.flatnonzero(truth.counts()).tolist():
         # Beyond the image's edge there is nothing that a disc could get wrong.
         room |= ndimage.binary_erosion(truth.labels == label, disc(cfg.width), border_value=1)
     for label, rows, columns, depth in _units(truth, cfg):
