@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
+from gss.weak.commands import add_weak
 
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
@@ -319,6 +320,8 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--split", default="train", help="default: %(default)s")
     _add_configs(action)
     action.set_defaults(handler="gss.data.mix.main")
+
+    add_weak(commands, _count)
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")

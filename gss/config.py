@@ -20,6 +20,7 @@ __all__ = [
     "PriorModelConfig",
     "TrainConfig",
     "VQConfig",
+    "WeakConfig",
     "config_root",
     "load_config",
     "save_config",
@@ -204,6 +205,27 @@ class PosteriorLossConfig:
 
 
 @dataclass
+class WeakConfig:
+    """Training labels with a confidence (pseudo-masks). Nothing of this matters for full masks.
+
+    Attributes:
+        weighting: none; threshold leaves out pixels below `threshold`; linear weighs pixels by their confidence; share
+            keeps the most confident `share` of the pixels of each class
+        threshold: of the weighting of this name
+        share: of the weighting of this name
+        loss: cross_entropy of the label; soft, of a distribution with the label's confidence; or collision, which asks
+            nothing of pixels whose label says nothing
+        allow_missing: train even if weak labels never show some class
+    """
+
+    weighting: Literal["none", "threshold", "linear", "share"] = "linear"
+    threshold: float = limits(0.5, low=0.0, high=1.0)
+    share: float = limits(0.5, low=0.0, high=1.0)
+    loss: Literal["cross_entropy", "soft", "collision"] = "cross_entropy"
+    allow_missing: bool = False
+
+
+@dataclass
 class PosteriorConfig:
     """Stage 1: how masks become tokens and back.
 
@@ -217,6 +239,7 @@ class PosteriorConfig:
     codec: CodecConfig = field(default_factory=CodecConfig)
     vq: VQConfig = field(default_factory=VQConfig)
     loss: PosteriorLossConfig = field(default_factory=PosteriorLossConfig)
+    weak: WeakConfig = field(default_factory=WeakConfig)
     stage: Literal["posterior"] = "posterior"
 
 
@@ -298,4 +321,5 @@ class PriorConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     model: PriorModelConfig = field(default_factory=PriorModelConfig)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
+    weak: WeakConfig = field(default_factory=WeakConfig)
     posterior: str = ""

@@ -20,6 +20,7 @@ from gss.data.specs import DataSpec, Domain, load_spec
 from gss.files import atomic_path, write_json
 from gss.labels import IGNORE_INDEX
 from gss.visualize import colorize, contact_sheet, legend, overlay
+from gss.weak.source import WeakFiles
 
 __all__ = ["SplitReport", "check_domains", "check_split", "draw_sheet", "format_report", "main"]
 
@@ -117,12 +118,13 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
     require_segments(samples)
     report.images = len(samples)
     report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
+    weak = WeakFiles(spec, split, samples) if spec.weak is not None and spec.weak.covers(split) else None
     for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):
-        _check_sample(report, spec, index, sample)
+        _check_sample(report, spec, index, sample, weak)
     return report
 
 
-def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sample) -> None:
+def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sample, weak: WeakFiles | None) -> None:
     for kind in sample.missing:
         report.missing.append(f"{kind} not found: {sample.image if kind == 'image' else sample.mask}")
     image = raw = None
@@ -131,6 +133,10 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
             image = load_image(sample.image)
         except ValueError as error:
             report.unreadable.append(str(error))
+    if weak is not None:
+        if image is not None and not sample.missing:
+            _check_weak(report, index, image, weak)
+        return
     if "mask" not in sample.missing:
         try:
             raw = load_raw(spec, sample)
@@ -153,6 +159,17 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
             if len(found["examples"]) < _EXAMPLES:
                 found["examples"].append(str(sample.mask))
     report.add(index, image, labels)
+
+
+def _check_weak(report: SplitReport, index: int, image: Image.Image, weak: WeakFiles) -> None:
+    size = (image.height, image.width)
+    try:
+        labels = weak.read(index, size).rasterize().labels
+        weak.confidence(index, size)
+    except ValueError as error:
+        report.unreadable.append(str(error))
+    else:
+        report.add(index, image, labels)
 
 
 def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
@@ -275,9 +292,13 @@ def _thumbnail(spec: DataSpec, split: str, index: int) -> tuple[Image.Image, np.
         dataset = open_split(spec, split)
         (image, labels), name = dataset.read(index), dataset.ids[index]
     else:
-        sample = spec.samples(split)[index]
-        image, labels = load_image(sample.image), spec.label_map.apply(load_raw(spec, sample))[0]
-        name = sample.id
+        samples = spec.samples(split)
+        sample = samples[index]
+        image, name = load_image(sample.image), sample.id
+        if spec.weak is not None and spec.weak.covers(split):
+            labels = WeakFiles(spec, split, samples).read(index, (image.height, image.width)).rasterize().labels
+        else:
+            labels = spec.label_map.apply(load_raw(spec, sample))[0]
     height = max(round(image.height * _THUMBNAIL / image.width), 1)
     return *resize_pair(image, labels, (min(height, 4 * _THUMBNAIL), _THUMBNAIL)), name
 

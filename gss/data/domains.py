@@ -10,14 +10,15 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.data.datasets import LabelledImages, open_split
+from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
 from gss.data.specs import DataSpec
 from gss.data.transforms import JointTransform
 from gss.errors import did_you_mean
-from gss.labels import LabelSpace
+from gss.labels import IGNORE_INDEX, LabelSpace
 
 __all__ = ["DomainDataset", "describe", "open_domains", "share_out"]
 
@@ -56,6 +57,9 @@ class DomainDataset(Dataset[dict[str, Any]]):
         self.domains = {name: range(*self._starts[i : i + 2]) for i, name in enumerate(parts)}
         drawn = share_out(sampling, dict(zip(parts, sizes, strict=True)))
         self.quotas = tuple(zip(sizes, drawn, strict=True))
+        # A batch needs the same keys from every domain, though only some have weak labels or confidences.
+        sources = [part.weak.source for part in self._parts if isinstance(part, SegmentationDataset) and part.weak]
+        self._weak, self._doubtful = bool(sources), any(source.confidence for source in sources)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,7 +77,13 @@ class DomainDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Sample as `make_item` gives it; `id` and `index` are those of the whole."""
         part, inside = self._find(index)
-        return {**part[inside], "id": self.ids[index], "index": index}
+        item = {**part[inside], "id": self.ids[index], "index": index}
+        if self._weak and "tags" not in item:
+            tags = torch.zeros(self.label_space.num_classes, dtype=torch.bool)
+            item |= {"tags": tags, "exhaustive": torch.tensor(False)}
+        if self._doubtful and "confidence" not in item:
+            item["confidence"] = (item["labels"] != IGNORE_INDEX).float()
+        return item
 
     def _find(self, index: int) -> tuple[LabelledImages, int]:
         if not 0 <= index < len(self):

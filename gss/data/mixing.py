@@ -188,7 +188,7 @@ class MixedImages(Dataset[dict[str, Any]]):
         crop = self._transform.crop
         factor = max(crop[0] / picture.height, crop[1] / picture.width)
         size = max(crop[0], round(picture.height * factor)), max(crop[1], round(picture.width * factor))
-        image, cropped = self._transform.draw(*resize_pair(picture, labels, size), generator)
+        image, cropped, _ = self._transform.draw(*resize_pair(picture, labels, size), generator)
         foreign = torch.from_numpy(cropped.astype(np.int64))
         return (image, foreign) if own else self.mixer(image, foreign, generator)
 

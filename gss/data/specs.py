@@ -19,8 +19,12 @@ from gss.data.mseg import MSegColumn, read_columns
 from gss.data.scene_labels import LABELS
 from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
+from gss.weak.source import WeakSource
 
 __all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec"]
+
+FOLDER_SPEC = "data.yaml"
+"""Spec in a folder that is a data set."""
 
 _KEYS = (
     *(
@@ -37,7 +41,7 @@ _KEYS = (
         "unlisted",
     ),
     *("color_coded", "panoptic", "mseg", "maps"),
-    *("generator", "domain", "length", "image_size", "unknown", "seed", "domains"),
+    *("generator", "domain", "length", "image_size", "unknown", "seed", "domains", "weak"),
 )
 
 
@@ -61,6 +65,7 @@ class DataSpec:
         mseg: where the classes stand in the MSeg table: "to" the universal classes and "from" them.
         maps: name of another data set to what the classes are there, as `LabelMapping.from_names` takes it.
         domains: data sets that this one is a mixture of; it has no files of its own then.
+        weak: labels that take the place of full masks in the splits they cover.
     """
 
     name: str
@@ -78,6 +83,7 @@ class DataSpec:
     mseg: Mapping[str, MSegColumn] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     domains: tuple[Domain, ...] = ()
+    weak: WeakSource | None = None
 
     @property
     def variable(self) -> str:
@@ -167,6 +173,10 @@ class DataSpec:
                 ids = ids[:cut] if split == "train" else ids[cut:]
         if not ids:
             raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
+        if self.weak is not None and self.weak.covers(split):
+            return self.weak.samples(self, split, image, ids)
+        if not mask:
+            raise ValueError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
         samples = pair_up(root, image, mask, ids)
         if self.panoptic is None:
             return samples
@@ -174,7 +184,7 @@ class DataSpec:
 
     def stray_masks(self, split: str) -> list[Path]:
         """Masks of a split without an image; none where a list file says which ids belong to it."""
-        if self.list_file is not None:
+        if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
             return []
         samples = self.samples(split)
         known = {sample.mask for sample in samples}
@@ -265,9 +275,9 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     """Read a data spec.
 
     Args:
-        ref: name of a built-in spec, path of a YAML file, or a folder with `images/` and `masks/` (and,
-            better, `classes.json`). A built-in name wins over a folder of that name; write `./NAME` for the
-            folder.
+        ref: name of a built-in spec, path of a YAML file, or a folder with a spec `data.yaml`, or with `images/`
+            and `masks/` (and, better, `classes.json`). A built-in name wins over a folder of that name; write
+            `./NAME` for the folder.
         root: folder of the data set; of a mixture, the folder that the roots of its domains are relative to.
             Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
 
@@ -280,6 +290,8 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     path, names = Path(ref).expanduser(), builtin_specs()
     if str(ref) in names:
         path = config_root() / "data" / f"{ref}.yaml"
+    elif (path / FOLDER_SPEC).is_file():
+        path = path / FOLDER_SPEC
     elif path.is_dir():
         from gss.data.folders import folder_spec  # it builds on this module
 
@@ -343,19 +355,23 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         return DataSpec(
             name=name, label_space=LABELS, generator="scenes", options=options, splits=splits, **_relations(data)
         )
+    weak = None
+    if data.get("weak") is not None:
+        weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
     for key in ("image", "mask", "classes"):
-        if not data.get(key):
+        if not data.get(key) and not (key == "mask" and weak is not None):
             raise ValueError(f"key {key!r} is missing")
     for key in ("image", "mask"):
-        if "{id}" not in str(data[key]):
+        if data.get(key) and "{id}" not in str(data[key]):
             raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
     list_file = data.get("list")
     if list_file is None and not splits and "{split}" in data["image"]:
         raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
         raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+    mask_key = "mask" if data.get("mask") else "image"
     for part in splits.values() or ("",):
-        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", "mask")))
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
     if data.get("panoptic") and data.get("color_coded"):
         raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
     label_space = make_label_space(data["classes"])
@@ -364,12 +380,13 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         label_space=label_space,
         label_map=_label_map(data, label_space),
         image=data["image"],
-        mask=data["mask"],
+        mask=data.get("mask") or "",
         list_file=list_file,
         splits=splits,
         root=root,
         panoptic=data.get("panoptic"),
         **_relations(data),
+        weak=weak,
     )
 
 

@@ -90,6 +90,11 @@ class Window:
         pixels = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box))
         return self._place(pixels, np.array(PAD_COLOR, np.uint8))
 
+    def inside(self) -> np.ndarray:
+        """Bool `[H, W]`: which pixels of the crop show the source; the others are padding."""
+        top, bottom, left, right = self._inside()
+        return self._place(np.ones((bottom - top, right - left), np.bool_), np.array(False))
+
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Labels `[H, W]` of the crop by nearest pixel centre, 255 outside the source; dtype is kept."""
         top, bottom, left, right = self._inside()
@@ -170,6 +175,13 @@ class JointTransform:
             Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or
             padded.
         """
+        pixels, cropped, _ = self.augment(image, labels, epoch=epoch, index=index)
+        return pixels, cropped
+
+    def augment(
+        self, image: Image.Image, labels: np.ndarray, *, epoch: int, index: int
+    ) -> tuple[torch.Tensor, np.ndarray, Window]:
+        """Augment one sample as a call does, and also give the window, for what else is known of the image."""
         rng = np.random.default_rng([self.seed, epoch, index, _SHIFT_STREAM]) if self.shift > 0 else None
         return self.draw(image, labels, sample_generator(self.seed, epoch, index), rng)
 
@@ -179,8 +191,8 @@ class JointTransform:
         labels: np.ndarray,
         generator: torch.Generator,
         rng: np.random.Generator | None = None,
-    ) -> tuple[torch.Tensor, np.ndarray]:
-        """Augment one sample with random numbers of the caller's, shifts only with `rng`; as `__call__` otherwise."""
+    ) -> tuple[torch.Tensor, np.ndarray, Window]:
+        """`augment` with random numbers of the caller's; shifts only with `rng`."""
         window, cropped = self.place(labels, generator)
         crop = window.image(image)
         if rng is not None:
@@ -188,7 +200,7 @@ class JointTransform:
         pixels = to_float(crop)
         if _uniform(generator, 0, 1) < self.photometric:
             pixels = jitter_colors(pixels, generator)
-        return pixels, cropped
+        return pixels, cropped, window
 
     def place(self, labels: np.ndarray, generator: torch.Generator) -> tuple[Window, np.ndarray]:
         """Draw the window of a sample and cut its labels."""

@@ -24,6 +24,7 @@ from gss.posterior import Posterior
 from gss.training.base import Task
 from gss.training.refine import calibrate, refine, survey
 from gss.visualize import colorize, contact_sheet
+from gss.weak.trust import Trust
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
 
@@ -48,6 +49,7 @@ class PosteriorTask(Task):
         self.codec = build_codec(cfg, space)
         self.vqvae = MaskigeVQModel(**vars(cfg.vq))
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
+        self.trust = Trust(cfg.weak, train)
 
     @property
     def class_weight(self) -> Tensor:
@@ -56,7 +58,8 @@ class PosteriorTask(Task):
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
-        labels, filled = batch["labels"], batch["filled"]
+        # Only which pixels count: a doubtful mask is still a mask, and stage 1 learns what masks look like.
+        labels, filled = self.trust(batch["labels"], batch.get("confidence")).labels, batch["filled"]
         loss = self.cfg.loss
         if self._is_local:
             f = self.vqvae.downsample

@@ -23,6 +23,7 @@ from gss.posterior import Posterior
 from gss.training.loop import Task, fit
 from gss.training.posterior import PosteriorTask
 from gss.training.splits import open_splits
+from gss.weak.trust import check_seeds
 from vqvae import MaskigeVQModel
 
 
@@ -58,6 +59,7 @@ def train(
     torch.manual_seed(cfg.train.seed)
     splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=not isinstance(cfg, PosteriorConfig))
     plain, val = splits.plain, splits.val
+    check_seeds(plain, allow=cfg.weak.allow_missing)
     if isinstance(splits.augmented, DomainDataset) and is_main():
         print(describe(splits.augmented))
     if isinstance(cfg, PosteriorConfig):
