@@ -13,6 +13,10 @@ _PREFIXES = {
     "backbone": ("backbone", "pixel_mean", "pixel_std"),
     "fusion": ("fusion", "detail", "norm"),
     "blocks": ("blocks",),
+    "token": (
+        *("token_proj", "token_act", "token_drop", "token_head", "code_scale", "code_bias"),
+        *("code_embeddings", "code_evidence", "evidence_scale"),
+    ),
     "aux": ("aux_head",),
 }
 _OWNER = {prefix: part for part, prefixes in _PREFIXES.items() for prefix in prefixes}
@@ -20,7 +24,7 @@ _OWNER = {prefix: part for part, prefixes in _PREFIXES.items() for prefix in pre
 
 def part_of(name: str) -> str:
     """Part that a parameter, buffer or sub-module of a `GSSPriorModel` belongs to, by its name."""
-    return _OWNER.get(name.partition(".")[0], "token")
+    return _OWNER[name.partition(".")[0]]
 
 
 def check_parts(key: str, parts: Iterable[str]) -> None:
