@@ -287,6 +287,7 @@ def test_form_names_are_those_of_the_generators():
     assert tuple(FORMS) == FORM_NAMES
 
 
+@pytest.mark.slow
 def test_two_processes_make_refine_and_report_as_one(full, tmp_path):
     script = (
         "import sys\nfrom gss.cli import main\nfrom gss.distributed import barrier\nspec, out = sys.argv[1:]\n"

@@ -204,9 +204,6 @@ def main(args: argparse.Namespace) -> None:
         return
     print(format_report(result, dataset.label_space.names))
     facts = {"data": spec.name, "split": args.split, "classes": list(dataset.label_space.names), "truth": args.truth}
-    manifest = spec.weak.folder / "manifest.json" if spec.weak is not None and spec.weak.folder else None
-    if manifest is not None and manifest.is_file():
-        facts["manifest"] = str(manifest)
     if args.json:
         write_json(Path(args.json), {**facts, **result})
     if args.html:
