@@ -81,8 +81,14 @@ def _config_class(stage: str) -> type:
     from gss.config import PosteriorConfig, PriorConfig
     from gss.config_density import DensityConfig
     from gss.config_residual import ResidualConfig
+    from gss.config_weak import WeakAgmmConfig
 
-    others = {"posterior": PosteriorConfig, "density": DensityConfig, "residual": ResidualConfig}
+    others = {
+        "posterior": PosteriorConfig,
+        "density": DensityConfig,
+        "residual": ResidualConfig,
+        "weak-agmm": WeakAgmmConfig,
+    }
     return others.get(stage, PriorConfig)
 
 
@@ -119,10 +125,8 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 
-    command = commands.add_parser(
-        "train", help="train stage 1 (posterior), 2 (prior), a density or residual head, or the twin"
-    )
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual"))
+    command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), the twin, or further stages")
+    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -144,7 +148,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior", "density", "residual"))
+    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 

@@ -7,6 +7,7 @@ only what differs. Reading and checking is done by `load_config` (see gss/config
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gss.config_agmm import AgmmConfig
 from gss.config_io import config_root, limits, load_config, save_config, to_yaml
 
 __all__ = [
@@ -292,6 +293,7 @@ class PriorLossConfig:
         pixel: likelihood of the labels through the frozen decoder
         aux: cross-entropy of the auxiliary pixel head
         token_soften: temperature of the exact posterior over codes used as target; 0 takes the best code alone
+        agmm: mixture losses of partial labels, see the section `agmm`
         rarity: weight of tokens that hold rare classes; 0 treats all alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
@@ -301,6 +303,7 @@ class PriorLossConfig:
     token: float = limits(0.2, low=0.0)
     pixel: float = limits(1.0, low=0.0)
     aux: float = limits(1.0, low=0.0)
+    agmm: float = limits(0.0, low=0.0)
     token_soften: float = limits(0.0, low=0.0)
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
@@ -322,4 +325,5 @@ class PriorConfig:
     model: PriorModelConfig = field(default_factory=PriorModelConfig)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
     weak: WeakConfig = field(default_factory=WeakConfig)
+    agmm: AgmmConfig = field(default_factory=AgmmConfig)
     posterior: str = ""

@@ -25,6 +25,7 @@ from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
+from gss.training.agmm import BatchAGMM
 from gss.training.base import Task
 from gss.training.posterior import count_classes
 from gss.training.warm_start import start_from
@@ -64,6 +65,9 @@ class PriorTask(Task):
         if crop[0] % f or crop[1] % f:
             raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.trust = Trust(cfg.weak, train)
+        self.agmm = (
+            BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
+        )
         if cfg.loss.rarity > 0:
             self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
@@ -77,12 +81,12 @@ class PriorTask(Task):
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=labels.device)
         if loss.aux > 0:
-            logits = F.interpolate(output.aux_logits, size=labels.shape[-2:], mode="bilinear")
-            if unsure is None:
-                terms["aux"] = weighted_cross_entropy(logits, labels, weights=weights)
-            else:
-                terms["aux"] = self._uncertain(logits.float().log_softmax(1), labels, unsure, weights)
+            terms["aux"] = self._aux_loss(output, labels, weights, unsure)
             total = total + loss.aux * terms["aux"]
+        if self.agmm is not None:
+            mixture, parts = self.agmm(output, batch, step, labels=labels, confidence=weights)
+            terms |= {f"agmm_{name}": value for name, value in parts.items()}
+            total = total + loss.agmm * mixture
         if not self.is_twin:
             targets, probs = self._targets(labels, batch["filled"], output, step)
             cell_weight = self._cell_weight(labels, weights)
@@ -120,6 +124,15 @@ class PriorTask(Task):
                 )
                 total = total + both
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def _aux_loss(
+        self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Cross-entropy of the auxiliary head, a mean over the labelled pixels of the batch."""
+        logits = F.interpolate(cast(Tensor, output.aux_logits), size=labels.shape[-2:], mode="bilinear")
+        if unsure is None:
+            return weighted_cross_entropy(logits, labels, weights=weights)
+        return self._uncertain(logits.float().log_softmax(1), labels, unsure, weights)
 
     def _uncertain(
         self, log_probs: Tensor, labels: Tensor, unsure: tuple[Tensor, Tensor], weights: Tensor | None

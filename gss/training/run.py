@@ -12,24 +12,22 @@ from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
 from gss.config_residual import ResidualConfig
+from gss.config_weak import WeakAgmmConfig
 from gss.data.datasets import LabelledImages
 from gss.data.domains import DomainDataset, describe
 from gss.distributed import barrier, is_main, num_processes
 from gss.files import write_json
-from gss.maskige import MaskigeCodec
 from gss.metrics.domains import domain_figures
-from gss.palette import build
 from gss.posterior import Posterior
 from gss.training.loop import Task, fit
 from gss.training.posterior import PosteriorTask
 from gss.training.splits import open_splits
 from gss.weak.trust import check_seeds
-from vqvae import MaskigeVQModel
 
 
 def train(
     stage: str,
-    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig,
+    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig | WeakAgmmConfig,
     out: str | Path,
     *,
     resume: bool = False,
@@ -37,7 +35,8 @@ def train(
     """Trains one stage into a folder.
 
     Args:
-        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density" or "residual".
+        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density", "residual" or
+            "weak-agmm".
         cfg: its configuration.
         out: run folder; the product is `out/posterior` or `out/pipeline`.
         resume: go on from the newest checkpoint.
@@ -54,6 +53,10 @@ def train(
         from gss.training.residual import train_residual
 
         return train_residual(cfg, out, resume=resume)
+    if isinstance(cfg, WeakAgmmConfig):
+        from gss.training.weak_agmm import train_weak_agmm
+
+        return train_weak_agmm(cfg, out, resume=resume)
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
     num_processes()
     torch.manual_seed(cfg.train.seed)
@@ -100,9 +103,7 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
     if not cfg.posterior:
         if not twin:
             raise ValueError("posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'")
-        space = train.label_space
-        colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
-        return Posterior(MaskigeCodec(colors), MaskigeVQModel(), None, space)
+        return Posterior.placeholder(train.label_space)
     posterior = Posterior.from_pretrained(cfg.posterior)
     recon.check_classes(posterior, train, cfg.posterior)
     return posterior

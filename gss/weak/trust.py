@@ -117,7 +117,7 @@ def doubt(confidence: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     return rest, sure - rest
 
 
-def check_seeds(dataset: LabelledImages, *, allow: bool) -> None:
+def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False) -> None:
     """Require that weak labels show every class somewhere.
 
     Images are looked at until every class was seen, so a usual data set costs a few reads.
@@ -125,11 +125,12 @@ def check_seeds(dataset: LabelledImages, *, allow: bool) -> None:
     Args:
         dataset: training images; data sets with full masks are not looked at.
         allow: warn instead.
+        partial: ordinary masks are partial too, so look at them.
 
     Raises:
         ValueError: some class has no labelled pixel at all, or no image has any label.
     """
-    if not isinstance(dataset, SegmentationDataset) or dataset.weak is None:
+    if not isinstance(dataset, SegmentationDataset) or (dataset.weak is None and not partial):
         return
     names = dataset.label_space.names
     seen = np.zeros(len(names), bool)
