@@ -56,9 +56,9 @@ def datasets(folders):
     }
 
 
-def map_file(folder, source=NAMES, target=tuple(FAR), names=None):
+def map_file(folder, source=NAMES, target=tuple(FAR), names=None, file="map"):
     lines = {source: target for target, source in FAR.items() if source} if names is None else names
-    path = folder / "map.yaml"
+    path = folder / f"{file}.yaml"
     text = {"from": list(source), "to": list(target), "map": lines, "unmapped": "drop"}
     path.write_text(json.dumps(text))  # JSON is YAML
     return path
@@ -69,8 +69,7 @@ def groups():
     second = tiny_pipeline()
     with torch.no_grad():
         second.prior.token_head.weight.mul_(0.9)
-        second.prior.aux_head.weight.mul_(0.5)
-        second.prior.aux_head.bias[0] += 0.5
+        second.prior.aux_head.weight.add_(torch.randn(second.prior.aux_head.weight.shape))
     twin = tiny_pipeline(vqvae=False)
     return {"prior": {"prior_s0": tiny_pipeline(), "prior_s1": second}, "twin": {"twin_s0": twin}}
 
@@ -327,17 +326,15 @@ def test_mappings_between_pipelines_and_test_sets(folders, tmp_path):
     assert find_mappings(spaces, tests, files=[file], one_to_one=True)["model", "far"][0] == found["model", "far"][0]
 
     merged = {"tree": "greenery", "pole": "greenery", "sky": "sky"}
-    for name in ("two", "three", "four", "five"):
-        (tmp_path / name).mkdir()
-    many = str(map_file(tmp_path / "two", names=merged))
+    many = str(map_file(tmp_path, names=merged, file="many"))
     assert find_mappings(spaces, tests, files=[many])["model", "far"][0].siblings == {"greenery": ("tree", "pole")}
     for arguments, message in (
         ({"files": [many], "one_to_one": True}, "model on far: .*not one-to-one: tree, pole -> greenery"),
         ({"files": [file, many]}, "are both for model on far"),
-        ({"files": [str(map_file(tmp_path / "three", names={"tree": "gren"}))]}, "no target class is called 'gren'"),
-        ({"files": [str(map_file(tmp_path / "four", names={"treee": "sky"}))]}, "no source class is called 'treee'"),
+        ({"files": [str(map_file(tmp_path, names={"tree": "gren"}, file="a"))]}, "no target class is called 'gren'"),
+        ({"files": [str(map_file(tmp_path, names={"treee": "sky"}, file="b"))]}, "no source class is called 'treee'"),
         (
-            {"files": [str(map_file(tmp_path / "five", source=["a"], names={"a": "sky"}))]},
+            {"files": [str(map_file(tmp_path, source=["a"], names={"a": "sky"}, file="c"))]},
             "fits no pipeline and test set",
         ),
     ):

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,16 @@ def _informed(side: DataSpec | LabelSpace) -> DataSpec:
     """A spec that says nothing about others takes over what a built-in one with the same classes says."""
     spec = DataSpec(name="the model", label_space=side) if isinstance(side, LabelSpace) else side
     if not spec.mseg and not spec.maps:
-        for other in map(load_spec, builtin_specs()):
+        for other in _builtin():
             if other.label_space.names == spec.label_space.names and (other.mseg or other.maps):
                 return replace(spec, mseg=other.mseg, maps=other.maps)
     return spec
+
+
+@cache
+def _builtin() -> tuple[DataSpec, ...]:
+    """All built-in specs, read once: a matrix of mappings asks for them many times."""
+    return tuple(map(load_spec, builtin_specs()))
 
 
 def _column(spec: DataSpec, direction: str, mseg: MSegTaxonomy) -> MSegColumn:
