@@ -26,15 +26,15 @@ class OnlineConfig:
     Attributes:
         warmup: start with the labelled pixels and tags alone
         ramp: after the warm-up, time in which pseudo-labels reach their full weight
-        mixture: weight of the mixture against the network in the posterior, 0 to 1, reached with the warm-up
+        mixture: exponent of the mixture in the pseudo-labels, reached with the warm-up; the network's probability has 1
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means, after the ramp
-        shrinkage: pixels that the prior of a variance and of a class share counts for
+        shrinkage: pixels that the prior of a variance counts for
         bank_decay: of the class means kept across images, per batch
     """
 
     warmup: float = limits(0.1, low=0.0, high=1.0)
     ramp: float = limits(0.2, low=0.0, high=1.0)
-    mixture: float = limits(0.5, low=0.0, high=1.0)
+    mixture: float = limits(0.5, low=0.0)
     unlabelled: float = limits(0.1, low=0.0)
     shrinkage: float = limits(32.0, low=0.0)
     bank_decay: float = limits(0.99, low=0.0, high=0.999999)

@@ -98,7 +98,6 @@ class Mixture:
         responsibility: pseudo-label distribution `[B, K, h, w]`, sums to 1 over K.
         means: `[B, K, D]`, of unit features.
         variances: `[B, K]`.
-        shares: area share of every class `[B, K]`.
         energies: -log of the class scores `[B, K, h, w]`.
         known: classes with a Gaussian, of this image or of the bank, bool `[B, K]`.
     """
@@ -106,13 +105,12 @@ class Mixture:
     responsibility: Tensor
     means: Tensor
     variances: Tensor
-    shares: Tensor
     energies: Tensor
     known: Tensor
 
 
 class ClassBank(nn.Module):
-    """Class means, variances and area shares, averaged over the images seen (buffers, equal on all processes).
+    """Class means and variances, averaged over the images seen (buffers, equal on all processes).
 
     Args:
         num_classes: K.
@@ -122,18 +120,14 @@ class ClassBank(nn.Module):
 
     means: Tensor
     variances: Tensor
-    shares: Tensor
     count: Tensor
-    updates: Tensor
 
     def __init__(self, num_classes: int, dim: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("means", torch.zeros(num_classes, dim))
         self.register_buffer("variances", torch.ones(num_classes))
-        self.register_buffer("shares", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("count", torch.zeros(num_classes, dtype=torch.long))
-        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     @property
     def known(self) -> Tensor:
@@ -149,26 +143,19 @@ class ClassBank(nn.Module):
             present: classes with labelled pixels, bool `[B, K]`: only their means are news.
         """
         weights = present.to(self.means.dtype)
-        images = weights.new_full((len(self.shares),), len(present))
         columns = [
             torch.einsum("bk,bkd->kd", weights, mixture.means),
             (weights * mixture.variances).sum(0)[:, None],
             weights.sum(0)[:, None],
-            mixture.shares.sum(0)[:, None],
-            images[:, None],
         ]
         total = distributed.sum_across(torch.cat(columns, 1))
-        means, (variances, seen, shares, images) = total[:, :-4], total[:, -4:].unbind(1)
-        fresh = torch.where(seen > 0, self._rate(self.count), 0)
+        means, (variances, seen) = total[:, :-2], total[:, -2:].unbind(1)
+        # The first updates of a class are averaged evenly.
+        fresh = torch.where(seen > 0, (1 / (self.count + 1)).clamp(min=1 - self.decay), 0)
         divisor = seen.clamp(min=1)
         self.means.lerp_(means / divisor[:, None], fresh[:, None])
         self.variances.lerp_(variances / divisor, fresh)
-        self.shares.lerp_(shares / images, self._rate(self.updates))
         self.count += seen > 0
-        self.updates += 1
-
-    def _rate(self, count: Tensor) -> Tensor:
-        return (1 / (count + 1)).clamp(min=1 - self.decay)
 
 
 def expectation_maximisation(
@@ -188,9 +175,9 @@ def expectation_maximisation(
         log_probs: the network's log P `[B, K, h, w]`.
         evidence: labels and tags.
         bank: read only.
-        mixture: weight of the mixture against the network in the responsibilities, 0..1.
+        mixture: exponent of the mixture in the responsibilities; the network's probability has 1.
         unlabelled: weight of an unlabelled pixel against a labelled one in the means.
-        shrinkage: pixels that the bank's variance and shares count for.
+        shrinkage: pixels that the bank's variance of a class counts for, or the image's mean one.
     """
     present = evidence.present
     known = evidence.allowed & (present | bank.known)
@@ -198,42 +185,30 @@ def expectation_maximisation(
         detached, log_probs = features.detach(), log_probs.detach()
         means = _or_bank(class_means(detached, evidence.mass)[0], present, bank)
         squared = mean_squared_distance(detached, means)
-        belief = seeded(pooled_posterior(log_probs, evidence.allowed), evidence)
-        variances, shares = _variance_and_share(squared, belief, evidence, known, bank, shrinkage)
-        pooled = pooled_posterior(
-            log_probs, evidence.allowed, energy(squared, variances), shares, known=known, mixture=mixture
-        )
+        belief = seeded(pooled_posterior(log_probs, evidence.allowed, squared, known, mixture=0.0), evidence)
+        energies = energy(squared, _variances(squared, belief, evidence, known, bank, shrinkage))
+        pooled = pooled_posterior(log_probs, evidence.allowed, energies, known, mixture=mixture)
         responsibility = seeded(pooled, evidence)
         rest = evidence.area((1 - evidence.certainty)[:, None] * responsibility)
     means = _or_bank(class_means(features, evidence.mass + unlabelled * rest)[0], present, bank)
     squared = mean_squared_distance(features, means)
-    variances, shares = _variance_and_share(squared.detach(), responsibility, evidence, known, bank, shrinkage)
-    return Mixture(responsibility, means, variances, shares, energy(squared, variances), known)
+    variances = _variances(squared.detach(), responsibility, evidence, known, bank, shrinkage)
+    return Mixture(responsibility, means, variances, energy(squared, variances), known)
 
 
-def pooled_posterior(
-    log_probs: Tensor,
-    allowed: Tensor,
-    energies: Tensor | None = None,
-    shares: Tensor | None = None,
-    *,
-    known: Tensor | None = None,
-    mixture: float = 0.0,
-) -> Tensor:
-    """Log-linear pool (pi_k G_k)^mixture P_k^(1 - mixture) over the allowed classes, `[B, K, h, w]`.
+def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known: Tensor, *, mixture: float) -> Tensor:
+    """Product P_k G_k^mixture over the allowed classes, normalised, `[B, K, h, w]`.
+
+    P alone says how common classes are; shares of the mixture would count that twice, against rare classes.
 
     Args:
         log_probs: log P `[B, K, h, w]`.
         allowed: bool `[B, K]`.
-        energies: -log G `[B, K, h, w]`; None pools the network alone.
-        shares: pi `[B, K]`.
-        known: classes with a Gaussian; the others get `NEUTRAL_ENERGY`.
-        mixture: 0..1.
+        energies: -log G `[B, K, h, w]`.
+        known: classes with a Gaussian, bool `[B, K]`; the others get `NEUTRAL_ENERGY`.
+        mixture: exponent, at least 0.
     """
-    logits = (1 - mixture) * log_probs
-    if energies is not None and shares is not None and known is not None:
-        known = known[..., None, None]
-        logits = logits + mixture * (shares.log()[..., None, None] - energies.where(known, NEUTRAL_ENERGY))
+    logits = log_probs - mixture * energies.where(known[..., None, None], NEUTRAL_ENERGY)
     return logits.masked_fill(~allowed[..., None, None], -torch.inf).softmax(1)
 
 
@@ -259,17 +234,13 @@ def _or_bank(means: Tensor, present: Tensor, bank: ClassBank) -> Tensor:
 
 
 @torch.no_grad()
-def _variance_and_share(
+def _variances(
     squared: Tensor, belief: Tensor, evidence: Evidence, known: Tensor, bank: ClassBank, shrinkage: float
-) -> tuple[Tensor, Tensor]:
-    """Shrunk variances and area shares `[B, K]` under soft assignments `[B, K, h, w]`."""
+) -> Tensor:
+    """Shrunk variances `[B, K]` under soft assignments `[B, K, h, w]`."""
     pixels = evidence.area(belief)
     described = pixels * known[..., None, None]
-    total, area = described.sum((1, 2, 3)), pixels.sum((2, 3))
+    total = described.sum((1, 2, 3))
     pooled = (described * squared).sum((1, 2, 3)) / torch.where(total > 0, total, 1)
     prior = torch.where(bank.known, bank.variances.to(squared.dtype), pooled[:, None])
-    variances = adaptive_variance(squared, pixels, prior=prior, strength=shrinkage)
-    # One pixel spread over the classes keeps a class that the bank has never met from having no share at all.
-    base = shrinkage * bank.shares.to(area.dtype) + 1 / area.shape[1]
-    shares = (area + base) / (area + base).sum(1, keepdim=True)
-    return variances, shares
+    return adaptive_variance(squared, pixels, prior=prior, strength=shrinkage)

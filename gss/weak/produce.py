@@ -72,7 +72,7 @@ def posterior(
             found.logits.log_softmax(1),
             evidence,
             ClassBank(found.logits.shape[1], found.features.shape[1], 0.0).to(found.features.device),
-            mixture=cfg.mixture / (1 + cfg.mixture),
+            mixture=cfg.mixture,
             unlabelled=cfg.unlabelled,
             shrinkage=cfg.shrinkage,
         )
