@@ -226,6 +226,12 @@ def _notes(groups: Mapping[str, Mapping[str, Any]], common: CommonClasses | None
             yield f"{name}{trained} has no test set in domain: no drop, alarm threshold from {group['reference']}"
         else:
             yield f"{name}{trained}: in domain is {group['in_domain']}, by {group['in_domain_from']}"
+        for data, tried in group["tried"].items():
+            if len(tried) > 1:
+                mious = ", ".join(
+                    f"{side}: {'-' if value is None else f'{value:.3f}'}" for side, value in tried.items()
+                )
+                yield f"{name} on {data}: short side {group['short_side'][data]} is kept (mIoU at {mious})"
         for data, pair in group["pairs"].items():
             if pair["unreachable"]:
                 yield f"{name} on {data}: never predicted and void but for 'all classes': {listed(pair['unreachable'])}"

@@ -178,6 +178,8 @@ def test_the_best_of_several_resolutions_is_named(groups, datasets, mappings):
         assert both.groups["twin"]["tried"][data] == {str(side): value for side, value in found.items()}
         cell = both.pipelines["twin_s0"]["cells"][data]["modes"]
         assert cell == single[best].pipelines["twin_s0"]["cells"][data]["modes"]
+    best = both.groups["twin"]["short_side"]["far"]
+    assert any(f"twin on far: short side {best} is kept" in note for note in both.notes)
     assert any("best of short sides 32, 64" in note and "optimistic" in note for note in both.notes)
     assert not any("best of" in note for note in single[32].notes)
 

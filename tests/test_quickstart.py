@@ -57,6 +57,10 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     for words in ("Unknown objects", "AP (pooled)", "twin msp", "Precision over recall", "AP of gmm_max"):
         assert words in html
     assert len(results) == 4
+    matrix = json.loads((out / "results.json").read_text())["matrix"]
+    mist = results[f"twin on {tmp_path / 'mist.yaml'}"]["modes"]["aux"]["miou"]
+    assert matrix["twin, aux"][str(tmp_path / "mist.yaml")] == mist and "generative, marginal" in matrix
+    assert "harm. mean" in html and "mIoU, trained on" in html
     assert all(0 <= result["modes"]["aux"]["miou"] <= 1 for result in results.values())
     assert len(list((out / "new_images").iterdir())) == 2
     assert json.loads((out / "predictions" / "predictions.json").read_text())["images"]
