@@ -21,6 +21,7 @@ _PUBLIC = {
     "MaskigeCodec": "gss.maskige",
     "MaskigeVQModel": "vqvae",
     "OODMetrics": "gss.metrics.ood",
+    "ResidualPatternHead": "gss.models.residual",
     "SegmentationDataset": "gss.data.datasets",
     "SegmentationMetrics": "gss.metrics.segmentation",
     "SegmentationOutput": "gss.outputs",
@@ -41,6 +42,7 @@ __all__ = [
     "MaskigeCodec",
     "MaskigeVQModel",
     "OODMetrics",
+    "ResidualPatternHead",
     "SegmentationDataset",
     "SegmentationMetrics",
     "SegmentationOutput",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from gss.metrics.segmentation import SegmentationMetrics
     from gss.models.density import GMMDensityHead
     from gss.models.prior import GSSPriorConfig, GSSPriorModel
+    from gss.models.residual import ResidualPatternHead
     from gss.outputs import SegmentationOutput
     from gss.pipeline import GSSPipeline
     from vqvae import MaskigeVQModel

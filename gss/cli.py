@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
+from gss.weak.commands import add_weak
 
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
@@ -79,8 +80,16 @@ def show_config(args: argparse.Namespace) -> None:
 def _config_class(stage: str) -> type:
     from gss.config import PosteriorConfig, PriorConfig
     from gss.config_density import DensityConfig
+    from gss.config_residual import ResidualConfig
+    from gss.config_weak import WeakAgmmConfig
 
-    return {"posterior": PosteriorConfig, "density": DensityConfig}.get(stage, PriorConfig)
+    others = {
+        "posterior": PosteriorConfig,
+        "density": DensityConfig,
+        "residual": ResidualConfig,
+        "weak-agmm": WeakAgmmConfig,
+    }
+    return others.get(stage, PriorConfig)
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -116,8 +125,8 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 
-    command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), a density head, or the twin")
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density"))
+    command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), the twin, or further stages")
+    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -139,7 +148,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior", "density"))
+    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 
@@ -148,6 +157,21 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_data(command)
     command.add_argument("--json", metavar="FILE", help="write the numbers here too")
     command.set_defaults(handler="gss.recon.main", more="posterior")
+
+    command = commands.add_parser("transfer", help="give a trained posterior the classes of another data set")
+    command.add_argument("posterior", help="folder written by `gss train posterior`")
+    _add_data(command, split="train")
+    command.add_argument("--val-split", metavar="SPLIT", help="split the ceiling is measured on (default: val, if any)")
+    command.add_argument(
+        "--refine",
+        type=_count,
+        default=0,
+        metavar="STEPS",
+        help="also repaint the codes for the new classes, 500 steps",
+    )
+    command.add_argument("--out", required=True, help="output folder")
+    command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    command.set_defaults(handler="gss.transfer.main")
 
     command = commands.add_parser("evaluate", help="measure a pipeline on a data set")
     command.add_argument("pipeline", help="folder of the pipeline")
@@ -291,6 +315,18 @@ def _build_parser() -> argparse.ArgumentParser:
     action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
     action.set_defaults(handler="gss.data.mapping.main")
 
+    action = actions.add_parser("mix", help="paste objects into training images as `gss train residual` does, and look")
+    action.add_argument("spec", help="built-in name, YAML file or folder")
+    action.add_argument("--objects", required=True, metavar="SOURCE", help="folder, COCO file or scenes_unknown")
+    action.add_argument("--context", metavar="SOURCE", help="foreign scenes to show beside the images")
+    action.add_argument("--preview", required=True, metavar="FILE.png", help="write a contact sheet here")
+    action.add_argument("--root", help="folder of the data set")
+    action.add_argument("--split", default="train", help="default: %(default)s")
+    _add_configs(action)
+    action.set_defaults(handler="gss.data.mix.main")
+
+    add_weak(commands, _count)
+
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")
     command.add_argument("--method", choices=("maxmin", "lattice", "random", "jitter"), default="maxmin")
@@ -305,10 +341,10 @@ def _add_configs(command: argparse.ArgumentParser) -> None:
     command.set_defaults(more="configs")
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
+def _add_data(command: argparse.ArgumentParser, split: str = "val") -> None:
     command.add_argument("--data", required=True, metavar="SPEC", help="built-in name, YAML file or folder")
     command.add_argument("--root", help="folder of the data set")
-    command.add_argument("--split", default="val", help="default: %(default)s")
+    command.add_argument("--split", default=split, help="default: %(default)s")
     command.add_argument("--limit", type=_count, metavar="N", help="use only N images, evenly spread")
 
 

@@ -8,6 +8,7 @@ from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
+from gss.models.residual import ResidualPatternHead
 from gss.ood.fitted import FittedScores
 from vqvae import MaskigeVQModel
 
@@ -19,6 +20,7 @@ def check_fit(
     likelihood: CellLikelihood | None,
     density: GMMDensityHead | None = None,
     ood: FittedScores | None = None,
+    residual: ResidualPatternHead | None = None,
 ) -> None:
     """Refuses components of different trainings.
 
@@ -52,6 +54,14 @@ def check_fit(
             f"density describes the features of source={density.source!r}, the fitted scores those of {ood.source!r}: "
             "use both of one 'gss train density'"
         )
+    if residual is not None:
+        channels = list(residual.config["in_channels"])
+        facts += [
+            ("channels of the deepest maps", list(prior.backbone.channels)[-len(channels) :], "residual", channels),
+            ("number of feature channels", prior.config.hidden_dim, "residual", residual.config["feature_dim"]),
+        ]
+        if residual.config["target"] == "token" and not prior.config.codebook_size:
+            raise ValueError("residual perturbs tokens, which this prior does not predict; use one of target 'pixel'")
     for what, expected, part, found in facts:
         if expected != found:
             raise ValueError(

@@ -7,6 +7,7 @@ only what differs. Reading and checking is done by `load_config` (see gss/config
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gss.config_agmm import AgmmConfig
 from gss.config_io import config_root, limits, load_config, save_config, to_yaml
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PriorModelConfig",
     "TrainConfig",
     "VQConfig",
+    "WeakConfig",
     "config_root",
     "load_config",
     "save_config",
@@ -36,6 +38,7 @@ class DataConfig:
         root: folder of the data set, in place of the one in the spec
         train_split: split trained on
         val_split: split validated on
+        sampling: share of each domain of a mixture: equal, proportional, temperature:T, or numbers with commas
         size: [height, width] that images and masks are resized to when read, before augmentation
         crop: [height, width] of a training crop in pixels
         scale: smallest and largest random resize before cropping
@@ -52,6 +55,7 @@ class DataConfig:
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
+    sampling: str = "equal"
     size: tuple[int, int] | None = limits(None, low=1)
     crop: tuple[int, int] = limits((192, 256), low=1)
     scale: tuple[float, float] = limits((0.5, 2.0), low=0.01, high=100.0)
@@ -202,6 +206,27 @@ class PosteriorLossConfig:
 
 
 @dataclass
+class WeakConfig:
+    """Training labels with a confidence (pseudo-masks). Nothing of this matters for full masks.
+
+    Attributes:
+        weighting: none; threshold leaves out pixels below `threshold`; linear weighs pixels by their confidence; share
+            keeps the most confident `share` of the pixels of each class
+        threshold: of the weighting of this name
+        share: of the weighting of this name
+        loss: cross_entropy of the label; soft, of a distribution with the label's confidence; or collision, which asks
+            nothing of pixels whose label says nothing
+        allow_missing: train even if weak labels never show some class
+    """
+
+    weighting: Literal["none", "threshold", "linear", "share"] = "linear"
+    threshold: float = limits(0.5, low=0.0, high=1.0)
+    share: float = limits(0.5, low=0.0, high=1.0)
+    loss: Literal["cross_entropy", "soft", "collision"] = "cross_entropy"
+    allow_missing: bool = False
+
+
+@dataclass
 class PosteriorConfig:
     """Stage 1: how masks become tokens and back.
 
@@ -215,6 +240,7 @@ class PosteriorConfig:
     codec: CodecConfig = field(default_factory=CodecConfig)
     vq: VQConfig = field(default_factory=VQConfig)
     loss: PosteriorLossConfig = field(default_factory=PosteriorLossConfig)
+    weak: WeakConfig = field(default_factory=WeakConfig)
     stage: Literal["posterior"] = "posterior"
 
 
@@ -236,6 +262,9 @@ class PriorModelConfig:
         classifier_rank: rank of the low_rank classifier
         dropout: channel dropout in front of the token classifier
         freeze_batch_norm: keep the backbone's running statistics, for tiny batches or several processes
+        init_from: pipeline, run folder or prior whose weights the network starts from; '' for none
+        init_parts: parts taken from init_from, out of backbone, fusion, blocks, token and aux
+        freeze: parts that are not trained, of the same names
     """
 
     backbone: str = "efficientnet-lite0"
@@ -250,6 +279,9 @@ class PriorModelConfig:
     classifier_rank: int = limits(64, low=1)
     dropout: float = limits(0.0, low=0.0, high=0.99)
     freeze_batch_norm: bool = False
+    init_from: str = ""
+    init_parts: list[str] = field(default_factory=lambda: ["backbone", "fusion", "blocks", "token", "aux"])
+    freeze: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -261,6 +293,7 @@ class PriorLossConfig:
         pixel: likelihood of the labels through the frozen decoder
         aux: cross-entropy of the auxiliary pixel head
         token_soften: temperature of the exact posterior over codes used as target; 0 takes the best code alone
+        agmm: mixture losses of partial labels, see the section `agmm`
         rarity: weight of tokens that hold rare classes; 0 treats all alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
@@ -270,6 +303,7 @@ class PriorLossConfig:
     token: float = limits(0.2, low=0.0)
     pixel: float = limits(1.0, low=0.0)
     aux: float = limits(1.0, low=0.0)
+    agmm: float = limits(0.0, low=0.0)
     token_soften: float = limits(0.0, low=0.0)
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
@@ -290,4 +324,6 @@ class PriorConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     model: PriorModelConfig = field(default_factory=PriorModelConfig)
     loss: PriorLossConfig = field(default_factory=PriorLossConfig)
+    weak: WeakConfig = field(default_factory=WeakConfig)
+    agmm: AgmmConfig = field(default_factory=AgmmConfig)
     posterior: str = ""

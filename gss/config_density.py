@@ -17,8 +17,7 @@ class DensityModelConfig:
         num_components: Gaussians per class
         source: features it describes: those the fusion gives, or those the heads read, which know classes alone
         unit_input: scale features to unit length before all else
-        embed_dim: channels of a projection before the mixture, at most those of the features; hybrid learns it, posthoc
-            takes principal directions; 0 for none
+        embed_dim: channels of a projection before the mixture, learned (hybrid) or principal (posthoc); 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
         rank: directions of low_rank, below the number of dimensions
         mixture_weights: uniform over the components of a class (assignments are balanced), or learned
@@ -26,11 +25,11 @@ class DensityModelConfig:
         logit_norm: class evidence to logits by layer_norm over classes, a learned temperature, or none
         layer_norm: normalise projected features over channels
         l2_norm: scale them to unit length
-        variance_floor: added to every variance, in squared units of what the mixture sees: 1 is the variance of a
-            principal direction; with l2_norm the mean is below 1/D
+        variance_floor: added to every variance; principal directions have a variance of 1, unit vectors at most 1/D
+        smoothing: side of the square of cells, odd, that scores average the log-likelihood over
     """
 
-    num_components: int = limits(5, low=1)
+    num_components: int = limits(10, low=1)
     source: Literal["fusion", "head"] = "fusion"
     unit_input: bool = True
     embed_dim: int = limits(64, low=0)
@@ -41,7 +40,8 @@ class DensityModelConfig:
     logit_norm: Literal["layer_norm", "temperature", "none"] = "layer_norm"
     layer_norm: bool = False
     l2_norm: bool = False
-    variance_floor: float = limits(1e-2, low=1e-12, high=1e12)
+    variance_floor: float = limits(0.1, low=1e-12, high=1e12)
+    smoothing: int = limits(5, low=1)
 
 
 @dataclass
@@ -94,8 +94,8 @@ class PostHocConfig:
     images: int = limits(0, low=0)
     correct_only: bool = True
     scores: str = "sml,mahalanobis,mahalanobis++,knn,vim,ddu,combined"
-    combine: str = "gmm_class,knn,energy,token_entropy"
-    bank_size: int = limits(20_000, low=1)
+    combine: str = "gmm_class,knn,entropy"
+    bank_size: int = limits(5_000, low=1)
 
 
 @dataclass

@@ -205,7 +205,7 @@ def _describe(expected: Any) -> str:
         example = "[192, 256]" if args[0] is int else "[0.5, 2.0]"
         return f"a list of {len(args)} {'integers' if args[0] is int else 'numbers'} such as {example}"
     if origin is list:
-        return "a list such as [a, b]"
+        return "a list such as [a, b]" if args[0] is str else "a list of lists such as [[0, 0, 0], [255, 255, 255]]"
     if origin is dict:
         return "a mapping such as {key: value}"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[expected]

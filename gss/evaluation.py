@@ -20,6 +20,7 @@ from gss.errors import did_you_mean
 from gss.files import write_json
 from gss.loading import load_pipeline
 from gss.metrics import SegmentationMetrics
+from gss.metrics.domains import DomainMetrics, domain_figures
 from gss.pipeline import GSSPipeline
 from gss.visualize import colorize, error_map, heatmap, overlay
 
@@ -70,6 +71,7 @@ class EvaluationResult:
             else the resident size of the process; `None` if not measured.
         device: Where the pipeline ran.
         settings: Window, size, batch size, limit and number of processes.
+        domains: Decode mode -> domain -> as `modes`, of that domain alone; empty for a plain data set.
         pictures: (caption, one picture for each of `PICTURE_TITLES`) of the worst, median and best images.
     """
 
@@ -86,6 +88,7 @@ class EvaluationResult:
     peak_memory_mib: float | None
     device: str
     settings: dict[str, Any]
+    domains: dict[str, dict[str, dict[str, Any]]] = dataclasses.field(default_factory=dict)
     pictures: list[tuple[str, list[Image.Image]]] = dataclasses.field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,6 +96,15 @@ class EvaluationResult:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["pictures"]
         return fields
+
+    def figures(self, keys: Sequence[str] = ("miou",)) -> dict[str, float]:
+        """Some metrics of every mode as flat values: `MODE_KEY`, and those of each domain (see `domain_figures`)."""
+        values: dict[str, float] = {}
+        for mode, metrics in self.modes.items():
+            for key in keys:
+                values[f"{mode}_{key}"] = float(metrics[key] or 0.0)
+                values |= domain_figures(f"{mode}_{key}", self.domains.get(mode, {}), key)
+        return values
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict`."""
@@ -154,6 +166,7 @@ def evaluate(
     chosen = _spread(len(dataset), limit)
     mine = [chosen[position] for position in shard(len(chosen))]
     totals = {mode: SegmentationMetrics(len(names)) for mode in modes}
+    domains = {mode: DomainMetrics(dataset, len(names)) for mode in modes}
     scores: list[tuple[int, dict[str, Any]]] = []
     with tqdm(total=len(mine), unit="image", disable=not (progress and is_main()), desc="evaluate") as bar:
         for start in range(0, len(mine), batch_size):
@@ -165,6 +178,7 @@ def evaluate(
                     single = SegmentationMetrics(len(names))
                     single.update(found[mode][row], labels)
                     totals[mode].merge(single)
+                    domains[mode].merge(index, single)
                     if mode == default_mode:
                         result = single.compute()
                         score = {"miou": result["miou"], "accuracy": result["accuracy"]}
@@ -195,6 +209,7 @@ def evaluate(
         peak_memory_mib=memory,
         device=device_name(pipeline.device),
         settings={**options, "limit": limit, "processes": num_processes()},
+        domains={mode: parts for mode, metrics in domains.items() if (parts := metrics.compute())},
         pictures=shown,
     )
 
@@ -252,7 +267,13 @@ def format_result(result: EvaluationResult) -> str:
         [name, float(shares[index]), *(metrics["iou"][index] for metrics in result.modes.values())]
         for index, name in enumerate(result.class_names)
     ]
-    return "\n".join(lines + aligned(["IoU of class", "share", *result.modes], rows))
+    lines += aligned(["IoU of class", "share", *result.modes], rows)
+    if result.domains:
+        figures = {mode: domain_figures("", found, "miou") for mode, found in result.domains.items()}
+        places = dict.fromkeys(place for found in figures.values() for place in found)
+        rows = [[place[1:], *(figures[mode].get(place) for mode in figures)] for place in places]
+        lines += ["", *aligned(["mIoU of domain", *figures], rows)]
+    return "\n".join(lines)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -52,6 +52,12 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         best={name: "min" if key == "ece" else "max" for key, name in SCORES.items()},
         caption="Over the whole data set, void left out. Every row decodes the same forward passes.",
     )
+    if domains := result.domains.get(result.default_mode):
+        report.table(
+            ["domain", *SCORES.values()],
+            [[name, *(metrics[key] for key in SCORES)] for name, metrics in domains.items()],
+            caption=f"Each domain alone, {result.default_mode} decode; means go over the classes that it annotates.",
+        )
     _add_classes(report, result, prefix)
     _add_confusions(report, result, prefix)
     if result.pictures:

@@ -9,10 +9,13 @@ from typing import Any
 
 from gss.errors import did_you_mean
 
-__all__ = ["IGNORE_INDEX", "MAX_CLASSES", "LabelSpace", "default_colors"]
+__all__ = ["IGNORE_INDEX", "MAX_CLASSES", "OUTLIER_LABEL", "LabelSpace", "default_colors"]
 
 IGNORE_INDEX = 255
 """Label of pixels without a class, everywhere inside the package."""
+
+OUTLIER_LABEL = 254
+"""Label of pasted objects that belong to no class, in training images that hold such."""
 
 MAX_CLASSES = 255
 """Labels are stored as 8-bit integers and the last value is `IGNORE_INDEX`."""

@@ -31,7 +31,7 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
         found = GSSPipeline.load_config(str(path)).get("_class_name")
         if found != GSSPipeline.__name__:
             raise ValueError(f"it holds a {found}, not a {GSSPipeline.__name__}")
-        with _without_bars():
+        with without_bars():
             pipeline = GSSPipeline.from_pretrained(path, local_files_only=True)
     # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
@@ -40,7 +40,8 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
+    """Keeps diffusers and transformers from drawing progress bars."""
     loggings = [module for module in (diffusers_logging, transformers_logging) if module.is_progress_bar_enabled()]
     for module in loggings:
         module.disable_progress_bar()

@@ -209,6 +209,49 @@ def pixel_nll(
     return (loss * position).sum() / _normaliser(position)
 
 
+def uncertain_cross_entropy(
+    log_probs: Tensor,
+    labels: Tensor,
+    rest: Tensor,
+    extra: Tensor,
+    *,
+    collision: bool,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Loss of labels that stand for the distribution y = rest + extra * onehot(label).
+
+    Either the cross-entropy -sum_c y_c log p_c, or the collision cross-entropy -log sum_c y_c p_c, which is the chance
+    that prediction and label agree: it asks nothing of a prediction where y is uniform, where the cross-entropy
+    asks it to be uniform too.
+
+    Args:
+        log_probs: log of class probabilities `[B, K, H, W]`.
+        labels: classes `[B, H, W]` in 0..K-1 or 255.
+        rest: probability of every class `[B, H, W]`, see `gss.weak.trust.doubt`.
+        extra: what the label has above that `[B, H, W]`.
+        collision: which of the two.
+        weights: weight of each position `[B, H, W]`.
+
+    Returns:
+        Scalar weighted mean over the valid positions.
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
+    """
+    _check_pixels("log_probs", log_probs, labels)
+    valid = labels != IGNORE_INDEX
+    safe = torch.where(valid, labels, 0)
+    position = _position_weights(weights, safe, valid)
+    log_probs = log_probs.float()
+    chosen = log_probs.gather(1, safe[:, None])[:, 0]
+    if collision:
+        # As sum p = 1: sum_c y_c p_c = rest + extra * p_label, in logarithms so that it holds for tiny p.
+        loss = -torch.logaddexp(rest.clamp_min(1e-12).log(), extra.clamp_min(1e-12).log() + chosen)
+    else:
+        loss = -(rest * log_probs.sum(1) + extra * chosen)
+    return (loss * position).sum() / _normaliser(position)
+
+
 def _normaliser(weights: Tensor) -> Tensor:
     """Sum of the weights, or 1 where nothing is valid so that the loss is 0 with a gradient of 0."""
     total = weights.sum()
@@ -264,5 +307,6 @@ __all__ = [
     "pixel_nll",
     "soft_token_cross_entropy",
     "token_cross_entropy",
+    "uncertain_cross_entropy",
     "weighted_cross_entropy",
 ]

@@ -38,6 +38,9 @@ def token_and_pixel_loss(
     token_scale: float,
     pixel_scale: float,
     cell_weights: Tensor | None = None,
+    pixel_weights: Tensor | None = None,
+    doubt: tuple[Tensor, Tensor] | None = None,
+    collision: bool = False,
     chunk: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted sum of the token cross-entropy and the negative marginal log-likelihood of the labels.
@@ -53,6 +56,10 @@ def token_and_pixel_loss(
         token_scale: factor of the token loss, a mean over the cells that have a target.
         pixel_scale: factor of the pixel loss, a mean over valid pixels.
         cell_weights: weight of each cell in the token loss `[B, h, w]`.
+        pixel_weights: weight of each pixel in the pixel loss `[B, h*f, w*f]`.
+        doubt: `rest` and `extra` `[B, h*f, w*f]` of labels that stand for the distribution rest + extra * onehot; the
+            pixel loss is then its cross-entropy with the mixture.
+        collision: take -log sum_c y_c m_c instead, see `gss.losses.uncertain_cross_entropy`.
         chunk: cells per pass; 0 chooses 1024 on a CPU and what fills 256 MB elsewhere.
 
     Returns:
@@ -66,6 +73,12 @@ def token_and_pixel_loss(
     pixel_valid = cells != IGNORE_INDEX
     # Column of the table, flattened to [V, K*f*f], that holds each pixel's class at its position.
     columns = cells.clamp(max=K - 1) * (f * f) + torch.arange(f * f, device=cells.device)
+    if pixel_weights is None:
+        scaled = pixel_valid.float() * (pixel_scale / pixel_valid.sum().clamp(min=1))
+    else:
+        weights = torch.where(pixel_valid, _in_cells(pixel_weights, f), 0.0)
+        scaled = weights * (pixel_scale / weights.sum().clamp(min=_LEAST))
+    rest, extra = (None, None) if doubt is None else (_in_cells(part, f) for part in doubt)
     with torch.autocast(hidden.device.type, enabled=False):
         total, token, pixel = _TokenPixelLoss.apply(
             hidden.permute(0, 2, 3, 1).reshape(-1, R).float(),
@@ -75,11 +88,19 @@ def token_and_pixel_loss(
             target_probs.float().movedim(1, -1).flatten(0, 2),
             cell_weights.flatten() * (token_scale / cell_weights.sum().clamp(min=_LEAST)),
             columns,
-            pixel_valid.float() * (pixel_scale / pixel_valid.sum().clamp(min=1)),
+            scaled,
+            rest,
+            extra,
+            collision,
             table.float().flatten(1),
             chunk or (1024 if hidden.device.type == "cpu" else max(256, _GPU_NUMBERS // max(V, K * f * f))),
         )
     return total, token / max(token_scale, _LEAST), pixel / max(pixel_scale, _LEAST)
+
+
+def _in_cells(values: Tensor, downsample: int) -> Tensor:
+    """Float maps `[B, h*f, w*f]` as cells `[N, f*f]`."""
+    return to_cells(values.float(), downsample).flatten(0, 2).flatten(1)
 
 
 class _TokenPixelLoss(torch.autograd.Function):
@@ -96,6 +117,9 @@ class _TokenPixelLoss(torch.autograd.Function):
         cell_weights: Tensor,
         columns: Tensor,
         pixel_weights: Tensor,
+        rest: Tensor | None,
+        extra: Tensor | None,
+        collision: bool,
         table: Tensor,
         chunk: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,15 +138,28 @@ class _TokenPixelLoss(torch.autograd.Function):
             p /= scale
             token += (w * (scale[:, 0].log() - chosen)).sum()
 
-            mixture = (p @ table).gather(1, columns[part])  # [n, f*f]
-            floor = mixture.clamp(min=_LEAST)
-            weights = pixel_weights[part]
-            pixel -= (weights * floor.log()).sum()
-            slope = -weights / floor
-            spread = torch.zeros(len(h), table.shape[1], device=h.device).scatter_(1, columns[part], slope)
+            mixture, weights = p @ table, pixel_weights[part]  # [n, K*f*f], [n, f*f]
+            if rest is not None and extra is not None and not collision:
+                target = rest[part].repeat(1, mixture.shape[1] // weights.shape[1])
+                target.scatter_add_(1, columns[part], extra[part])
+                target *= weights.repeat(1, mixture.shape[1] // weights.shape[1])
+                floor = mixture.clamp(min=_LEAST)
+                pixel -= (target * floor.log()).sum()
+                spread = -target / floor
+                slope_sum = (spread * mixture).sum(1)
+            else:
+                mixture = mixture.gather(1, columns[part])  # [n, f*f]
+                agreement = mixture if rest is None or extra is None else rest[part] + extra[part] * mixture
+                floor = agreement.clamp(min=_LEAST)
+                pixel -= (weights * floor.log()).sum()
+                slope = -weights / floor
+                if extra is not None:
+                    slope = slope * extra[part]
+                spread = torch.zeros(len(h), table.shape[1], device=h.device).scatter_(1, columns[part], slope)
+                slope_sum = (slope * mixture).sum(1)
             # d/dz of both terms; <G, P> = sum of slope * mixture.
             grad = spread @ transposed
-            grad += (w - (slope * mixture).sum(1))[:, None]
+            grad += (w - slope_sum)[:, None]
             grad *= p
             grad.scatter_add_(1, targets[part], -q * w[:, None])
             torch.mm(grad, weight, out=grad_hidden[part])
@@ -135,4 +172,4 @@ class _TokenPixelLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        return (*(saved * grad_output for saved in ctx.saved_tensors), *[None] * 7)
+        return (*(saved * grad_output for saved in ctx.saved_tensors), *[None] * 10)

@@ -159,6 +159,13 @@ def reduced_log_density(x: Tensor, form: QuadraticForm, reduce: Reduce) -> Tenso
     return out
 
 
+def logsumexp_(density: Tensor, dim: int = 0) -> Tensor:
+    """`density.logsumexp(dim)`, for use as a reduction: overwrites its argument rather than allocate."""
+    # Not -inf, which components not in use have: it cannot be subtracted from itself.
+    top = density.amax(dim, keepdim=True).clamp_(min=torch.finfo(density.dtype).min)
+    return density.sub_(top).exp_().sum(dim).log_().add_(top.squeeze(dim))
+
+
 def own_class(density: Tensor, classes: Tensor) -> Tensor:
     """Densities `[N, M]` of the components of each row's class, out of `[N, C, M]`."""
     return density.gather(1, classes[:, None, None].expand(-1, 1, density.shape[2]))[:, 0]

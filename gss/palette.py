@@ -23,6 +23,7 @@ __all__ = [
     "MAX_CLASSES",
     "METHODS",
     "build",
+    "extend",
     "from_list",
     "jitter",
     "lattice",
@@ -240,6 +241,33 @@ def from_list(colors: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
             "decoding needs distinct colours, change one or use palette 'maxmin'"
         )
     return palette.astype(np.uint8)
+
+
+def extend(palette: np.ndarray, count: int) -> np.ndarray:
+    """More colours for a palette that has to stay as it is, each the farthest from all before it.
+
+    Args:
+        palette: uint8 `[K, 3]` of distinct colours.
+        count: how many more, at least 0.
+
+    Returns:
+        uint8 `[count, 3]`, points of a grid of 18 levels a channel.
+
+    Raises:
+        ValueError: more than 255 colours in all.
+    """
+    if count:
+        _check_count(len(palette) + count)
+    levels = np.arange(0.0, 256.0, 15.0)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    nearest = np.full(len(grid), np.inf)
+    for color in palette.astype(np.float64):
+        nearest = np.minimum(nearest, np.square(grid - color).sum(axis=1))
+    chosen = []
+    for _ in range(count):
+        chosen.append(grid[nearest.argmax()])
+        nearest = np.minimum(nearest, np.square(grid - chosen[-1]).sum(axis=1))
+    return np.array(chosen, dtype=np.uint8).reshape(-1, 3)
 
 
 def build(

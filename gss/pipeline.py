@@ -26,6 +26,7 @@ from gss.maskige import MaskigeCodec
 from gss.model_card import write_card
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.models.residual import ResidualPatternHead, perturbed_logits
 from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build_score
 from gss.outputs import OUTPUT_TYPES, SegmentationOutput, segments, to_output_type
 from gss.painting import paint_tokens
@@ -43,13 +44,14 @@ class GSSPipeline(DiffusionPipeline):
         likelihood: p(class | token) of a local decoder; needed for the exact marginal.
         density: Gaussian mixtures of the features of each class; classifies and scores.
         ood: statistics of training data that some out-of-distribution scores need.
+        residual: perturbs the prior's logits where something is unknown; for scores alone, masks never see it.
 
     The prior alone runs in the reduced precision asked for with `from_pretrained(dtype=...)` or `.to(dtype)`.
     The other components are small and hold colours, codes and likelihoods: they stay in float32.
     """
 
     # A component whose argument has a default is only saved when it is listed here.
-    _optional_components = ["vqvae", "likelihood", "density", "ood"]
+    _optional_components = ["vqvae", "likelihood", "density", "ood", "residual"]
     model_cpu_offload_seq = "prior->vqvae->codec"
 
     def __init__(
@@ -61,11 +63,12 @@ class GSSPipeline(DiffusionPipeline):
         likelihood: CellLikelihood | None = None,
         density: GMMDensityHead | None = None,
         ood: FittedScores | None = None,
+        residual: ResidualPatternHead | None = None,
     ) -> None:
         super().__init__()
-        check_fit(prior, codec, vqvae, likelihood, density, ood)
+        check_fit(prior, codec, vqvae, likelihood, density, ood, residual)
         self.register_modules(processor=processor, prior=prior, codec=codec)
-        self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood)
+        self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood, residual=residual)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -134,11 +137,13 @@ class GSSPipeline(DiffusionPipeline):
     @property
     def score_names(self) -> tuple[str, ...]:
         """Out-of-distribution scores that this pipeline can give."""
-        return available_scores(density=self.density, fitted=self.ood, tokens=self.vqvae is not None)
+        return available_scores(**self._score_parts)
 
     @property
     def default_score(self) -> str:
-        """The score used when none is named: that of the density head if there is one."""
+        """The score used when none is named: that of the residual head, else of the density head, if there is one."""
+        if self.residual is not None:
+            return "residual_energy"
         return "gmm_max" if self.density is not None else "max_logit"
 
     @property
@@ -295,9 +300,11 @@ class GSSPipeline(DiffusionPipeline):
         """Images to float32 tensors at the size the model runs at."""
         return self.processor.preprocess(images, size=size)
 
-    def predict_tokens(self, images: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+    def predict_tokens(
+        self, images: Tensor, *, return_tokens: bool = True, return_maps: bool = False
+    ) -> GSSPriorOutput:
         """Runs the prior on `[B, 3, H, W]` in [0, 1], H and W multiples of its stride; logits in float32."""
-        out = self.prior(images.to(self.prior.dtype), return_tokens=return_tokens)
+        out = self.prior(images.to(self.prior.dtype), return_tokens=return_tokens, return_maps=return_maps)
         # Softmax over thousands of codes, and likelihoods, need more than 8 or 11 bits.
         logits = {"aux_logits": cast(Tensor, out.aux_logits).float()}
         if out.token_logits is not None:
@@ -331,7 +338,7 @@ class GSSPipeline(DiffusionPipeline):
         """
         images = pad_to_multiple(images.to(self.prior.device), self._multiple)
         with self._evaluating():
-            out = self.predict_tokens(images, return_tokens="tokens" in needs)
+            out = self.predict_tokens(images, return_tokens="tokens" in needs, return_maps="residual" in needs)
             return self._score_inputs(out, (images.shape[-2], images.shape[-1]), needs, source)
 
     def _score_inputs(
@@ -344,11 +351,16 @@ class GSSPipeline(DiffusionPipeline):
             size=size,
             token_logits=out.token_logits,
             decoded=self.decode(out, mode=mode, size=size) if "decoded" in needs else None,
+            perturbed=perturbed_logits(self.prior, self.residual, out) if "residual" in needs else None,
         )
 
+    @property
+    def _score_parts(self) -> dict[str, Any]:
+        tokens, residual = self.vqvae is not None, self.residual is not None
+        return {"density": self.density, "fitted": self.ood, "tokens": tokens, "residual": residual}
+
     def _build_scores(self, names: Sequence[str]) -> dict[str, OODScore]:
-        tokens = self.vqvae is not None
-        return {name: build_score(name, density=self.density, fitted=self.ood, tokens=tokens) for name in names}
+        return {name: build_score(name, **self._score_parts) for name in names}
 
     @property
     def _multiple(self) -> int:
@@ -420,7 +432,7 @@ class GSSPipeline(DiffusionPipeline):
         classify_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
 
         def dense(images: Tensor) -> Dense:
-            out = self.predict_tokens(images, return_tokens=classify_tokens)
+            out = self.predict_tokens(images, return_tokens=classify_tokens, return_maps="residual" in needs)
             size = (images.shape[-2], images.shape[-1])
             maps = {mode: self.decode(out, mode=mode, size=size) for mode in modes}
             if scores:

@@ -13,6 +13,7 @@ from gss.files import write_json
 from gss.labels import LabelSpace
 from gss.likelihood import CellLikelihood
 from gss.maskige import MaskigeCodec
+from gss.palette import build
 from vqvae import MaskigeVQModel
 
 
@@ -31,6 +32,12 @@ class Posterior:
     vqvae: MaskigeVQModel
     likelihood: CellLikelihood | None
     label_space: LabelSpace
+
+    @classmethod
+    def placeholder(cls, space: LabelSpace) -> Posterior:
+        """Palette and cell size for a network without tokens; its codes mean nothing."""
+        colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
+        return cls(MaskigeCodec(colors), MaskigeVQModel(), None, space)
 
     def tokens(self, labels: Tensor, filled: Tensor) -> Tensor:
         """Tokens `[B, h, w]` of label maps `[B, H, W]`, -100 where a cell is wholly void.

@@ -16,7 +16,7 @@ from gss.pipeline import GSSPipeline
 from gss.report import Report
 from gss.visualize import heatmap
 
-IMAGES = 40
+IMAGES = 30
 BASELINES = ("msp", "max_logit", "energy", "entropy")
 """Scores of plain class logits, which the twin has too."""
 CURVES = ("gmm_max", "sml", "combined", "token_entropy", "msp", "energy", "twin energy")

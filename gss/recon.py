@@ -21,6 +21,7 @@ from gss.data.specs import load_spec
 from gss.data.void import fill_void
 from gss.files import write_json
 from gss.labels import IGNORE_INDEX
+from gss.metrics.domains import DomainMetrics
 from gss.metrics.segmentation import SegmentationMetrics
 from gss.posterior import Posterior
 from vqvae import CodebookUsage
@@ -63,11 +64,13 @@ def reconstruct(
 
     Returns:
         Per way of choosing tokens ("encoder": nearest code of the encoded maskige; "exact": best code under the
-        table, for local decoders): `SegmentationMetrics.compute` plus perplexity, dead and dominant codes.
+        table, for local decoders): `SegmentationMetrics.compute` plus perplexity, dead and dominant codes; for a
+        mixture also "domains", the metrics of each.
     """
     vqvae, codec = posterior.vqvae, posterior.codec
     ways = ["encoder"] + (["exact"] if posterior.likelihood is not None else [])
     metrics = {way: SegmentationMetrics(codec.num_classes) for way in ways}
+    domains = {way: DomainMetrics(dataset, codec.num_classes) for way in ways}
     usage = {way: CodebookUsage(vqvae.codebook_size) for way in ways}
     chosen = np.arange(len(dataset))
     if limit is not None and limit < len(chosen):
@@ -84,7 +87,10 @@ def reconstruct(
             else:
                 tokens = vqvae.encode(codec.encode(filled).to(vqvae.dtype)).indices
             decoded = codec.decode(vqvae.decode_tokens(tokens))
-            metrics[way].update(decoded[:, :H, :W].cpu(), labels[:, :H, :W].cpu())
+            single = SegmentationMetrics(codec.num_classes)
+            single.update(decoded[:, :H, :W].cpu(), labels[:, :H, :W].cpu())
+            metrics[way].merge(single)
+            domains[way].merge(index, single)
             usage[way].update(tokens.cpu())
     result: dict[str, Any] = {}
     for way in ways:
@@ -92,6 +98,8 @@ def reconstruct(
         counts = distributed.sum_across(usage[way].counts)
         usage[way].counts = counts
         result[way] = {**metrics[way].compute(), **usage[way].compute()}
+        if found := domains[way].compute():
+            result[way]["domains"] = found
     return result
 
 
@@ -123,7 +131,10 @@ def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) ->
         odd = [a for a, b in zip(ours, theirs, strict=False) if a != b] or [
             f"{len(ours)} against {len(theirs)} classes"
         ]
-        raise ValueError(f"posterior {folder} has other classes than the data set (first difference: {odd[0]})")
+        raise ValueError(
+            f"posterior {folder} has other classes than the data set (first difference: {odd[0]}); "
+            "'gss transfer' gives it those of the data set"
+        )
 
 
 def format_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
@@ -140,6 +151,11 @@ def format_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
                 f" {_percent(r['accuracy'])} {r['perplexity']:8.1f} {_percent(r['dead_codes'])}"
             )
             classes.append(f"{label + ' ' + way:28} " + " ".join(f"{_percent(v):>10}" for v in r["iou"]))
+            for domain, own in r.get("domains", {}).items():
+                lines.append(
+                    f"{'  ' + domain:28} {'':>3} {way:8} {_percent(own['miou'])} {_percent(own['boundary_f']):>8}"
+                    f" {_percent(own['accuracy'])}"
+                )
     return "\n".join([*lines, "", *classes])
 
 

@@ -55,18 +55,17 @@ def sinkhorn(
     # A product with an indicator matrix, because atomic additions on a GPU are not reproducible.
     indicator = s.new_zeros(len(classes), num_classes).scatter_(1, classes[:, None], 1)
     own_scale = scale.index_select(0, classes)
+    # Differences come before quotients: those that matter are small, hence exact.
+    logits = (s - s.amax(0)).div_(own_scale)
     shares = (s - top.index_select(1, classes)).div_(own_scale).exp_()
-    logits, log_factor = s, torch.zeros_like(top)
+    log_factor = -(top.double() / scale)
     with full_precision(s.device):
         for round_ in range(iterations):
-            mass = sum_across(shares @ indicator)
+            mass = sum_across(shares @ indicator).double()
             log_factor -= torch.where(mass > 0, mass, 1).log()
-            if round_ == 0:
-                # Scores and factors of hundreds nearly cancel: in float64, once. From here on both are small.
-                exact = s.double().div_(own_scale).sub_((top.double() / scale).index_select(1, classes))
-                exact += log_factor.double().index_select(1, classes)
-                logits, log_factor = (exact - exact.amax(0)).to(s), torch.zeros_like(top)
-            weighted = logits + log_factor.index_select(1, classes)
+            # A constant of the class cancels; without it the factors that matter are near 0 and keep their digits.
+            log_factor -= log_factor.masked_fill(mass <= 0, -math.inf).amax(0).nan_to_num(neginf=0)
+            weighted = logits + log_factor.to(s).index_select(1, classes)
             if round_ + 1 < iterations:
                 shares = weighted.softmax(0)
     return weighted.log_softmax(0).t()

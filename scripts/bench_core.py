@@ -1,12 +1,13 @@
 """Core operations against the usual way to compute them: time, peak memory and equality of results.
 
-    python scripts/bench_core.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N]
+    python scripts/bench_core.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N] [--cpu-time]
 
-Ours and the peer run in turns, in one process and on the same input; each time is the median over the
-repeats after one unmeasured run (fewer repeats where both would take more than two minutes). A peak is
-measured in a fresh process per row and side, which makes the input, resets the kernel's high-water mark of
-resident memory, runs the operation once and reports how far the mark rose (/proc/self/clear_refs and VmHWM;
-elsewhere `ru_maxrss`, whose mark includes making the input).
+Ours and the peer run in turns, in one process and on the same input; each time is the shortest of the
+repeats (fewer where they would take more than two minutes together). With --cpu-time it is processor time,
+which other work on a busy machine changes less. A peak is measured in a process per row and side, forked before
+anything else has run, which makes the input, resets the kernel's high-water mark of resident memory, runs the
+operation once and reports how far the mark rose (/proc/self/clear_refs and VmHWM; elsewhere `ru_maxrss`, whose
+mark includes making the input).
 
 `max_error` is the largest absolute difference of the two results; for label maps the share of pixels that
 differ, for the table the difference of squared distances (0 where both took one of two equally near colours),
@@ -17,9 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -212,20 +212,19 @@ ROWS = [
 ]
 
 
-def timings(case: Case, repeats: int) -> tuple[float, float, float | None]:
-    """Median seconds of ours and of the peer, run in turns, and the error of the unmeasured first run."""
-    start = time.perf_counter()
-    first, second = case.ours(), case.peer()
-    repeats = min(repeats, max(1, int(120 / (time.perf_counter() - start))))
-    error = case.error(first, second) if case.error else None
-    del first, second
+def timings(case: Case, repeats: int, clock: Callable[[], float]) -> tuple[float, float, float | None]:
+    """Least seconds of ours and of the peer, run in turns, and the error of the first run."""
     seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
+    error = None
+    while len(seconds[0]) < repeats and sum(map(sum, seconds)) < 120:
+        results = []
         for side, run in enumerate((case.ours, case.peer)):
-            start = time.perf_counter()
-            run()
-            seconds[side].append(time.perf_counter() - start)
-    return statistics.median(seconds[0]), statistics.median(seconds[1]), error
+            start = clock()
+            results.append(run())
+            seconds[side].append(clock() - start)
+        if len(seconds[0]) == 1 and case.error:
+            error = case.error(*results)
+    return min(seconds[0]), min(seconds[1]), error
 
 
 def own_peak_mb(run: Callable[[], Any]) -> float:
@@ -248,22 +247,30 @@ def _status(field: str) -> int:
         return next(int(line.split()[1]) for line in file if line.startswith(field + ":"))
 
 
-def measure(rows: list[Row], number: int, args: argparse.Namespace) -> dict[str, Any]:
-    row, peaks = rows[number], {}
-    for side in ("ours", "peer"):
-        command = [
-            sys.executable,
-            sys.argv[0],
-            "--memory",
-            f"{number}:{side}",
-            "--threads",
-            str(args.threads),
-        ]
-        command += ["--quick"] * args.quick
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        peaks[side] = float(done.stdout.split()[-1])
+def forked_peak_mb(row: Row, side: str, quick: bool) -> float:
+    """`own_peak_mb` of one side in a process of its own, which also makes the input."""
+
+    def work() -> None:
+        torch.manual_seed(0)
+        sender.send(own_peak_mb(getattr(row.build(quick), side)))
+
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=work)
+    child.start()
+    sender.close()  # so that a child that dies ends the wait
+    peak = receiver.recv()
+    child.join()
+    return peak
+
+
+def measure(row: Row, peaks: dict[str, float], args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
-    ours, peer, error = timings(row.build(args.quick), 1 if args.quick else args.repeats)
+    ours, peer, error = timings(
+        row.build(args.quick),
+        1 if args.quick else args.repeats,
+        time.process_time if args.cpu_time else time.perf_counter,
+    )
     return {
         "name": row.name + " (small input)" * args.quick,
         "peer": row.peer,
@@ -299,24 +306,23 @@ def run(rows: list[Row], description: str, argv: list[str] | None = None) -> lis
     parser.add_argument("--quick", action="store_true", help="small inputs, one repeat: a check that it runs")
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch, default: %(default)s")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)  # row number:side, in the fresh processes
+    parser.add_argument("--cpu-time", action="store_true", help="processor instead of wall-clock time; one thread")
     args = parser.parse_args(argv)
     if args.repeats < 1 or args.threads < 1:
         parser.error("--repeats and --threads must be at least 1")
+    if args.cpu_time and args.threads > 1:
+        parser.error("--cpu-time adds up all threads: it needs --threads 1")
     torch.set_num_threads(args.threads)
-    if args.memory:
-        number, side = args.memory.split(":")
-        torch.manual_seed(0)
-        print(own_peak_mb(getattr(rows[int(number)].build(args.quick), side)))
-        return []
     wanted = (args.only or "").lower()
-    chosen = [number for number, row in enumerate(rows) if wanted in f"{row.name} {row.peer}".lower()]
+    chosen = [row for row in rows if wanted in f"{row.name} {row.peer}".lower()]
     if not chosen:
         names = "; ".join(row.name for row in rows)
         parser.error(f"--only {args.only!r} is in no row; rows: {names}")
+    # First of all: a process forked from one that has computed inherits free memory that hides the rise.
+    peaks = [{side: forked_peak_mb(row, side, args.quick) for side in ("ours", "peer")} for row in chosen]
     results = []
-    for number in chosen:
-        results.append(measure(rows, number, args))
+    for row, found in zip(chosen, peaks, strict=True):
+        results.append(measure(row, found, args))
         print(json.dumps(results[-1]), flush=True)
     print(table(results))
     if args.json:

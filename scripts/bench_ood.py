@@ -1,6 +1,6 @@
 """Out-of-distribution metrics against the usual way to compute them: time, peak memory and equality of results.
 
-    python scripts/bench_ood.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N]
+    python scripts/bench_ood.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N] [--cpu-time]
 
 How it measures is described in `bench_core.py`. The ranking metrics report the largest distance of AP, AUROC and
 FPR at 95 % TPR from scikit-learn's exact ones, and stop when one of their bounds does not contain it.
@@ -21,8 +21,12 @@ from gss.metrics.ood import Bounded, OODMetrics
 IMAGE = (1000, 2000)
 
 
-def ranking(pixels: int, exact: bool = False) -> Callable[[bool], Case]:
-    """AP, AUROC and FPR95 of log-density-like scores, 1 % outliers, image by image against all at once."""
+def ranking(pixels: int, exact: bool = False, rounds: int = 1) -> Callable[[bool], Case]:
+    """AP, AUROC and FPR95 of log-density-like scores, 1 % outliers, image by image against all at once.
+
+    With `rounds` ours sees every image so many times and the peer once: none of the three figures changes when every
+    pixel is there ten times, so the exact values are known without sorting ten times as many pixels.
+    """
 
     def build(quick: bool) -> Case:
         count = max(pixels // (100 if quick else 1) // (IMAGE[0] * IMAGE[1]), 1)
@@ -33,8 +37,9 @@ def ranking(pixels: int, exact: bool = False) -> Callable[[bool], Case]:
 
         def ours() -> list[Bounded]:
             metrics = OODMetrics(exact=exact)
-            for image, truth in zip(scores, target, strict=True):
-                metrics.update(image, truth)
+            for _ in range(rounds):
+                for image, truth in zip(scores, target, strict=True):
+                    metrics.update(image, truth)
             result = metrics.compute()
             found = [result.ap, result.auroc, result.fpr["first_at_least"]]
             return [figure for figure in found if figure is not None]
@@ -104,7 +109,11 @@ def components(quick: bool) -> Case:
 
 ROWS = [
     Row("AP + AUROC + FPR95 with bounds, 10^7 pixels", "scikit-learn", ranking(10**7)),
-    Row("AP + AUROC + FPR95 with bounds, 10^8 pixels", "scikit-learn", ranking(10**8)),
+    Row(
+        "AP + AUROC + FPR95 with bounds, 10^8 pixels (10^7, ten times each)",
+        "scikit-learn on a tenth: the 10^7 once",
+        ranking(10**7, rounds=10),
+    ),
     Row("AP + AUROC + FPR95 exact, 10^7 pixels", "scikit-learn", ranking(10**7, exact=True)),
     Row("component metrics, 1024x2048", "one mask a component", components),
 ]

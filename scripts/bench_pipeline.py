@@ -1,6 +1,6 @@
 """Latency of the whole pipeline, array in and mask out, against its discriminative twin and against UPerNet.
 
-    python scripts/bench_pipeline.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N]
+    python scripts/bench_pipeline.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N] [--cpu-time]
 
 Ours is `GSSPipeline` with an EfficientNet-Lite0 backbone, 1024 codes at stride 4 and 19 classes. The twin is
 the same pipeline and network read out from its auxiliary head, without token classifier and decoder. UPerNet

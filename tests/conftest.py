@@ -6,7 +6,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["MPLBACKEND"] = "Agg"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Bit for bit comparisons with other processes need the same number of threads everywhere.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import random  # noqa: E402
 import sys  # noqa: E402

@@ -64,7 +64,7 @@ def test_values_are_tuples_and_interpolation_works():
         ("lr=3", ["unknown key 'lr'", "did you mean 'optim.lr'?"]),
         ("optim.Schedule=poly", ["did you mean 'optim.schedule'?"]),
         ("train.warmup_step=3", ["did you mean 'optim.warmup_steps'?"]),
-        ("zz.y=1", ["unknown key 'zz'", "data, optim, train, model, loss, posterior"]),
+        ("zz.y=1", ["unknown key 'zz'", "data, optim, train, model, loss, weak, agmm, posterior"]),
         ("train.steps=ten", ["train.steps = ten is not an integer"]),
         ("train.steps=1.5", ["train.steps = 1.5 is not an integer"]),
         ("train.steps=true", ["train.steps = true is not an integer"]),

@@ -88,7 +88,9 @@ def test_fit_says_which_classes_it_knows_nothing_of():
     keep &= (rows["labels"] != 4) | (torch.arange(len(keep)) == int((rows["labels"] == 4).nonzero()[0]))
     survey.sample = {name: values[keep] for name, values in rows.items()}
     with pytest.warns(UserWarning) as caught:
-        head, history = fit_mixture(config(), survey, class_names=NAMES, device=torch.device("cpu"))
+        head, history = fit_mixture(
+            config("model.num_components=5"), survey, class_names=NAMES, device=torch.device("cpu")
+        )
     text = " ".join(str(warning.message) for warning in caught)
     assert f"no training pixel shows {NAMES[2]}" in text and f"show {NAMES[4]}" in text
     assert head.active.sum(1).tolist() == [5, 5, 0, 5, 1]
@@ -112,7 +114,6 @@ def test_hybrid_training_resumes_exactly(folder, settings, tmp_path, train_prior
         *settings,
         "mode=hybrid",
         "model.embed_dim=8",
-        "model.variance_floor=0.01",
         f"hybrid.train_prior={str(train_prior).lower()}",
         "optim.lr=3e-3",
         "optim.warmup_steps=1",
@@ -167,8 +168,8 @@ def test_no_component_is_taken_for_void():
 
 
 def hybrid_task(folder, settings, *options):
-    fixed = ["mode=hybrid", "model.embed_dim=8", "model.variance_floor=0.01"]
-    cfg = load_config(DensityConfig, [], [*settings, *fixed, *options])
+    fixed = ["model.embed_dim=8"]
+    cfg = load_config(DensityConfig, ["density/hybrid.yaml"], [*settings, *fixed, *options])
     data = build_dataset(cfg.data, "train", train=False)
     samples = [data[i] for i in range(3)]
     batch = {key: torch.stack([sample[key] for sample in samples]) for key in ("image", "labels", "filled")}
@@ -201,7 +202,7 @@ def test_a_class_that_comes_late_is_left_out_until_then(folder, settings):
 def test_features_that_are_no_numbers_stop_hybrid_training(folder, settings, tmp_path):
     broken = tiny_pipeline()
     with torch.no_grad():
-        broken.prior.norm.weight[0] = float("inf")
+        broken.prior.fusion.mix[-1].bias[0] = float("inf")
     broken.save_pretrained(tmp_path / "pipeline")
     options = [f"pipeline={tmp_path / 'pipeline'}", "mode=hybrid", "model.embed_dim=8", "train.batch_size=2"]
     with pytest.raises(ValueError, match=r"training stopped at step 0: .*nan.* \(batch: \d, \d\)"):
@@ -216,12 +217,12 @@ def test_features_that_are_no_numbers_stop_hybrid_training(folder, settings, tmp
         ("pipeline=''", "set pipeline=FOLDER"),
         ("pipeline=nowhere", "no pipeline at nowhere"),
         ("posthoc.scores=sml,knnn", "did you mean 'knn'"),
-        ("mode=hybrid", "model.embed_dim=0 leaves nothing to train"),
+        ("mode=hybrid model.embed_dim=0", "model.embed_dim=0 leaves nothing to train"),
         ("model.rank=0", "model.rank = 0 must be at least 1"),
     ],
 )
 def test_mistakes_end_in_one_line(settings, tmp_path, capsys, override, reason):
-    assert main(["train", "density", *settings, override, "--out", str(tmp_path / "out")]) == 2
+    assert main(["train", "density", *settings, *override.split(), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("gss: error: ") and reason in message
 
@@ -237,7 +238,7 @@ def test_another_label_space_is_refused(folder, settings, tmp_path):
 def test_features_that_are_no_numbers_stop_the_fit(folder, settings, tmp_path):
     broken = tiny_pipeline()
     with torch.no_grad():
-        broken.prior.norm.weight[0] = float("nan")
+        broken.prior.fusion.mix[-1].bias[0] = float("nan")
     broken.save_pretrained(tmp_path / "pipeline")
     with pytest.raises(ValueError, match=r"features of image .* are not finite"):
         train_density(

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gss.mixture import Gaussians, log_density, own_class, quadratic_form, reduced_log_density
+from gss.mixture import Gaussians, log_density, logsumexp_, own_class, quadratic_form, reduced_log_density
 
 
 def unit(*shape):
@@ -68,6 +68,14 @@ def test_weights_are_part_of_the_constant():
     gaussians, weights = Gaussians(unit(6, 8), torch.full((6, 8), 0.1)), torch.tensor([0, -1, -2, -math.inf, 3, 0.5])
     x, form = unit(20, 8), quadratic_form(gaussians)
     assert torch.allclose(log_density(x, form.plus(weights)), log_density(x, form) + weights, atol=1e-5)
+
+
+def test_logsumexp_in_place():
+    density = 300 * torch.randn(4, 3, 50)
+    density[:, 1] = -math.inf
+    density[2] = -math.inf
+    for dim in (0, 1):
+        torch.testing.assert_close(logsumexp_(density.clone(), dim), density.logsumexp(dim))
 
 
 def test_own_class():

@@ -12,7 +12,7 @@ from gss.loading import load_pipeline
 from gss.mixture import Gaussians
 from gss.models.density import GMMDensityHead
 from gss.ood import SCORES, FittedScores, ScoreInputs, available_scores, build_score
-from gss.ood.features import min_squared_distance
+from gss.ood.features import largest_products, min_squared_distance
 from gss.ood.fitted import Combined, combination_weights, stack_scores
 from gss.ood.fitting import fit_scores, labels_on_grid, survey_images
 from gss.ood.logits import smooth, suppress_boundaries
@@ -90,7 +90,7 @@ def scored():
 
 
 def test_every_score_is_a_finite_float32_map(scored):
-    assert set(scored.score_names) == set(SCORES)
+    assert set(scored.score_names) == {name for name, score in SCORES.items() if "residual" not in score.needs}
     image, _ = Images().read(0)
     wide = image.resize((70, 45))  # no multiple of anything
     found = scored.predict_probabilities([image, wide], modes=[], scores=scored.score_names)
@@ -251,6 +251,17 @@ def test_knn_against_cdist():
     expected = torch.cdist(h.double(), bank.double()).topk(3, largest=False).values.mean(1)
     found = build_score("knn", fitted=FittedScores.from_tensors({"knn": {"bank": bank}})).score(given).flatten()
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("points", [1, 2, 100, 250, 401])
+def test_largest_products(points, monkeypatch):
+    monkeypatch.setattr("gss.ood.features._CACHED_BLOCK", 1000)
+    rows, bank = F.normalize(torch.randn(37, 8), dim=1), F.normalize(torch.randn(points, 8), dim=1)
+    bank[points // 2 :] = bank[points // 2]  # ties, also across groups
+    expected = (rows @ bank.t()).topk(min(3, points), dim=1).values
+    torch.testing.assert_close(largest_products(rows, bank, 3), expected)
+    torch.testing.assert_close(largest_products(-bank[:1], bank[:1], 3), torch.full((1, 1), -1.0))
+    assert largest_products(rows[:0], bank, 3).shape == (0, min(3, points))
 
 
 def test_vim_against_the_definition():

@@ -218,9 +218,9 @@ def test_aux_alone_skips_the_token_classifier(pipeline, images, monkeypatch):
     asked = []
     forward = GSSPriorModel.forward
 
-    def watched(self, pixel_values, *, return_tokens=True):
+    def watched(self, pixel_values, *, return_tokens=True, **options):
         asked.append(return_tokens)
-        return forward(self, pixel_values, return_tokens=return_tokens)
+        return forward(self, pixel_values, return_tokens=return_tokens, **options)
 
     monkeypatch.setattr(GSSPriorModel, "forward", watched)
     out = pipeline(images[0], decode="aux", return_tokens=False)

@@ -16,12 +16,13 @@ from gss.data.datasets import check_sizes, load_raw, open_split, resize_pair
 from gss.data.files import Sample
 from gss.data.images import load_image
 from gss.data.panoptic import require_segments
-from gss.data.specs import DataSpec, load_spec
+from gss.data.specs import DataSpec, Domain, load_spec
 from gss.files import atomic_path, write_json
 from gss.labels import IGNORE_INDEX
 from gss.visualize import colorize, contact_sheet, legend, overlay
+from gss.weak.source import WeakFiles
 
-__all__ = ["SplitReport", "check_split", "draw_sheet", "format_report", "main"]
+__all__ = ["SplitReport", "check_domains", "check_split", "draw_sheet", "format_report", "main"]
 
 _EXAMPLES = 5
 _SHEET_SAMPLES = 8
@@ -117,12 +118,13 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
     require_segments(samples)
     report.images = len(samples)
     report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
+    weak = WeakFiles(spec, split, samples) if spec.weak is not None and spec.weak.covers(split) else None
     for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):
-        _check_sample(report, spec, index, sample)
+        _check_sample(report, spec, index, sample, weak)
     return report
 
 
-def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sample) -> None:
+def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sample, weak: WeakFiles | None) -> None:
     for kind in sample.missing:
         report.missing.append(f"{kind} not found: {sample.image if kind == 'image' else sample.mask}")
     image = raw = None
@@ -131,6 +133,10 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
             image = load_image(sample.image)
         except ValueError as error:
             report.unreadable.append(str(error))
+    if weak is not None:
+        if image is not None and not sample.missing:
+            _check_weak(report, index, image, weak)
+        return
     if "mask" not in sample.missing:
         try:
             raw = load_raw(spec, sample)
@@ -153,6 +159,17 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
             if len(found["examples"]) < _EXAMPLES:
                 found["examples"].append(str(sample.mask))
     report.add(index, image, labels)
+
+
+def _check_weak(report: SplitReport, index: int, image: Image.Image, weak: WeakFiles) -> None:
+    size = (image.height, image.width)
+    try:
+        labels = weak.read(index, size).rasterize().labels
+        weak.confidence(index, size)
+    except ValueError as error:
+        report.unreadable.append(str(error))
+    else:
+        report.add(index, image, labels)
 
 
 def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
@@ -198,6 +215,40 @@ def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
     return "\n".join(lines)
 
 
+def check_domains(spec: DataSpec, split: str | None) -> dict[str, list[SplitReport]]:
+    """Read every domain of a mixture in its own splits; a plain data set is its only domain, under its own name.
+
+    Args:
+        spec: data spec.
+        split: a split of the mixture; None takes all that each domain has.
+
+    Raises:
+        ValueError: a domain lacks the split, has none, or has no root folder.
+    """
+    if split is not None:
+        spec.check_split(split)
+    reports = {}
+    for domain in spec.domains or (Domain(spec.name, spec),):
+        own = domain.spec
+        for name in domain.splits:
+            domain.check_split(name)
+        chosen = list(domain.splits.values()) or own.available_splits()
+        if split is not None:
+            chosen = [found] if (found := domain.split(split)) else []
+        elif not chosen:
+            raise ValueError(f"data set {own.name!r} has no split: no list {own.list_file} in {own.root}")
+        reports[domain.name] = [check_split(own, name) for name in dict.fromkeys(chosen)]
+    return reports
+
+
+def format_domain(domain: Domain, reports: list[SplitReport]) -> str:
+    """`format_report` of a domain of a mixture, and which classes of the mixture its masks can never show."""
+    names = domain.spec.label_space.names
+    absent = [name for k, name in enumerate(names) if k not in domain.annotated]
+    lines = [f"domain {domain.name}", format_report(domain.spec, reports)]
+    return "\n".join([*lines, f"not annotated here: {', '.join(absent) or 'nothing, every class is'}"])
+
+
 def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
     """Contact sheet: image, coloured mask and overlay of a few samples, with a legend below.
 
@@ -241,9 +292,13 @@ def _thumbnail(spec: DataSpec, split: str, index: int) -> tuple[Image.Image, np.
         dataset = open_split(spec, split)
         (image, labels), name = dataset.read(index), dataset.ids[index]
     else:
-        sample = spec.samples(split)[index]
-        image, labels = load_image(sample.image), spec.label_map.apply(load_raw(spec, sample))[0]
-        name = sample.id
+        samples = spec.samples(split)
+        sample = samples[index]
+        image, name = load_image(sample.image), sample.id
+        if spec.weak is not None and spec.weak.covers(split):
+            labels = WeakFiles(spec, split, samples).read(index, (image.height, image.width)).rasterize().labels
+        else:
+            labels = spec.label_map.apply(load_raw(spec, sample))[0]
     height = max(round(image.height * _THUMBNAIL / image.width), 1)
     return *resize_pair(image, labels, (min(height, 4 * _THUMBNAIL), _THUMBNAIL)), name
 
@@ -263,21 +318,28 @@ def main(args: argparse.Namespace) -> int:
     if args.sheet and Path(args.sheet).suffix.lower() not in (".png", ".jpg"):
         raise ValueError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
     spec = load_spec(args.spec, args.root)
-    splits = [args.split] if args.split else spec.available_splits()
-    if not splits:
-        raise ValueError(f"data set {spec.name!r} has no split: no list {spec.list_file} in {spec.root}")
-    reports = [check_split(spec, split) for split in splits]
-    print(format_report(spec, reports))
-    problems = sum(report.num_problems for report in reports)
+    domains = spec.domains or (Domain(spec.name, spec),)
+    reports = check_domains(spec, args.split)
+    texts = [
+        format_domain(domain, reports[domain.name]) if spec.domains else format_report(spec, reports[domain.name])
+        for domain in domains
+    ]
+    print("\n\n".join(texts))
+    problems = sum(report.num_problems for found in reports.values() for report in found)
     report_file = getattr(args, "json", None)
     if report_file:
-        splits_found = [report.to_dict(spec.label_space.names) for report in reports]
-        write_json(
-            Path(report_file),
-            {"name": spec.name, "note": spec.note, "problems": problems, "splits": splits_found},
-        )
+        names = spec.label_space.names
+        found = {name: [report.to_dict(names) for report in parts] for name, parts in reports.items()}
+        head = {"name": spec.name, "note": spec.note, "problems": problems}
+        write_json(Path(report_file), head | ({"domains": found} if spec.domains else {"splits": found[spec.name]}))
     if args.sheet:
+        pages = [draw_sheet(domain.spec, reports[domain.name]) for domain in domains if reports[domain.name]]
+        sheet = Image.new("RGB", (max(page.width for page in pages), sum(page.height for page in pages)), "white")
+        top = 0
+        for page in pages:
+            sheet.paste(page, (0, top))
+            top += page.height
         with atomic_path(Path(args.sheet)) as temporary:
-            draw_sheet(spec, reports).save(temporary)
+            sheet.save(temporary)
         print(f"contact sheet: {args.sheet}")
     return 1 if problems else 0

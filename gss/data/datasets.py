@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
 from gss.data.panoptic import load_panoptic, require_segments
 from gss.data.specs import DataSpec, load_spec
-from gss.data.transforms import JointTransform, resize_pair, to_float
+from gss.data.transforms import JointTransform, Window, resize_pair, to_float
 from gss.data.void import fill_void
-from gss.labels import LabelSpace
+from gss.labels import IGNORE_INDEX, LabelSpace
+from gss.weak.labels import WeakLabels
+from gss.weak.source import WeakFiles
 
 if TYPE_CHECKING:
     from gss.config import DataConfig
@@ -56,6 +58,8 @@ def make_item(
     index: int,
     epoch: int,
     transform: JointTransform | None,
+    weak: WeakLabels | None = None,
+    confidence: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Turn a read pair into a training sample.
 
@@ -66,26 +70,45 @@ def make_item(
         index: position in the data set.
         epoch: epoch of the augmentation.
         transform: augmentation; None keeps the pair as it is.
+        weak: what `labels` were drawn from; drawn anew after the augmentation.
+        confidence: of the labels, float32 `[H, W]` in 0..1.
 
     Returns:
         `image` float32 `[3, H, W]` in [0, 1], `labels` int64 `[H, W]` with 255 for void, `filled` int64
-        `[H, W]` with void replaced by the nearest valid label, `id` and `index`.
+        `[H, W]` with void replaced by the nearest valid label, `valid` bool `[H, W]`, False on padding, `id` and
+        `index`. With weak labels also `tags` bool `[K]`, classes known to be in the whole image, and `exhaustive`,
+        whether there are no others; with confidence also `confidence` float32 `[H, W]`, 0 where void.
     """
     if transform is None:
-        pixels = to_float(np.asarray(image))
+        pixels, window, valid = to_float(np.asarray(image)), None, np.ones(labels.shape, bool)
     else:
-        pixels, labels = transform(image, labels, epoch=epoch, index=index)
-    return {
-        "image": pixels,
-        "labels": torch.from_numpy(labels.astype(np.int64)),
-        "filled": torch.from_numpy(fill_void(labels).astype(np.int64)),
-        "id": id,
-        "index": index,
-    }
+        pixels, labels, window = transform.augment(image, labels, epoch=epoch, index=index)
+        valid = window.inside()
+    item: dict[str, Any] = {"image": pixels, "id": id, "index": index}
+    if weak is not None:
+        target = (weak if window is None else weak.transform(window)).rasterize()
+        labels, valid = target.labels, target.valid
+        item |= {"tags": torch.from_numpy(target.tags), "exhaustive": torch.tensor(target.exhaustive)}
+    if confidence is not None:
+        confidence = confidence if window is None else window.labels(confidence)
+        item["confidence"] = torch.from_numpy(np.where(labels == IGNORE_INDEX, np.float32(0), confidence))
+    item["labels"] = torch.from_numpy(labels.astype(np.int64))
+    item["filled"] = torch.from_numpy(fill_void(labels).astype(np.int64))
+    item["valid"] = torch.from_numpy(valid)
+    return item
+
+
+class _Loaded(NamedTuple):
+    """One sample before augmentation; an array may be the cached one."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    weak: WeakLabels | None
+    confidence: np.ndarray | None
 
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
-    """Images and masks of one split of a spec.
+    """Images and masks, or weak labels, of one split of a spec.
 
     Args:
         spec: data spec with a root folder.
@@ -128,7 +151,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"first: {path}; 'gss data check' lists them all"
             )
         require_segments(self.samples)
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
+        covered = spec.weak is not None and spec.weak.covers(split)
+        self.weak = WeakFiles(spec, split, self.samples) if covered else None
+        self._cache: dict[int, _Loaded] | None = {} if cache else None
         # Belongs to this process alone: loader workers read samples of different epochs at the same time.
         self.epoch = 0
 
@@ -146,18 +171,47 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             index: position in the split.
 
         Returns:
-            PIL RGB and labels uint8 `[H, W]` in the label space of the spec, 255 where void; resized to
-            `size`. The label array may be the cached one and must not be written to.
+            PIL RGB and labels uint8 `[H, W]` in the label space of the spec, 255 where void or unlabelled; resized
+            to `size`. The label array may be the cached one and must not be written to.
 
         Raises:
             ValueError: unreadable file, image and mask of different size, or label values the spec does not
                 know.
         """
+        loaded = self._load(index)
+        return Image.fromarray(loaded.pixels), loaded.labels
+
+    def read_weak(self, index: int) -> tuple[WeakLabels | None, np.ndarray | None]:
+        """Weak labels and confidence float32 `[H, W]` of a sample at `size`; None for what there is not."""
+        loaded = self._load(index)
+        return loaded.weak, loaded.confidence
+
+    def _load(self, index: int) -> _Loaded:
         if self._cache is not None and index in self._cache:
-            pixels, labels = self._cache[index]
-            return Image.fromarray(pixels), labels
+            return self._cache[index]
         sample = self.samples[index]
-        image, raw = load_image(sample.image), load_raw(self.spec, sample)
+        image, weak, confidence = load_image(sample.image), None, None
+        if self.weak is None:
+            labels = self._mask(sample, image)
+        else:
+            weak = self.weak.read(index, (image.height, image.width))
+            confidence = self.weak.confidence(index, weak.size)
+            labels = weak.rasterize().labels
+        if self.size is not None and self.size != labels.shape:
+            image, labels = resize_pair(image, labels, self.size)
+            if weak is not None:
+                window = Window(top=0, left=0, size=self.size, scaled=self.size, flip=False)
+                weak = weak.transform(window)
+                labels = weak.rasterize().labels
+                confidence = None if confidence is None else window.labels(confidence)
+        loaded = _Loaded(np.asarray(image), labels, weak, confidence)
+        if self._cache is not None:
+            labels.setflags(write=False)
+            self._cache[index] = loaded
+        return loaded
+
+    def _mask(self, sample: Sample, image: Image.Image) -> np.ndarray:
+        raw = load_raw(self.spec, sample)
         check_sizes(sample, image, raw)
         labels, unknown = self.spec.label_map.apply(raw)
         if len(unknown):
@@ -168,18 +222,21 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"mask {sample.mask} holds label values unknown to data set {self.spec.name!r}: {shown}; "
                 "correct the mask, or add them to label_map or ignore in the spec"
             )
-        if self.size is not None:
-            image, labels = resize_pair(image, labels, self.size)
-        if self._cache is not None:
-            labels.setflags(write=False)
-            self._cache[index] = (np.asarray(image), labels)
-        return image, labels
+        return labels
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Read and augment one sample; see `make_item`."""
-        image, labels = self.read(index)
-        id, epoch = self.ids[index], self.epoch
-        return make_item(image, labels, id=id, index=index, epoch=epoch, transform=self.transform)
+        loaded = self._load(index)
+        return make_item(
+            Image.fromarray(loaded.pixels),
+            loaded.labels,
+            id=self.ids[index],
+            index=index,
+            epoch=self.epoch,
+            transform=self.transform,
+            weak=loaded.weak,
+            confidence=loaded.confidence,
+        )
 
 
 def load_raw(spec: DataSpec, sample: Sample) -> np.ndarray:
@@ -236,7 +293,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
             seed=seed,
         )
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
-    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache)
+    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=cfg.sampling)
 
 
 def open_split(
@@ -246,12 +303,27 @@ def open_split(
     transform: JointTransform | None = None,
     size: tuple[int, int] | None = None,
     cache: bool = False,
+    sampling: str = "equal",
 ) -> LabelledImages:
-    """Open one split of a spec, whether its samples are files or generated.
+    """Open one split of a spec, whether its samples are files, generated, or those of several domains.
+
+    Args:
+        spec: data spec.
+        split: name of the split.
+        transform: augmentation.
+        size: (H, W) that images and masks are resized to when read.
+        cache: keep decoded images in memory.
+        sampling: how often training reads each domain of a mixture, see `gss.data.domains.share_out`.
 
     Raises:
-        ValueError: see `SegmentationDataset`.
+        ValueError: see `SegmentationDataset` and `DomainDataset`.
     """
+    if spec.domains:
+        from gss.data.domains import open_domains  # it builds on this module
+
+        return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
+    if sampling != "equal":
+        raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
     from gss.data.scenes import ScenesDataset  # only generated sets need the renderer
@@ -267,4 +339,6 @@ def open_split(
         transform=transform,
         unknown=bool(options.get("unknown", False)),
         cache=cache,
+        label_space=spec.label_space,
+        label_map=spec.label_map if spec.label_map.values else None,
     )

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
-__all__ = ["Sample", "check_patterns", "find_files", "find_ids", "pair_up", "read_list"]
+__all__ = ["Sample", "check_patterns", "find_files", "find_ids", "pair_up", "read_list", "without_suffix"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read split list {path}: {error}") from error
-    return list(dict.fromkeys(_without_suffix(line.strip()) for line in lines if line.strip()))
+    return list(dict.fromkeys(without_suffix(line.strip()) for line in lines if line.strip()))
 
 
 def find_ids(root: Path, pattern: str) -> list[str]:
@@ -72,7 +72,7 @@ def _expand(lines: list[str], images: Mapping[str, Path], root: Path) -> list[st
     """Ids that the lines of a list stand for; a line that stands for nothing is the id of a missing image."""
     if all(line in images for line in lines):
         return lines
-    by_path = {_without_suffix(path.relative_to(root).as_posix()): id for id, path in images.items()}
+    by_path = {without_suffix(path.relative_to(root).as_posix()): id for id, path in images.items()}
     folders: dict[str, list[str]] = {}
     for id in sorted(images):
         for parent in PurePosixPath(id).parents:
@@ -135,6 +135,7 @@ def _fill(pattern: str, id: str) -> str:
     return pattern.replace("{id}", rest if len(folders) == wildcards else id)
 
 
-def _without_suffix(line: str) -> str:
+def without_suffix(line: str) -> str:
+    """File name of an image without its ending; other text as it is."""
     suffix = Path(line).suffix
     return line[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else line

@@ -7,7 +7,15 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "image_from_pil", "load_color_mask", "load_image", "load_mask"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MASK_SUFFIXES",
+    "image_from_pil",
+    "image_size",
+    "load_color_mask",
+    "load_image",
+    "load_mask",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
@@ -116,6 +124,20 @@ def is_rotated(path: str | os.PathLike[str]) -> bool:
     """Whether the file asks viewers to turn or mirror it (EXIF orientation other than 1)."""
     with Image.open(path) as image:
         return image.getexif().get(_ORIENTATION_TAG, 1) != 1
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(H, W) of an image turned upright, without decoding its pixels.
+
+    Raises:
+        ValueError: missing file, or no image; names it.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION_TAG, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except OSError as error:
+        raise ValueError(f"cannot read image {path}: {error}") from error
 
 
 def _decode(path: str | os.PathLike[str], kind: str) -> tuple[Image.Image, str | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -81,6 +82,19 @@ class LabelMap:
         unknown = labels == _UNKNOWN
         strange = np.unique(wide[unknown]) if unknown.any() else np.empty(0, np.int64)
         return labels.astype(np.uint8), strange  # -1 becomes 255, which is void
+
+    def translated(self, targets: Sequence[int], num_classes: int) -> LabelMap:
+        """The same raw values in another label space.
+
+        Args:
+            targets: new label of each class of this map; 255 makes it void. Several may share one.
+            num_classes: K of the new space.
+        """
+        values: list[list[int]] = [[] for _ in range(num_classes)]
+        ignore = list(self.ignore)
+        for raws, target in zip(self.values, targets, strict=True):
+            (ignore if target == IGNORE_INDEX else values[target]).extend(raws)
+        return replace(self, values=tuple(map(tuple, values)), ignore=tuple(ignore))
 
     def show(self, raw: int) -> str:
         """A raw value as the user wrote it: a number or `(r, g, b)`."""

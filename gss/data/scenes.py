@@ -10,6 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gss.data.datasets import make_item
+from gss.data.label_map import LabelMap
 from gss.data.scene_canvas import Canvas
 from gss.data.scene_domains import DOMAINS, Paint
 from gss.data.scene_geometry import measure
@@ -18,6 +19,7 @@ from gss.data.scene_layout import compose, make_camera, make_street
 from gss.data.scene_shading import shade
 from gss.data.transforms import JointTransform
 from gss.errors import did_you_mean
+from gss.labels import LabelSpace
 
 __all__ = ["LABELS", "TRAPS", "Scene", "ScenesDataset", "Trap", "render", "split_seed"]
 
@@ -104,6 +106,8 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         unknown: add objects of no known class. The split `train` never has any.
         cache: keep generated pictures and labels in memory (H * W * 4 bytes a scene).
         trap: see `render`.
+        label_space: classes that `read` gives.
+        label_map: the generator's classes to those; None where they are the same.
 
     Raises:
         ValueError: length below 1, or arguments `render` refuses.
@@ -121,6 +125,8 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         unknown: bool = False,
         cache: bool = False,
         trap: Trap = "off",
+        label_space: LabelSpace = LABELS,
+        label_map: LabelMap | None = None,
     ) -> None:
         if length < 1:
             raise ValueError(f"length is {length}; a split needs at least 1 scene")
@@ -128,7 +134,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
         self.unknown = unknown and split != "train"
-        self.label_space = LABELS
+        self.label_space, self._label_map = label_space, label_map
         self.ids = [f"{split}_{index:05d}" for index in range(length)]
         self.epoch = 0
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
@@ -155,9 +161,10 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         pair = None if self._cache is None else self._cache.get(index)
         if pair is None:
             scene = self.read_full(index)
-            pair = (scene.image, scene.labels)
+            labels = scene.labels if self._label_map is None else self._label_map.apply(scene.labels)[0]
+            pair = (scene.image, labels)
             if self._cache is not None:
-                scene.labels.setflags(write=False)
+                labels.setflags(write=False)
                 self._cache[index] = pair
         return Image.fromarray(pair[0]), pair[1]
 

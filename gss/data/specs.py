@@ -19,8 +19,12 @@ from gss.data.mseg import MSegColumn, read_columns
 from gss.data.scene_labels import LABELS
 from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
+from gss.weak.source import WeakSource
 
-__all__ = ["DataSpec", "builtin_specs", "load_spec"]
+__all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec"]
+
+FOLDER_SPEC = "data.yaml"
+"""Spec in a folder that is a data set."""
 
 _KEYS = (
     *(
@@ -37,7 +41,7 @@ _KEYS = (
         "unlisted",
     ),
     *("color_coded", "panoptic", "mseg", "maps"),
-    *("generator", "domain", "length", "image_size", "unknown", "seed"),
+    *("generator", "domain", "length", "image_size", "unknown", "seed", "domains", "weak"),
 )
 
 
@@ -60,6 +64,8 @@ class DataSpec:
         options: arguments of the generator.
         mseg: where the classes stand in the MSeg table: "to" the universal classes and "from" them.
         maps: name of another data set to what the classes are there, as `LabelMapping.from_names` takes it.
+        domains: data sets that this one is a mixture of; it has no files of its own then.
+        weak: labels that take the place of full masks in the splits they cover.
     """
 
     name: str
@@ -76,11 +82,13 @@ class DataSpec:
     panoptic: str | None = None
     mseg: Mapping[str, MSegColumn] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    domains: tuple[Domain, ...] = ()
+    weak: WeakSource | None = None
 
     @property
     def variable(self) -> str:
         """Environment variable that names the root folder."""
-        return "GSS_DATA_" + re.sub(r"\W", "_", self.name).upper()
+        return root_variable(self.name)
 
     def folder(self) -> Path:
         """The root folder.
@@ -97,6 +105,11 @@ class DataSpec:
 
     def available_splits(self) -> list[str]:
         """Names of the splits that can be read (for list files: those whose list exists)."""
+        if self.domains:
+            offered = dict.fromkeys(name for domain in self.domains for name in domain.offers())
+            return [
+                name for name in offered if all(domain.splits or name in domain.offers() for domain in self.domains)
+            ]
         if self.generator:
             return list(self.splits)
         root = self.folder()
@@ -114,7 +127,7 @@ class DataSpec:
 
         Not every fifth image: neighbours by name are often neighbours in a video.
         """
-        return self.generator is None and self.list_file is None and not self.splits
+        return not self.domains and self.generator is None and self.list_file is None and not self.splits
 
     def _list_name(self, part: str) -> str:
         assert self.list_file is not None
@@ -126,6 +139,8 @@ class DataSpec:
         Raises:
             ValueError: it does not exist; the message lists those that do.
         """
+        for domain in self.domains:
+            domain.check_split(split)
         existing = self.available_splits()
         if split not in existing and not (self.undivided and split in ("train", "val")):
             hint = did_you_mean(split, existing)
@@ -139,8 +154,10 @@ class DataSpec:
         `Sample`.
 
         Raises:
-            ValueError: unknown or empty split (names the existing ones), or no root folder.
+            ValueError: unknown or empty split (names the existing ones), no root folder, or a mixture.
         """
+        if self.domains:
+            raise ValueError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
         root = self.folder()
         self.check_split(split)
         part = self.splits.get(split, split)
@@ -156,6 +173,10 @@ class DataSpec:
                 ids = ids[:cut] if split == "train" else ids[cut:]
         if not ids:
             raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
+        if self.weak is not None and self.weak.covers(split):
+            return self.weak.samples(self, split, image, ids)
+        if not mask:
+            raise ValueError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
         samples = pair_up(root, image, mask, ids)
         if self.panoptic is None:
             return samples
@@ -163,12 +184,61 @@ class DataSpec:
 
     def stray_masks(self, split: str) -> list[Path]:
         """Masks of a split without an image; none where a list file says which ids belong to it."""
-        if self.list_file is not None:
+        if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
             return []
         samples = self.samples(split)
         known = {sample.mask for sample in samples}
         mask = self.mask.replace("{split}", self.splits.get(split, split))
         return [path for path in find_files(self.folder(), mask, MASK_SUFFIXES).values() if path not in known]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One of the data sets of a mixture.
+
+    Args:
+        name: unique in the mixture.
+        spec: the data set, its labels in the classes of the mixture.
+        splits: split of the mixture to split of the data set; the domain takes part in these alone. Empty: it must
+            have every split that is asked for, under the same name.
+    """
+
+    name: str
+    spec: DataSpec
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        """Classes that its masks can show."""
+        values = self.spec.label_map.values
+        return tuple(k for k in range(self.spec.label_space.num_classes) if not values or values[k])
+
+    def offers(self) -> list[str]:
+        """Splits of the mixture that it can contribute to."""
+        return list(self.splits) or [*self.spec.available_splits(), *(["train", "val"] if self.spec.undivided else [])]
+
+    def split(self, name: str) -> str | None:
+        """Its split behind a split of the mixture; None where it takes no part."""
+        return self.splits.get(name) if self.splits else name
+
+    def check_split(self, name: str) -> None:
+        """Require its part of a split of the mixture.
+
+        Raises:
+            ValueError: the data set lacks it; the message names the domain.
+        """
+        split = self.split(name)
+        if split is None:
+            return
+        try:
+            self.spec.check_split(split)
+        except ValueError as error:
+            raise ValueError(f"domain {self.name!r}: {error}; name its splits under splits:") from error
+
+
+def root_variable(name: str) -> str:
+    """Environment variable that names the root folder of a data set."""
+    return "GSS_DATA_" + re.sub(r"\W", "_", name).upper()
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -205,11 +275,11 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     """Read a data spec.
 
     Args:
-        ref: name of a built-in spec, path of a YAML file, or a folder with `images/` and `masks/` (and,
-            better, `classes.json`). A built-in name wins over a folder of that name; write `./NAME` for the
-            folder.
-        root: folder of the data set. Default: the environment variable `GSS_DATA_<NAME>`, then the spec's
-            own root.
+        ref: name of a built-in spec, path of a YAML file, or a folder with a spec `data.yaml`, or with `images/`
+            and `masks/` (and, better, `classes.json`). A built-in name wins over a folder of that name; write
+            `./NAME` for the folder.
+        root: folder of the data set; of a mixture, the folder that the roots of its domains are relative to.
+            Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
 
     Returns:
         The spec. Whether its root exists is checked when a split is read.
@@ -220,6 +290,8 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     path, names = Path(ref).expanduser(), builtin_specs()
     if str(ref) in names:
         path = config_root() / "data" / f"{ref}.yaml"
+    elif (path / FOLDER_SPEC).is_file():
+        path = path / FOLDER_SPEC
     elif path.is_dir():
         from gss.data.folders import folder_spec  # it builds on this module
 
@@ -231,7 +303,12 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
             f"or one of: {', '.join(names)}"
         )
     try:
-        spec = _build(_read(path), path)
+        data = _read(path)
+        if "domains" in data:
+            from gss.data.multi_domain import build_mixture  # as above
+
+            return build_mixture(data, path, root)
+        spec = _build(data, path)
     except ValueError as error:
         raise ValueError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root
@@ -278,33 +355,38 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         return DataSpec(
             name=name, label_space=LABELS, generator="scenes", options=options, splits=splits, **_relations(data)
         )
+    weak = None
+    if data.get("weak") is not None:
+        weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
     for key in ("image", "mask", "classes"):
-        if not data.get(key):
+        if not data.get(key) and not (key == "mask" and weak is not None):
             raise ValueError(f"key {key!r} is missing")
     for key in ("image", "mask"):
-        if "{id}" not in str(data[key]):
+        if data.get(key) and "{id}" not in str(data[key]):
             raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
     list_file = data.get("list")
     if list_file is None and not splits and "{split}" in data["image"]:
         raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
         raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+    mask_key = "mask" if data.get("mask") else "image"
     for part in splits.values() or ("",):
-        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", "mask")))
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
     if data.get("panoptic") and data.get("color_coded"):
         raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
-    label_space = _label_space(data["classes"])
+    label_space = make_label_space(data["classes"])
     return DataSpec(
         name=name,
         label_space=label_space,
         label_map=_label_map(data, label_space),
         image=data["image"],
-        mask=data["mask"],
+        mask=data.get("mask") or "",
         list_file=list_file,
         splits=splits,
         root=root,
         panoptic=data.get("panoptic"),
         **_relations(data),
+        weak=weak,
     )
 
 
@@ -316,7 +398,12 @@ def _relations(data: dict[str, Any]) -> dict[str, Any]:
     return {"mseg": read_columns(data.get("mseg")), "maps": maps}
 
 
-def _label_space(classes: Any) -> LabelSpace:
+def make_label_space(classes: Any) -> LabelSpace:
+    """Label space from the `classes` key: a list of names, or a mapping of names to colours.
+
+    Raises:
+        ValueError: it is something else, or names or colours are invalid.
+    """
     if isinstance(classes, list):
         return LabelSpace(tuple(map(str, classes)))
     if not isinstance(classes, dict):

@@ -29,9 +29,12 @@ _SHIFT_STREAM = 1  # shifts draw apart from the rest, so that they change nothin
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
-def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter."""
-    words = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+def sample_generator(seed: int, epoch: int, index: int, *stream: int) -> torch.Generator:
+    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter.
+
+    Further numbers give further, independent generators of the same sample.
+    """
+    words = np.random.SeedSequence([seed, epoch, index, *stream]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))
 
 
@@ -86,6 +89,11 @@ class Window:
         )
         pixels = np.asarray(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box))
         return self._place(pixels, np.array(PAD_COLOR, np.uint8))
+
+    def inside(self) -> np.ndarray:
+        """Bool `[H, W]`: which pixels of the crop show the source; the others are padding."""
+        top, bottom, left, right = self._inside()
+        return self._place(np.ones((bottom - top, right - left), np.bool_), np.array(False))
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Labels `[H, W]` of the crop by nearest pixel centre, 255 outside the source; dtype is kept."""
@@ -167,16 +175,32 @@ class JointTransform:
             Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or
             padded.
         """
-        generator = sample_generator(self.seed, epoch, index)
+        pixels, cropped, _ = self.augment(image, labels, epoch=epoch, index=index)
+        return pixels, cropped
+
+    def augment(
+        self, image: Image.Image, labels: np.ndarray, *, epoch: int, index: int
+    ) -> tuple[torch.Tensor, np.ndarray, Window]:
+        """Augment one sample as a call does, and also give the window, for what else is known of the image."""
+        rng = np.random.default_rng([self.seed, epoch, index, _SHIFT_STREAM]) if self.shift > 0 else None
+        return self.draw(image, labels, sample_generator(self.seed, epoch, index), rng)
+
+    def draw(
+        self,
+        image: Image.Image,
+        labels: np.ndarray,
+        generator: torch.Generator,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[torch.Tensor, np.ndarray, Window]:
+        """`augment` with random numbers of the caller's; shifts only with `rng`."""
         window, cropped = self.place(labels, generator)
         crop = window.image(image)
-        if self.shift > 0:
-            rng = np.random.default_rng([self.seed, epoch, index, _SHIFT_STREAM])
+        if rng is not None:
             crop = RandomShift(self.shift, self.shifts)(crop, rng)
         pixels = to_float(crop)
         if _uniform(generator, 0, 1) < self.photometric:
             pixels = jitter_colors(pixels, generator)
-        return pixels, cropped
+        return pixels, cropped, window
 
     def place(self, labels: np.ndarray, generator: torch.Generator) -> tuple[Window, np.ndarray]:
         """Draw the window of a sample and cut its labels."""

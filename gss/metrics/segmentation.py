@@ -4,6 +4,7 @@ Everything is counted over the whole data set and divided once, in `Segmentation
 are integers, so any split of the images over updates, objects or processes gives bit-identical results.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,11 @@ class SegmentationMetrics:
         """Replace the counts by their sum over all processes; call once on each process before `compute`."""
         self._counts = sum_across(self._counts).to("cpu", torch.int64)
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self, classes: Sequence[int] | None = None) -> dict[str, Any]:
         """Divide the counts.
+
+        Args:
+            classes: Classes that the unweighted means go over; all by default.
 
         Returns:
             `miou`, `accuracy`, `mean_accuracy`, `fwiou`, `boundary_f`, `ece`: floats, `None` where nothing
@@ -181,11 +185,11 @@ class SegmentationMetrics:
             for c, a, n in zip(_ratios(confidence, pixels), _ratios(correct, pixels), pixels, strict=True)
         ]
         return {
-            "miou": _mean(iou),
+            "miou": _mean(iou, classes),
             "accuracy": float(hits.sum()) / total if total else None,
-            "mean_accuracy": _mean(recall),
+            "mean_accuracy": _mean(recall, classes),
             "fwiou": sum(shares) if shares else None,
-            "boundary_f": _mean(boundary_f),
+            "boundary_f": _mean(boundary_f, classes),
             "ece": ece,
             "iou": iou,
             "boundary_f_per_class": boundary_f,
@@ -280,8 +284,9 @@ def _ratios(part: Tensor, whole: Tensor) -> list[float | None]:
     return [float(p / w) if w > 0 else None for p, w in zip(part, whole, strict=True)]
 
 
-def _mean(values: list[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
+def _mean(values: list[float | None], classes: Sequence[int] | None) -> float | None:
+    chosen = values if classes is None else [values[index] for index in classes]
+    present = [value for value in chosen if value is not None]
     return sum(present) / len(present) if present else None
 
 

@@ -13,7 +13,15 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gss.mixture import Gaussians, QuadraticForm, full_precision, log_density, quadratic_form, reduced_log_density
+from gss.mixture import (
+    Gaussians,
+    QuadraticForm,
+    full_precision,
+    log_density,
+    logsumexp_,
+    quadratic_form,
+    reduced_log_density,
+)
 from gss.models.prior import FEATURE_SOURCES
 
 COVARIANCES = ("diagonal", "spherical", "low_rank")
@@ -46,6 +54,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         l2_norm: whether they are scaled to unit length then.
         variance_floor: added to every estimated variance, so in the squared unit of the embedded features: to compare
             with 1/D, the mean square of an entry of a unit vector, or with 1 if `l2_norm` is off.
+        smoothing: odd number of cells; log-likelihoods are averaged over a square of so many a side. Neighbours mostly
+            show the same thing, so this is more evidence for each cell; 1 leaves every cell to itself.
         outlier_components: Gaussians of one more mixture, of pixels that belong to no class; 0 for none. It takes no
             part in classification, only in `log_ratio`.
 
@@ -79,6 +89,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         layer_norm: bool = True,
         l2_norm: bool = True,
         variance_floor: float = 1e-3,
+        smoothing: int = 1,
         outlier_components: int = 0,
     ) -> None:
         super().__init__()
@@ -100,6 +111,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
                 raise ValueError(f"{name}={number} must be at least 1")
         if embed_dim < 0:
             raise ValueError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
+        if smoothing < 1 or smoothing % 2 == 0:
+            raise ValueError(f"smoothing={smoothing} must be an odd number of cells; 1 for none")
         if outlier_components < 0:
             raise ValueError(f"outlier_components={outlier_components} must be at least 1, or 0 for no such mixture")
         # Written so that NaN fails too.
@@ -271,12 +284,12 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         weights = self._marginal_log_weights() if kind == "marginal" else self.log_weights.flatten()
         reductions: dict[str, Callable[[Tensor], Tensor]] = {
             "max": lambda d: d.amax(0),
-            "class": lambda d: d.unflatten(0, shape).logsumexp(1).amax(0),
-            "marginal": lambda d: d.logsumexp(0),
+            "class": lambda d: logsumexp_(d.unflatten(0, shape), 1).amax(0),
+            "marginal": logsumexp_,
         }
         x = self.embed(features)
         form = self.form().plus(weights)
-        return reduced_log_density(x.flatten(0, 2), form, reductions[kind]).view(x.shape[:3])
+        return self._smooth(reduced_log_density(x.flatten(0, 2), form, reductions[kind]).view(x.shape[:3]))
 
     @torch.no_grad()
     def log_ratio(self, features: Tensor) -> Tensor:
@@ -305,8 +318,16 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         form = form.plus(torch.cat([self._marginal_log_weights(), self.outlier_log_weights]))
         count = len(inliers.means)
         x = self.embed(features)
-        ratio = reduced_log_density(x.flatten(0, 2), form, lambda d: d[count:].logsumexp(0) - d[:count].logsumexp(0))
-        return ratio.view(x.shape[:3])
+        ratio = reduced_log_density(x.flatten(0, 2), form, lambda d: logsumexp_(d[count:]) - logsumexp_(d[:count]))
+        return self._smooth(ratio.view(x.shape[:3]))
+
+    def _smooth(self, maps: Tensor) -> Tensor:
+        """Mean over the neighbours of each cell of `[B, h, w]` that lie in the map."""
+        side = self.config["smoothing"]
+        if side == 1:
+            return maps
+        pooled = F.avg_pool2d(maps[:, None], side, stride=1, padding=side // 2, count_include_pad=False)
+        return pooled[:, 0]
 
     @property
     def _outliers(self) -> Gaussians:

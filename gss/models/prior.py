@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, cast
@@ -132,6 +133,8 @@ class GSSPriorOutput(ModelOutput):
         token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`; None without one.
         fused: The backbone's levels fused, in front of the window blocks, on the context grid of the padded image; see
             `GSSPriorModel.dense_features`.
+        maps: What the backbone gave, one `[B, C_i, h_i, w_i]` per level; each covers the padded image, see
+            `GSSPriorModel.padded_grid`. None unless asked for.
     """
 
     token_logits: Tensor | None = None
@@ -139,6 +142,7 @@ class GSSPriorOutput(ModelOutput):
     features: Tensor | None = None
     token_hidden: Tensor | None = None
     fused: Tensor | None = None
+    maps: tuple[Tensor, ...] | None = None
 
 
 class GSSPriorModel(PreTrainedModel):
@@ -158,6 +162,7 @@ class GSSPriorModel(PreTrainedModel):
         super().__init__(config)
         dim, rank = config.hidden_dim, config.classifier_rank
         self.gradient_checkpointing = False
+        self._held: tuple[nn.Module, ...] = ()
         self.register_buffer("pixel_mean", torch.tensor(config.image_mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(config.image_std).view(1, 3, 1, 1))
         self.backbone = build_backbone(config.backbone_config)
@@ -288,21 +293,35 @@ class GSSPriorModel(PreTrainedModel):
         scale = self.code_scale.exp()
         return 2 * scale * self.code_embeddings, self.code_bias - scale * self.code_embeddings.square().sum(1)
 
+    def hold(self, modules: Sequence[nn.Module]) -> None:
+        """Keep modules of this model in evaluation mode whatever the mode of the rest."""
+        self._held = tuple(modules)
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Self:
-        """Set the training mode, leaving frozen batch norms in evaluation mode."""
+        """Set the training mode, leaving held modules and frozen batch norms in evaluation mode."""
         super().train(mode)
+        for held in self._held:
+            held.eval()
         if mode and self.config.freeze_batch_norm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
 
-    def forward(self, pixel_values: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+    def padded_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Cells (h, w) that the backbone's maps of an image of this size cover: those of the padded image."""
+        stride = self.config.token_stride
+        multiple = math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
+        return -(-height // multiple) * multiple // stride, -(-width // multiple) * multiple // stride
+
+    def forward(self, pixel_values: Tensor, *, return_tokens: bool = True, return_maps: bool = False) -> GSSPriorOutput:
         """Predict the token distribution and the classes of every cell.
 
         Args:
             pixel_values: Images `[B, 3, H, W]` in [0, 1]; H and W multiples of `token_stride`.
             return_tokens: Compute `token_logits`; losses that chunk the classifier do without.
+            return_maps: Keep the backbone's maps in the output.
 
         Returns:
             Logits and features on the grid h = H / f, w = W / f.
@@ -316,12 +335,11 @@ class GSSPriorModel(PreTrainedModel):
         x = (pixel_values - self.pixel_mean) / self.pixel_std
         x = x.to(self.fusion.projections[0].weight.dtype)
         # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
-        multiple = math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
-        padded = height % multiple != 0 or width % multiple != 0
-        if padded:
-            x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        grid = self.padded_grid(height, width)
+        bottom, right = grid[0] * stride - height, grid[1] * stride - width
+        if bottom or right:
+            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
         x = x.contiguous(memory_format=torch.channels_last)
-        grid = (x.shape[-2] // stride, x.shape[-1] // stride)
         if (size := fixed_size(self.config.backbone_config)) is not None:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
         maps = self.backbone(x).feature_maps
@@ -335,6 +353,20 @@ class GSSPriorModel(PreTrainedModel):
         if self.detail is not None:
             x = self.detail((x, maps[0]), grid)
         features = self.norm(x)[..., : height // stride, : width // stride]
+        output = self.read_features(features, return_tokens=return_tokens)
+        output.fused = fused
+        if return_maps:
+            output.maps = tuple(maps)
+        return output
+
+    def read_features(self, features: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+        """Run the two heads.
+
+        Args:
+            features: `[B, D, h, w]` as in the output of `forward`.
+            return_tokens: As in `forward`.
+        """
+        stride = self.config.token_stride
         aux_logits = self.aux_head(features)
         hidden = logits = None
         if self.config.codebook_size:
@@ -347,9 +379,7 @@ class GSSPriorModel(PreTrainedModel):
             if return_tokens:
                 weight, bias = self.classifier_weight()
                 logits = self._token_logits(hidden, weight, bias)
-        return GSSPriorOutput(
-            token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden, fused=fused
-        )
+        return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
 
     def dense_features(self, output: GSSPriorOutput, source: str) -> Tensor:
         """Features of the cells for a density, from one of two depths.

@@ -28,6 +28,8 @@ class ScoreInputs:
         size: H and W of the images.
         token_logits: `[B, V, h, w]`, float32; None unless a score needs tokens.
         decoded: class probabilities of the painted tokens `[B, K, H, W]`; None unless a score needs them.
+        perturbed: logits under the residual pattern head, of classes `[B, K, h, w]` or of tokens `[B, V, h, w]`,
+            float32; None unless a score needs them.
     """
 
     logits: Tensor
@@ -35,6 +37,7 @@ class ScoreInputs:
     size: tuple[int, int]
     token_logits: Tensor | None = None
     decoded: Tensor | None = None
+    perturbed: Tensor | None = None
 
 
 class OODScore(nn.Module, ABC):
@@ -43,7 +46,8 @@ class OODScore(nn.Module, ABC):
     Attributes:
         name: what users write.
         needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers"
-            (its mixture of outliers) and "fit" (a pass over training data, see `gss.ood.fitting`).
+            (its mixture of outliers), "residual" (a residual pattern head) and "fit" (a pass over training data, see
+            `gss.ood.fitting`).
     """
 
     name: ClassVar[str]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from gss.errors import did_you_mean
 from gss.models.density import GMMDensityHead
 from gss.ood import features, generative, logits  # noqa: F401
+from gss.ood import residual as _residual  # noqa: F401
 from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore, ScoreInputs, register
 
 
@@ -69,6 +71,12 @@ class FittedScores(ModelMixin, ConfigMixin):
         """What "combined" consists of."""
         return tuple(self.config["parts"] or ())
 
+    def merged(self, other: FittedScores, *, without: Collection[str] = ()) -> FittedScores:
+        """A new object with the scores of both but those named; `other` wins where both have one."""
+        tensors = {name: part.tensors(name) for part in (self, other) for name in part.names if name not in without}
+        parts = other.parts if Combined.name in other.names else self.parts
+        return FittedScores.from_tensors(tensors, parts if Combined.name in tensors else (), other.source)
+
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The statistics of one score."""
         return dict(self.get_submodule(name).named_buffers())
@@ -89,6 +97,7 @@ class Combined(OODScore):
 
     name = "combined"
     needs = frozenset({"fit"})
+    fixed_parts: ClassVar[tuple[str, ...]] = ()  # of sub-classes, whatever `parts` were fitted
     mean: Tensor
     deviation: Tensor
     weight: Tensor
@@ -104,6 +113,15 @@ class Combined(OODScore):
         """In standard deviations, on the grid of the logits."""
         z = (stack_scores(list(self.scores), inputs) - self.mean) / self.deviation
         return (z * self.weight).sum(-1)
+
+
+@register
+class ResidualDensity(Combined):
+    """The residual energy and the density head's score together: one was shown outliers, the other never."""
+
+    name = "residual_gmm"
+    needs = frozenset({"fit", "residual", "density"})
+    fixed_parts = ("residual_energy", "gmm_class")
 
 
 def stack_scores(scores: Sequence[OODScore] | Sequence[nn.Module], inputs: ScoreInputs) -> Tensor:
@@ -135,24 +153,34 @@ def combination_weights(mean: Tensor, second: Tensor) -> dict[str, Tensor]:
 
 
 def available_scores(
-    *, density: GMMDensityHead | None = None, fitted: FittedScores | None = None, tokens: bool = False
+    *,
+    density: GMMDensityHead | None = None,
+    fitted: FittedScores | None = None,
+    tokens: bool = False,
+    residual: bool = False,
 ) -> tuple[str, ...]:
     """Names of the scores that a pipeline with these components can give, in a fixed order."""
-    have = _available_parts(density, tokens)
-    names = () if fitted is None else fitted.names
-    found = [name for name, score in SCORES.items() if (score.needs - {"fit"}) <= have]
-    return tuple(name for name in found if "fit" not in SCORES[name].needs or name in names)
+    have: dict[str, Any] = {"density": density, "fitted": fitted, "tokens": tokens, "residual": residual}
+    return tuple(name for name in SCORES if not _lacking(name, **have))
 
 
-def _available_parts(density: GMMDensityHead | None, tokens: bool) -> set[str]:
-    """What `OODScore.needs` may name that these components give; not the statistics of each score."""
-    have = set() if density is None else {"density"}
-    have |= {"outliers"} if density is not None and density.has_outliers else set()
-    return have | ({"tokens", "decoded"} if tokens else set())
+def _lacking(
+    name: str, *, density: GMMDensityHead | None, fitted: FittedScores | None, tokens: bool, residual: bool
+) -> frozenset[str]:
+    """What a score needs and these components do not give."""
+    have = {"density": density is not None, "tokens": tokens, "decoded": tokens, "residual": residual}
+    have["outliers"] = density is not None and density.has_outliers
+    have["fit"] = fitted is not None and name in fitted.names
+    return SCORES[name].needs - {need for need, there in have.items() if there}
 
 
 def build_score(
-    name: str, *, density: GMMDensityHead | None = None, fitted: FittedScores | None = None, tokens: bool = False
+    name: str,
+    *,
+    density: GMMDensityHead | None = None,
+    fitted: FittedScores | None = None,
+    tokens: bool = False,
+    residual: bool = False,
 ) -> OODScore:
     """The score of this name, ready to use.
 
@@ -161,6 +189,7 @@ def build_score(
         density: the pipeline's density head.
         fitted: its fitted scores.
         tokens: whether it predicts tokens.
+        residual: whether it has a residual pattern head.
 
     Raises:
         ValueError: unknown, or in need of something this pipeline lacks.
@@ -169,16 +198,17 @@ def build_score(
         raise ValueError(
             f"score {name!r} is unknown; there are {', '.join(SCORES)} {did_you_mean(name, SCORES)}".strip()
         )
-    allowed = available_scores(density=density, fitted=fitted, tokens=tokens)
-    if name not in allowed:
+    have: dict[str, Any] = {"density": density, "fitted": fitted, "tokens": tokens, "residual": residual}
+    if lacking := _lacking(name, **have):
+        allowed = available_scores(**have)
         lacks = {
+            "residual": "a residual pattern head ('gss train residual' adds one)",
             "density": "a density head ('gss train density' adds one)",
             "outliers": "a mixture of outliers ('gss train density' with outliers.spec=FOLDER fits one)",
             "fit": "statistics of training data ('gss train density' with the score in posthoc.scores adds them)",
             "tokens": "predicted tokens, which a discriminative network does not have",
         }
-        missing = SCORES[name].needs - _available_parts(density, tokens)
-        need = next(text for key, text in lacks.items() if key in missing)
+        need = next(text for key, text in lacks.items() if key in lacking)
         raise ValueError(f"score {name!r} needs {need}; this pipeline has {', '.join(allowed)}")
     score = SCORES[name]
     if issubclass(score, DensityScore):
@@ -189,6 +219,6 @@ def build_score(
         return score(fitted.tensors(name))
     if issubclass(score, Combined):
         assert fitted is not None
-        parts = [build_score(part, density=density, fitted=fitted, tokens=tokens) for part in fitted.parts]
+        parts = [build_score(part, **have) for part in score.fixed_parts or fitted.parts]
         return score(parts, fitted.tensors(name))
     return score()

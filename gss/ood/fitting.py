@@ -100,7 +100,7 @@ def survey_images(
     images: int = 0,
     pixels_per_class: int = 10_000,
     pixels_per_image: int = 500,
-    bank_size: int = 20_000,
+    bank_size: int = 5_000,
     per_class: bool = True,
     seed: int = 0,
     progress: bool = False,
@@ -131,17 +131,17 @@ def survey_images(
 
 def fit_scores(
     pipeline: GSSPipeline,
-    survey: Survey,
+    survey: Survey | None,
     dataset: LabelledImages,
     *,
     names: Sequence[str],
     combine: Sequence[str] = (),
 ) -> FittedScores:
-    """Fits scores to a survey; "combined" takes a second look at some of the images.
+    """Fits scores to a survey; "combined" and its like take a second look at some of the images.
 
     Args:
-        pipeline: its density head, if it has one, may be among the combined scores.
-        survey: what `survey_images` found.
+        pipeline: its density and residual heads, if it has them, may be among the combined scores.
+        survey: what `survey_images` found; None is enough for combinations of scores that need no fit.
         dataset: the images of the survey.
         names: scores to fit.
         combine: parts of "combined"; those the pipeline cannot give are left out.
@@ -157,14 +157,31 @@ def fit_scores(
     for name in names:
         score = SCORES[name]
         if issubclass(score, FittedScore):
+            if survey is None:
+                raise ValueError(f"score {name!r} needs a survey of training images: see survey_images")
             tensors[name] = score.fit(survey)
-    if Combined.name not in names:
-        return FittedScores.from_tensors(tensors, source=survey.source)
-    fitted = FittedScores.from_tensors(tensors, source=survey.source).to(pipeline.prior.device)
-    unknown = [name for name in combine if name not in SCORES or name == Combined.name]
+    source = pipeline.feature_source if survey is None else survey.source
+    fitted = FittedScores.from_tensors(tensors, source=source).to(pipeline.prior.device)
+    chosen: list[str] = []
+    for name in names:
+        score = SCORES[name]
+        if issubclass(score, Combined):
+            parts, tensors[name] = _fit_combination(pipeline, fitted, dataset, score.fixed_parts or combine)
+            if lost := [part for part in score.fixed_parts if part not in parts]:
+                raise ValueError(f"score {name!r} needs {lost[0]!r}, which this pipeline cannot give")
+            chosen = chosen if score.fixed_parts else parts
+    return FittedScores.from_tensors(tensors, chosen, source)
+
+
+def _fit_combination(
+    pipeline: GSSPipeline, fitted: FittedScores, dataset: LabelledImages, combine: Sequence[str]
+) -> tuple[list[str], dict[str, Tensor]]:
+    """The scores to combine that there are, and the tensors of their combination."""
+    unknown = [name for name in combine if name not in SCORES or issubclass(SCORES[name], Combined)]
     if unknown:
         raise ValueError(f"combined score {unknown[0]!r} is unknown; there are {', '.join(SCORES)}")
     have: dict[str, Any] = {"density": pipeline.density, "fitted": fitted, "tokens": pipeline.vqvae is not None}
+    have["residual"] = pipeline.residual is not None
     parts = [name for name in combine if name in available_scores(**have)]
     if not parts:
         raise ValueError(f"none of the scores to combine ({', '.join(combine)}) is available: name others")
@@ -174,7 +191,7 @@ def fit_scores(
     first = torch.zeros(len(parts), dtype=torch.float64)
     second = torch.zeros(len(parts), len(parts), dtype=torch.float64)
     indices = spread_indices(len(dataset), _COMBINED_IMAGES)
-    for _, inputs, labels in labelled_inputs(pipeline, dataset, indices, needs=needs, source=survey.source):
+    for _, inputs, labels in labelled_inputs(pipeline, dataset, indices, needs=needs, source=fitted.source):
         rows = stack_scores(scores, inputs)[0].cpu()[labels != IGNORE_INDEX].double()
         count += len(rows)
         first += rows.sum(0)
@@ -182,5 +199,4 @@ def fit_scores(
     count, first, second = (distributed.sum_across(part) for part in (count, first, second))
     if count == 0:
         raise ValueError("no pixel of the images looked at for the combined score has a label")
-    tensors[Combined.name] = combination_weights(first / count, second / count)
-    return FittedScores.from_tensors(tensors, parts, survey.source)
+    return parts, combination_weights(first / count, second / count)

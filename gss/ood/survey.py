@@ -33,7 +33,7 @@ class Survey:
         *,
         pixels_per_class: int = 10_000,
         pixels_per_image: int = 500,
-        bank_size: int = 20_000,
+        bank_size: int = 5_000,
         per_class: bool = True,
     ) -> None:
         self.num_classes, self.dim = num_classes, dim

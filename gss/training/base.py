@@ -20,9 +20,12 @@ class Task(nn.Module, ABC):
 
     Attributes:
         export_name: Name of the folder in the run's folder that `export` fills.
+        keeps_best: Whether `validate` changes what is saved (the best weights so far, as modules or buffers);
+            a checkpoint is then written again before the validation is on record.
     """
 
     export_name: str = "model"
+    keeps_best: bool = False
     _frozen: dict[str, nn.Module]
 
     def __init__(self) -> None:

@@ -4,6 +4,10 @@ The run reads one endless stream: the permutation of epoch 0, then of epoch 1, a
 (seed, epoch). Step s takes the positions s * batch_size ... (s + 1) * batch_size of it. So the samples of a
 step are a function of (seed, step) alone, an epoch uses every sample exactly once, a batch may cross the
 border of two epochs, and neither the number of processes nor a resume in mid-epoch changes anything.
+
+A data set of several domains has such a stream for each, and an epoch takes a fixed number of samples from each
+stream, evenly spread. The epoch of a sample, which chooses its augmentation, is then that of its own stream: a
+sample that one epoch of the run takes several times is augmented in several ways.
 """
 
 import functools
@@ -16,14 +20,30 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Sample = tuple[int, int]  # (epoch, index)
+Quotas = tuple[tuple[int, int], ...]  # per domain: its samples, and how many of them an epoch takes
 
 
 @functools.lru_cache(maxsize=4)
-def _permutation(size: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(size)
+def _epoch_plan(quotas: Quotas, seed: int, epoch: int) -> np.ndarray:
+    """(epoch of its stream, index) of every sample of an epoch, in order; int64 `[N, 2]`."""
+    places, samples, first = [], [], 0
+    for domain, (size, drawn) in enumerate(quotas):
+        positions = np.arange(epoch * drawn, (epoch + 1) * drawn)
+        rounds = positions // size
+        streams = [
+            np.random.default_rng([seed, round_, domain]).permutation(size)
+            for round_ in range(rounds[0], rounds[-1] + 1)
+        ]
+        indices = first + np.concatenate(streams)[positions - rounds[0] * size]
+        samples.append(np.stack([rounds, indices], axis=1))
+        # Sample i of n lies anywhere in the i-th of n equal stretches, so that each batch has its share of each domain.
+        shift = np.random.default_rng([seed, epoch, domain, 1]).random(drawn)
+        places.append((np.arange(drawn) + shift) / drawn)
+        first += size
+    return np.concatenate(samples)[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def step_samples(step: int, *, size: int, batch_size: int, seed: int) -> list[Sample]:
+def step_samples(step: int, *, size: int, batch_size: int, seed: int, quotas: Quotas = ()) -> list[Sample]:
     """The global batch of one optimizer step.
 
     Args:
@@ -31,12 +51,18 @@ def step_samples(step: int, *, size: int, batch_size: int, seed: int) -> list[Sa
         size: Number of samples in the data set, at least 1.
         batch_size: Samples per optimizer step over all processes; may exceed `size`.
         seed: Seed of the run.
+        quotas: The domains that the data set consists of, in order: number of samples, and how many of them an epoch
+            takes. Empty for a plain data set.
 
     Returns:
         `batch_size` pairs (epoch, index).
     """
-    positions = range(step * batch_size, (step + 1) * batch_size)
-    return [(p // size, int(_permutation(size, seed, p // size)[p % size])) for p in positions]
+    quotas = quotas or ((size, size),)
+    length = sum(drawn for _, drawn in quotas)
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = range(positions[0] // length, positions[-1] // length + 1)
+    plan = np.concatenate([_epoch_plan(quotas, seed, epoch) for epoch in epochs])
+    return [(epoch, index) for epoch, index in plan[positions - epochs[0] * length].tolist()]
 
 
 class StepSampler(Sampler[list[Sample]]):
@@ -52,6 +78,7 @@ class StepSampler(Sampler[list[Sample]]):
         steps: range,
         process: int,
         processes: int,
+        quotas: Quotas = (),
     ) -> None:
         """Describe the stream; `batch_size` must divide by `accumulate * processes`.
 
@@ -63,7 +90,9 @@ class StepSampler(Sampler[list[Sample]]):
             steps: Optimizer steps to serve; a resumed run starts later.
             process: Number of this process.
             processes: Number of processes.
+            quotas: Domains of the data set, see `step_samples`.
         """
+        self.quotas = quotas
         self.size, self.batch_size, self.accumulate, self.seed = size, batch_size, accumulate, seed
         self.steps, self.process, self.processes = steps, process, processes
 
@@ -73,7 +102,7 @@ class StepSampler(Sampler[list[Sample]]):
     def __iter__(self) -> Iterator[list[Sample]]:
         count = self.batch_size // (self.accumulate * self.processes)
         for step in self.steps:
-            samples = step_samples(step, size=self.size, batch_size=self.batch_size, seed=self.seed)
+            samples = step_samples(step, size=self.size, batch_size=self.batch_size, seed=self.seed, quotas=self.quotas)
             for micro in range(self.accumulate):
                 start = (micro * self.processes + self.process) * count
                 yield samples[start : start + count]

@@ -46,6 +46,13 @@ _FREE_KEYS = {
     "data.root",
     "data.workers",
     "data.cache",
+    # What they hold is compared by `outliers.ids`.
+    "outliers.objects",
+    "outliers.images",
+    "outliers.val_objects",
+    "outliers.val_images",
+    "context.source",
+    "context.images",
 }
 
 

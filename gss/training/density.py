@@ -51,6 +51,11 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
     if cfg.mode == "hybrid":
         from gss.training.hybrid import HybridTask
 
+        if cfg.hybrid.class_balanced and cfg.data.sampling != "equal":
+            raise ValueError(
+                f"data.sampling={cfg.data.sampling} has no effect while hybrid.class_balanced=true draws images by "
+                "class: turn that off, or leave the sampling out"
+            )
         task = HybridTask(cfg, pipeline, splits.val)
         balanced = ClassBalanced(splits.augmented, seed=cfg.train.seed) if cfg.hybrid.class_balanced else None
         fit(
@@ -94,7 +99,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
         fitted = fit_scores(pipeline, survey, splits.plain, names=names, combine=combine)
     pipeline = _with(pipeline, ood=fitted)
     result = evaluate(pipeline, splits.val, modes=["density", pipeline.default_decode], pictures=0, throughput=False)
-    figures |= {f"{mode}_miou": float(metrics["miou"] or 0.0) for mode, metrics in result.modes.items()}
+    figures |= result.figures()
     if distributed.is_main():
         export(pipeline, out / "pipeline", source=Path(cfg.pipeline))
         write_json(out / "density.json", figures)

@@ -79,6 +79,9 @@ class HybridTask(Task):
         x = self.head.embed(self.prior.dense_features(output, self.head.source))
         shape = x.shape[:3]
         rows = x.flatten(0, 2)
+        if not rows.isfinite().all():
+            # No eigenvectors of such features exist; the loop stops at this loss and names step and images.
+            return {"loss": rows.sum() * float("nan")}
         grid = F.interpolate(labels[:, None].float(), size=shape[1:], mode="nearest-exact").long().flatten()
         keys = self._keys(batch, step, cells=shape[1] * shape[2]).to(grid.device)
         sample = balanced_sample_across(grid, hybrid.pixels_per_class, self.head.num_classes, keys)
@@ -136,12 +139,13 @@ class HybridTask(Task):
         """Mean IoU of the mixture as a classifier, and of the pipeline's own mode."""
         pipeline = self.pipeline()
         modes = ["density", pipeline.default_decode]
-        result = evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False)
-        return {f"{mode}_miou": float(result.modes[mode]["miou"] or 0.0) for mode in modes}
+        return evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False).figures()
 
     def pipeline(self) -> GSSPipeline:
-        """The pipeline made of the current weights; scores fitted to the old features are left out."""
+        """The pipeline made of the current weights; what was fitted to the old features is left out."""
         parts = {**self._source.components, "prior": self.prior, "density": self.head, "ood": None}
+        if self.cfg.hybrid.train_prior:
+            parts["residual"] = None
         pipeline = GSSPipeline(**parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

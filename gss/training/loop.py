@@ -35,7 +35,7 @@ from gss.files import atomic_path
 from gss.training import checkpoint as checkpoints
 from gss.training.accelerator import build_accelerator, seed_step
 from gss.training.base import Task
-from gss.training.batches import BatchStream, StepSampler, step_samples
+from gss.training.batches import BatchStream, Quotas, StepSampler, step_samples
 from gss.training.ema import ParameterEMA
 from gss.training.log import RunLog, read_metrics
 from gss.training.meter import NonFiniteError, StepMeter
@@ -64,8 +64,9 @@ def fit(
 
     Args:
         task: Built on the CPU, with the initial weights.
-        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional for messages `.ids` and, if items
-            are drawn from images, `source(epoch, index)`, the image.
+        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional `.quotas` of several domains, see
+            `step_samples`, and for messages `.ids` and, if items are drawn from images, `source(epoch, index)`,
+            the image.
         optim: Optimizer and schedule.
         train: Length, batch, precision and intervals.
         out: Folder of the run.
@@ -103,6 +104,8 @@ class _Run:
             raise ValueError("train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false")
         self.dataset, self.optim, self.train, self.out = dataset, optim, train, out
         self.workers, self.config = workers, config
+        # Only a data set of several domains says how often each is read.
+        self.quotas: Quotas = getattr(dataset, "quotas", ())
         self.checkpoints = out / "checkpoints"
         self.task = task.to(self.accelerator.device).train()
         self.optimizer = build_optimizer(task.parameter_groups(optim), optim)
@@ -176,7 +179,10 @@ class _Run:
             steps=range(self.step, train.steps),
             process=accelerator.process_index,
             processes=accelerator.num_processes,
+            quotas=self.quotas,
         )
+        if self.step and _due(self.step, train.eval_every) and not self._recorded_validation():
+            self._validate()  # a signal came between the step and its validation
         self.meter.restart(self.step)
         with closing(BatchStream(self.dataset, sampler, workers=self.workers)) as batches:
             for step in sampler.steps:
@@ -232,7 +238,11 @@ class _Run:
     def _describe(self, error: NonFiniteError) -> str:
         bad = ", ".join(f"{k} is {v}" for k, v in error.values.items() if not math.isfinite(v))
         samples = step_samples(
-            error.step, size=len(self.dataset), batch_size=self.train.batch_size, seed=self.train.seed
+            error.step,
+            size=len(self.dataset),
+            batch_size=self.train.batch_size,
+            seed=self.train.seed,
+            quotas=self.quotas,
         )
         ids = getattr(self.dataset, "ids", range(len(self.dataset)))
         source = getattr(self.dataset, "source", lambda epoch, index: index)
@@ -297,6 +307,9 @@ class _Run:
     def _validate(self) -> dict[str, float]:
         with self._evaluation(), self.accelerator.autocast():
             metrics = {name: float(value) for name, value in self.task.validate().items()}
+        # A validation on record is not repeated on a resume, so what it chose has to be saved by then.
+        if self.task.keeps_best and (self.step == self.train.steps or _due(self.step, self.train.checkpoint_every)):
+            self._save()
         if metrics:
             self.log.write(self.step, {f"val_{name}": value for name, value in metrics.items()})
         return metrics
@@ -321,7 +334,7 @@ class _Run:
         return metrics
 
     def _recorded_validation(self) -> dict[str, float]:
-        """Metrics of the last step, if a finished run wrote them; the same answer on every process."""
+        """Metrics of this step, if the run wrote them already; the same answer on every process."""
         found: dict[str, float] = {}
         for line in read_metrics(self.out) if self.accelerator.is_main_process else []:
             if line["step"] == self.step:

@@ -18,15 +18,15 @@ from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.likelihood import CellLikelihood
 from gss.losses import weighted_cross_entropy
 from gss.maskige import MaskigeCodec
+from gss.metrics.domains import domain_figures
 from gss.palette import build, from_list
 from gss.posterior import Posterior
 from gss.training.base import Task
-from gss.training.refine import refine, survey
+from gss.training.refine import calibrate, refine, survey
 from gss.visualize import colorize, contact_sheet
+from gss.weak.trust import Trust
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
-
-_CALIBRATION_IMAGES = 16
 
 
 class PosteriorTask(Task):
@@ -49,6 +49,7 @@ class PosteriorTask(Task):
         self.codec = build_codec(cfg, space)
         self.vqvae = MaskigeVQModel(**vars(cfg.vq))
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
+        self.trust = Trust(cfg.weak, train)
 
     @property
     def class_weight(self) -> Tensor:
@@ -57,7 +58,8 @@ class PosteriorTask(Task):
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
-        labels, filled = batch["labels"], batch["filled"]
+        # Only which pixels count: a doubtful mask is still a mask, and stage 1 learns what masks look like.
+        labels, filled = self.trust(batch["labels"], batch.get("confidence")).labels, batch["filled"]
         loss = self.cfg.loss
         if self._is_local:
             f = self.vqvae.downsample
@@ -81,9 +83,10 @@ class PosteriorTask(Task):
 
     def validate(self) -> dict[str, float]:
         """Reconstruction of the validation split through the encoder."""
-        result = recon.reconstruct(self._posterior(None), self._val_set)
+        result = recon.reconstruct(self._posterior(None), self._val_set)["encoder"]
         names = ("miou", "boundary_f", "perplexity", "dead_codes", "dominant_code")
-        return {name: float(result["encoder"][name] or 0.0) for name in names}
+        values = {name: float(result[name] or 0.0) for name in names}
+        return values | domain_figures("miou", result.get("domains", {}), "miou")
 
     def pictures(self) -> dict[str, Image.Image]:
         """Truth, maskige and reconstruction of three validation images."""
@@ -107,19 +110,8 @@ class PosteriorTask(Task):
             )
         posterior = self._posterior(likelihood)
         if self.cfg.codec.inverse == "nearest":
-            self._calibrate(posterior)
+            calibrate(posterior, self._train_set)
         posterior.save_pretrained(folder)
-
-    def _calibrate(self, posterior: Posterior) -> None:
-        """Sets the codec's temperature so that colours repainted from tokens give honest class probabilities."""
-        painted, truth = [], []
-        for index in survey(self._train_set)[:: max(1, len(survey(self._train_set)) // _CALIBRATION_IMAGES)]:
-            labels, filled = recon.label_pair(self._train_set, index, self.vqvae.downsample, self.device)
-            tokens = posterior.tokens(filled, filled)
-            # Images may differ in size: their pixels are laid out in one row.
-            painted.append(self.vqvae.decode_tokens(tokens).flatten(2)[:, :, None])
-            truth.append(labels.flatten(1)[:, None])
-        self.codec.calibrate_temperature(torch.cat(painted, -1), torch.cat(truth, -1))
 
     @property
     def _is_local(self) -> bool:

@@ -15,18 +15,22 @@ from torch.nn import functional as F
 from gss.cells import class_weights, pixel_weights, to_cells
 from gss.config import PriorConfig
 from gss.data.datasets import LabelledImages
-from gss.decode import MODES, decode
+from gss.decode import decode
 from gss.evaluation import evaluate
 from gss.image_processing import GSSImageProcessor
 from gss.labels import IGNORE_INDEX
-from gss.losses import pixel_nll, token_cross_entropy, weighted_cross_entropy
+from gss.losses import pixel_nll, token_cross_entropy, uncertain_cross_entropy, weighted_cross_entropy
 from gss.marginal_loss import token_and_pixel_loss
+from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
+from gss.training.agmm import BatchAGMM
 from gss.training.base import Task
 from gss.training.posterior import count_classes
+from gss.training.warm_start import start_from
 from gss.visualize import colorize, contact_sheet
+from gss.weak.trust import Trust
 
 # Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
 _SOFT_CODES = 8
@@ -60,25 +64,32 @@ class PriorTask(Task):
         f, crop = posterior.vqvae.downsample, cfg.data.crop
         if crop[0] % f or crop[1] % f:
             raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+        self.trust = Trust(cfg.weak, train)
+        self.agmm = (
+            BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
+        )
         if cfg.loss.rarity > 0:
             self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """The weighted sum of the losses that are on, and each of them."""
         loss = self.cfg.loss
-        labels = batch["labels"]
+        labels, weights, unsure = self.trust(batch["labels"], batch.get("confidence"))
         contextual = self.posterior.likelihood is None
         # Only the pixel term of a contextual decoder needs all token logits at once.
         output = self.prior(batch["image"], return_tokens=contextual and loss.pixel > 0)
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=labels.device)
         if loss.aux > 0:
-            logits = F.interpolate(output.aux_logits, size=labels.shape[-2:], mode="bilinear")
-            terms["aux"] = weighted_cross_entropy(logits, labels)
+            terms["aux"] = self._aux_loss(output, labels, weights, unsure)
             total = total + loss.aux * terms["aux"]
+        if self.agmm is not None:
+            mixture, parts = self.agmm(output, batch, step, labels=labels, confidence=weights)
+            terms |= {f"agmm_{name}": value for name, value in parts.items()}
+            total = total + loss.agmm * mixture
         if not self.is_twin:
-            targets, probs = self._targets(batch, output, step)
-            cell_weight = self._cell_weight(labels)
+            targets, probs = self._targets(labels, batch["filled"], output, step)
+            cell_weight = self._cell_weight(labels, weights)
             weight, bias = self.prior.classifier_weight()
             hidden = cast(Tensor, output.token_hidden)
             if contextual:
@@ -88,7 +99,11 @@ class PriorTask(Task):
                     )
                     total = total + loss.token * terms["token"]
                 if loss.pixel > 0:
-                    terms["pixel"] = pixel_nll(self._decode("expected", output), labels)
+                    decoded = self._decode("expected", output)
+                    if unsure is None:
+                        terms["pixel"] = pixel_nll(decoded, labels, weights)
+                    else:
+                        terms["pixel"] = self._uncertain(decoded.clamp_min(1e-8).log(), labels, unsure, weights)
                     total = total + loss.pixel * terms["pixel"]
             else:
                 both, terms["token"], terms["pixel"] = token_and_pixel_loss(
@@ -102,14 +117,32 @@ class PriorTask(Task):
                     token_scale=loss.token,
                     pixel_scale=loss.pixel,
                     cell_weights=cell_weight,
+                    pixel_weights=weights,
+                    doubt=unsure,
+                    collision=self.cfg.weak.loss == "collision",
                     chunk=loss.token_chunk,
                 )
                 total = total + both
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
-    def _targets(self, batch: dict[str, Any], output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
+    def _aux_loss(
+        self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Cross-entropy of the auxiliary head, a mean over the labelled pixels of the batch."""
+        logits = F.interpolate(cast(Tensor, output.aux_logits), size=labels.shape[-2:], mode="bilinear")
+        if unsure is None:
+            return weighted_cross_entropy(logits, labels, weights=weights)
+        return self._uncertain(logits.float().log_softmax(1), labels, unsure, weights)
+
+    def _uncertain(
+        self, log_probs: Tensor, labels: Tensor, unsure: tuple[Tensor, Tensor], weights: Tensor | None
+    ) -> Tensor:
+        collision = self.cfg.weak.loss == "collision"
+        return uncertain_cross_entropy(log_probs, labels, *unsure, collision=collision, weights=weights)
+
+    def _targets(self, labels: Tensor, filled: Tensor, output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
         """Codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
-        loss, labels, filled = self.cfg.loss, batch["labels"], batch["filled"]
+        loss = self.cfg.loss
         if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
             labels = filled = self._fill_void(labels, output)
         if loss.token_soften > 0:
@@ -119,12 +152,19 @@ class PriorTask(Task):
         targets = self.posterior.tokens(labels, filled)[:, None]
         return targets, torch.ones_like(targets, dtype=torch.float32)
 
-    def _cell_weight(self, labels: Tensor) -> Tensor | None:
-        """Mean class weight of every cell `[B, h, w]`; None when all weigh alike."""
-        if self.cfg.loss.rarity == 0:
-            return None
-        cells = to_cells(labels, self.posterior.vqvae.downsample)
-        return pixel_weights(cells, self.class_weight.to(labels.device)).mean((-1, -2))
+    def _cell_weight(self, labels: Tensor, weights: Tensor | None) -> Tensor | None:
+        """Mean weight of every cell `[B, h, w]`: of its classes, and of its valid pixels; None when all are alike."""
+        f, cell_weight = self.posterior.vqvae.downsample, None
+        if self.cfg.loss.rarity > 0:
+            cells = to_cells(labels, f)
+            cell_weight = pixel_weights(cells, self.class_weight.to(labels.device)).mean((-1, -2))
+        if weights is not None:
+            valid = to_cells((labels != IGNORE_INDEX).float(), f)
+            count = valid.sum((-1, -2))
+            trust = (to_cells(weights, f) * valid).sum((-1, -2)) / count.clamp(min=1)
+            trust = torch.where(count > 0, trust, 1.0)  # a void cell may have been filled
+            cell_weight = trust if cell_weight is None else cell_weight * trust
+        return cell_weight
 
     def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
         """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
@@ -136,14 +176,9 @@ class PriorTask(Task):
         return decode(mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood)
 
     def validate(self) -> dict[str, float]:
-        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode."""
+        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode, and of every domain."""
         result = evaluate(self.pipeline(), self._val_set, pictures=0, throughput=False)
-        values = {}
-        for mode in MODES:
-            if mode in result.modes:
-                values[f"{mode}_miou"] = float(result.modes[mode]["miou"] or 0.0)
-                values[f"{mode}_boundary_f"] = float(result.modes[mode]["boundary_f"] or 0.0)
-        return values
+        return result.figures(("miou", "boundary_f"))
 
     def pictures(self) -> dict[str, Image.Image]:
         """Image, truth, maskige and prediction of three validation images."""
@@ -183,11 +218,12 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
     model, names = cfg.model, train.label_space.names
     vqvae = posterior.vqvae
     rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
+    taken = model.init_parts if model.init_from else []
     try:
         prior = GSSPriorModel.from_backbone(
             model.backbone,
             backbone_config=model.backbone_config,
-            pretrained=model.pretrained,
+            pretrained=model.pretrained and "backbone" not in taken,
             codebook_size=vqvae.codebook_size if tokens else 0,
             token_stride=vqvae.downsample,
             context_stride=max(model.context_stride, vqvae.downsample),
@@ -205,12 +241,15 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
         raise ValueError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
     prior.config.id2label = dict(enumerate(names))
     prior.config.label2id = {name: index for index, name in enumerate(names)}
+    if model.init_from:
+        start_from(prior, model.init_from, taken, posterior)
     if model.classifier == "tied" and tokens:
         prior.tie_codebook(vqvae.code_embeddings())
     if model.classifier == "evidence" and tokens:
         if posterior.likelihood is None:
             raise ValueError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
         prior.tie_evidence(posterior.likelihood.table)
+    freeze_parts(prior, model.freeze)
     if cfg.train.gradient_checkpointing:
         prior.gradient_checkpointing_enable()
     return prior

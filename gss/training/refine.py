@@ -13,6 +13,7 @@ from gss.labels import IGNORE_INDEX
 from gss.likelihood import CellLikelihood, fit_table, log_likelihood
 from gss.losses import weighted_cross_entropy
 from gss.maskige import MaskigeCodec
+from gss.posterior import Posterior
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
 
@@ -20,11 +21,51 @@ from vqvae.losses import colour_loss
 _SURVEY_IMAGES = 500
 _POOL_CELLS = 60_000
 _POOL_UNIFORM = 0.25
+_CALIBRATION_IMAGES = 16
 
 
 def survey(dataset: LabelledImages) -> list[int]:
-    """Positions of at most 500 images, evenly spread."""
-    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _SURVEY_IMAGES)).astype(int)).tolist()
+    """Positions of about 500 images, evenly spread; of several domains each has the share that training gives it."""
+    chosen: list[int] = []
+    first, quotas = 0, getattr(dataset, "quotas", ((len(dataset), len(dataset)),))
+    total = sum(drawn for _, drawn in quotas)
+    for size, drawn in quotas:
+        count = min(size, -(-drawn * _SURVEY_IMAGES // total))
+        chosen += (first + np.unique(np.linspace(0, size - 1, count).astype(int))).tolist()
+        first += size
+    return chosen
+
+
+def sample_cells(
+    train: LabelledImages, downsample: int, class_weight: Tensor, *, device: torch.device
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Label maps of a survey, and cells drawn from them with a preference for rare classes and borders.
+
+    Args:
+        train: images without augmentation.
+        downsample: pixels per cell side f.
+        class_weight: `[K]`, see `draw_cells`.
+        device: of the cells.
+
+    Returns:
+        Label maps uint8 `[1, H, W]` on the CPU, padded to whole cells; about 60,000 cells int64 `[N, f, f]` with void
+        255, and the same cells with void filled.
+    """
+    chosen = survey(train)
+    maps, parts = [], []
+    for index in chosen:
+        labels, filled = recon.label_pair(train, index, downsample, device)
+        drawn = draw_cells(labels, downsample, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
+        parts.append([to_cells(x, downsample).flatten(0, 2)[drawn] for x in (labels, filled)])
+        maps.append(labels.byte().cpu())  # hundreds of full-size label maps: one byte a pixel
+    pool, pool_filled = (torch.cat(part) for part in zip(*parts, strict=True))
+    return maps, pool, pool_filled
+
+
+def painted_table(codec: MaskigeCodec, vqvae: MaskigeVQModel) -> Tensor:
+    """Class probabilities `[V, K, f, f]` of what each code of a local decoder paints."""
+    painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
+    return painted / painted.sum(1, keepdim=True)
 
 
 @torch.no_grad()
@@ -46,21 +87,12 @@ def refine(
         class_weight: `[K]`, weights of pixels in the choice of codes.
         steps: gradient steps of step 3.
     """
-    device, f = vqvae.device, vqvae.downsample
-    chosen = survey(train)
-    maps, parts = [], []
-    for index in chosen:
-        labels, filled = recon.label_pair(train, index, f, device)
-        drawn = draw_cells(labels, f, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
-        parts.append([to_cells(x, f).flatten(0, 2)[drawn] for x in (labels, filled)])
-        maps.append(labels.byte().cpu())  # hundreds of full-size label maps: one byte a pixel
-    pool, pool_filled = (torch.cat(part) for part in zip(*parts, strict=True))
-    painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
-    table = fit_table(pool, painted / painted.sum(1, keepdim=True), class_weight)
+    maps, pool, pool_filled = sample_cells(train, vqvae.downsample, class_weight, device=vqvae.device)
+    table = fit_table(pool, painted_table(codec, vqvae), class_weight)
 
-    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, f).to(device)
+    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.downsample).to(vqvae.device)
     likelihood.set_table(_keep_uniform_codes(table), class_weight)
-    uses = _count(likelihood, maps)
+    uses = count_codes(likelihood, maps)
     _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, steps)
     return likelihood
 
@@ -78,8 +110,13 @@ def _keep_uniform_codes(table: Tensor) -> Tensor:
     return table
 
 
-def _count(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
-    """Replaces the table by observed class frequencies; returns how many cells use each code `[V]`."""
+def count_codes(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
+    """Replaces the table by observed class frequencies; returns how many cells use each code `[V]`.
+
+    Args:
+        likelihood: chooses the code of each cell by its present table, which then changes in place.
+        maps: label maps `[B, H, W]` of whole cells, void 255.
+    """
     table, K = likelihood.table.clone(), likelihood.num_classes
     counts, uses = torch.zeros_like(table), torch.zeros(len(table), device=table.device)
     for compact in maps:
@@ -155,3 +192,18 @@ def _choice_loss(
     latents = vqvae.encoder(maskige)[0].flatten(1).t()
     distance = torch.cdist(latents, codes, compute_mode="use_mm_for_euclid_dist").square()
     return torch.nn.functional.cross_entropy(-distance, target)
+
+
+@torch.no_grad()
+def calibrate(posterior: Posterior, train: LabelledImages) -> None:
+    """Sets the codec's temperature so that colours repainted from tokens give honest class probabilities."""
+    painted, truth = [], []
+    chosen = survey(train)
+    for index in chosen[:: max(1, len(chosen) // _CALIBRATION_IMAGES)]:
+        vqvae = posterior.vqvae
+        labels, filled = recon.label_pair(train, index, vqvae.downsample, vqvae.device)
+        tokens = posterior.tokens(filled, filled)
+        # Images may differ in size: their pixels are laid out in one row.
+        painted.append(vqvae.decode_tokens(tokens).flatten(2)[:, :, None])
+        truth.append(labels.flatten(1)[:, None])
+    posterior.codec.calibrate_temperature(torch.cat(painted, -1), torch.cat(truth, -1))

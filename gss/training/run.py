@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
+from gss.config_residual import ResidualConfig
+from gss.config_weak import WeakAgmmConfig
 from gss.data.datasets import LabelledImages
+from gss.data.domains import DomainDataset, describe
 from gss.distributed import barrier, is_main, num_processes
 from gss.files import write_json
-from gss.maskige import MaskigeCodec
-from gss.palette import build
+from gss.metrics.domains import domain_figures
 from gss.posterior import Posterior
 from gss.training.loop import Task, fit
 from gss.training.posterior import PosteriorTask
 from gss.training.splits import open_splits
-from vqvae import MaskigeVQModel
+from gss.weak.trust import check_seeds
 
 
 def train(
     stage: str,
-    cfg: PosteriorConfig | PriorConfig | DensityConfig,
+    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig | WeakAgmmConfig,
     out: str | Path,
     *,
     resume: bool = False,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Trains one stage into a folder.
 
     Args:
-        stage: "posterior", "prior", "twin" (a prior without token and pixel loss) or "density".
+        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density", "residual" or
+            "weak-agmm".
         cfg: its configuration.
         out: run folder; the product is `out/posterior` or `out/pipeline`.
         resume: go on from the newest checkpoint.
@@ -45,11 +49,22 @@ def train(
         from gss.training.density import train_density  # as below
 
         return train_density(cfg, out, resume=resume)
+    if isinstance(cfg, ResidualConfig):
+        from gss.training.residual import train_residual
+
+        return train_residual(cfg, out, resume=resume)
+    if isinstance(cfg, WeakAgmmConfig):
+        from gss.training.weak_agmm import train_weak_agmm
+
+        return train_weak_agmm(cfg, out, resume=resume)
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
     num_processes()
     torch.manual_seed(cfg.train.seed)
     splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=not isinstance(cfg, PosteriorConfig))
     plain, val = splits.plain, splits.val
+    check_seeds(plain, allow=cfg.weak.allow_missing)
+    if isinstance(splits.augmented, DomainDataset) and is_main():
+        print(describe(splits.augmented))
     if isinstance(cfg, PosteriorConfig):
         task: Task = PosteriorTask(cfg, plain, val)
     else:
@@ -71,7 +86,9 @@ def train(
     if isinstance(cfg, PosteriorConfig):
         barrier()  # the main process has written the product
         result = recon.reconstruct(Posterior.from_pretrained(out), val, progress=True)
-        metrics |= {f"{way}_miou": float(result[way]["miou"] or 0.0) for way in result}
+        for way in result:
+            metrics[f"{way}_miou"] = float(result[way]["miou"] or 0.0)
+            metrics |= domain_figures(f"{way}_miou", result[way].get("domains", {}), "miou")
         if is_main():
             write_json(out / "recon.json", result)
             rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
@@ -86,9 +103,7 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
     if not cfg.posterior:
         if not twin:
             raise ValueError("posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'")
-        space = train.label_space
-        colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
-        return Posterior(MaskigeCodec(colors), MaskigeVQModel(), None, space)
+        return Posterior.placeholder(train.label_space)
     posterior = Posterior.from_pretrained(cfg.posterior)
     recon.check_classes(posterior, train, cfg.posterior)
     return posterior

@@ -1,0 +1,20 @@
+"""Settings of `gss train weak-agmm`; see gss/config.py for the sections it shares with the other stages."""
+
+from dataclasses import dataclass, field
+
+from gss.config import DataConfig, OptimConfig, PriorModelConfig, TrainConfig, WeakConfig
+from gss.config_agmm import AgmmConfig
+
+__all__ = ["WeakAgmmConfig"]
+
+
+@dataclass
+class WeakAgmmConfig:
+    """A pixel classifier from partial masks: training labels are 255 where nobody labelled."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    model: PriorModelConfig = field(default_factory=PriorModelConfig)
+    agmm: AgmmConfig = field(default_factory=AgmmConfig)
+    weak: WeakConfig = field(default_factory=WeakConfig)

@@ -1,0 +1,185 @@
+"""A data set of several domains: their samples one after the other, and how often each is read."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
+from gss.data.specs import DataSpec
+from gss.data.transforms import JointTransform
+from gss.errors import did_you_mean
+from gss.labels import IGNORE_INDEX, LabelSpace
+
+__all__ = ["DomainDataset", "describe", "open_domains", "share_out"]
+
+_WORDS = ("equal", "proportional", "temperature:2")
+
+
+class DomainDataset(Dataset[dict[str, Any]]):
+    """Samples of several data sets in one label space; `LabelledImages` whose images may differ in size.
+
+    Args:
+        parts: the data set of each domain, by name.
+        label_space: their classes.
+        annotated: classes that the masks of each domain can show.
+        sampling: how often training reads each domain, see `share_out`.
+
+    Attributes:
+        ids: `DOMAIN/ID` of each sample.
+        domains: positions of the samples of each domain.
+        annotated: as given.
+        quotas: per domain its number of samples and how many of them an epoch of training takes.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, LabelledImages],
+        *,
+        label_space: LabelSpace,
+        annotated: Mapping[str, Sequence[int]],
+        sampling: str = "equal",
+    ) -> None:
+        self.label_space, self.annotated = label_space, dict(annotated)
+        self._parts = list(parts.values())
+        sizes = [len(part) for part in self._parts]
+        self._starts = [0, *accumulate(sizes)]
+        self.ids = [f"{name}/{id}" for name, part in parts.items() for id in part.ids]
+        self.domains = {name: range(*self._starts[i : i + 2]) for i, name in enumerate(parts)}
+        drawn = share_out(sampling, dict(zip(parts, sizes, strict=True)))
+        self.quotas = tuple(zip(sizes, drawn, strict=True))
+        # A batch needs the same keys from every domain, though only some have weak labels or confidences.
+        sources = [part.weak.source for part in self._parts if isinstance(part, SegmentationDataset) and part.weak]
+        self._weak, self._doubtful = bool(sources), any(source.confidence for source in sources)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the augmentation of the next reads, in every domain."""
+        for part in self._parts:
+            part.set_epoch(epoch)
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
+        part, inside = self._find(index)
+        return part.read(inside)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample as `make_item` gives it; `id` and `index` are those of the whole."""
+        part, inside = self._find(index)
+        item = {**part[inside], "id": self.ids[index], "index": index}
+        if self._weak and "tags" not in item:
+            tags = torch.zeros(self.label_space.num_classes, dtype=torch.bool)
+            item |= {"tags": tags, "exhaustive": torch.tensor(False)}
+        if self._doubtful and "confidence" not in item:
+            item["confidence"] = (item["labels"] != IGNORE_INDEX).float()
+        return item
+
+    def _find(self, index: int) -> tuple[LabelledImages, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        number = bisect_right(self._starts, index) - 1
+        return self._parts[number], index - self._starts[number]
+
+
+def open_domains(
+    spec: DataSpec,
+    split: str,
+    *,
+    transform: JointTransform | None,
+    size: tuple[int, int] | None,
+    cache: bool,
+    sampling: str,
+) -> DomainDataset:
+    """Open one split of a mixture; arguments as in `open_split`.
+
+    Raises:
+        ValueError: no domain has the split, one lacks it, or files are missing (names the domain).
+    """
+    spec.check_split(split)
+    parts: dict[str, LabelledImages] = {}
+    for number, domain in enumerate(spec.domains):
+        own_split = domain.split(split)
+        if own_split is None:
+            continue
+        # Sample i of one domain must not be cropped and mirrored like sample i of the next.
+        own = transform and replace(transform, seed=transform.seed + (number << 32))
+        try:
+            parts[domain.name] = open_split(domain.spec, own_split, transform=own, size=size, cache=cache)
+        except ValueError as error:
+            raise ValueError(f"domain {domain.name!r}: {error}") from error
+    annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
+    return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)
+
+
+def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
+    """Samples that an epoch takes from each domain.
+
+    An epoch is as long as all domains together. Shares are rounded by the largest remainder, and no domain is left out.
+
+    Args:
+        sampling: `equal`; `proportional` to the number of samples n; `temperature:T`, proportional to n^(1/T), which is
+            `proportional` at 1 and tends to `equal`; or one positive number for each domain, with commas.
+        sizes: number of samples of each domain.
+
+    Raises:
+        ValueError: none of these, or another number of numbers than domains.
+    """
+    counts = np.array(list(sizes.values()), dtype=np.float64)
+    word, _, argument = sampling.partition(":")
+    weights = _numbers(sampling)
+    if sampling == "equal":
+        shares = np.ones_like(counts)
+    elif sampling == "proportional":
+        shares = counts
+    elif word == "temperature" and len(_numbers(argument)) == 1:
+        shares = (counts / counts.max()) ** (1.0 / _numbers(argument)[0])
+    elif weights and len(weights) == len(counts):
+        shares = np.array(weights) / max(weights)
+    elif weights:
+        raise ValueError(
+            f"data.sampling={sampling!r} has {len(weights)} numbers for {len(counts)} domains ({', '.join(sizes)}): "
+            "give one each"
+        )
+    else:
+        raise ValueError(
+            f"data.sampling={sampling!r} is not equal, proportional, temperature:T or positive numbers with commas "
+            f"{did_you_mean(sampling, _WORDS)}".rstrip()
+        )
+    exact = shares / shares.sum() * counts.sum()
+    drawn = np.maximum(np.floor(exact), 1)
+    while drawn.sum() != counts.sum():
+        # The domain farthest from its exact share gives one up or takes one more.
+        gap = exact - drawn
+        step = 1 if drawn.sum() < counts.sum() else -1
+        drawn[np.argmax(np.where((drawn > 1) | (step > 0), step * gap, -np.inf))] += step
+    return drawn.astype(int).tolist()
+
+
+def _numbers(text: str) -> list[float]:
+    """Positive numbers with commas; none where the text is something else."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(0 < number < math.inf for number in numbers) else []
+
+
+def describe(dataset: DomainDataset) -> str:
+    """One line on how training reads the domains: samples, share of an epoch, and repeats of a sample in it."""
+    total = sum(drawn for _, drawn in dataset.quotas)
+    parts = (
+        f"{name} {size} images, {100 * drawn / total:.1f} % (x {drawn / size:.2f})"
+        for name, (size, drawn) in zip(dataset.domains, dataset.quotas, strict=True)
+    )
+    return f"domains: {'; '.join(parts)}"

@@ -1,0 +1,80 @@
+"""Arguments of `gss weak`; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+__all__ = ["FORM_NAMES", "add_weak"]
+
+FORM_NAMES = ("points", "scribbles", "blocks", "boxes", "coarse", "tags")
+
+
+def add_weak(commands: argparse._SubParsersAction, count: Callable[[str], int]) -> None:
+    """Add `gss weak` and its actions.
+
+    Args:
+        commands: sub-parsers of the main command.
+        count: type of an argument that is a whole number above 0.
+    """
+    weak = commands.add_parser("weak", help="make, import, refine and judge weak labels and pseudo-masks")
+    actions = weak.add_subparsers(metavar="ACTION", required=True)
+
+    action = actions.add_parser(
+        "make", help="points, scribbles, blocks, boxes, coarse polygons or tags from full masks"
+    )
+    action.add_argument("spec", help="built-in name, YAML file or folder of a data set with full masks")
+    action.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings of the form, see docs/weak.md")
+    action.add_argument("--form", required=True, choices=FORM_NAMES)
+    _add_split(action)
+    action.add_argument("--share", type=float, metavar="S", help="of blocks: least share of labelled pixels")
+    action.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    action.add_argument("--limit", type=count, metavar="N", help="use only N images, evenly spread")
+    _add_out(action)
+    action.set_defaults(handler="gss.weak.make.main", more="settings")
+
+    action = actions.add_parser("import", help="bring masks made elsewhere into the layout of pseudo-masks")
+    action.add_argument("spec", help="data set of the images")
+    action.add_argument("--masks", required=True, metavar="DIR", help="folder of ID.png: class numbers, 255 or K: none")
+    action.add_argument("--confidence", metavar="DIR", help="folder of ID.png, 8 or 16 bits, white is certain")
+    action.add_argument("--producer", default="import", metavar="NAME", help="who made them (default: %(default)s)")
+    _add_split(action)
+    _add_out(action)
+    action.set_defaults(handler="gss.weak.exchange.main")
+
+    action = actions.add_parser("refine", help="spread partial or uncertain labels along the edges of the images")
+    action.add_argument("spec", help="data set with weak labels or pseudo-masks")
+    action.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, see docs/weak.md")
+    _add_split(action)
+    action.add_argument("--limit", type=count, metavar="N", help="use only N images, evenly spread")
+    _add_out(action)
+    action.set_defaults(handler="gss.weak.refine_labels.main", more="settings")
+
+    action = actions.add_parser("produce", help="pseudo-masks from a trained pipeline and weak labels")
+    action.add_argument("pipeline", help="folder of the pipeline, such as that of `gss train weak-agmm`")
+    action.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, see docs/weak-agmm.md")
+    action.add_argument("--data", required=True, metavar="SPEC", help="data set with weak labels or partial masks")
+    _add_split(action)
+    _add_out(action)
+    action.set_defaults(handler="gss.weak.produce.main", more="settings")
+
+    action = actions.add_parser("report", help="coverage of labels, and their quality where full masks exist")
+    action.add_argument("spec", help="data set whose labels are judged")
+    action.add_argument("--root", help="folder of the images")
+    action.add_argument("--split", default="train", help="default: %(default)s")
+    action.add_argument("--truth", metavar="SPEC", help="data set with full masks of the same images")
+    action.add_argument("--truth-root", metavar="DIR", help="folder of that data set")
+    action.add_argument("--truth-split", metavar="NAME", help="its split (default: --split)")
+    action.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    action.add_argument("--html", metavar="FILE", help="write a report with pictures here")
+    action.set_defaults(handler="gss.weak.report.main")
+
+
+def _add_split(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--root", help="folder of the data set")
+    action.add_argument("--split", default="train", help="default: %(default)s")
+
+
+def _add_out(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--out", required=True, help="output folder, itself a data set")
+    action.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")

@@ -1,0 +1,46 @@
+"""Mean and spread over seeds of the figures that `gss evaluate-ood --json` wrote.
+
+    python scripts/summarize_ood.py runs/ood/s0.json runs/ood/s1.json runs/ood/s2.json
+
+One Markdown table for each data set; the files should differ in the seed of the pipeline alone.
+"""
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+FIGURES = ("ap", "fpr", "auroc")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="files of gss evaluate-ood --json, pooled mode")
+    tables: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for path in parser.parse_args().files:
+        for evaluation in json.loads(path.read_text())["results"]:
+            for name, scores in evaluation["scores"].items():
+                tables[evaluation["data"]][name].append(scores["pooled"])
+    for data, rows in tables.items():
+        print(f"\n**{data}**\n\n| score | AP | FPR95 | AUROC |\n|---|---|---|---|")
+        for name, results in rows.items():
+            cells = [_spread([_value(result, figure) for result in results]) for figure in FIGURES]
+            print(f"| `{name}` | {' | '.join(cells)} |")
+
+
+def _value(result: dict[str, Any], figure: str) -> float | None:
+    found = result[figure]["first_at_least"] if figure == "fpr" else result[figure]
+    return None if found is None else found["value"]
+
+
+def _spread(values: list[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{statistics.mean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
