@@ -32,9 +32,18 @@ CLASSES, CODES, STRIDE = 19, 1024, 4
 
 
 def pipeline() -> GSSPipeline:
-    prior = GSSPriorModel.from_backbone(pretrained=False, codebook_size=CODES, token_stride=STRIDE, num_labels=CLASSES)
     likelihood = CellLikelihood(CODES, CLASSES, STRIDE)
     likelihood.set_table(torch.randn(CODES, CLASSES, STRIDE, STRIDE).mul(3).softmax(1))
+    # As `gss train prior` builds it by default.
+    prior = GSSPriorModel.from_backbone(
+        pretrained=False,
+        codebook_size=CODES,
+        token_stride=STRIDE,
+        context_stride=8,
+        classifier="evidence",
+        num_labels=CLASSES,
+    )
+    prior.tie_evidence(likelihood.table)
     vqvae = MaskigeVQModel(downsample=STRIDE, codebook_size=CODES)
     codec = MaskigeCodec(maxmin(CLASSES).tolist())
     whole = GSSPipeline(GSSImageProcessor(), prior.eval(), codec.eval(), vqvae.eval(), likelihood.eval())
