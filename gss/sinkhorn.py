@@ -9,6 +9,9 @@ from torch import Tensor
 
 from gss.mixture import Reduce, full_precision
 
+# Pixels whose indicators of classes fit into the cache of a CPU.
+_CPU_BLOCK = 4096
+
 
 def sinkhorn(
     scores: Tensor,
@@ -45,33 +48,45 @@ def sinkhorn(
     Returns:
         Log assignment probabilities `[N, M]`; each row sums to 1 in probability.
     """
-    s = scores.t().contiguous()  # pixels last: the steps below run along contiguous memory
+    s = scores.t().clone(memory_format=torch.contiguous_format)  # pixels last: steps run along contiguous memory
     scale = s.new_full((num_classes,), temperature)
     if relative:
-        magnitude = s.abs().masked_fill(s.isinf(), 0)
+        magnitude = s.abs().masked_fill_(s.isinf(), 0)
         scale *= max_across(_class_max(magnitude, classes, num_classes)).amax(0).clamp(min=1e-12)
     top = max_across(_class_max(s, classes, num_classes))  # [M, C]
     top = top.masked_fill(top.isinf(), 0)
-    # A product with an indicator matrix, because atomic additions on a GPU are not reproducible.
-    indicator = s.new_zeros(len(classes), num_classes).scatter_(1, classes[:, None], 1)
     own_scale = scale.index_select(0, classes)
+    # In place wherever possible: memory that is touched for the first time costs more than the arithmetic.
     # Differences come before quotients: those that matter are small, hence exact.
-    logits = (s - s.amax(0)).div_(own_scale)
-    shares = (s - top.index_select(1, classes)).div_(own_scale).exp_()
+    shares = top.index_select(1, classes)
+    torch.sub(s, shares, out=shares).div_(own_scale).exp_()
+    logits = s.sub_(s.amax(0)).div_(own_scale)
     log_factor = -(top.double() / scale)
-    with full_precision(s.device):
-        for round_ in range(iterations):
-            mass = sum_across(shares @ indicator).double()
-            log_factor -= torch.where(mass > 0, mass, 1).log()
-            # A constant of the class cancels; without it the factors that matter are near 0 and keep their digits.
-            log_factor -= log_factor.masked_fill(mass <= 0, -math.inf).amax(0).nan_to_num(neginf=0)
-            weighted = logits + log_factor.to(s).index_select(1, classes)
-            if round_ + 1 < iterations:
-                shares = weighted.softmax(0)
-    return weighted.log_softmax(0).t()
+    for round_ in range(iterations):
+        mass = sum_across(_class_sums(shares, classes, num_classes)).double()
+        log_factor -= torch.where(mass > 0, mass, 1).log()
+        # A constant of the class cancels; without it the factors that matter are near 0 and keep their digits.
+        log_factor -= log_factor.masked_fill(mass <= 0, -math.inf).amax(0).nan_to_num(neginf=0)
+        torch.index_select(log_factor.to(s), 1, classes, out=shares).add_(logits)
+        if round_ + 1 < iterations:
+            shares.sub_(shares.amax(0)).exp_()
+            shares.div_(shares.sum(0))
+    return shares.log_softmax(0).t()
 
 
 def _class_max(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     """Largest value of every class `[M, C]` out of `[M, N]`; -inf for classes without pixels."""
     start = values.new_full((len(values), num_classes), -math.inf)
     return start.scatter_reduce(1, classes.expand_as(values), values, "amax")
+
+
+def _class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
+    """Sum of every class `[M, C]` out of `[M, N]`."""
+    total = values.new_zeros(len(values), num_classes)
+    rows = _CPU_BLOCK if values.device.type == "cpu" else max(1, len(classes))
+    # Products with indicator matrices, because atomic additions on a GPU are not reproducible.
+    indicator = values.new_empty(min(rows, len(classes)), num_classes)
+    with full_precision(values.device):
+        for part, own in zip(values.split(rows, 1), classes.split(rows), strict=True):
+            total.addmm_(part, indicator[: len(own)].zero_().scatter_(1, own[:, None], 1))
+    return total
