@@ -438,7 +438,7 @@ class GSSPipeline(DiffusionPipeline):
             if scores:
                 inputs = self._score_inputs(out, size, needs)
                 for name, score in scores.items():
-                    maps[name] = F.interpolate(score.score(inputs)[:, None], size=size, mode="bilinear")
+                    maps[name] = F.interpolate(score(inputs)[:, None], size=size, mode="bilinear")
             return Dense(maps, cast(Tensor, out.token_logits).argmax(1) if with_tokens else None)
 
         groups: dict[tuple[int, ...], list[int]] = {}

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["colorize", "color_bar", "contact_sheet", "error_map", "heatmap", "legend", "overlay"]
+__all__ = ["colorize", "contact_sheet", "error_map", "heatmap", "legend", "overlay"]
 
 IGNORE_INDEX = 255
 Colors = Sequence[Sequence[int]] | np.ndarray
@@ -121,20 +121,6 @@ def heatmap(
     painted = _lookup(palette)[(unit * 255).round().astype(np.int64)]
     painted[~finite] = NOT_FINITE
     return Image.fromarray(painted)
-
-
-def color_bar(
-    low: float, high: float, *, palette: Palette = "viridis", width: int = 240, label: str = ""
-) -> Image.Image:
-    """Horizontal scale of `heatmap` with its end values, white background."""
-    bar = Image.fromarray(_lookup(palette)[np.linspace(0, 255, width).round().astype(np.int64)][None].repeat(14, 0))
-    canvas = Image.new("RGB", (width, 34), "white")
-    canvas.paste(bar, (0, 0))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    draw.text((2, 17), f"{low:.3g}", fill="black", font=font)
-    draw.text((width / 2, 17), label, fill="black", font=font, anchor="ma")
-    draw.text((width - 2, 17), f"{high:.3g}", fill="black", font=font, anchor="ra")
-    return canvas
 
 
 def legend(names: Sequence[str], colors: Colors, *, columns: int = 4, width: int = 640) -> Image.Image:

@@ -63,7 +63,7 @@ def case(mode: str, peer: str, size: tuple[int, int]) -> Callable[[bool], Case]:
         ours = pipeline()
 
         def segment(decode: str) -> np.ndarray:
-            return ours(picture, decode=decode, window="whole", return_tokens=False).masks[0]
+            return np.asarray(ours(picture, decode=decode, window="whole", return_tokens=False).masks[0])
 
         if peer == "twin":
             return Case(lambda: segment(mode), lambda: segment("aux"), None)
@@ -74,7 +74,7 @@ def case(mode: str, peer: str, size: tuple[int, int]) -> Callable[[bool], Case]:
             pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
             # Its fusion needs maps that cover the image exactly.
             pixels = F.pad(pixels, (0, -width % 32, 0, -height % 32), mode="replicate")
-            return other(pixels).logits[0, :, :height, :width].argmax(0).numpy()
+            return np.asarray(other(pixels).logits[0, :, :height, :width].argmax(0))
 
         return Case(lambda: segment(mode), segment_peer, None)
 

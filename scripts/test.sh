@@ -5,5 +5,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
-.venv/bin/python -m mypy gss vqvae
+.venv/bin/python -m mypy gss vqvae scripts
 exec .venv/bin/python -m pytest -q -m "not slow" "$@"

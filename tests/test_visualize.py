@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gss.visualize import color_bar, colorize, contact_sheet, error_map, heatmap, legend, overlay
+from gss.visualize import colorize, contact_sheet, error_map, heatmap, legend, overlay
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 LABELS = np.array([[0, 1, 255], [2, 2, 2]], dtype=np.uint8)
@@ -79,12 +79,10 @@ def test_contact_sheet_places_pictures():
     assert {color for _, color in scaled.getcolors()} == {*COLORS, (255, 255, 255)}
 
 
-def test_legend_and_color_bar():
+def test_legend():
     picture = legend(["a", "a very long class name indeed, too long for its cell", "ü"], COLORS, columns=2, width=200)
     assert picture.size == (200, 56)
     assert picture.getpixel((16, 14)) == COLORS[0]
-    bar = color_bar(-120.5, 300, label="nats", width=100)
-    assert bar.getpixel((0, 0)) == (68, 1, 84) and bar.getpixel((99, 0)) == (253, 231, 37)
 
 
 @pytest.mark.parametrize(

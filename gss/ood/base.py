@@ -8,7 +8,7 @@ scale: a threshold belongs to one score of one pipeline.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class ScoreInputs:
         decoded: class probabilities of the painted tokens `[B, K, H, W]`; None unless a score needs them.
         perturbed: logits under the residual pattern head, of classes `[B, K, h, w]` or of tokens `[B, V, h, w]`,
             float32; None unless a score needs them.
+        found: scores already taken of these inputs, by name: combinations share their parts with those asked for.
     """
 
     logits: Tensor
@@ -38,6 +39,7 @@ class ScoreInputs:
     token_logits: Tensor | None = None
     decoded: Tensor | None = None
     perturbed: Tensor | None = None
+    found: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
 class OODScore(nn.Module, ABC):
@@ -52,6 +54,12 @@ class OODScore(nn.Module, ABC):
 
     name: ClassVar[str]
     needs: frozenset[str] = frozenset()
+
+    def forward(self, inputs: ScoreInputs) -> Tensor:
+        """`score`, taken once of the same inputs; a pipeline has one score of a name."""
+        if self.name not in inputs.found:
+            inputs.found[self.name] = self.score(inputs)
+        return inputs.found[self.name]
 
     @abstractmethod
     def score(self, inputs: ScoreInputs) -> Tensor:

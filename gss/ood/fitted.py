@@ -130,7 +130,7 @@ def stack_scores(scores: Sequence[OODScore] | Sequence[nn.Module], inputs: Score
     maps = []
     for part in scores:
         assert isinstance(part, OODScore)
-        found = part.score(inputs)
+        found = part(inputs)
         if found.shape[-2:] != grid:
             found = F.interpolate(found[:, None], size=grid, mode="bilinear", antialias=True)[:, 0]
         maps.append(found)
