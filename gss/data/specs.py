@@ -21,7 +21,7 @@ from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.weak.source import WeakSource
 
-__all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec"]
+__all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec", "named_split"]
 
 FOLDER_SPEC = "data.yaml"
 """Spec in a folder that is a data set."""
@@ -269,6 +269,12 @@ def read_yaml(path: Path) -> Any:
 def builtin_specs() -> list[str]:
     """Names of the specs that come with the package."""
     return sorted(path.stem for path in (config_root() / "data").glob("*.yaml"))
+
+
+def named_split(ref: str) -> tuple[str, str] | None:
+    """`SPEC:SPLIT` taken apart; None where no split is named. A colon in front of a folder, as in `C:/data`, is none."""
+    spec, colon, split = ref.rpartition(":")
+    return (spec, split) if colon and spec and re.fullmatch(r"[^/\\]+", split) else None
 
 
 def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:

@@ -1,0 +1,144 @@
+"""Settings of `gss weak run`: which stage an argument is for, and the configuration of each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gss.config import PosteriorConfig, PriorConfig, load_config
+from gss.config_agmm import ProduceConfig
+from gss.config_weak import WeakAgmmConfig
+from gss.errors import did_you_mean
+
+__all__ = ["STAGES", "TEACHERS", "Arguments", "RunConfig", "Teacher", "divide", "load_run_config"]
+
+STAGES = ("labels", "teacher", "pseudo", "posterior", "prior", "evaluate")
+_TRAINED = ("teacher", "posterior", "prior")
+# What the job itself decides.
+_OWN = ("data.spec", "data.root", "data.train_split", "data.val_split", "posterior")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What makes pseudo-masks of a kind of labels.
+
+    Args:
+        stage: of `gss train`.
+        config: its configuration.
+        defaults: config file that comes with gss.
+        produce: settings of `gss weak produce`.
+    """
+
+    stage: str
+    config: type
+    defaults: str
+    produce: type
+
+
+TEACHERS = {"pixels": Teacher("weak-agmm", WeakAgmmConfig, "weak/teacher.yaml", ProduceConfig)}
+"""By what the weak labels hold: labelled pixels, or tags alone."""
+
+
+@dataclass
+class Arguments:
+    """`CONFIG | KEY=VALUE` of the command by stage.
+
+    Attributes:
+        labels: settings of the reader, the keys of `weak` in a data spec.
+        files: stage to its config file.
+        overrides: stage to its overrides, those for all trained stages first.
+    """
+
+    labels: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    overrides: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in STAGES})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Configurations of the stages; `teacher` and `pseudo` are of the types that `Teacher` names."""
+
+    teacher: Any
+    pseudo: Any
+    posterior: PosteriorConfig
+    prior: PriorConfig
+
+
+@dataclass
+class _Labels:
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+def divide(settings: Sequence[str]) -> Arguments:
+    """Sort `STAGE.KEY=VALUE`, `STAGE=CONFIG.yaml` and `SECTION.KEY=VALUE` (of every trained stage that has it).
+
+    Raises:
+        ValueError: an unknown stage or section, or a setting that the job decides.
+    """
+    found = Arguments()
+    sections = {name: _sections(name) for name in _TRAINED}
+    shared: list[tuple[str, str]] = []
+    for text in settings:
+        key, _, value = text.partition("=")
+        head, dot, rest = key.partition(".")
+        if head == "labels" and dot:
+            found.overrides["labels"].append(text)
+        elif head in ("pseudo", *_TRAINED):
+            if not dot:
+                found.files[head].append(value)
+            else:
+                if head != "pseudo" and rest in _OWN:
+                    raise ValueError(f"override {text!r}: gss weak run sets {rest} itself; see gss weak run --help")
+                found.overrides[head].append(f"{rest}={value}")
+        elif dot and any(head in names for names in sections.values()):
+            if key in _OWN:
+                raise ValueError(f"override {text!r}: gss weak run sets {key} itself; see gss weak run --help")
+            shared += [(name, text) for name in _TRAINED if head in sections[name]]
+        else:
+            options = dict.fromkeys([*STAGES[:-1], *(section for names in sections.values() for section in names)])
+            raise ValueError(
+                f"override {text!r}: {head!r} is no stage and no section of one {did_you_mean(head, options)}; write "
+                "STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, posterior, prior, or SECTION.KEY=VALUE for "
+                "all of them"
+            )
+    for name in reversed(_TRAINED):
+        found.overrides[name][:0] = [text for stage, text in shared if stage == name]
+    found.labels = load_config(_Labels, [], found.overrides["labels"]).labels
+    return found
+
+
+def _sections(stage: str) -> set[str]:
+    """Sections of the configurations a stage may have."""
+    kinds = {"posterior": [PosteriorConfig], "prior": [PriorConfig]}
+    classes = kinds.get(stage) or [teacher.config for teacher in TEACHERS.values()]
+    return {
+        item.name for cls in classes for item in dataclasses.fields(cls) if dataclasses.is_dataclass(item.default_factory)
+    }
+
+
+def load_run_config(arguments: Arguments, teacher: Teacher, sizes: dict[str, str]) -> RunConfig:
+    """Configurations of all stages: what comes with gss, sizes, config files, overrides.
+
+    Args:
+        arguments: of the command.
+        teacher: the kind of labels asks for.
+        sizes: `data.size` and `data.crop` as YAML, that files and overrides may replace.
+
+    Raises:
+        ValueError: unknown key or bad value; names the nearest.
+    """
+    defaults = {"teacher": teacher.defaults, "posterior": "weak/posterior.yaml", "prior": "weak/prior.yaml"}
+    classes = {"teacher": teacher.config, "posterior": PosteriorConfig, "prior": PriorConfig}
+    found: dict[str, Any] = {}
+    for name, cls in classes.items():
+        files, overrides = arguments.files[name], arguments.overrides[name]
+        named = load_config(cls, files, overrides)  # a mistake is told with the user's own sources
+        cfg = load_config(cls, [defaults[name], *files], overrides)
+        if named.data.size is None and named.data.crop == cls().data.crop:
+            chosen = [f"{key}={value}" for key, value in sizes.items()]
+            cfg = load_config(cls, [defaults[name], *files], [*chosen, *overrides])
+        found[name] = cfg
+    settings = arguments.overrides["pseudo"]
+    return RunConfig(pseudo=load_config(teacher.produce, arguments.files["pseudo"], settings), **found)
