@@ -325,7 +325,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_configs(action)
     action.set_defaults(handler="gss.data.mix.main")
 
-    add_weak(commands, _count)
+    add_weak(commands, _count, _size, _names)
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")

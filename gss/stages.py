@@ -29,13 +29,14 @@ class Stage:
         name: unique in the job.
         settings: everything that decides its result beside the stages before it, in types JSON knows.
         products: files and folders that are there once it is finished.
-        work: does it, on all processes; returns what is worth keeping about it, in types JSON knows.
+        work: does it, on all processes; returns what is worth keeping about it, in types JSON knows. Its argument is
+            False where an interrupted run of the same stage may be gone on with.
     """
 
     name: str
     settings: Mapping[str, Any]
     products: Sequence[Path]
-    work: Callable[[], Mapping[str, Any]]
+    work: Callable[[bool], Mapping[str, Any]]
 
 
 def flat_settings(config: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def check_names(given: Sequence[str], names: Sequence[str], option: str) -> None
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the stages of a job left: name to `settings`, `id`, `after`, `seconds` and `result`.
+    """What the stages of a job left: name to `settings`, and `id`, `seconds` and `result` of those that are finished.
+
+    `after` is the `id` of the stage before.
 
     Raises:
         ValueError: the file is damaged.
@@ -121,25 +124,19 @@ def run_stages(
             _say(f"{stage.name}: finished before")
             continue
         _say(f"{stage.name}: {plan[stage.name]}")
+        records = read_records(folder)
+        entry = {"settings": dict(stage.settings), "after": _id_before(stage.name, names, records)}
+        fresh = records.get(stage.name) != entry
+        distributed.barrier()  # all have read
+        if distributed.is_main():
+            write_json(folder / RECORDS, records | {stage.name: entry})
         started = time.perf_counter()
+        result = stage.work(fresh)
         if distributed.is_main():
-            # A stage that is stopped while it is done again is not finished.
-            records = read_records(folder)
-            if records.pop(stage.name, None):
-                write_json(folder / RECORDS, records)
-        result = stage.work()
-        if distributed.is_main():
-            records = read_records(folder)
-            records[stage.name] = {
-                "settings": dict(stage.settings),
-                "id": secrets.token_hex(4),
-                "after": _token_before(stage.name, names, records),
-                "seconds": time.perf_counter() - started,
-                "result": dict(result),
-            }
-            write_json(folder / RECORDS, records)
+            done = {"id": secrets.token_hex(4), "seconds": time.perf_counter() - started, "result": dict(result)}
+            write_json(folder / RECORDS, records | {stage.name: entry | done})
         distributed.barrier()
-    return read_records(folder)
+    return {name: record for name, record in read_records(folder).items() if "id" in record}
 
 
 def _plan(
@@ -152,13 +149,13 @@ def _plan(
     for stage in stages:
         record = records.get(stage.name)
         reason = ""
-        if record is None or not all(path.exists() for path in stage.products):
+        if record is None or "id" not in record or not all(path.exists() for path in stage.products):
             reason = "begins"
         elif stage.name == redo:
             reason = "is done again, as asked"
         elif earlier:
             reason = f"is done again, because {earlier} is"
-        elif record["after"] != _token_before(stage.name, names, records):
+        elif record["after"] != _id_before(stage.name, names, records):
             reason = f"is done again, because {names[names.index(stage.name) - 1]} was"
         else:
             _require_same(stage, record["settings"], folder)
@@ -178,12 +175,13 @@ def _require_same(stage: Stage, before: Mapping[str, Any], folder: Path) -> None
         if now.get(key) != before.get(key):
             raise ValueError(
                 f"stage {stage.name!r} in {folder} is finished with {key} = {before.get(key)!r}, which is "
-                f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what follows again, or choose another --out"
+                f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what follows again, or choose another "
+                "--out"
             )
 
 
-def _token_before(name: str, names: Sequence[str], records: Mapping[str, Any]) -> str:
-    """Identity of the latest run of the stage before."""
+def _id_before(name: str, names: Sequence[str], records: Mapping[str, Any]) -> str:
+    """Which run of the stage before is the latest."""
     place = names.index(name)
     return str(records.get(names[place - 1], {}).get("id", "")) if place else ""
 

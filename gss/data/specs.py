@@ -272,7 +272,7 @@ def builtin_specs() -> list[str]:
 
 
 def named_split(ref: str) -> tuple[str, str] | None:
-    """`SPEC:SPLIT` taken apart; None where no split is named. A colon in front of a folder, as in `C:/data`, is none."""
+    """`SPEC:SPLIT` taken apart; None where no split is named (the colon of `C:/data` names none)."""
     spec, colon, split = ref.rpartition(":")
     return (spec, split) if colon and spec and re.fullmatch(r"[^/\\]+", split) else None
 

@@ -10,16 +10,24 @@ __all__ = ["FORM_NAMES", "add_weak"]
 FORM_NAMES = ("points", "scribbles", "blocks", "boxes", "coarse", "tags")
 
 
-def add_weak(commands: argparse._SubParsersAction, count: Callable[[str], int]) -> None:
+def add_weak(
+    commands: argparse._SubParsersAction,
+    count: Callable[[str], int],
+    size: Callable[[str], tuple[int, int]],
+    names: Callable[[str], list[str]],
+) -> None:
     """Add `gss weak` and its actions.
 
     Args:
         commands: sub-parsers of the main command.
         count: type of an argument that is a whole number above 0.
+        size: type of an argument that is a size of images.
+        names: type of an argument that is a list of names.
     """
-    weak = commands.add_parser("weak", help="make, import, refine and judge weak labels and pseudo-masks")
+    weak = commands.add_parser("weak", help="train from weak labels; make, import, refine and judge them")
     actions = weak.add_subparsers(metavar="ACTION", required=True)
 
+    _add_run(actions, size, names)
     action = actions.add_parser(
         "make", help="points, scribbles, blocks, boxes, coarse polygons or tags from full masks"
     )
@@ -68,6 +76,43 @@ def add_weak(commands: argparse._SubParsersAction, count: Callable[[str], int]) 
     action.add_argument("--json", metavar="FILE", help="write the numbers here too")
     action.add_argument("--html", metavar="FILE", help="write a report with pictures here")
     action.set_defaults(handler="gss.weak.report.main")
+
+
+def _add_run(
+    actions: argparse._SubParsersAction, size: Callable[[str], tuple[int, int]], names: Callable[[str], list[str]]
+) -> None:
+    action = actions.add_parser("run", help="from weak labels to an evaluated pipeline, in one command")
+    action.add_argument(
+        "settings",
+        nargs="*",
+        metavar="SPEC | KEY=VALUE",
+        help="data set with weak labels, if there are no --images; STAGE.KEY=VALUE and SECTION.KEY=VALUE, see "
+        "docs/weak-run.md",
+    )
+    action.add_argument("--images", metavar="DIR", help="folder of images")
+    action.add_argument("--labels", metavar="PATH", help="folder or file of their weak labels")
+    action.add_argument("--classes", metavar="FILE", help="class names: one a line, or YAML with names or colours")
+    action.add_argument(
+        "--form", choices=("auto", *FORM_NAMES), default="auto", help="default: what the files look like"
+    )
+    action.add_argument("--root", help="folder of the data set SPEC")
+    action.add_argument("--split", help="split of SPEC to train on (default: train)")
+    action.add_argument(
+        "--val",
+        metavar="SPEC[:SPLIT]",
+        help="what is measured on: another data set, a split of SPEC, or none (default: split val of SPEC; with "
+        "--images the last fifth of them)",
+    )
+    action.add_argument("--truth", metavar="SPEC[:SPLIT]", help="full masks of the training images, to judge labels by")
+    action.add_argument(
+        "--size", type=size, metavar="HxW", help="images are resized to this (default: 192x256 at most)"
+    )
+    action.add_argument("--stages", type=names, default=[], metavar="A,B", help="run only these (default: all)")
+    again = action.add_mutually_exclusive_group()
+    again.add_argument("--redo", metavar="STAGE", help="run this stage and what follows again")
+    again.add_argument("--overwrite", action="store_true", help="run all stages again")
+    action.add_argument("--out", required=True, help="folder of the job; call again to go on")
+    action.set_defaults(handler="gss.weak.run.main", more="settings")
 
 
 def _add_split(action: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gss.config import PosteriorConfig, PriorConfig, load_config
+from gss.config import DataConfig, PosteriorConfig, PriorConfig, load_config
 from gss.config_agmm import ProduceConfig
 from gss.config_weak import WeakAgmmConfig
 from gss.errors import did_you_mean
@@ -85,13 +85,12 @@ def divide(settings: Sequence[str]) -> Arguments:
         head, dot, rest = key.partition(".")
         if head == "labels" and dot:
             found.overrides["labels"].append(text)
-        elif head in ("pseudo", *_TRAINED):
-            if not dot:
-                found.files[head].append(value)
-            else:
-                if head != "pseudo" and rest in _OWN:
-                    raise ValueError(f"override {text!r}: gss weak run sets {rest} itself; see gss weak run --help")
-                found.overrides[head].append(f"{rest}={value}")
+        elif head in _TRAINED and not dot:
+            found.files[head].append(value)
+        elif head in ("pseudo", *_TRAINED) and dot:
+            if head != "pseudo" and rest in _OWN:
+                raise ValueError(f"override {text!r}: gss weak run sets {rest} itself; see gss weak run --help")
+            found.overrides[head].append(f"{rest}={value}")
         elif dot and any(head in names for names in sections.values()):
             if key in _OWN:
                 raise ValueError(f"override {text!r}: gss weak run sets {key} itself; see gss weak run --help")
@@ -114,17 +113,21 @@ def _sections(stage: str) -> set[str]:
     kinds = {"posterior": [PosteriorConfig], "prior": [PriorConfig]}
     classes = kinds.get(stage) or [teacher.config for teacher in TEACHERS.values()]
     return {
-        item.name for cls in classes for item in dataclasses.fields(cls) if dataclasses.is_dataclass(item.default_factory)
+        item.name
+        for cls in classes
+        for item in dataclasses.fields(cls)
+        if dataclasses.is_dataclass(item.default_factory)
     }
 
 
-def load_run_config(arguments: Arguments, teacher: Teacher, sizes: dict[str, str]) -> RunConfig:
-    """Configurations of all stages: what comes with gss, sizes, config files, overrides.
+def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int], *, resize: bool) -> RunConfig:
+    """Configurations of all stages: what comes with gss, config files, sizes that these leave open, overrides.
 
     Args:
         arguments: of the command.
         teacher: the kind of labels asks for.
-        sizes: `data.size` and `data.crop` as YAML, that files and overrides may replace.
+        size: (H, W) that fits the images; crops are as large, in multiples of 32.
+        resize: images are resized to it.
 
     Raises:
         ValueError: unknown key or bad value; names the nearest.
@@ -134,11 +137,12 @@ def load_run_config(arguments: Arguments, teacher: Teacher, sizes: dict[str, str
     found: dict[str, Any] = {}
     for name, cls in classes.items():
         files, overrides = arguments.files[name], arguments.overrides[name]
-        named = load_config(cls, files, overrides)  # a mistake is told with the user's own sources
-        cfg = load_config(cls, [defaults[name], *files], overrides)
-        if named.data.size is None and named.data.crop == cls().data.crop:
-            chosen = [f"{key}={value}" for key, value in sizes.items()]
-            cfg = load_config(cls, [defaults[name], *files], [*chosen, *overrides])
-        found[name] = cfg
-    settings = arguments.overrides["pseudo"]
-    return RunConfig(pseudo=load_config(teacher.produce, arguments.files["pseudo"], settings), **found)
+        asked = load_config(cls, files, overrides).data
+        sizes = []
+        if asked.size is None and resize:
+            sizes.append(f"data.size=[{size[0]},{size[1]}]")
+        if asked.crop == DataConfig().crop:
+            height, width = (max(32, round(side / 32) * 32) for side in asked.size or size)
+            sizes.append(f"data.crop=[{height},{width}]")
+        found[name] = load_config(cls, [defaults[name], *files], [*sizes, *overrides])
+    return RunConfig(pseudo=load_config(teacher.produce, [], arguments.overrides["pseudo"]), **found)
