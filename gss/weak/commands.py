@@ -93,7 +93,10 @@ def _add_run(
     action.add_argument("--labels", metavar="PATH", help="folder or file of their weak labels")
     action.add_argument("--classes", metavar="FILE", help="class names: one a line, or YAML with names or colours")
     action.add_argument(
-        "--form", choices=("auto", *FORM_NAMES), default="auto", help="default: what the files look like"
+        "--form",
+        choices=("auto", *FORM_NAMES),
+        default="auto",
+        help="of the labels (default: by the looks of the files)",
     )
     action.add_argument("--root", help="folder of the data set SPEC")
     action.add_argument("--split", help="split of SPEC to train on (default: train)")
@@ -104,9 +107,7 @@ def _add_run(
         "--images the last fifth of them)",
     )
     action.add_argument("--truth", metavar="SPEC[:SPLIT]", help="full masks of the training images, to judge labels by")
-    action.add_argument(
-        "--size", type=size, metavar="HxW", help="images are resized to this (default: 192x256 at most)"
-    )
+    action.add_argument("--size", type=size, metavar="HxW", help="resize images to this (default: to at most 192x256)")
     action.add_argument("--stages", type=names, default=[], metavar="A,B", help="run only these (default: all)")
     again = action.add_mutually_exclusive_group()
     again.add_argument("--redo", metavar="STAGE", help="run this stage and what follows again")

@@ -32,6 +32,7 @@ from gss.weak.report import measure
 from gss.weak.report_page import format_report
 from gss.weak.run_inputs import (
     Measured,
+    absolute,
     choose_measured,
     fitting_size,
     images_spec,
@@ -79,10 +80,15 @@ class WeakRun:
     def stages(self) -> list[Stage]:
         """The stages with their settings."""
         folder, free = self.out, FREE_KEYS - {"train.steps"}
+        # Paths inside the folder are not settings: it may be moved.
         trained = {
-            name: flat_settings(getattr(self.cfg, name), without=free) for name in ("teacher", "posterior", "prior")
+            name: {
+                key: value.replace(str(folder), ".", 1) if isinstance(value, str) else value
+                for key, value in flat_settings(getattr(self.cfg, name), without=free).items()
+            }
+            for name in ("teacher", "posterior", "prior")
         }
-        labels = {"data": self.ref, "split": self.split, "weak": self.weak, "files": self._fingerprint()}
+        labels = {"data": str(self.spec.folder()), "split": self.split, "weak": self.weak, "files": self._fingerprint()}
         measured = {"val": self.measured and self.measured.name, "truth": self.truth}
         written = [] if self.weak is None else [folder / "labels" / "data.yaml"]
         return [
@@ -112,9 +118,7 @@ class WeakRun:
 
     def _labels(self, fresh: bool) -> Mapping[str, Any]:
         if self.weak is not None and distributed.is_main():
-            write_spec(
-                self.out / "labels", self.spec, name=self.spec.name, split="", weak={"splits": None, **self.weak}
-            )
+            write_spec(self.out / "labels", self.spec, name=self.spec.name, weak={"splits": None, **self.weak})
         distributed.barrier()
         dataset = self.weak_images()
         result, _ = measure(
@@ -129,8 +133,8 @@ class WeakRun:
             absent = [name for name, count in zip(names, result["tagged"], strict=True) if count == 0]
             if absent and not allow:
                 raise ValueError(
-                    f"no image is tagged {', '.join(absent)}: tag some, or set weak.allow_missing=true to train without "
-                    "these classes"
+                    f"no image is tagged {', '.join(absent)}: tag some, or set weak.allow_missing=true to train "
+                    "without these classes"
                 )
         else:
             check_seeds(dataset, allow=allow, partial=True)
@@ -215,7 +219,7 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
     """Open everything and complete the configurations; writes nothing."""
     out, weak, root = Path(args.out), None, args.root
     if refs:
-        ref, split = refs[0], args.split or "train"
+        ref, split = absolute(refs[0]), args.split or "train"
         spec = load_spec(ref, root)
         require_files(spec)
         spec.check_split(split)
@@ -249,9 +253,8 @@ def _check_inputs(args: argparse.Namespace, refs: list[str], arguments: Argument
     if bool(refs) == bool(given) or len(refs) > 1:
         raise ValueError("give one data set with weak labels, or --images, --labels and --classes in place of it")
     if given and len(given) < len(folders):
-        raise ValueError(
-            f"{' and '.join(given)} need {' and '.join(name for name in folders if name not in given)} too"
-        )
+        absent = " and ".join(name for name in folders if name not in given)
+        raise ValueError(f"with {' and '.join(given)} give {absent} too")
     spare = {"--root": args.root, "--split": args.split} if given else {}
     if refs:
         spare = {"--form": args.form != "auto", "labels.KEY=VALUE": arguments.labels}
@@ -286,9 +289,5 @@ def _tag_counts(dataset: SegmentationDataset) -> list[int]:
 
 def _format_tags(result: Mapping[str, Any], names: tuple[str, ...]) -> str:
     width = max(map(len, names))
-    return "\n".join(
-        [
-            f"{result['images']} images with tags",
-            *(f"{n:<{width}}  {c:>6}" for n, c in zip(names, result["tagged"], strict=True)),
-        ]
-    )
+    rows = [f"{name:<{width}}  {count:>6}" for name, count in zip(names, result["tagged"], strict=True)]
+    return "\n".join([f"{result['images']} images with tags; of each class:", *rows])

@@ -12,14 +12,23 @@ import numpy as np
 from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
 from gss.data.files import find_ids
 from gss.data.images import IMAGE_SUFFIXES, image_size
-from gss.data.specs import FOLDER_SPEC, DataSpec, load_spec, make_label_space, named_split, read_yaml
+from gss.data.specs import FOLDER_SPEC, DataSpec, builtin_specs, load_spec, make_label_space, named_split, read_yaml
 from gss.evaluation import check_classes
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.weak.folder import chosen_indices
 from gss.weak.formats import find_format
 from gss.weak.source import WeakSource
 
-__all__ = ["Measured", "choose_measured", "fitting_size", "images_spec", "is_tagged", "open_truth", "read_classes"]
+__all__ = [
+    "Measured",
+    "absolute",
+    "choose_measured",
+    "fitting_size",
+    "images_spec",
+    "is_tagged",
+    "open_truth",
+    "read_classes",
+]
 
 _LARGEST = 192 * 256
 _PEEK, _SIZES = 16, 64
@@ -110,6 +119,11 @@ def fitting_size(dataset: SegmentationDataset) -> tuple[tuple[int, int], bool]:
     return (max(32, round(height * shrink / 32) * 32), max(32, round(width * shrink / 32) * 32)), True
 
 
+def absolute(ref: str) -> str:
+    """A data spec so that it is found from any folder."""
+    return ref if ref in builtin_specs() or not Path(ref).exists() else str(Path(ref).resolve())
+
+
 @dataclass(frozen=True)
 class Measured:
     """Images that the result is measured on.
@@ -159,7 +173,8 @@ def choose_measured(text: str | None, spec: DataSpec, split: str) -> Measured | 
         check_classes(spec.label_space.names, dataset.label_space.names)
     except ValueError as error:
         raise ValueError(f"--val {text}: {str(error).replace('those of the pipeline', 'the weak labels')}") from error
-    return Measured(dataset, f"{other.name} {part}", True, f"{ref}:{part}", f"{ref}:{part}")
+    named = f"{absolute(ref)}:{part}"
+    return Measured(dataset, f"{other.name} {part}", True, named, named)
 
 
 def _own_split(spec: DataSpec, part: str, trained: str, *, asked: bool) -> Measured | None:

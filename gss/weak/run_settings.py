@@ -112,12 +112,8 @@ def _sections(stage: str) -> set[str]:
     """Sections of the configurations a stage may have."""
     kinds = {"posterior": [PosteriorConfig], "prior": [PriorConfig]}
     classes = kinds.get(stage) or [teacher.config for teacher in TEACHERS.values()]
-    return {
-        item.name
-        for cls in classes
-        for item in dataclasses.fields(cls)
-        if dataclasses.is_dataclass(item.default_factory)
-    }
+    fields = [item for cls in classes for item in dataclasses.fields(cls)]
+    return {item.name for item in fields if dataclasses.is_dataclass(item.default_factory)}
 
 
 def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int], *, resize: bool) -> RunConfig:
