@@ -100,7 +100,8 @@ def harden(images: Tensor, score: Callable[[Tensor], Tensor], *, step: float) ->
     if len(images) == 0:
         return images.detach().clone()
     lowest, highest = (float(value) for value in images.detach().aminmax())
-    if not (lowest >= 0 and highest <= 1):
+    # Resizing may go past the range by rounding.
+    if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
         raise ValueError(f"images lie in {lowest:.3g}..{highest:.3g}; give them in 0..1, before normalisation")
     with torch.enable_grad():
         start = images.detach().clone().requires_grad_()

@@ -148,5 +148,6 @@ def _check(images: Tensor, maps: Tensor, tags: Tensor, generators: Sequence[torc
     if not 1 <= size <= min(height, width):
         raise ValueError(f"size is {size}; a window of images of {height}x{width} has 1..{min(height, width)} pixels")
     lowest, highest = (float(value) for value in maps.aminmax())
-    if not (lowest >= 0 and highest <= 1):
+    # Resizing may go past the range by rounding.
+    if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
         raise ValueError(f"maps lie in {lowest:.3g}..{highest:.3g}; scale each class of an image to 0..1")
