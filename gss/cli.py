@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
-from gss.weak.commands import add_weak
+from gss.weak.commands import FORM_NAMES, add_weak
 
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
@@ -122,6 +122,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--data", default="scenes", help="data set to use instead of the generated scenes")
     command.add_argument("--root", help="folder of the data set")
     command.add_argument("--seed", type=int, default=0, help="seed of the whole run (default: %(default)s)")
+    command.add_argument("--labels", choices=FORM_NAMES, help="weaken the training masks to these and learn from them")
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 

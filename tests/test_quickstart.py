@@ -40,7 +40,7 @@ def args(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "_OTHER_DOMAIN", {str(tmp_path / "day.yaml"): str(tmp_path / "mist.yaml")})
     monkeypatch.setattr(quickstart, "_UNKNOWN", {str(tmp_path / "day.yaml"): str(tmp_path / "strange.yaml")})
     return argparse.Namespace(
-        out=str(tmp_path / "out"), data=str(tmp_path / "day.yaml"), root=None, seed=0, overwrite=False
+        out=str(tmp_path / "out"), data=str(tmp_path / "day.yaml"), root=None, seed=0, labels=None, overwrite=False
     )
 
 

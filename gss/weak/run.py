@@ -113,7 +113,9 @@ class WeakRun:
         dataset = self.weak_images()
         paths = {sample.mask for sample in dataset.samples}
         facts = [f"{len(dataset)}"]
-        facts += [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(paths) if path.is_file()]
+        facts += [
+            f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(paths) if path.is_file()
+        ]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
     def _labels(self, fresh: bool) -> Mapping[str, Any]:
