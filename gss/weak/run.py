@@ -93,7 +93,7 @@ class WeakRun:
         written = [] if self.weak is None else [folder / "labels" / "data.yaml"]
         return [
             Stage("labels", {**labels, "classes": list(self.spec.label_space.names)}, written, self._labels),
-            Stage("teacher", trained["teacher"], [folder / "teacher" / "pipeline"], self._teacher),
+            Stage("teacher", trained["teacher"], [folder / "teacher" / self.teacher.product], self._teacher),
             Stage("pseudo", flat_settings(self.cfg.pseudo), [folder / "pseudo" / "manifest.json"], self._pseudo),
             Stage("posterior", trained["posterior"], [folder / "posterior" / "posterior"], self._posterior),
             Stage("prior", trained["prior"], [folder / "prior" / "pipeline"], self._prior),
@@ -129,7 +129,7 @@ class WeakRun:
         names = dataset.label_space.names
         coding = getattr(dataset.weak.reader, "coding", None) if dataset.weak else None
         result["coding"] = f"unlabelled pixels are {coding} or 255" if coding else None
-        allow = self.cfg.teacher.weak.allow_missing
+        allow = self.cfg.prior.weak.allow_missing
         if self.tagged:
             result["tagged"] = _tag_counts(dataset)
             absent = [name for name, count in zip(names, result["tagged"], strict=True) if count == 0]
@@ -151,7 +151,7 @@ class WeakRun:
         settings = [f"{key}={value}" for key, value in flat_settings(self.cfg.pseudo).items()]
         produce.main(
             argparse.Namespace(
-                pipeline=str(self.out / "teacher" / "pipeline"),
+                pipeline=str(self.out / "teacher" / self.teacher.product),
                 settings=settings,
                 data=self.ref,
                 root=self.root,

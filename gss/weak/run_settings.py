@@ -29,12 +29,14 @@ class Teacher:
         config: its configuration.
         defaults: config file that comes with gss.
         produce: settings of `gss weak produce`.
+        product: folder below that of the run, which `gss weak produce` takes.
     """
 
     stage: str
     config: type
     defaults: str
     produce: type
+    product: str = "pipeline"
 
 
 TEACHERS = {"pixels": Teacher("weak-agmm", WeakAgmmConfig, "weak/teacher.yaml", ProduceConfig)}
