@@ -21,7 +21,7 @@ from gss.pipeline import GSSPipeline
 from gss.report import Report
 from gss.stages import read_records
 from gss.training.log import read_metrics
-from gss.visualize import colorize, overlay
+from gss.visualize import colorize
 from gss.weak.folder import chosen_indices
 from gss.weak.labels import WeakLabels
 from gss.weak.pictures import draw_weak
@@ -80,7 +80,6 @@ def write_results(
     _add_classes(report, summary, weak, result)
     _add_training(report, out)
     if result is not None:
-        report.section("Validation", f"Measured on {on}.")
         add_evaluation(report, result, title=result.data)
         print(format_result(result))
     report.section("Raw numbers")
@@ -92,9 +91,13 @@ def write_results(
 def _add_figures(report: Report, summary: Mapping[str, Any], result: EvaluationResult | None) -> None:
     labels, pseudo = summary["labels"], summary["pseudo"]
     report.section("In short", f"Measured on {summary['measured_on']}.")
+    if "tagged" in labels:
+        by_hand = ("Tags", f"{sum(labels['tagged'])}", f"of {labels['images']} images")
+    else:
+        by_hand = ("Labelled", _percent(labels["coverage"]), f"% of the pixels of {labels['images']} images")
     tiles = [
-        ("Labelled", _percent(labels["coverage"]), f"% of the pixels of {labels['images']} images, by hand"),
-        ("Pseudo-masks", _percent(pseudo["coverage"]), "% of the pixels, of the teacher's making"),
+        by_hand,
+        ("Pseudo-masks", _percent(pseudo["coverage"]), "% of the pixels"),
     ]
     if "miou" in pseudo:
         tiles += [
@@ -140,7 +143,7 @@ def _add_pictures(
             image,
             draw_weak(image, known, space),
             colorize(pseudo.read(masks[id])[1], space.colors, void=_ABSTAIN),
-            overlay(image, found, space.colors),
+            colorize(found, space.colors),
         ]
         if truth is not None:
             row.append(colorize(truth.read(full[id])[1], space.colors))
