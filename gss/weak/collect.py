@@ -1,0 +1,294 @@
+"""`gss weak collect`: hard out-of-distribution images, those in which a tag classifier sees what is not there.
+
+Whoever gathers images of some classes also meets images without any of them, which cost nothing. Those that the
+classifier all the same calls one of its classes show it what it confuses (Lee et al., CVPR 2022, section 3.1). Whether
+an image truly holds none can only be said by a person: every run writes a page to look through, and leaves out what was
+rejected on it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from gss import distributed
+from gss.data.images import load_image
+from gss.errors import did_you_mean
+from gss.files import atomic_path, write_json
+from gss.predict import output_names
+from gss.weak.collect_page import build_page
+
+__all__ = ["Candidate", "Collection", "collect", "read_excluded", "score_images"]
+
+MANIFEST, PAGE, FOLDER = "ood.json", "review.html", "images"
+# Sides are rounded to this, so that images of a similar shape share a batch; networks halve them five times.
+_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One image as the classifier sees it.
+
+    Attributes:
+        image: absolute path.
+        predicted: class with the highest logit.
+        score: its probability by the sigmoid, 0..1.
+        file: where the copy lies, below the output folder; None if the image was not kept.
+    """
+
+    image: str
+    predicted: int
+    score: float
+    file: str | None = None
+
+
+@torch.inference_mode()
+def score_images(
+    logits_of: Callable[[Tensor], Tensor],
+    num_classes: int,
+    files: Sequence[Path],
+    *,
+    size: int = 320,
+    batch_size: int = 16,
+    device: torch.device | str = "cpu",
+) -> tuple[list[Candidate], list[dict[str, str]]]:
+    """Score of every image, shared among all processes; only a few images are in memory at a time.
+
+    Images are resized to a longer side of `size`, the shorter one to a multiple of 32.
+
+    Args:
+        logits_of: images `[B, 3, H, W]` in 0..1 to logits `[B, K]`; in evaluation mode.
+        num_classes: K.
+        files: image files.
+        size: longer side in pixels.
+        batch_size: images of one shape a call.
+        device: of the classifier.
+
+    Returns:
+        The images in the order of `files`, and `{"image", "error"}` of those that could not be read; the same on
+        every process.
+
+    Raises:
+        ValueError: logits of another shape, or that are not finite; names the image.
+    """
+    found: dict[int, Candidate] = {}
+    failed: dict[int, dict[str, str]] = {}
+    mine = list(distributed.shard(len(files)))
+    with tqdm(total=len(mine), desc="scoring", unit="img", disable=None if distributed.is_main() else True) as bar:
+        for rows in _batches(files, mine, size, batch_size, failed):
+            pixels = torch.from_numpy(np.stack([pixels for _, pixels in rows])).to(device)
+            logits = logits_of(pixels.permute(0, 3, 1, 2).float() / 255)
+            if logits.shape != (len(rows), num_classes):
+                raise ValueError(
+                    f"logits are {list(logits.shape)}; {len(rows)} images and {num_classes} classes need as many"
+                )
+            best, predicted = logits.float().max(1)
+            for (index, _), logit, number in zip(rows, best.tolist(), predicted.tolist(), strict=True):
+                if not math.isfinite(logit):
+                    raise ValueError(
+                        f"image {files[index]}: the classifier gives no finite logit ({logit}); train it again"
+                    )
+                found[index] = Candidate(
+                    os.path.abspath(files[index]), number, 1 / (1 + math.exp(-min(max(logit, -700), 700)))
+                )
+            bar.update(len(rows))
+        bar.update(len(failed))
+    everywhere = distributed.gather_objects((found, failed))
+    found = {index: one for part, _ in everywhere for index, one in part.items()}
+    failed = {index: one for _, part in everywhere for index, one in part.items()}
+    return [found[index] for index in sorted(found)], [failed[index] for index in sorted(failed)]
+
+
+def _batches(
+    files: Sequence[Path], indices: Sequence[int], size: int, batch_size: int, failed: dict[int, dict[str, str]]
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Images of one shape with their indices, uint8 `[H, W, 3]`; unreadable ones go into `failed`."""
+    waiting: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
+    for index in indices:
+        try:
+            image = load_image(files[index])
+        except (ValueError, OSError) as error:
+            failed[index] = {"image": os.path.abspath(files[index]), "error": str(error)}
+            continue
+        scale = size / max(image.size)
+        width, height = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in image.size)
+        batch = waiting.setdefault((height, width), [])
+        batch.append((index, np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))))
+        if len(batch) == batch_size:
+            yield waiting.pop((height, width))
+    yield from waiting.values()
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What `collect` has found.
+
+    Attributes:
+        kept: highest score first within a class, classes in order.
+        others: scored, but not kept.
+        failed: `{"image", "error"}` of the files that could not be read.
+    """
+
+    kept: list[Candidate]
+    others: list[Candidate]
+    failed: list[dict[str, str]]
+
+
+def choose(
+    candidates: Sequence[Candidate], num_classes: int, *, threshold: float, per_class: int | None
+) -> list[list[Candidate]]:
+    """Candidates with a score of at least `threshold` by predicted class, the highest `per_class` of each."""
+    ranked = sorted(candidates, key=lambda one: (-one.score, one.image))
+    passing = [one for one in ranked if one.score >= threshold]
+    return [[one for one in passing if one.predicted == k][:per_class] for k in range(num_classes)]
+
+
+def collect(
+    logits_of: Callable[[Tensor], Tensor],
+    class_names: Sequence[str],
+    files: Sequence[Path],
+    out: Path,
+    *,
+    threshold: float = 0.5,
+    per_class: int | None = None,
+    excluded: Collection[str] = (),
+    size: int = 320,
+    batch_size: int = 16,
+    link: bool = False,
+    source: str = "",
+    device: torch.device | str = "cpu",
+) -> Collection:
+    """Scores images and writes those that look most like a class.
+
+    `out` then holds `images/` (the kept ones, a folder of out-of-distribution images), `review.html` (to reject those
+    that do hold a class) and, last, the manifest `ood.json` with every scored image. Each is complete or not there;
+    `images/` of an earlier run is replaced as a whole.
+
+    Args:
+        logits_of: images `[B, 3, H, W]` in 0..1 to logits `[B, K]`; in evaluation mode.
+        class_names: K names.
+        files: image files.
+        out: existing folder.
+        threshold: least score of an image that is kept, 0..1.
+        per_class: most images that are kept of each predicted class; all when None.
+        excluded: absolute paths not to look at, see `read_excluded`.
+        size: longer side in pixels at which images are scored.
+        batch_size: images a call.
+        link: make symbolic links to the images in place of copies.
+        source: where the classifier comes from, for the manifest.
+        device: of the classifier.
+
+    Raises:
+        ValueError: no images, a number out of range, or no image that is kept; then nothing is written.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; scores are probabilities, give 0..1")
+    for name, value in (("per_class", per_class), ("size", size), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+    looked_at = [path for path in files if os.path.abspath(path) not in excluded]
+    if not looked_at:
+        raise ValueError("no image to score" + (f": all {len(files)} are excluded" if files else "; give some"))
+    scored, failed = score_images(
+        logits_of, len(class_names), looked_at, size=size, batch_size=batch_size, device=device
+    )
+    if not scored:
+        raise ValueError(f"none of the {len(failed)} images can be read; the first: {failed[0]['error']}")
+    groups = choose(scored, len(class_names), threshold=threshold, per_class=per_class)
+    chosen = [one for group in groups for one in group]
+    if not chosen:
+        best = max(scored, key=lambda one: one.score)
+        raise ValueError(
+            f"none of {len(scored)} images has a score of at least {threshold}; the highest is {best.score:.3f}, for "
+            f"{class_names[best.predicted]} in {best.image}; lower the threshold or look through more images"
+        )
+    names = output_names([Path(one.image) for one in chosen])
+    kept = [
+        Candidate(one.image, one.predicted, one.score, f"{FOLDER}/{name}{Path(one.image).suffix}")
+        for one, name in zip(chosen, names, strict=True)
+    ]
+    taken = {one.image for one in kept}
+    result = Collection(kept, [one for one in scored if one.image not in taken], failed)
+    if distributed.is_main():
+        settings = {"classifier": source, "threshold": threshold, "per_class": per_class, "size": size}
+        _write(result, class_names, out, sorted(excluded), settings, link=link)
+    distributed.barrier()
+    return result
+
+
+def read_excluded(path: str | os.PathLike[str], files: Sequence[Path]) -> list[str]:
+    """Absolute paths of rejected images, one a line, as the review page writes them; empty lines do not count.
+
+    Args:
+        path: text file.
+        files: the images that are looked through.
+
+    Raises:
+        ValueError: unreadable, or a line that names none of the images.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the list of excluded images {path}: {error}") from error
+    known = {os.path.abspath(file) for file in files}
+    for number, line in enumerate(lines, start=1):
+        if line and line not in known:
+            hint = did_you_mean(line, [one for one in known if Path(one).name == Path(line).name])
+            raise ValueError(
+                f"{path} line {number}: {line!r} is none of the {len(known)} images; give the absolute paths that "
+                f"{MANIFEST} lists, and the same folders as before {hint}".rstrip()
+            )
+    return [line for line in lines if line]
+
+
+def _write(
+    result: Collection,
+    class_names: Sequence[str],
+    out: Path,
+    excluded: list[str],
+    settings: dict[str, object],
+    *,
+    link: bool,
+) -> None:
+    with atomic_path(out / FOLDER) as temporary:
+        temporary.mkdir()
+        for one in result.kept:
+            assert one.file is not None
+            place = temporary / Path(one.file).name
+            if link:
+                place.symlink_to(one.image)
+            else:
+                shutil.copyfile(one.image, place)
+    rows = [(class_names[one.predicted], one.image, one.score) for one in result.kept]
+    build_page(rows, excluded, title=str(settings["classifier"])).save(out / PAGE)
+    records = sorted([*result.kept, *result.others], key=lambda one: (-one.score, one.image))
+    write_json(
+        out / MANIFEST,
+        {
+            **settings,
+            "classes": {name: sum(one.predicted == k for one in result.kept) for k, name in enumerate(class_names)},
+            "kept": len(result.kept),
+            "excluded": excluded,
+            "failed": result.failed,
+            "images": [
+                {
+                    "image": one.image,
+                    "predicted": class_names[one.predicted],
+                    "score": round(one.score, 6),
+                    "kept": one.file is not None,
+                    "file": one.file,
+                }
+                for one in records
+            ],
+        },
+    )
