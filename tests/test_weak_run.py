@@ -16,7 +16,7 @@ from gss.loading import load_pipeline
 from gss.stages import Stage, run_stages
 from gss.weak.formats import find_format
 from gss.weak.run_inputs import read_classes
-from gss.weak.run_settings import divide
+from gss.weak.run_settings import TEACHERS, divide, load_run_config
 from gss.weak.source import WeakSource
 
 NAMES = ScenesDataset("val", length=1, size=(48, 64)).label_space.names
@@ -96,6 +96,26 @@ def test_scribbles_to_measured_pipeline(photos, finished):
     html = (finished / "report.html").read_text()
     assert all(words in html for words in ("pseudo-mask", "weak label", "prediction", "Learning curves", "full masks"))
     assert html.count("data:image/") >= 6 * 4 + 3 * 5
+
+
+def test_tags_to_measured_pipeline(photos, tmp_path, capsys):
+    scenes = ScenesDataset("train", length=12, size=(48, 64))
+    lines = [f"{i:02d} {' '.join(NAMES[k] for k in np.unique(scenes.read(i)[1]) if k < 255)}" for i in range(12)]
+    (photos / "found.txt").write_text("\n".join(lines) + "\n")
+    own = {"teacher.train.steps=6", "pseudo.threshold=0.0"}
+    shared = [text for text in SMALL if text not in own and not text.startswith("model.")]
+    teacher = [f"teacher.tags.backbone_config={SWIN}", "teacher.data.crop=[64,64]", "teacher.train.steps=4"]
+    prior = [f"prior.{text}" for text in SMALL if text.startswith("model.")]
+    out = tmp_path / "tags"
+    settings = [*shared, *teacher, *prior, "pseudo.cam.scales=[1.0]", "wood.ood=self", "wood.clusters=3"]
+    assert main(command(photos, out, *settings, labels="found.txt")) == 0
+    summary = json.loads((out / "results.json").read_text())
+    assert summary["labels"]["tagged"][0] == 12 and summary["labels"]["coverage"] == 0
+    assert 0 < summary["pseudo"]["coverage"] <= 1 and summary["evaluation"]["images"] == 3
+    assert "images tagged" in (out / "report.html").read_text()
+    (photos / "found.txt").write_text("\n".join(line.replace("sky", "") for line in lines) + "\n")
+    assert main(command(photos, tmp_path / "no_sky", "--stages", "labels", labels="found.txt")) == 2
+    assert "has the tag sky" in capsys.readouterr().err.replace("fence, ", "")
 
 
 def test_second_call_repeats_nothing_and_changes_are_refused(photos, finished, capsys):
@@ -191,10 +211,17 @@ def test_number_of_classes_as_unlabelled_is_stated(photos, tmp_path, caplog):
 
 def test_arguments_find_their_stages():
     found = divide(["train.steps=3", "prior.train.steps=4", "posterior=my.yaml", "labels.width=5", "pseudo.mixture=1"])
-    assert found.overrides["teacher"] == ["train.steps=3"] and found.overrides["pseudo"] == ["mixture=1"]
-    assert found.overrides["prior"] == ["train.steps=3", "train.steps=4"]
+    assert found.shared == ["train.steps=3"] and found.overrides["pseudo"] == ["mixture=1"]
     assert found.files["posterior"] == ["my.yaml"] and found.labels == {"width": 5}
-    assert divide(["agmm.push=0"]).overrides["posterior"] == []  # stage 1 has no such section
+    found.files["posterior"] = []
+    cfg = load_run_config(found, TEACHERS["pixels"], (90, 130), resize=True)
+    assert (cfg.teacher.train.steps, cfg.posterior.train.steps, cfg.prior.train.steps) == (3, 3, 4)
+    assert cfg.prior.data.size == (90, 130) and cfg.prior.data.crop == (96, 128) and cfg.pseudo.mixture == 1
+    small = divide(["data.size=[64,96]", "agmm.push=0"])
+    cfg = load_run_config(small, TEACHERS["pixels"], (90, 130), resize=True)
+    assert cfg.posterior.data.size == (64, 96) == cfg.posterior.data.crop and cfg.teacher.agmm.push == 0
+    with pytest.raises(ValueError, match="no stage has this section when the teacher is weak-agmm"):
+        load_run_config(divide(["wood.ood=self"]), TEACHERS["pixels"], (64, 96), resize=False)
     with pytest.raises(ValueError, match="did you mean 'teacher'"):
         divide(["teachr.train.steps=3"])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from gss.files import prepare_output, write_json
 from gss.stages import RECORDS, Stage, check_names, flat_settings, run_stages
 from gss.training.checkpoint import FREE_KEYS, list_checkpoints
 from gss.training.run import train
+from gss.training.weak_tags import check_tags
 from gss.weak import produce
 from gss.weak.folder import require_files, write_spec
 from gss.weak.report import measure
@@ -132,12 +134,7 @@ class WeakRun:
         allow = self.cfg.prior.weak.allow_missing
         if self.tagged:
             result["tagged"] = _tag_counts(dataset)
-            absent = [name for name, count in zip(names, result["tagged"], strict=True) if count == 0]
-            if absent and not allow:
-                raise ValueError(
-                    f"no image is tagged {', '.join(absent)}: tag some, or set weak.allow_missing=true to train "
-                    "without these classes"
-                )
+            check_tags(dataset, allow=allow)
         else:
             check_seeds(dataset, allow=allow, partial=True)
         if distributed.is_main():
@@ -148,7 +145,7 @@ class WeakRun:
         return _train(self.teacher.stage, self.cfg.teacher, self.out / "teacher", fresh)
 
     def _pseudo(self, fresh: bool) -> Mapping[str, Any]:
-        settings = [f"{key}={value}" for key, value in flat_settings(self.cfg.pseudo).items()]
+        settings = [f"{key}={json.dumps(value)}" for key, value in flat_settings(self.cfg.pseudo).items()]
         produce.main(
             argparse.Namespace(
                 pipeline=str(self.out / "teacher" / self.teacher.product),
@@ -246,6 +243,10 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         # Without full masks stage 1 and 2 report how well they follow the pseudo-masks.
         config.data.val_split = measured.split if measured and measured.split else split
     cfg.prior.posterior = str(out / "posterior")
+    if tagged:  # one word for all stages
+        cfg.teacher.tags.allow_missing |= cfg.prior.weak.allow_missing
+        cfg.posterior.weak.allow_missing |= cfg.teacher.tags.allow_missing
+        cfg.prior.weak.allow_missing |= cfg.teacher.tags.allow_missing
     return WeakRun(out, spec, ref, root, weak, split, measured, args.truth, tagged, TEACHERS[kind], cfg)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from gss.config import DataConfig, PosteriorConfig, PriorConfig, load_config
 from gss.config_agmm import ProduceConfig
+from gss.config_tags import TagProduceConfig, WeakTagsConfig
 from gss.config_weak import WeakAgmmConfig
 from gss.errors import did_you_mean
 
@@ -39,7 +40,10 @@ class Teacher:
     product: str = "pipeline"
 
 
-TEACHERS = {"pixels": Teacher("weak-agmm", WeakAgmmConfig, "weak/teacher.yaml", ProduceConfig)}
+TEACHERS = {
+    "pixels": Teacher("weak-agmm", WeakAgmmConfig, "weak/agmm.yaml", ProduceConfig),
+    "tags": Teacher("weak-tags", WeakTagsConfig, "weak/tags.yaml", TagProduceConfig, product="classifier"),
+}
 """By what the weak labels hold: labelled pixels, or tags alone."""
 
 
@@ -49,11 +53,13 @@ class Arguments:
 
     Attributes:
         labels: settings of the reader, the keys of `weak` in a data spec.
-        files: stage to its config file.
-        overrides: stage to its overrides, those for all trained stages first.
+        shared: overrides for every trained stage that has their section.
+        files: stage to its config files.
+        overrides: stage to its own overrides.
     """
 
     labels: dict[str, Any] = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
     files: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in STAGES})
     overrides: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in STAGES})
 
@@ -79,43 +85,35 @@ def divide(settings: Sequence[str]) -> Arguments:
     Raises:
         ValueError: an unknown stage or section, or a setting that the job decides.
     """
-    found = Arguments()
-    sections = {name: _sections(name) for name in _TRAINED}
-    shared: list[tuple[str, str]] = []
+    found, kinds = Arguments(), [PosteriorConfig, PriorConfig, *(teacher.config for teacher in TEACHERS.values())]
+    sections = sorted(set().union(*map(_sections, kinds)))
     for text in settings:
         key, _, value = text.partition("=")
         head, dot, rest = key.partition(".")
-        if head == "labels" and dot:
-            found.overrides["labels"].append(text)
-        elif head in _TRAINED and not dot:
+        if head in _TRAINED and not dot:
             found.files[head].append(value)
-        elif head in ("pseudo", *_TRAINED) and dot:
-            if head != "pseudo" and rest in _OWN:
-                raise ValueError(f"override {text!r}: gss weak run sets {rest} itself; see gss weak run --help")
+        elif head in ("labels", "pseudo", *_TRAINED) and dot:
             found.overrides[head].append(f"{rest}={value}")
-        elif dot and any(head in names for names in sections.values()):
-            if key in _OWN:
-                raise ValueError(f"override {text!r}: gss weak run sets {key} itself; see gss weak run --help")
-            shared += [(name, text) for name in _TRAINED if head in sections[name]]
+        elif head in sections and dot:
+            found.shared.append(text)
         else:
-            options = dict.fromkeys([*STAGES[:-1], *(section for names in sections.values() for section in names)])
+            options = [*STAGES[:-1], *sections]
             raise ValueError(
                 f"override {text!r}: {head!r} is no stage and no section of one {did_you_mean(head, options)}; write "
                 "STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, posterior, prior, or SECTION.KEY=VALUE for "
                 "all of them"
             )
-    for name in reversed(_TRAINED):
-        found.overrides[name][:0] = [text for stage, text in shared if stage == name]
-    found.labels = load_config(_Labels, [], found.overrides["labels"]).labels
+        setting = rest if head in _TRAINED else key
+        if setting in _OWN and (head in _TRAINED or head in sections) and dot:
+            raise ValueError(f"override {text!r}: gss weak run sets {setting} itself; see gss weak run --help")
+    labels = [f"labels.{text}" for text in found.overrides["labels"]]
+    found.labels = load_config(_Labels, [], labels).labels
     return found
 
 
-def _sections(stage: str) -> set[str]:
-    """Sections of the configurations a stage may have."""
-    kinds = {"posterior": [PosteriorConfig], "prior": [PriorConfig]}
-    classes = kinds.get(stage) or [teacher.config for teacher in TEACHERS.values()]
-    fields = [item for cls in classes for item in dataclasses.fields(cls)]
-    return {item.name for item in fields if dataclasses.is_dataclass(item.default_factory)}
+def _sections(cls: type) -> set[str]:
+    """Sections of a configuration."""
+    return {item.name for item in dataclasses.fields(cls) if dataclasses.is_dataclass(get_type_hints(cls)[item.name])}
 
 
 def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int], *, resize: bool) -> RunConfig:
@@ -123,7 +121,7 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
 
     Args:
         arguments: of the command.
-        teacher: the kind of labels asks for.
+        teacher: the kind of labels asks for; one of tags keeps its own size.
         size: (H, W) that fits the images; crops are as large, in multiples of 32.
         resize: images are resized to it.
 
@@ -132,15 +130,19 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
     """
     defaults = {"teacher": teacher.defaults, "posterior": "weak/posterior.yaml", "prior": "weak/prior.yaml"}
     classes = {"teacher": teacher.config, "posterior": PosteriorConfig, "prior": PriorConfig}
+    for text in arguments.shared:
+        if not any(text.partition(".")[0] in _sections(cls) for cls in classes.values()):
+            raise ValueError(f"override {text!r}: no stage has this section when the teacher is {teacher.stage}")
     found: dict[str, Any] = {}
     for name, cls in classes.items():
-        files, overrides = arguments.files[name], arguments.overrides[name]
-        asked = load_config(cls, files, overrides).data
-        sizes = []
-        if asked.size is None and resize:
-            sizes.append(f"data.size=[{size[0]},{size[1]}]")
-        if asked.crop == DataConfig().crop:
-            height, width = (max(32, round(side / 32) * 32) for side in asked.size or size)
-            sizes.append(f"data.crop=[{height},{width}]")
+        shared = [text for text in arguments.shared if text.partition(".")[0] in _sections(cls)]
+        files, overrides = arguments.files[name], [*shared, *arguments.overrides[name]]
+        asked, sizes = load_config(cls, files, overrides).data, []
+        if cls().data.crop == DataConfig().crop:
+            if asked.size is None and resize:
+                sizes.append(f"data.size=[{size[0]},{size[1]}]")
+            if asked.crop == DataConfig().crop:
+                height, width = (max(32, round(side / 32) * 32) for side in asked.size or size)
+                sizes.append(f"data.crop=[{height},{width}]")
         found[name] = load_config(cls, [defaults[name], *files], [*sizes, *overrides])
     return RunConfig(pseudo=load_config(teacher.produce, [], arguments.overrides["pseudo"]), **found)
