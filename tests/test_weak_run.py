@@ -107,7 +107,7 @@ def test_tags_to_measured_pipeline(photos, tmp_path, capsys):
     teacher = [f"teacher.tags.backbone_config={SWIN}", "teacher.data.crop=[64,64]", "teacher.train.steps=4"]
     prior = [f"prior.{text}" for text in SMALL if text.startswith("model.")]
     out = tmp_path / "tags"
-    settings = [*shared, *teacher, *prior, "pseudo.cam.scales=[1.0]", "wood.ood=self", "wood.clusters=3"]
+    settings = [*shared, *teacher, *prior, "pseudo.cam.scales=[1.0]"]
     assert main(command(photos, out, *settings, labels="found.txt")) == 0
     summary = json.loads((out / "results.json").read_text())
     assert summary["labels"]["tagged"][0] == 12 and summary["labels"]["coverage"] == 0
