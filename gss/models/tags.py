@@ -81,7 +81,9 @@ class TagClassifier(ModelMixin, ConfigMixin):
             raise ValueError(f"background={background} is no label: there are {len(class_names)} classes")
         self.classes = tuple(k for k in range(len(class_names)) if k != background)
         if not self.classes:
-            raise ValueError(f"class_names={list(class_names)} leave no tag: name at least one class besides background")
+            raise ValueError(
+                f"class_names={list(class_names)} leave no tag: name at least one class besides background"
+            )
         found = build_backbone_config(config=backbone_config or EfficientNetLiteConfig().to_dict())
         self.backbone = build_backbone(found)
         channels = [int(count) for count in self.backbone.channels]

@@ -58,6 +58,19 @@ def add_weak(commands: argparse._SubParsersAction, count: Callable[[str], int]) 
     _add_out(action)
     action.set_defaults(handler="gss.weak.produce.main", more="settings")
 
+    action = actions.add_parser("collect", help="images that a tag classifier takes for what they do not show")
+    action.add_argument("pipeline", help="folder of the tag classifier, such as that of `gss train weak-tags`")
+    action.add_argument("--images", nargs="+", required=True, metavar="FOLDER", help="searched with all folders below")
+    action.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="least probability of a class (default: %(default)s)"
+    )
+    action.add_argument("--per-class", type=count, metavar="N", help="keep only the N highest of each predicted class")
+    action.add_argument("--exclude", metavar="FILE", help="list of rejected images that review.html of --out gave")
+    action.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
+    action.add_argument("--out", required=True, help="output folder: images, review.html and ood.json")
+    action.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    action.set_defaults(handler="gss.weak.collect.main")
+
     action = actions.add_parser("report", help="coverage of labels, and their quality where full masks exist")
     action.add_argument("spec", help="data set whose labels are judged")
     action.add_argument("--root", help="folder of the images")
