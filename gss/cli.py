@@ -81,6 +81,7 @@ def _config_class(stage: str) -> type:
     from gss.config import PosteriorConfig, PriorConfig
     from gss.config_density import DensityConfig
     from gss.config_residual import ResidualConfig
+    from gss.config_tags import WeakTagsConfig
     from gss.config_weak import WeakAgmmConfig
 
     others = {
@@ -88,6 +89,7 @@ def _config_class(stage: str) -> type:
         "density": DensityConfig,
         "residual": ResidualConfig,
         "weak-agmm": WeakAgmmConfig,
+        "weak-tags": WeakTagsConfig,
     }
     return others.get(stage, PriorConfig)
 
@@ -126,7 +128,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.quickstart.main")
 
     command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), the twin, or further stages")
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm"))
+    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm", "weak-tags"))
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -148,7 +150,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm"))
+    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm", "weak-tags"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 

@@ -56,6 +56,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
         backbone_config: configuration of the backbone as a dictionary with `model_type`.
         levels: how many of the backbone's maps are read, the deepest ones, side by side on the grid of the finest.
         freeze_batch_norm: keep the running statistics of the backbone's batch norms fixed while training.
+        image_size: longer side in pixels of the images it is trained on.
         image_mean, image_std: normalisation of the backbone's input, of images in 0..1; its usual one if None.
 
     Raises:
@@ -73,6 +74,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
         backbone_config: dict[str, Any] | None = None,
         levels: int = 1,
         freeze_batch_norm: bool = True,
+        image_size: int = 320,
         image_mean: Sequence[float] | None = None,
         image_std: Sequence[float] | None = None,
     ) -> None:
@@ -113,13 +115,16 @@ class TagClassifier(ModelMixin, ConfigMixin):
             name: "efficientnet-lite0" / "1" / "2", a local folder, or a hub id.
             backbone_config: backbone configuration with `model_type` instead of `name`; randomly initialised.
             pretrained: load the trained weights of `name`.
-            output_stride: pixels per cell of the deepest map; None leaves it as it is. EfficientNet-Lite alone.
+            output_stride: pixels per cell of the deepest map; None takes 16 for a named EfficientNet-Lite, and others as
+                they are. Only EfficientNet-Lite can change it.
             **config: other arguments of the class.
 
         Raises:
             ValueError: the backbone is unknown, its weights are missing, or its stride cannot be changed.
         """
         found = build_backbone_config(name, backbone_config)
+        if output_stride is None and isinstance(found, EfficientNetLiteConfig) and backbone_config is None:
+            output_stride = 16
         if output_stride is not None:
             if not isinstance(found, EfficientNetLiteConfig):
                 raise ValueError(
@@ -152,7 +157,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
         Raises:
             ValueError: the input's shape or type does not fit.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or not images.numel():
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
                 f"images are {images.dtype} {list(images.shape)}; expected floats in 0..1 of shape [B, 3, H, W]"
             )
