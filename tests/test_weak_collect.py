@@ -11,6 +11,8 @@ from lockstep import Lockstep
 from PIL import Image
 from torch import nn
 
+from gss.cli import main
+from gss.models.tags import TagClassifier
 from gss.weak import collect as collecting
 from gss.weak import tag_scores
 from gss.weak.collect import collect, read_excluded
@@ -202,3 +204,55 @@ def test_two_processes_collect_what_one_does(files, tmp_path, monkeypatch):
     for found in processes.run(lambda rank: run(files, tmp_path)[0]):
         assert [one.image for one in found.kept] == [one.image for one in alone.kept]
         assert [one.score for one in found.others] == pytest.approx([one.score for one in alone.others])
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A saved tag classifier of background, red and green that has learned colours in a few steps."""
+    torch.manual_seed(0)
+    backbone = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
+    model = TagClassifier(("background", "red", "green"), 0, backbone, freeze_batch_norm=False, image_size=64)
+    colours = torch.eye(3)[:, :, None, None].expand(3, 3, 32, 32)
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(40):
+        loss = nn.functional.binary_cross_entropy_with_logits(model(colours).logits, torch.eye(3)[:, :2])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.2
+    model.save_pretrained(tmp_path / "classifier")
+    return tmp_path / "classifier"
+
+
+def test_the_command(classifier, files, tmp_path, capsys):
+    out, folder = tmp_path / "out", tmp_path / "found"
+    (folder / "a/broken.png").write_bytes(b"")
+    command = ["weak", "collect", str(classifier), "--images", str(folder / "a"), str(folder / "b"), "--out", str(out)]
+    assert main([*command, "--threshold", "0", "--per-class", "2"]) == 1
+    said = capsys.readouterr()
+    assert f"cannot read image {folder}/a/broken.png" in said.err and "of 6 images look like a class" in said.out
+    manifest = json.loads((out / "ood.json").read_text())
+    assert list(manifest["classes"]) == ["red", "green"] and max(manifest["classes"].values()) <= 2
+    by_image = {entry["image"]: entry for entry in manifest["images"]}
+    assert by_image[str(files[0])]["predicted"] == "red" and by_image[str(files[3])]["predicted"] == "green"
+    kept = [entry for entry in manifest["images"] if entry["kept"]]
+    assert sorted(path.name for path in (out / "images").iterdir()) == sorted(e["file"][7:] for e in kept)
+
+    (folder / "a/broken.png").unlink()
+    assert main(command) == 2 and "already holds" in capsys.readouterr().err
+    rejected = tmp_path / "rejected.txt"
+    rejected.write_text(str(files[0]) + "\n")
+    again = [*command, "--overwrite", "--exclude", str(rejected)]
+    assert main([*again, "--threshold", "0"]) == 0
+    manifest = json.loads((out / "ood.json").read_text())
+    assert manifest["kept"] == 5 and str(files[0]) not in {entry["image"] for entry in manifest["images"]}
+    capsys.readouterr()
+
+    rejected.write_text("elsewhere.png\n")
+    assert main(again) == 2 and "line 1: 'elsewhere.png' is none of the 6 images" in capsys.readouterr().err
+    assert main([*command, "--overwrite", "--threshold", "2"]) == 2
+    assert "threshold is 2.0" in capsys.readouterr().err
+    command[2] = str(folder)
+    assert main([*command, "--overwrite"]) == 2 and "no tag classifier at" in capsys.readouterr().err
+    command[4:6] = [str(tmp_path / "classifier")]
+    assert main([*command, "--overwrite"]) == 2 and "holds no image" in capsys.readouterr().err
