@@ -59,6 +59,19 @@ def add_weak(commands: argparse._SubParsersAction, count: Callable[[str], int]) 
     _add_out(action)
     action.set_defaults(handler="gss.weak.produce.main", more="settings")
 
+    action = actions.add_parser("collect", help="images that a tag classifier takes for what they do not show")
+    action.add_argument("pipeline", help="folder of the tag classifier, such as that of `gss train weak-tags`")
+    action.add_argument("--images", nargs="+", required=True, metavar="FOLDER", help="searched with all folders below")
+    action.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="least probability of a class (default: %(default)s)"
+    )
+    action.add_argument("--per-class", type=count, metavar="N", help="keep only the N highest of each predicted class")
+    action.add_argument("--exclude", metavar="FILE", help="list of rejected images that review.html of --out gave")
+    action.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
+    action.add_argument("--out", required=True, help="output folder: images, review.html and ood.json")
+    action.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    action.set_defaults(handler="gss.weak.collect.main")
+
     action = actions.add_parser("seeds", help="precision and recall of class activation maps, over all thresholds")
     names = "tag classifiers, the first one to compare to; and size, scales, flip of the maps"
     action.add_argument("classifiers", nargs="+", metavar="FOLDER | KEY=VALUE", help=names)

@@ -105,7 +105,9 @@ class SeedCurve:
                 for name, values in (("precision", precision), ("recall", recall), ("iou", iou))
             }
             # A class without a single seed has no wrong one, and none that is right.
-            means = [float(np.nan_to_num(values[classes]).mean()) if classes else 0.0 for values in (precision, recall, iou)]
+            means = [
+                float(np.nan_to_num(values[classes]).mean()) if classes else 0.0 for values in (precision, recall, iou)
+            ]
             result.append(SeedQuality(level / BINS, *means, float(np.mean(overlaps or [0.0])), listed))
         return result
 
@@ -142,7 +144,9 @@ def measure_seeds(
     where = {id: index for index, id in enumerate(truth.ids)}
     absent = [id for id in dataset.ids if id not in where]
     if absent:
-        raise ValueError(f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them")
+        raise ValueError(
+            f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
+        )
     curve = SeedCurve(len(model.config["class_names"]), model.config["background"])
     drawn, shown = set(spread_indices(len(dataset), _SHEET)), {}
     for index in tqdm(distributed.shard(len(dataset)), desc="maps", unit="img", disable=not progress):
