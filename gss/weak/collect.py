@@ -8,129 +8,32 @@ rejected on it.
 
 from __future__ import annotations
 
-import math
+import argparse
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from gss import distributed
-from gss.data.images import load_image
 from gss.errors import did_you_mean
-from gss.files import atomic_path, write_json
-from gss.predict import output_names
+from gss.files import atomic_path, prepare_output, write_json
+from gss.loading import load_classifier
+from gss.predict import find_images, output_names
 from gss.weak.collect_page import build_page
+from gss.weak.tag_scores import Candidate, score_images
 
-__all__ = ["Candidate", "Collection", "collect", "read_excluded", "score_images"]
+__all__ = ["Collected", "choose", "collect", "main", "read_excluded"]
 
 MANIFEST, PAGE, FOLDER = "ood.json", "review.html", "images"
-# Sides are rounded to this, so that images of a similar shape share a batch; networks halve them five times.
-_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One image as the classifier sees it.
-
-    Attributes:
-        image: absolute path.
-        predicted: class with the highest logit.
-        score: its probability by the sigmoid, 0..1.
-        file: where the copy lies, below the output folder; None if the image was not kept.
-    """
-
-    image: str
-    predicted: int
-    score: float
-    file: str | None = None
-
-
-@torch.inference_mode()
-def score_images(
-    logits_of: Callable[[Tensor], Tensor],
-    num_classes: int,
-    files: Sequence[Path],
-    *,
-    size: int = 320,
-    batch_size: int = 16,
-    device: torch.device | str = "cpu",
-) -> tuple[list[Candidate], list[dict[str, str]]]:
-    """Score of every image, shared among all processes; only a few images are in memory at a time.
-
-    Images are resized to a longer side of `size`, the shorter one to a multiple of 32.
-
-    Args:
-        logits_of: images `[B, 3, H, W]` in 0..1 to logits `[B, K]`; in evaluation mode.
-        num_classes: K.
-        files: image files.
-        size: longer side in pixels.
-        batch_size: images of one shape a call.
-        device: of the classifier.
-
-    Returns:
-        The images in the order of `files`, and `{"image", "error"}` of those that could not be read; the same on
-        every process.
-
-    Raises:
-        ValueError: logits of another shape, or that are not finite; names the image.
-    """
-    found: dict[int, Candidate] = {}
-    failed: dict[int, dict[str, str]] = {}
-    mine = list(distributed.shard(len(files)))
-    with tqdm(total=len(mine), desc="scoring", unit="img", disable=None if distributed.is_main() else True) as bar:
-        for rows in _batches(files, mine, size, batch_size, failed):
-            pixels = torch.from_numpy(np.stack([pixels for _, pixels in rows])).to(device)
-            logits = logits_of(pixels.permute(0, 3, 1, 2).float() / 255)
-            if logits.shape != (len(rows), num_classes):
-                raise ValueError(
-                    f"logits are {list(logits.shape)}; {len(rows)} images and {num_classes} classes need as many"
-                )
-            best, predicted = logits.float().max(1)
-            for (index, _), logit, number in zip(rows, best.tolist(), predicted.tolist(), strict=True):
-                if not math.isfinite(logit):
-                    raise ValueError(
-                        f"image {files[index]}: the classifier gives no finite logit ({logit}); train it again"
-                    )
-                found[index] = Candidate(
-                    os.path.abspath(files[index]), number, 1 / (1 + math.exp(-min(max(logit, -700), 700)))
-                )
-            bar.update(len(rows))
-        bar.update(len(failed))
-    everywhere = distributed.gather_objects((found, failed))
-    found = {index: one for part, _ in everywhere for index, one in part.items()}
-    failed = {index: one for _, part in everywhere for index, one in part.items()}
-    return [found[index] for index in sorted(found)], [failed[index] for index in sorted(failed)]
-
-
-def _batches(
-    files: Sequence[Path], indices: Sequence[int], size: int, batch_size: int, failed: dict[int, dict[str, str]]
-) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Images of one shape with their indices, uint8 `[H, W, 3]`; unreadable ones go into `failed`."""
-    waiting: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
-    for index in indices:
-        try:
-            image = load_image(files[index])
-        except (ValueError, OSError) as error:
-            failed[index] = {"image": os.path.abspath(files[index]), "error": str(error)}
-            continue
-        scale = size / max(image.size)
-        width, height = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in image.size)
-        batch = waiting.setdefault((height, width), [])
-        batch.append((index, np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))))
-        if len(batch) == batch_size:
-            yield waiting.pop((height, width))
-    yield from waiting.values()
-
-
-@dataclass(frozen=True)
-class Collection:
+class Collected:
     """What `collect` has found.
 
     Attributes:
@@ -167,7 +70,7 @@ def collect(
     link: bool = False,
     source: str = "",
     device: torch.device | str = "cpu",
-) -> Collection:
+) -> Collected:
     """Scores images and writes those that look most like a class.
 
     `out` then holds `images/` (the kept ones, a folder of out-of-distribution images), `review.html` (to reject those
@@ -218,7 +121,7 @@ def collect(
         for one, name in zip(chosen, names, strict=True)
     ]
     taken = {one.image for one in kept}
-    result = Collection(kept, [one for one in scored if one.image not in taken], failed)
+    result = Collected(kept, [one for one in scored if one.image not in taken], failed)
     if distributed.is_main():
         settings = {"classifier": source, "threshold": threshold, "per_class": per_class, "size": size}
         _write(result, class_names, out, sorted(excluded), settings, link=link)
@@ -252,7 +155,7 @@ def read_excluded(path: str | os.PathLike[str], files: Sequence[Path]) -> list[s
 
 
 def _write(
-    result: Collection,
+    result: Collected,
     class_names: Sequence[str],
     out: Path,
     excluded: list[str],
@@ -292,3 +195,45 @@ def _write(
             ],
         },
     )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Handle `gss weak collect`.
+
+    Args:
+        args: `pipeline`, `images`, `threshold`, `per_class`, `exclude`, `link`, `out`, `overwrite`.
+
+    Returns:
+        0, or 1 when some images could not be read; the others are looked at all the same.
+
+    Raises:
+        ValueError: no classifier, folder or image there, a bad list of excluded images, an --out in use, or what
+            `collect` refuses.
+    """
+    out = Path(args.out)
+    files = find_images(args.images, exclude=out)
+    excluded = [] if args.exclude is None else read_excluded(args.exclude, files)
+    model = load_classifier(args.pipeline)
+    names = [model.config["class_names"][k] for k in model.classes]
+    distributed.run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
+    found = collect(
+        lambda images: model(images).logits,
+        names,
+        files,
+        out,
+        threshold=args.threshold,
+        per_class=args.per_class,
+        excluded=excluded,
+        size=model.config["image_size"],
+        link=args.link,
+        source=str(args.pipeline),
+        device=distributed.device(),
+    )
+    if distributed.is_main():
+        for failure in found.failed:
+            print(f"gss: error: {failure['error']}", file=sys.stderr)
+        print(f"{len(found.kept)} of {len(found.kept) + len(found.others)} images look like a class")
+        for k, name in enumerate(names):
+            print(f"  {name}: {sum(one.predicted == k for one in found.kept)}")
+        print(f"written to {out}; look through {out / PAGE}, then train with wood.ood={out}")
+    return 1 if found.failed else 0

@@ -67,9 +67,22 @@ def add_weak(
     _add_out(action)
     action.set_defaults(handler="gss.weak.produce.main", more="settings")
 
+    action = actions.add_parser("collect", help="images that a tag classifier takes for what they do not show")
+    action.add_argument("pipeline", help="folder of the tag classifier, such as that of `gss train weak-tags`")
+    action.add_argument("--images", nargs="+", required=True, metavar="FOLDER", help="searched with all folders below")
+    action.add_argument(
+        "--threshold", type=float, default=0.5, metavar="P", help="least probability of a class (default: %(default)s)"
+    )
+    action.add_argument("--per-class", type=count, metavar="N", help="keep only the N highest of each predicted class")
+    action.add_argument("--exclude", metavar="FILE", help="list of rejected images that review.html of --out gave")
+    action.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
+    action.add_argument("--out", required=True, help="output folder: images, review.html and ood.json")
+    action.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    action.set_defaults(handler="gss.weak.collect.main")
+
     action = actions.add_parser("seeds", help="precision and recall of class activation maps, over all thresholds")
-    action.add_argument("classifiers", nargs="+", metavar="FOLDER", help="tag classifiers, the first one to compare to")
-    action.add_argument("--set", dest="settings", nargs="*", default=[], metavar="KEY=VALUE", help="size, scales, flip")
+    names = "tag classifiers, the first one to compare to; and size, scales, flip of the maps"
+    action.add_argument("classifiers", nargs="+", metavar="FOLDER | KEY=VALUE", help=names)
     action.add_argument("--data", required=True, metavar="SPEC", help="data set with tags")
     _add_split(action)
     action.add_argument("--truth", metavar="SPEC", help="data set with full masks of the same images (default: --data)")
@@ -77,7 +90,7 @@ def add_weak(
     action.add_argument("--truth-split", metavar="NAME", help="its split (default: --split)")
     action.add_argument("--json", metavar="FILE", help="write all thresholds and classes here")
     action.add_argument("--sheet", metavar="FILE.png", help="write pictures of the maps here")
-    action.set_defaults(handler="gss.weak.seed_curve.main")
+    action.set_defaults(handler="gss.weak.seed_curve.main", more="classifiers")
 
     action = actions.add_parser("report", help="coverage of labels, and their quality where full masks exist")
     action.add_argument("spec", help="data set whose labels are judged")

@@ -97,9 +97,7 @@ def harden(images: Tensor, score: Callable[[Tensor], Tensor], *, step: float) ->
     """
     if not step >= 0:
         raise ValueError(f"step is {step}; it must be at least 0")
-    if len(images) == 0:
-        return images.detach().clone()
-    lowest, highest = (float(value) for value in images.detach().aminmax())
+    lowest, highest = (float(value) for value in images.detach().aminmax()) if images.numel() else (0.0, 1.0)
     # Resizing may go past the range by rounding.
     if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
         raise ValueError(f"images lie in {lowest:.3g}..{highest:.3g}; give them in 0..1, before normalisation")

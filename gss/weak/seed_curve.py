@@ -167,15 +167,23 @@ def main(args: argparse.Namespace) -> None:
     """Handle `gss weak seeds`.
 
     Args:
-        args: `classifiers`, `settings`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `json`, `sheet`.
+        args: `classifiers`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `json`, `sheet`.
+
+    Raises:
+        ValueError: no classifier, other classes, or no masks to compare to.
     """
-    cfg = load_config(CamConfig, [], args.settings)
+    from gss.cli import split_overrides
+
+    folders, settings = split_overrides(args.classifiers)
+    if not folders:
+        raise ValueError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
+    cfg = load_config(CamConfig, [], settings)
     spec = load_spec(args.data, args.root)
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
     truth = open_labelled(masks, args.truth_split or args.split)
     rows: list[dict[str, Any]] = []
     shown: list[dict[int, np.ndarray]] = []
-    for folder in args.classifiers:
+    for folder in folders:
         model = load_classifier(folder)
         open_tagged(model, truth)
         dataset = open_tagged(model, open_split(spec, args.split))

@@ -110,8 +110,8 @@ def background_crops(
     y, x = place // columns * stride, place % columns * stride
     best, chosen = [], []
     for _ in range(per_image):
-        value, index = key.max(1)
-        best.append(value)
+        highest, index = key.max(1)
+        best.append(highest)
         chosen.append(index)
         rows = (size - (y - y[index, None]).abs()).clamp(min=0)
         overlap = rows * (size - (x - x[index, None]).abs()).clamp(min=0)
