@@ -14,6 +14,7 @@ from gss.data.scenes import ScenesDataset
 from gss.data.specs import load_spec
 from gss.loading import load_pipeline
 from gss.stages import Stage, run_stages
+from gss.weak import run
 from gss.weak.formats import find_format
 from gss.weak.run_inputs import read_classes
 from gss.weak.run_settings import TEACHERS, divide, load_run_config
@@ -260,6 +261,22 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def test_quickstart_weakens_and_runs(tmp_path, monkeypatch, capsys):
+    """As far as the labels; the rest is the run above."""
+    text = "name: tiny\ngenerator: scenes\nlength: {train: 4, val: 2}\nimage_size: [48, 64]\n"
+    spec = write(tmp_path / "tiny.yaml", text)
+    monkeypatch.setattr(run, "run_stages", lambda *job, chosen, redo: run_stages(*job, chosen=["labels"], redo=redo))
+    monkeypatch.setattr(run, "check_seeds", lambda *args, **options: None)  # four scenes lack some class
+    argv = ["quickstart", "--labels", "scribbles", "--data", str(spec), "--out", str(tmp_path)]
+    assert main([*argv, "--seed", "3"]) == 0
+    out = tmp_path / "weak_scribbles"
+    records = json.loads((out / "stages.json").read_text())
+    assert set(records) == {"labels"} and 0 < records["labels"]["result"]["precision"] <= 1
+    assert json.loads((out / "data" / "report.json").read_text())["seed"] == 3
+    assert main([*argv, "--seed", "4"]) == 2
+    assert "seed = 3, which is 4 now" in capsys.readouterr().err
 
 
 def test_stages_go_on_where_they_were_stopped(tmp_path):

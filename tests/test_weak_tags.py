@@ -46,7 +46,9 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
     assert losses(out, "tags")[-1] < 0.7 * losses(out, "tags")[0]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "absent" in line]
-    assert steps == list(range(13, 25)) and all(np.isfinite(line["distance"]) for line in lines if line["step"] in steps)
+    assert steps == list(range(13, 25)) and all(
+        np.isfinite(line["distance"]) for line in lines if line["step"] in steps
+    )
     assert metrics["map"] > 0.8 and 0 < metrics["false"] < 0.6
     assert (out / "pictures" / "step_000024_maps.jpg").is_file()
     model = load_classifier(out / "classifier")
@@ -119,9 +121,7 @@ def test_a_class_without_any_tag_is_refused(data, tmp_path, capsys):
 def test_tags_that_may_be_incomplete_deny_nothing():
     logits, tags = torch.tensor([[2.0, -1.0], [0.5, 3.0]]), torch.tensor([[True, False], [False, True]])
     all_known = tag_loss(logits, tags, torch.tensor([True, True]))
-    torch.testing.assert_close(
-        all_known, torch.nn.functional.binary_cross_entropy_with_logits(logits, tags.float())
-    )
+    torch.testing.assert_close(all_known, torch.nn.functional.binary_cross_entropy_with_logits(logits, tags.float()))
     some = tag_loss(logits, tags, torch.tensor([False, False]))
     torch.testing.assert_close(some, torch.nn.functional.softplus(-torch.tensor([2.0, 3.0])).mean())
     assert tag_loss(logits, torch.zeros_like(tags), torch.tensor([False, False])) == 0

@@ -14,7 +14,7 @@ def add_weak(
     commands: argparse._SubParsersAction,
     count: Callable[[str], int],
     size: Callable[[str], tuple[int, int]],
-    names: Callable[[str], list[str]],
+    listed: Callable[[str], list[str]],
 ) -> None:
     """Add `gss weak` and its actions.
 
@@ -22,12 +22,12 @@ def add_weak(
         commands: sub-parsers of the main command.
         count: type of an argument that is a whole number above 0.
         size: type of an argument that is a size of images.
-        names: type of an argument that is a list of names.
+        listed: type of an argument that is a list of names.
     """
     weak = commands.add_parser("weak", help="train from weak labels; make, import, refine and judge them")
     actions = weak.add_subparsers(metavar="ACTION", required=True)
 
-    _add_run(actions, size, names)
+    _add_run(actions, size, listed)
     action = actions.add_parser(
         "make", help="points, scribbles, blocks, boxes, coarse polygons or tags from full masks"
     )
@@ -105,7 +105,7 @@ def add_weak(
 
 
 def _add_run(
-    actions: argparse._SubParsersAction, size: Callable[[str], tuple[int, int]], names: Callable[[str], list[str]]
+    actions: argparse._SubParsersAction, size: Callable[[str], tuple[int, int]], listed: Callable[[str], list[str]]
 ) -> None:
     action = actions.add_parser("run", help="from weak labels to an evaluated pipeline, in one command")
     action.add_argument(
@@ -134,7 +134,7 @@ def _add_run(
     )
     action.add_argument("--truth", metavar="SPEC[:SPLIT]", help="full masks of the training images, to judge labels by")
     action.add_argument("--size", type=size, metavar="HxW", help="resize images to this (default: to at most 192x256)")
-    action.add_argument("--stages", type=names, default=[], metavar="A,B", help="run only these (default: all)")
+    action.add_argument("--stages", type=listed, default=[], metavar="A,B", help="run only these (default: all)")
     again = action.add_mutually_exclusive_group()
     again.add_argument("--redo", metavar="STAGE", help="run this stage and what follows again")
     again.add_argument("--overwrite", action="store_true", help="run all stages again")

@@ -222,16 +222,17 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         spec = load_spec(ref, root)
         require_files(spec)
         spec.check_split(split)
-        tagged = is_tagged(open_split(spec, split))
+        dataset = cast(SegmentationDataset, open_split(spec, split))
+        tagged = is_tagged(dataset)
     else:
         ref, split = str(out / "labels"), "all"
         spec, weak = images_spec(args.images, args.labels, read_classes(args.classes), args.form, arguments.labels)
-        tagged = is_tagged(open_split(spec, split))
+        dataset = cast(SegmentationDataset, open_split(spec, split))
+        tagged = is_tagged(dataset)
         if args.val is None and not tagged:
             split = "train"  # the last fifth is measured on
     kind = "tags" if tagged else "pixels"
     measured = choose_measured(args.val, spec, split)
-    dataset = cast(SegmentationDataset, open_split(spec, split))
     size, resize = (args.size, True) if args.size else fitting_size(dataset)
     cfg = load_run_config(arguments, TEACHERS[kind], size, resize=resize)
     for config in (cfg.teacher, cfg.posterior, cfg.prior):
@@ -239,7 +240,7 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
     cfg.teacher.data.spec, cfg.teacher.data.root = ref, root
     cfg.teacher.data.val_split = measured.teacher_split if measured else ""
     for config in (cfg.posterior, cfg.prior):
-        config.data.spec = str(out / "pseudo")
+        config.data.spec, config.data.root = str(out / "pseudo"), None
         # Without full masks stage 1 and 2 report how well they follow the pseudo-masks.
         config.data.val_split = measured.split if measured and measured.split else split
     cfg.prior.posterior = str(out / "posterior")

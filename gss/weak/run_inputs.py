@@ -80,7 +80,10 @@ def images_spec(
         raise ValueError(f"--labels {labels} is a data set by itself: write gss weak run {labels}, without --images")
     if not find_ids(folder, "{id}.*"):
         raise ValueError(f"--images {images} holds no image; endings are {', '.join(IMAGE_SUFFIXES)}")
-    weak = {"folder": str(place.parent if place.is_file() else place), **find_format(place, form, space)}
+    weak: dict[str, Any] = {
+        "folder": str(place.parent if place.is_file() else place),
+        **find_format(place, form, space),
+    }
     if weak["format"] == "masks":
         if place == folder or folder in place.parents:
             raise ValueError(f"--labels {labels} lies in --images {images}: masks would be taken for images; move them")

@@ -137,7 +137,8 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
     for name, cls in classes.items():
         shared = [text for text in arguments.shared if text.partition(".")[0] in _sections(cls)]
         files, overrides = arguments.files[name], [*shared, *arguments.overrides[name]]
-        asked, sizes = load_config(cls, files, overrides).data, []
+        asked: DataConfig = load_config(cls, files, overrides).data
+        sizes: list[str] = []
         if cls().data.crop == DataConfig().crop:
             if asked.size is None and resize:
                 sizes.append(f"data.size=[{size[0]},{size[1]}]")
