@@ -29,7 +29,6 @@ from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
 from gss.predict import predict
 from gss.quickstart_ood import add_heat_maps, add_unknown, measure_unknown
-from gss.quickstart_weak import quickstart_weak
 from gss.report import Report
 from gss.training.log import read_metrics
 from gss.training.run import train
@@ -45,6 +44,8 @@ _NEW_IMAGES = 6
 def main(args: argparse.Namespace) -> None:
     """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
     if args.labels:
+        from gss.quickstart_weak import quickstart_weak  # the usual quickstart needs nothing of it
+
         quickstart_weak(args)
         return
     out = Path(args.out)

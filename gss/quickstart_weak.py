@@ -16,7 +16,7 @@ __all__ = ["quickstart_weak"]
 
 
 def quickstart_weak(args: argparse.Namespace) -> None:
-    """Handle `gss quickstart --labels FORM`: everything lies in `OUT/weak_FORM`.
+    """Handle `gss quickstart --labels FORM`: labels in `OUT/weak_FORM/data`, the job in `OUT/weak_FORM/run`.
 
     Args:
         args: `labels` (form of weak labels), `data` and `root` (full masks), `seed`, `overwrite` and `out`.
@@ -28,19 +28,18 @@ def quickstart_weak(args: argparse.Namespace) -> None:
     data = out / "data"
 
     def weaken(fresh: bool) -> Mapping[str, Any]:
-        names = ("root", "seed")
-        given = {name: getattr(args, name) for name in names}
         make.main(
             argparse.Namespace(
                 spec=args.data,
+                root=args.root,
                 form=args.labels,
+                seed=args.seed,
                 settings=[],
                 split="train",
                 share=None,
                 limit=None,
                 out=str(data),
                 overwrite=True,
-                **given,
             )
         )
         return {}
@@ -56,6 +55,6 @@ def quickstart_weak(args: argparse.Namespace) -> None:
             form="auto",
             stages=[],
             overwrite=args.overwrite,
-            out=str(out),
+            out=str(out / "run"),
         )
     )

@@ -216,8 +216,8 @@ def ood_distance(clusters: int) -> Callable[[bool], Case]:
                     if tags[b, k]:
                         pulled = pulled + (features[b] - own[k]).square().sum().sqrt()
                 distances += [(features[b] - away[m]).square().sum().sqrt() for m in range(clusters)]
-            limit = sorted(float(d) for d in distances)[int(np.ceil(0.2 * len(distances) - 1e-6)) - 1]
-            pushed = sum((d for d in distances if float(d) <= limit), torch.zeros(()))
+            limit = sorted(float(d.detach()) for d in distances)[int(np.ceil(0.2 * len(distances) - 1e-6)) - 1]
+            pushed = sum((d for d in distances if float(d.detach()) <= limit), torch.zeros(()))
             loss = 0.02 * pulled / images - pushed / len(distances)
             return torch.autograd.grad(loss, features)[0]
 

@@ -272,7 +272,7 @@ def test_quickstart_weakens_and_runs(tmp_path, monkeypatch, capsys):
     argv = ["quickstart", "--labels", "scribbles", "--data", str(spec), "--out", str(tmp_path)]
     assert main([*argv, "--seed", "3"]) == 0
     out = tmp_path / "weak_scribbles"
-    records = json.loads((out / "stages.json").read_text())
+    records = json.loads((out / "run" / "stages.json").read_text())
     assert set(records) == {"labels"} and 0 < records["labels"]["result"]["precision"] <= 1
     assert json.loads((out / "data" / "report.json").read_text())["seed"] == 3
     assert main([*argv, "--seed", "4"]) == 2

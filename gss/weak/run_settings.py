@@ -97,9 +97,9 @@ def divide(settings: Sequence[str]) -> Arguments:
         elif head in sections and dot:
             found.shared.append(text)
         else:
-            options = [*STAGES[:-1], *sections]
+            hint = did_you_mean(head, [*STAGES[:-1], *sections])
             raise ValueError(
-                f"override {text!r}: {head!r} is no stage and no section of one {did_you_mean(head, options)}; write "
+                f"override {text!r}: {head!r} is no stage and no section of one{', ' + hint if hint else ''}; write "
                 "STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, posterior, prior, or SECTION.KEY=VALUE for "
                 "all of them"
             )
