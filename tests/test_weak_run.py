@@ -14,7 +14,7 @@ from gss.data.scenes import ScenesDataset
 from gss.data.specs import load_spec
 from gss.loading import load_pipeline
 from gss.stages import Stage, run_stages
-from gss.weak import run
+from gss.weak import run, run_job
 from gss.weak.formats import find_format
 from gss.weak.run_inputs import read_classes
 from gss.weak.run_settings import TEACHERS, divide, load_run_config
@@ -268,7 +268,7 @@ def test_quickstart_weakens_and_runs(tmp_path, monkeypatch, capsys):
     text = "name: tiny\ngenerator: scenes\nlength: {train: 4, val: 2}\nimage_size: [48, 64]\n"
     spec = write(tmp_path / "tiny.yaml", text)
     monkeypatch.setattr(run, "run_stages", lambda *job, chosen, redo: run_stages(*job, chosen=["labels"], redo=redo))
-    monkeypatch.setattr(run, "check_seeds", lambda *args, **options: None)  # four scenes lack some class
+    monkeypatch.setattr(run_job, "check_seeds", lambda *args, **options: None)  # four scenes lack some class
     argv = ["quickstart", "--labels", "scribbles", "--data", str(spec), "--out", str(tmp_path)]
     assert main([*argv, "--seed", "3"]) == 0
     out = tmp_path / "weak_scribbles"
