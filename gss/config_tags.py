@@ -96,7 +96,7 @@ class CamConfig:
     """
 
     size: int = limits(0, low=0)
-    scales: list[float] = field(default_factory=lambda: [1.0, 0.5, 1.5, 2.0])
+    scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0])
     flip: bool = True
 
 

@@ -5,15 +5,14 @@ import json
 import numpy as np
 from PIL import Image
 
-SIZE = (48, 64)
+SIZE = (64, 96)
 RESNET = (
-    "{model_type: resnet, embedding_size: 16, hidden_sizes: [16, 24, 32, 32], depths: [1, 1, 1, 1], "
+    "{model_type: resnet, embedding_size: 16, hidden_sizes: [16, 24, 24, 24], depths: [1, 1, 1, 1], "
     "layer_type: basic, out_features: [stage1, stage2]}"
 )
 SETTINGS = [
     f"tags.backbone_config={RESNET}",
-    "tags.freeze_batch_norm=false",
-    "data.crop=[48,64]",
+    "data.crop=[64,96]",
     "data.scale=[0.9,1.1]",
     "data.photometric=0",
     "data.cache=true",
@@ -27,20 +26,20 @@ SETTINGS = [
 
 
 def draw(rng, train=False, ball=False, rails=False):
-    """Image uint8 `[48, 64, 3]` and mask: 0 background, 1 train, 2 ball."""
+    """Image uint8 `[64, 96, 3]` and mask: 0 background, 1 train, 2 ball."""
     height, width = SIZE
     image = np.full((height, width, 3), 120.0) + rng.normal(0, 12, (height, width, 3))
     mask = np.zeros(SIZE, np.uint8)
     if train or rails:
-        image[32:44] = (90, 60, 30)
-        image[32:44, ::4] = (200, 190, 180)
+        image[44:60] = (70, 40, 20)
+        image[44:60, ::6] = image[44:60, 1::6] = (240, 230, 90)
     if train:
-        left = int(rng.integers(2, 42))
-        image[18:32, left : left + 18] = (190, 30, 30)
-        mask[18:32, left : left + 18] = 1
+        left = int(rng.integers(2, 60))
+        image[26:44, left : left + 30] = (150, 90, 90)
+        mask[26:44, left : left + 30] = 1
     if ball:
         y, x = np.mgrid[:height, :width]
-        disc = (y - rng.integers(8, 16)) ** 2 + (x - rng.integers(8, 56)) ** 2 <= 36
+        disc = (y - rng.integers(11, 14)) ** 2 + (x - rng.integers(12, 84)) ** 2 <= 81
         image[disc], mask[disc] = (30, 160, 50), 2
     return image.clip(0, 255).astype(np.uint8), mask
 

@@ -85,9 +85,10 @@ class TagTask(Task):
             distance = distance_loss(
                 pooled,
                 tags,
-                self.centres.centres,
+                # The backward pass needs them as they are, and they go on before it.
+                self.centres.centres.clone(),
                 self.centres.seen,
-                self.clusters.centres,
+                self.clusters.centres.clone(),
                 share=wood.share,
                 pull=wood.pull,
             )

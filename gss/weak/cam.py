@@ -23,7 +23,7 @@ def activation_maps(
     images: Tensor,
     tags: Tensor,
     *,
-    scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+    scales: Sequence[float] = (1.0, 1.5, 2.0),
     flip: bool = True,
 ) -> Tensor:
     """Class activation maps (Zhou et al., CVPR 2016) summed over sizes and mirror images.

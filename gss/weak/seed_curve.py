@@ -118,9 +118,12 @@ def best(curve: list[SeedQuality]) -> SeedQuality:
 
 
 def precision_at(curve: list[SeedQuality], recall: float) -> float:
-    """Mean precision at a mean recall, linear between thresholds."""
-    ordered = sorted(curve, key=lambda quality: quality.recall)
-    return float(np.interp(recall, [q.recall for q in ordered], [q.precision for q in ordered]))
+    """Mean precision at a mean recall: the highest where several thresholds share it, linear in between."""
+    highest: dict[float, float] = {}
+    for quality in curve:
+        highest[quality.recall] = max(quality.precision, highest.get(quality.recall, 0.0))
+    levels = sorted(highest)
+    return float(np.interp(recall, levels, [highest[level] for level in levels]))
 
 
 def measure_seeds(
