@@ -30,6 +30,7 @@ from gss.weak.agmm import (
 )
 from gss.weak.ood_loss import distance_loss
 from gss.weak.report import BINS, LabelQuality
+from gss.weak.seed_curve import SeedCurve
 
 # The network of the AGMM paper on PASCAL VOC: 256 channels at stride 4 of crops of 321 pixels.
 CLASSES, CHANNELS, GRID, CROP = 21, 256, (81, 81), (321, 321)
@@ -194,6 +195,34 @@ def sweep(quick: bool) -> Case:
     return Case(ours, peer, lambda a, b: float(np.abs(a - b).max()))
 
 
+def seed_sweep(quick: bool) -> Case:
+    """mIoU of the seeds of 20 images of 500x375 pixels at 100 thresholds of their activation maps, 0 is background."""
+    rng = np.random.default_rng(0)
+    shape = (4, 40, 50) if quick else (20, 375, 500)
+    truth = rng.integers(0, CLASSES, shape).astype(np.uint8)
+    labels = rng.integers(1, CLASSES, shape)
+    scores = ((rng.integers(0, 100, shape) + 0.5) / 100).astype(np.float32)  # no threshold is met exactly
+
+    def ours() -> np.ndarray:
+        curve = SeedCurve(CLASSES, 0)
+        for found, sure, true in zip(labels, scores, truth, strict=True):
+            curve.update(found, sure, true)
+        return np.array([quality.miou for quality in curve.compute()])
+
+    def peer() -> np.ndarray:
+        rows = []
+        for level in range(1, 101):
+            confusion = np.zeros((CLASSES, CLASSES), np.int64)
+            for found, sure, true in zip(labels, scores, truth, strict=True):
+                pairs = true.astype(np.int64) * CLASSES + np.where(sure >= np.float32(level / 100), found, 0)
+                confusion += np.bincount(pairs.ravel(), minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+            hits = confusion.diagonal()
+            rows.append((hits / (confusion.sum(0) + confusion.sum(1) - hits)).mean())
+        return np.array(rows)
+
+    return Case(ours, peer, lambda a, b: float(np.abs(a - b).max()))
+
+
 def ood_distance(clusters: int) -> Callable[[bool], Case]:
     """Gradient of the pull to own class centres and the push from the nearest fifth of the clusters."""
 
@@ -238,6 +267,7 @@ ROWS = [
     Row("random walk, 256 steps, 48x48", "dense matrix squared 8 times", walk(48, dense=True)),
     Row("random walk, 256 steps, 128x128", "256 sparse products", walk(128, dense=False)),
     Row("20 thresholds of 20 images, K=21", "a pass for each threshold", sweep),
+    Row("seeds at 100 thresholds, 20 images, K=21", "a pass for each threshold", seed_sweep),
     Row("distance loss + gradient, 16 images, M=50", "loop over images and centres", ood_distance(50)),
     Row("distance loss + gradient, 16 images, M=500", "loop over images and centres", ood_distance(500)),
 ]

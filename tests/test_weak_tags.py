@@ -37,8 +37,8 @@ def config(data, *more):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "wood"
-    more = (f"wood.ood={data / 'rails'}", "wood.clusters=4", "wood.start=0.5", "train.picture_every=12")
-    return out, train("weak-tags", config(data, "train.steps=24", *more), out)
+    more = (f"wood.ood={data / 'rails'}", "wood.clusters=4", "wood.start=0.5", "train.picture_every=40")
+    return out, train("weak-tags", config(data, "train.steps=40", *more), out)
 
 
 def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
@@ -46,11 +46,9 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
     assert losses(out, "tags")[-1] < 0.8 * losses(out, "tags")[0]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "absent" in line]
-    assert steps == list(range(13, 25)) and all(
-        np.isfinite(line["distance"]) for line in lines if line["step"] in steps
-    )
+    assert steps == list(range(21, 41)) and np.isfinite(losses(out, "distance")).all()
     assert metrics["map"] > 0.8 and 0 < metrics["false"] < 0.6
-    assert (out / "pictures" / "step_000024_maps.jpg").is_file()
+    assert (out / "pictures" / "step_000040_maps.jpg").is_file()
     model = load_classifier(out / "classifier")
     assert model.classes == (1, 2) and model.config["image_size"] == 96 and not model.training
     state = load_file(sorted((out / "checkpoints").iterdir())[-1] / "model.safetensors")
@@ -212,7 +210,7 @@ def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more)
         labels, confidence = made.read(index)[1], made.read_weak(index)[1]
         tags = read_tags(given, index)[0]
         assert set(np.unique(labels)) - {255} <= set(np.flatnonzero(tags))
-        assert confidence.shape == labels.shape and 0 <= confidence.min() and confidence.max() <= 1
+        assert confidence.shape == labels.shape and confidence.min() >= 0 and confidence.max() <= 1
         if not tags[1:].any():
             assert (labels == 0).all() and (confidence == 1).all()
         if "abstain=0.6" in more:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -330,12 +330,11 @@ def open_split(
         raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
-    from gss.data.scenes import ScenesDataset  # only generated sets need the renderer
+    from gss.data.scenes import ScenesDataset, Trap  # only generated sets need the renderer
 
     spec.check_split(split)
     options = spec.options
-    # YAML reads the bare word `off` as false.
-    trap = options.get("trap", "off")
+    trap = options.get("trap", False)
     return ScenesDataset(
         split,
         domain=str(options.get("domain", "clear")),
@@ -345,7 +344,7 @@ def open_split(
         transform=transform,
         unknown=bool(options.get("unknown", False)),
         cache=cache,
-        trap="off" if trap is False else trap,
+        trap=cast(Trap, "off" if trap is False else str(trap)),  # YAML reads the bare word `off` as false
         label_space=spec.label_space,
         label_map=spec.label_map if spec.label_map.values else None,
     )

@@ -125,7 +125,9 @@ class TagTask(Task):
     def _cut(self, images: Tensor, maps: Tensor, tags: Tensor, indices: list[int], epoch: int) -> Tensor:
         seed = self.cfg.train.seed
         generators = [sample_generator(seed, epoch, index, _WINDOW_STREAM) for index in indices]
-        size = max(round(self.cfg.wood.size * min(images.shape[-2:])), 1)
+        # Of the crop, also where a whole image is shown: windows are alike in size.
+        size = max(round(self.cfg.wood.size * min(self.cfg.data.crop)), 1)
+        size = min(size, *images.shape[-2:])
         return background_crops(images, maps, tags, generators, size=size, threshold=self.cfg.wood.threshold).crops
 
     def _fit_centres_once(self) -> None:
@@ -162,7 +164,8 @@ class TagTask(Task):
         try:
             self.clusters.fit(rows, torch.Generator().manual_seed(self.cfg.train.seed))
         except ValueError as error:
-            raise ValueError(f"wood.clusters={len(self.clusters.centres)}: {error}") from error
+            more = "; more windows come from a higher wood.threshold or wood.start" if self._others is None else ""
+            raise ValueError(f"wood.clusters={len(self.clusters.centres)}: {error}{more}") from error
         model.train(was_training)
 
     def _image(self, image: Image.Image) -> Tensor:
@@ -275,8 +278,8 @@ def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | N
             built.load_state_dict(start.state_dict())
         except RuntimeError as error:
             raise ValueError(
-                f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give tags.backbone, "
-                "tags.output_stride and tags.levels as they were"
+                f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give "
+                "tags.backbone, tags.output_stride and tags.levels as they were"
             ) from error
     return built
 

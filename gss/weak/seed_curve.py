@@ -157,7 +157,7 @@ def measure_seeds(
         if not len(tags):
             continue
         mask = truth.read(where[dataset.ids[index]])[1]
-        maps = tag_maps(model, dataset.read(index)[0], torch.from_numpy(tags), cfg)[0]
+        maps = tag_maps(model, dataset.read(index)[0], torch.from_numpy(tags), cfg)
         score, label = F.interpolate(maps[None].cpu(), size=mask.shape, mode="bilinear")[0].max(0)
         curve.update(np.array(model.classes)[tags][label.numpy()], score.numpy(), mask)
         if index in drawn:
