@@ -20,7 +20,15 @@ from gss.data.specs import load_spec
 from gss.files import prepare_output, write_json
 from gss.stages import RECORDS, check_names, run_stages
 from gss.weak.folder import require_files
-from gss.weak.run_inputs import absolute, choose_measured, fitting_size, images_spec, is_tagged, read_classes
+from gss.weak.run_inputs import (
+    absolute,
+    choose_measured,
+    fitting_size,
+    images_spec,
+    is_tagged,
+    open_truth,
+    read_classes,
+)
 from gss.weak.run_job import WeakRun
 from gss.weak.run_settings import STAGES, TEACHERS, Arguments, divide, load_run_config
 
@@ -80,6 +88,7 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
             split = "train"  # the last fifth is measured on
     kind = "tags" if tagged else "pixels"
     measured = choose_measured(args.val, spec, split)
+    open_truth(args.truth, spec, dataset)  # a mistake shows at once
     size, resize = (args.size, True) if args.size else fitting_size(dataset)
     cfg = load_run_config(arguments, TEACHERS[kind], size, resize=resize)
     for config in (cfg.teacher, cfg.posterior, cfg.prior):
