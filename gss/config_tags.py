@@ -96,7 +96,7 @@ class CamConfig:
     """
 
     size: int = limits(0, low=0)
-    scales: list[float] = field(default_factory=lambda: [1.0, 0.5, 1.5, 2.0])
+    scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0])
     flip: bool = True
 
 
@@ -109,15 +109,13 @@ class WalkConfig:
         stride: pixels per cell of the grid it runs on
         radius: cells that are joined
         color: RGB distance (0..255) that makes two cells strangers
-        feature: distance of backbone features, relative to that of neighbours, that makes two cells strangers; 0: none
         edge: power of 1 minus the strongest edge between two cells
     """
 
-    steps: int = limits(64, low=0)
+    steps: int = limits(256, low=0)
     stride: int = limits(4, low=1)
     radius: float = limits(3.0, low=1.0, high=10.0)
-    color: float = limits(20.0, low=1e-3)
-    feature: float = limits(1.0, low=0.0)
+    color: float = limits(10.0, low=1e-3)
     edge: float = limits(2.0, low=0.0)
 
 

@@ -330,6 +330,8 @@ def open_split(
 
     spec.check_split(split)
     options = spec.options
+    # YAML reads the bare word `off` as false.
+    trap = options.get("trap", "off")
     return ScenesDataset(
         split,
         domain=str(options.get("domain", "clear")),
@@ -339,6 +341,7 @@ def open_split(
         transform=transform,
         unknown=bool(options.get("unknown", False)),
         cache=cache,
+        trap="off" if trap is False else trap,
         label_space=spec.label_space,
         label_map=spec.label_map if spec.label_map.values else None,
     )

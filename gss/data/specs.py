@@ -41,7 +41,7 @@ _KEYS = (
         "unlisted",
     ),
     *("color_coded", "panoptic", "mseg", "maps"),
-    *("generator", "domain", "length", "image_size", "unknown", "seed", "domains", "weak"),
+    *("generator", "domain", "length", "image_size", "unknown", "trap", "seed", "domains", "weak"),
 )
 
 
@@ -345,7 +345,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     )
     if data.get("generator"):
         options: dict[str, Any] = {
-            key: data[key] for key in ("domain", "length", "image_size", "unknown", "seed") if key in data
+            key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
         }
         if data["generator"] != "scenes":
             raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")

@@ -60,7 +60,7 @@ class TagTask(Task):
         self.cfg, self._train_set, self._val_set, self._others = cfg, train, val, others
         self.classifier = build_classifier(cfg, train.label_space, background_of(train))
         self.size = int(self.classifier.config["image_size"])
-        dim, wood = self.classifier.dim, cfg.wood
+        dim, wood, self._fitted = self.classifier.dim, cfg.wood, False
         self.first = round(wood.start * cfg.train.steps)
         if wood.ood:
             images = len(train) if others is None else len(others)
@@ -76,35 +76,43 @@ class TagTask(Task):
         total = tag_loss(logits, tags, batch["exhaustive"])
         terms = {"tags": total}
         if on:
-            if not bool((self.clusters.counts > 0).any()):
-                self._fit_centres()
+            self._fit_centres_once()
             if self._others is None:
                 windows = self._windows(batch, tags, cast(Tensor, output.features), step)
             else:
                 windows = batch["other"]
-            seen: list[Tensor] = []
-            harder = harden(windows, lambda images: self._scored(images, seen), step=wood.step)
-            absent = absent_loss(cast(Tensor, self.classifier(harder).logits))
+            absent, strange = self._absent(windows)
             distance = distance_loss(
                 pooled,
                 tags,
-                self.centres.centres,
+                # The backward pass needs them as they are, and they go on before it.
+                self.centres.centres.clone(),
                 self.centres.seen,
-                self.clusters.centres,
+                self.clusters.centres.clone(),
                 share=wood.share,
                 pull=wood.pull,
             )
             self.centres.update(pooled, tags, wood.momentum)
-            self.clusters.update(torch.cat(seen), wood.momentum)
+            self.clusters.update(strange, wood.momentum)
             terms |= {"absent": absent, "distance": distance}
             total = total + wood.absent * absent + wood.distance * distance
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
-    def _scored(self, images: Tensor, seen: list[Tensor]) -> Tensor:
-        """Logits, and the pooled features they are of into a list."""
-        output = self.classifier(images)
-        seen.append(cast(Tensor, output.pooled).detach())
-        return cast(Tensor, output.logits)
+    def _absent(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of images without any class, made harder first, and the pooled features of the images as they are."""
+        if not len(images):
+            # Batch statistics of nothing are an error.
+            nothing = images.new_zeros(0, self.classifier.dim)
+            return self.classifier.classifier.weight.sum() * 0, nothing
+        plain: list[Tensor] = []
+
+        def score(pixels: Tensor) -> Tensor:
+            output = self.classifier(pixels)
+            plain.append(cast(Tensor, output.pooled).detach())
+            return cast(Tensor, output.logits)
+
+        harder = harden(images, score, step=self.cfg.wood.step)
+        return absent_loss(cast(Tensor, self.classifier(harder).logits)), plain[0]
 
     def _windows(self, batch: dict[str, Any], tags: Tensor, features: Tensor, step: int) -> Tensor:
         """Background beside the objects of a batch, `[N, 3, S, S]`."""
@@ -119,6 +127,12 @@ class TagTask(Task):
         generators = [sample_generator(seed, epoch, index, _WINDOW_STREAM) for index in indices]
         size = max(round(self.cfg.wood.size * min(images.shape[-2:])), 1)
         return background_crops(images, maps, tags, generators, size=size, threshold=self.cfg.wood.threshold).crops
+
+    def _fit_centres_once(self) -> None:
+        """Fit the centres, unless a checkpoint has brought them along."""
+        if not self._fitted and not bool((self.clusters.counts > 0).any()):
+            self._fit_centres()
+        self._fitted = True
 
     @torch.no_grad()
     def _fit_centres(self) -> None:
@@ -268,10 +282,10 @@ def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | N
 
 
 def check_tags(dataset: LabelledImages, *, allow: bool) -> None:
-    """Require that every class but the background is the tag of some image, and no tag is in every image alone.
+    """Require that every class but the background is the tag of some image.
 
     Raises:
-        ValueError: it is not.
+        ValueError: one is not; names all such classes.
     """
     names, background = dataset.label_space.names, background_of(dataset)
     seen = np.arange(len(names)) == background

@@ -23,7 +23,7 @@ def activation_maps(
     images: Tensor,
     tags: Tensor,
     *,
-    scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+    scales: Sequence[float] = (1.0, 1.5, 2.0),
     flip: bool = True,
 ) -> Tensor:
     """Class activation maps (Zhou et al., CVPR 2016) summed over sizes and mirror images.
@@ -87,7 +87,8 @@ def seed_probs(cam: Tensor, tags: Tensor, *, background: float) -> Tensor:
     if not 0 < background < 1:
         raise ValueError(f"background={background} must be above 0 and below 1")
     power = math.log(background) / math.log(1 - background)
-    scores = torch.cat([(1 - cam.amax(1, keepdim=True).clamp(0, 1)) ** power, cam * tags[..., None, None]], 1)
+    cam = cam * tags[..., None, None]
+    scores = torch.cat([(1 - cam.amax(1, keepdim=True).clamp(0, 1)) ** power, cam], 1)
     return scores / scores.sum(1, keepdim=True).clamp_min(_LEAST)
 
 

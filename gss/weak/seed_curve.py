@@ -118,9 +118,12 @@ def best(curve: list[SeedQuality]) -> SeedQuality:
 
 
 def precision_at(curve: list[SeedQuality], recall: float) -> float:
-    """Mean precision at a mean recall, linear between thresholds."""
-    ordered = sorted(curve, key=lambda quality: quality.recall)
-    return float(np.interp(recall, [q.recall for q in ordered], [q.precision for q in ordered]))
+    """Mean precision at a mean recall: the highest where several thresholds share it, linear in between."""
+    highest: dict[float, float] = {}
+    for quality in curve:
+        highest[quality.recall] = max(quality.precision, highest.get(quality.recall, 0.0))
+    levels = sorted(highest)
+    return float(np.interp(recall, levels, [highest[level] for level in levels]))
 
 
 def measure_seeds(
@@ -154,7 +157,7 @@ def measure_seeds(
         if not len(tags):
             continue
         mask = truth.read(where[dataset.ids[index]])[1]
-        maps = tag_maps(model, dataset.read(index)[0], torch.from_numpy(tags), cfg)[0]
+        maps = tag_maps(model, dataset.read(index)[0], torch.from_numpy(tags), cfg)
         score, label = F.interpolate(maps[None].cpu(), size=mask.shape, mode="bilinear")[0].max(0)
         curve.update(np.array(model.classes)[tags][label.numpy()], score.numpy(), mask)
         if index in drawn:
@@ -167,15 +170,23 @@ def main(args: argparse.Namespace) -> None:
     """Handle `gss weak seeds`.
 
     Args:
-        args: `classifiers`, `settings`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `json`, `sheet`.
+        args: `classifiers`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `json`, `sheet`.
+
+    Raises:
+        ValueError: no classifier, other classes, or no masks to compare to.
     """
-    cfg = load_config(CamConfig, [], args.settings)
+    from gss.cli import split_overrides
+
+    folders, settings = split_overrides(args.classifiers)
+    if not folders:
+        raise ValueError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
+    cfg = load_config(CamConfig, [], settings)
     spec = load_spec(args.data, args.root)
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
     truth = open_labelled(masks, args.truth_split or args.split)
     rows: list[dict[str, Any]] = []
     shown: list[dict[int, np.ndarray]] = []
-    for folder in args.classifiers:
+    for folder in folders:
         model = load_classifier(folder)
         open_tagged(model, truth)
         dataset = open_tagged(model, open_split(spec, args.split))

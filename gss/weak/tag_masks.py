@@ -42,8 +42,8 @@ def is_classifier(folder: str | Path) -> bool:
     return (path / "config.json").is_file() and not (path / "model_index.json").is_file()
 
 
-def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamConfig) -> tuple[Tensor, Tensor]:
-    """Activation maps of the tagged classes of an image, and the image as the network saw it.
+def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamConfig) -> Tensor:
+    """Activation maps of the tagged classes of an image.
 
     Args:
         model: in eval mode.
@@ -52,25 +52,24 @@ def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamCon
         cfg: settings.
 
     Returns:
-        float32 `[T, h, w]` in 0..1, and `[1, 3, H', W']` at relative size 1.
+        float32 `[T, h, w]` in 0..1.
     """
     pixels = to_float(np.asarray(fit_longer_side(image, cfg.size or int(model.config["image_size"]))))
     pixels = pixels[None].to(model.pixel_mean.device)
     flags = torch.zeros(1, len(model.classes), dtype=torch.bool, device=pixels.device)
     flags[0, tags] = True
     maps = activation_maps(model, pixels, flags, scales=cfg.scales, flip=cfg.flip)
-    return maps[0, tags], pixels
+    return maps[0, tags]
 
 
-def walked(maps: Tensor, features: Tensor, image: np.ndarray, cfg: WalkConfig) -> Tensor:
+def walked(maps: Tensor, image: np.ndarray, cfg: WalkConfig) -> Tensor:
     """Activation maps after a random walk over akin pixels (Ahn and Kwak, CVPR 2018), largest value 1 again.
 
-    Pixels are akin when no edge lies between them, their colours agree, and so do features of the backbone: no network
-    is trained for it.
+    Pixels are akin when no edge lies between them and their colours agree: no network is trained for it. Distances of
+    backbone features as a third factor changed nothing.
 
     Args:
         maps: `[T, h, w]`.
-        features: of any grid over the image, `[D, h', w']`.
         image: RGB uint8 `[H, W, 3]`.
         cfg: settings.
 
@@ -82,11 +81,6 @@ def walked(maps: Tensor, features: Tensor, image: np.ndarray, cfg: WalkConfig) -
     grid = cells.shape[-2:]
     links = edge_affinity(edge_map(cells[0].permute(1, 2, 0).numpy(), smooth=0.7), radius=cfg.radius, power=cfg.edge)
     links = links.multiply(feature_affinity(cells[0].numpy(), radius=cfg.radius, scale=cfg.color))
-    if cfg.feature > 0:
-        deep = F.interpolate(features[None].float().cpu(), size=grid, mode="bilinear")[0].numpy()
-        apart = [np.diff(deep, axis=axis) ** 2 for axis in (1, 2)]
-        scale = cfg.feature * float(np.sqrt(sum(part.sum() for part in apart) / sum(part[0].size for part in apart)))
-        links = links.multiply(feature_affinity(deep, radius=cfg.radius, scale=max(scale, 1e-6)))
     links = csr_array(links)
     links.data = np.maximum(links.data, _WEAKEST).astype(np.float32)
     start = F.interpolate(maps[None].cpu(), size=grid, mode="bilinear")[0].flatten(1).t().numpy()
@@ -115,11 +109,10 @@ def tag_mask(
     if not len(shown):
         sure = exhaustive and background is not None
         return np.full(size, background if sure else IGNORE_INDEX, np.uint8), np.full(size, float(sure), np.float32)
-    maps, pixels = tag_maps(model, image, torch.from_numpy(shown), cfg.cam)
+    maps = tag_maps(model, image, torch.from_numpy(shown), cfg.cam)
     picture = np.asarray(image)
     if cfg.walk.steps:
-        features = model(pixels, logits=False, features=True).features[0]
-        maps = walked(maps, features, picture, cfg.walk)
+        maps = walked(maps, picture, cfg.walk)
     maps = F.interpolate(maps[None].cpu(), size=size, mode="bilinear")
     probs = seed_probs(maps, torch.ones(1, len(shown), dtype=torch.bool), background=cfg.background)[0]
     labels = np.array([IGNORE_INDEX if background is None else background, *np.array(model.classes)[shown]], np.uint8)
