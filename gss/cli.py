@@ -128,7 +128,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.quickstart.main")
 
     command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), the twin, or further stages")
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm", "weak-tags"))
+    command.add_argument(
+        "stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm", "weak-tags")
+    )
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()

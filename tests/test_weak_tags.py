@@ -46,7 +46,7 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
     assert losses(out, "tags")[-1] < 0.8 * losses(out, "tags")[0]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "absent" in line]
-    assert steps == list(range(21, 41)) and all(np.isfinite(line["distance"]) for line in lines if line["step"] in steps)
+    assert steps == list(range(21, 41)) and np.isfinite(losses(out, "distance")).all()
     assert metrics["map"] > 0.8 and 0 < metrics["false"] < 0.6
     assert (out / "pictures" / "step_000040_maps.jpg").is_file()
     model = load_classifier(out / "classifier")
@@ -119,9 +119,7 @@ def test_a_class_without_any_tag_is_refused(data, tmp_path, capsys):
 def test_tags_that_may_be_incomplete_deny_nothing():
     logits, tags = torch.tensor([[2.0, -1.0], [0.5, 3.0]]), torch.tensor([[True, False], [False, True]])
     all_known = tag_loss(logits, tags, torch.tensor([True, True]))
-    torch.testing.assert_close(
-        all_known, torch.nn.functional.binary_cross_entropy_with_logits(logits, tags.float())
-    )
+    torch.testing.assert_close(all_known, torch.nn.functional.binary_cross_entropy_with_logits(logits, tags.float()))
     some = tag_loss(logits, tags, torch.tensor([False, False]))
     torch.testing.assert_close(some, torch.nn.functional.softplus(-torch.tensor([2.0, 3.0])).mean())
     assert tag_loss(logits, torch.zeros_like(tags), torch.tensor([False, False])) == 0
@@ -212,7 +210,7 @@ def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more)
         labels, confidence = made.read(index)[1], made.read_weak(index)[1]
         tags = read_tags(given, index)[0]
         assert set(np.unique(labels)) - {255} <= set(np.flatnonzero(tags))
-        assert confidence.shape == labels.shape and 0 <= confidence.min() and confidence.max() <= 1
+        assert confidence.shape == labels.shape and confidence.min() >= 0 and confidence.max() <= 1
         if not tags[1:].any():
             assert (labels == 0).all() and (confidence == 1).all()
         if "abstain=0.6" in more:

@@ -185,7 +185,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
                 drop = config.drop_path_rate * index / total
                 first = stride // wider if i == 0 else 1
                 stage.append(_InvertedResidual(config, channels, width, kernel, first, dilation, expansion, drop))
-                # The convolution whose stride was taken away sees its own neighbours; those behind it sit further apart.
+                # Without its stride a convolution sees its neighbours as before; those behind it have theirs further off.
                 dilation *= wider if i == 0 else 1
                 channels, index = width, index + 1
             self.stages.append(stage)

@@ -115,8 +115,8 @@ class TagClassifier(ModelMixin, ConfigMixin):
             name: "efficientnet-lite0" / "1" / "2", a local folder, or a hub id.
             backbone_config: backbone configuration with `model_type` instead of `name`; randomly initialised.
             pretrained: load the trained weights of `name`.
-            output_stride: pixels per cell of the deepest map; None takes 16 for a named EfficientNet-Lite, and others as
-                they are. Only EfficientNet-Lite can change it.
+            output_stride: pixels per cell of the deepest map; None takes 16 for a named EfficientNet-Lite, and others
+                as they are. Only EfficientNet-Lite can change it.
             **config: other arguments of the class.
 
         Raises:
@@ -175,7 +175,8 @@ class TagClassifier(ModelMixin, ConfigMixin):
         grid = cast(tuple[int, int], tuple(maps[0].shape[-2:]))
         found = torch.cat([maps[0], *(F.interpolate(deep, size=grid, mode="bilinear") for deep in maps[1:])], 1)
         # Cells of the padding are left out: they would count the border twice.
-        h, w = (max(round(n * cells / (n + pad)), 1) for n, cells, pad in zip((height, width), grid, (bottom, right)))
+        h = max(round(height * grid[0] / (height + bottom)), 1)
+        w = max(round(width * grid[1] / (width + right)), 1)
         found = found[..., :h, :w]
         output = TagOutput(features=found if features else None)
         if logits:

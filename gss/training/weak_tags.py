@@ -275,8 +275,8 @@ def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | N
             built.load_state_dict(start.state_dict())
         except RuntimeError as error:
             raise ValueError(
-                f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give tags.backbone, "
-                "tags.output_stride and tags.levels as they were"
+                f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give "
+                "tags.backbone, tags.output_stride and tags.levels as they were"
             ) from error
     return built
 

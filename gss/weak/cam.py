@@ -36,7 +36,7 @@ def activation_maps(
         model: in eval mode.
         images: float `[B, 3, H, W]` in 0..1.
         tags: bool `[B, K]`, of the classes of the model; others are 0 everywhere.
-        scales: relative sizes.
+        scales: relative sizes; sides are rounded to what the backbone divides into cells.
         flip: also read the mirror image.
 
     Returns:
@@ -47,11 +47,12 @@ def activation_maps(
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales={list(scales)} must be one or more numbers above 0")
-    height, width = images.shape[-2:]
     total: Tensor | None = None
     for scale in sorted(scales, reverse=True):
-        size = max(round(height * scale), 1), max(round(width * scale), 1)
-        sized = images if scale == 1 else F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        # Whole cells: a grid over a padded image would not lie on the image.
+        size = tuple(max(round(side * scale / model.multiple), 1) * model.multiple for side in images.shape[-2:])
+        same = size == tuple(images.shape[-2:])
+        sized = images if same else F.interpolate(images, size=list(size), mode="bilinear", antialias=True)
         for mirrored in (False, True) if flip else (False,):
             features = model(sized.flip(-1) if mirrored else sized, logits=False, features=True).features
             found = model.class_maps(features).float().relu()

@@ -19,7 +19,7 @@ from gss.config import load_config
 from gss.config_tags import CamConfig, TagProduceConfig, WalkConfig
 from gss.data.datasets import LabelledImages, open_split
 from gss.data.specs import load_spec
-from gss.data.tagged import fit_longer_side, read_tags
+from gss.data.tagged import read_tags
 from gss.data.transforms import to_float
 from gss.evaluation import check_classes
 from gss.labels import IGNORE_INDEX
@@ -54,11 +54,12 @@ def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamCon
     Returns:
         float32 `[T, h, w]` in 0..1.
     """
-    pixels = to_float(np.asarray(fit_longer_side(image, cfg.size or int(model.config["image_size"]))))
-    pixels = pixels[None].to(model.pixel_mean.device)
+    pixels = to_float(np.asarray(image))[None].to(model.pixel_mean.device)
+    # Of the image as it is: a size above 1 shows what a smaller copy has lost.
+    unit = (cfg.size or int(model.config["image_size"])) / max(image.size)
     flags = torch.zeros(1, len(model.classes), dtype=torch.bool, device=pixels.device)
     flags[0, tags] = True
-    maps = activation_maps(model, pixels, flags, scales=cfg.scales, flip=cfg.flip)
+    maps = activation_maps(model, pixels, flags, scales=[unit * scale for scale in cfg.scales], flip=cfg.flip)
     return maps[0, tags]
 
 
