@@ -24,9 +24,8 @@ def main() -> None:
     for name, cell in found["pipelines"].items():
         for mode, means in cell["summary"]["modes"].items():
             models[f"{re.sub('[0-9]+$', '', name).removesuffix('_s')} · {mode}"].append(means)
-    print(
-        "| model · decode | clean mIoU | shifted mIoU | drop of mIoU | clean ECE | shifted ECE |\n|---|---|---|---|---|---|"
-    )
+    print("| model · decode | clean mIoU | shifted mIoU | drop of mIoU | clean ECE | shifted ECE |")
+    print("|---|---|---|---|---|---|")
     for model, seeds in models.items():
         cells = [_spread(means["miou"][key] for means in seeds) for key in ("clean", "shifted", "drop")]
         cells += [_spread(means["ece"][key] for means in seeds) for key in ("clean", "shifted")]
