@@ -108,8 +108,8 @@ def tag_mask(
     size, background = (image.height, image.width), model.config["background"]
     shown = np.flatnonzero(tags[list(model.classes)])
     if not len(shown):
-        sure = exhaustive and background is not None
-        return np.full(size, background if sure else IGNORE_INDEX, np.uint8), np.full(size, float(sure), np.float32)
+        empty = exhaustive and background is not None
+        return np.full(size, background if empty else IGNORE_INDEX, np.uint8), np.full(size, float(empty), np.float32)
     maps = tag_maps(model, image, torch.from_numpy(shown), cfg.cam)
     picture = np.asarray(image)
     if cfg.walk.steps:
@@ -129,9 +129,8 @@ def tag_mask(
         found = np.where(known, labels[np.where(known, compact, 0)], IGNORE_INDEX)
     else:
         sure = probs.amax(0).numpy() if confidence is None else confidence
-        found = np.where(sure >= cfg.abstain, labels[probs.argmax(0).numpy()], IGNORE_INDEX)
-        if confidence is not None:
-            found = np.where(confidence >= 0.5, found, IGNORE_INDEX)
+        least = cfg.abstain if confidence is None else max(cfg.abstain, 0.5)
+        found = np.where(sure >= least, labels[probs.argmax(0).numpy()], IGNORE_INDEX)
     if not exhaustive and background is not None:
         found = np.where(found == background, IGNORE_INDEX, found)
     return found.astype(np.uint8), sure.astype(np.float32)
