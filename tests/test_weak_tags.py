@@ -14,7 +14,7 @@ from test_stages import losses
 
 from gss.cli import main
 from gss.config import load_config
-from gss.config_tags import TagProduceConfig, WeakTagsConfig
+from gss.config_tags import TagProduceConfig, WalkConfig, WeakTagsConfig
 from gss.data.datasets import open_split
 from gss.data.specs import load_spec
 from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
@@ -239,7 +239,7 @@ def test_without_a_background_class_weak_activations_stay_unlabelled(refined):
     resnet = yaml.safe_load(RESNET)
     model = TagClassifier(class_names=["sky", "road", "tree"], background=None, backbone_config=resnet).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    cfg = TagProduceConfig(background=0.5, refined=refined)
+    cfg = TagProduceConfig(background=0.8, refined=refined, walk=WalkConfig(steps=0))
     labels, sure = tag_mask(model, Image.fromarray(pixels), np.array([True, False, True]), True, cfg)
     assert set(np.unique(labels)) <= {0, 2, 255} and (labels != 255).any()
     if not refined:

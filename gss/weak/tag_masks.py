@@ -119,8 +119,9 @@ def tag_mask(
     labels = np.array([IGNORE_INDEX if background is None else background, *np.array(model.classes)[shown]], np.uint8)
     confidence = None
     if background is None:
-        # What is no class is not known, and no class of its own.
-        confidence = (1 - probs[0]).numpy()
+        # What is no class is not known, and no class of its own: 1/2 where the largest map is at the threshold.
+        largest = probs[1:].amax(0)
+        confidence = (largest / (largest + probs[0])).numpy()
         probs, labels = probs[1:] / probs[1:].sum(0).clamp_min(1e-6), labels[1:]
         probs = torch.where(probs.sum(0) > 0, probs, 1 / len(probs))
     if cfg.refined:
