@@ -289,7 +289,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
     command.add_argument("--out", required=True, help="output folder")
     _add_window(command)
-    command.add_argument("--decode", metavar="MODE", help="hard, marginal, expected, aux or fused (default: best)")
+    command.add_argument(
+        "--decode", metavar="MODE", help="hard, marginal, expected, aux, fused, density or joint (default: best)"
+    )
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.predict.main", more="images")

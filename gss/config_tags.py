@@ -50,7 +50,7 @@ class WoodConfig:
         momentum: what is left of an image's weight in the centres after one more step
         survey: most images of each kind that the centres are first fitted to
         size: of self; side of a window, as a share of the crop's shorter side
-        threshold: of self; activation from which on a pixel may be the object
+        threshold: of self; mean activation that a window must stay below, and be among the darkest of its image
     """
 
     ood: str = ""
@@ -63,8 +63,8 @@ class WoodConfig:
     pull: float = limits(0.02, low=0.0)
     momentum: float = limits(0.99, low=0.0, high=1.0)
     survey: int = limits(500, low=1)
-    size: float = limits(0.33, low=0.01, high=1.0)
-    threshold: float = limits(0.2, low=1e-3, high=1.0)
+    size: float = limits(0.25, low=0.01, high=1.0)
+    threshold: float = limits(0.1, low=1e-3, high=1.0)
 
 
 def _data() -> DataConfig:

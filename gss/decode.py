@@ -2,7 +2,8 @@
 
 `hard` paints the most likely token of every cell, the paper's way. `marginal` sums over all codes exactly (local
 decoders). `expected` paints the expected code (contextual decoders). `aux` reads the auxiliary pixel head, which is
-the discriminative twin's way. `fused` is the mean of the two posteriors `marginal` and `aux`.
+the discriminative twin's way. `fused` is the mean of the two posteriors `marginal` and `aux`. Pipelines with a density
+head have two more: `density`, the mixture as a classifier, and `joint`, its `product` with the posterior of the tokens.
 """
 
 from __future__ import annotations
@@ -80,3 +81,15 @@ def decode(
         return marginal
     aux = decode("aux", output, vqvae=vqvae, codec=codec)
     return (marginal + aux) / 2
+
+
+def product(first: Tensor, second: Tensor, *, floor: float = 1e-6) -> Tensor:
+    """Product of two experts: `[B, K, H, W]` class probabilities multiplied and normalised.
+
+    Args:
+        first: class probabilities `[B, K, H, W]`.
+        second: the same of the other expert.
+        floor: least probability of either; neither can forbid a class.
+    """
+    joint = first.clamp(min=floor) * second.clamp(min=floor)
+    return joint / joint.sum(1, keepdim=True)

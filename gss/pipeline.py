@@ -17,7 +17,7 @@ from torch import Tensor, nn
 # Components are imported here, although only some names are used, because diffusers loads a component from
 # its module only when that module is already imported.
 from gss.components import check_fit
-from gss.decode import available_modes, decode
+from gss.decode import available_modes, decode, product
 from gss.errors import did_you_mean
 from gss.image_processing import GSSImageProcessor, ImageInput, ProcessedImages, check_size, pad_to_multiple
 from gss.inference import Dense, Views, resize_map, resized_strips, run_views
@@ -132,7 +132,9 @@ class GSSPipeline(DiffusionPipeline):
     def decode_modes(self) -> tuple[str, ...]:
         """Ways in which this pipeline can decode."""
         modes = available_modes(self.likelihood, tokens=self.vqvae is not None)
-        return modes if self.density is None else (*modes, "density")
+        if self.density is None:
+            return modes
+        return (*modes, "density") if self.vqvae is None else (*modes, "density", "joint")
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -317,10 +319,17 @@ class GSSPipeline(DiffusionPipeline):
             head = cast(GMMDensityHead, self.density)
             logits = head(self.prior.dense_features(prior_output, head.source))
             return F.interpolate(logits.clamp(min=-1e4), size=size, mode="bilinear").softmax(1)
+        if mode == "joint":
+            experts = (self.decode(prior_output, mode=expert, size=size) for expert in (self._token_mode, "density"))
+            return product(*experts)
         if self.vqvae is None:
             logits = cast(Tensor, prior_output.aux_logits)
             return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
         return decode(mode, prior_output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
+
+    @property
+    def _token_mode(self) -> str:
+        return "hard" if self.likelihood is None else "marginal"
 
     @property
     def feature_source(self) -> str:
@@ -344,13 +353,12 @@ class GSSPipeline(DiffusionPipeline):
     def _score_inputs(
         self, out: GSSPriorOutput, size: tuple[int, int], needs: Collection[str], source: str | None = None
     ) -> ScoreInputs:
-        mode = "hard" if self.likelihood is None else "marginal"
         return ScoreInputs(
             logits=cast(Tensor, out.aux_logits),
             features=self.prior.dense_features(out, source or self.feature_source).float(),
             size=size,
             token_logits=out.token_logits,
-            decoded=self.decode(out, mode=mode, size=size) if "decoded" in needs else None,
+            decoded=self.decode(out, mode=self._token_mode, size=size) if "decoded" in needs else None,
             perturbed=perturbed_logits(self.prior, self.residual, out) if "residual" in needs else None,
         )
 

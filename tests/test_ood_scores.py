@@ -115,9 +115,19 @@ def test_scores_in_a_call(scored):
     assert slid.shape == (48, 64) and np.isfinite(slid).all()
 
 
+def test_joint_multiplies_the_posteriors_of_tokens_and_mixture(scored):
+    image, _ = Images().read(1)
+    found = {
+        mode: values[0].double()
+        for mode, values in scored.predict_probabilities(image, modes=("marginal", "density", "joint")).items()
+    }
+    expected = found["marginal"].clamp(min=1e-6) * found["density"].clamp(min=1e-6)
+    torch.testing.assert_close(found["joint"], expected / expected.sum(0), atol=1e-5, rtol=1e-4)
+
+
 def test_the_mixture_is_a_decode_mode(scored):
     image, _ = Images().read(1)
-    assert scored.decode_modes[-1] == "density" and scored.default_decode == "marginal"
+    assert scored.decode_modes[-2:] == ("density", "joint") and scored.default_decode == "marginal"
     out = scored(image, decode="density", return_probabilities=True, return_tokens=False)
     np.testing.assert_allclose(out.probabilities[0].sum(0), 1, atol=1e-5)
     scored.density.log_weights[3] = -math.inf

@@ -1,5 +1,6 @@
-"""Background windows of tagged images: never on the object, near it by preference, each image by itself."""
+"""Background windows of tagged images: where the map is dark, each image by itself."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -26,33 +27,37 @@ def generators(count, seed=0):
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
-def test_windows_hold_no_object_and_are_pixels_of_the_image():
-    images, maps, tags = scene(3)
-    enlarged = F.interpolate(maps[:, 1:2], size=(H, W), mode="bilinear")[:, 0]
-    for seed in range(10):
-        found = background_crops(images, maps, tags, generators(3, 10 * seed), size=24, per_image=2)
-        assert found.crops.shape == (6, 3, 24, 24) and found.images.tolist() == [0, 0, 1, 1, 2, 2]
-        for crop, (y0, x0, y1, x1), owner, highest in zip(
+def dark_windows(maps, size, threshold, share):
+    """Corners of the windows that may be chosen, by a loop."""
+    enlarged = F.interpolate(maps[None, None], size=(H, W), mode="bilinear")[0, 0].double().numpy()
+    step = size // 8
+    corners = [(y, x) for y in range(0, H - size + 1, step) for x in range(0, W - size + 1, step)]
+    means = {(y, x): enlarged[y : y + size, x : x + size].mean() for y, x in corners}
+    limit = sorted(means.values())[int(np.ceil(share * len(means))) - 1] + 1e-6
+    return {corner: mean for corner, mean in means.items() if mean <= limit and mean < threshold}
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(0.1, 0.1), (0.05, 1.0), (1.0, 0.3)])
+def test_windows_are_the_dark_ones_and_pixels_of_the_image(threshold, share):
+    images, maps, tags = scene(16)
+    allowed = dark_windows(maps[0, 1], 24, threshold, share)
+    seen = set()
+    for seed in range(6):
+        found = background_crops(
+            images, maps, tags, generators(16, 100 * seed), size=24, threshold=threshold, share=share, per_image=2
+        )
+        assert found.images.tolist() == sorted(found.images.tolist()) and set(found.images.tolist()) == set(range(16))
+        for crop, (y0, x0, y1, x1), owner, mean in zip(
             found.crops, found.boxes.tolist(), found.images.tolist(), found.activation, strict=True
         ):
-            assert (y1 - y0, x1 - x0) == (24, 24) and min(y0, x0) >= 0 and y1 <= H and x1 <= W
+            assert (y1 - y0, x1 - x0) == (24, 24)
+            assert mean.item() == pytest.approx(allowed[y0, x0], abs=1e-6)
             assert torch.equal(crop, images[owner, :, y0:y1, x0:x1])
-            band = enlarged[owner, max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2]
-            assert highest == band.max() < 0.2
-        (a, b) = found.boxes[:2].tolist()
-        overlap = max(0, 24 - abs(a[0] - b[0])) * max(0, 24 - abs(a[1] - b[1]))
-        assert overlap <= 24 * 24 / 2
-
-
-def test_context_is_preferred_and_can_be_left_to_chance():
-    images, maps, tags = scene(40)
-
-    def mean_left(preference):
-        found = background_crops(images, maps, tags, generators(40), size=16, preference=preference, margin=0)
-        return found.boxes[:, 1].float().mean()
-
-    near, even = mean_left(12.0), mean_left(0.0)
-    assert near < even - 8
+            seen.add((y0, x0))
+        boxes = found.boxes.tolist()
+        for a, b in [boxes[i : i + 2] for i in range(len(boxes) - 1) if found.images[i] == found.images[i + 1]]:
+            assert max(0, 24 - abs(a[0] - b[0])) * max(0, 24 - abs(a[1] - b[1])) <= 24 * 24 / 2
+    assert len(seen) > min(len(allowed), 60) * 0.6  # drawn evenly, not one of them again and again
 
 
 def test_a_choice_depends_on_no_other_image():
@@ -81,7 +86,7 @@ def test_full_images_give_none_and_untagged_ones_windows_from_everywhere():
 
 def test_windows_as_large_as_the_image():
     images, maps, tags = scene(1)
-    found = background_crops(images, maps, torch.zeros_like(tags), generators(1), size=H, margin=1)
+    found = background_crops(images, maps, torch.zeros_like(tags), generators(1), size=H)
     assert found.boxes[0, 0] == 0 and found.crops.shape == (1, 3, H, H)
 
 
@@ -90,9 +95,8 @@ def test_bad_input_is_refused():
     for change, message in (
         ({"size": 65}, "1..64 pixels"),
         ({"threshold": 0.0}, "threshold is 0.0"),
-        ({"margin": -0.1}, "margin is -0.1"),
+        ({"share": 1.1}, "share is 1.1"),
         ({"per_image": 0}, "per_image is 0"),
-        ({"preference": -1.0}, "preference is -1.0"),
     ):
         with pytest.raises(ValueError, match=message):
             background_crops(images, maps, tags, generators(2), **({"size": 16} | change))

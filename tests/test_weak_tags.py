@@ -6,19 +6,21 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from tag_toys import SETTINGS, write
+from tag_toys import RESNET, SETTINGS, write
 from test_stages import losses
 
 from gss.cli import main
 from gss.config import load_config
-from gss.config_tags import TagProduceConfig, WeakTagsConfig
+from gss.config_tags import TagProduceConfig, WalkConfig, WeakTagsConfig
 from gss.data.datasets import open_split
 from gss.data.specs import load_spec
 from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
 from gss.data.transforms import JointTransform
 from gss.loading import load_classifier
+from gss.models.tags import TagClassifier
 from gss.training.run import train
 from gss.training.weak_tags import TagTask, background_of, mean_average_precision, tag_loss
 from gss.weak.seed_curve import SeedCurve, best, precision_at
@@ -214,7 +216,8 @@ def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more)
         if not tags[1:].any():
             assert (labels == 0).all() and (confidence == 1).all()
         if "abstain=0.6" in more:
-            assert ((labels == 255) == (confidence < 0.6 - 1 / 255)).mean() > 0.97
+            # Confidence is kept in steps of 1 / 255.
+            assert (confidence[labels == 255] < 0.605).all() and (confidence[labels != 255] > 0.595).all()
     assert main(["weak", "report", str(out), "--truth", str(data / "full.yaml")]) == 0
 
 
@@ -228,6 +231,21 @@ def test_what_is_not_known_to_be_all_is_no_background(data, trained):
     assert 0 in labels and ((open_ended == 255) == (labels == 0)).all() and (open_ended == 1).any()
     nothing, sure = tag_mask(model, image, np.zeros(3, bool), False, cfg)
     assert (nothing == 255).all() and (sure == 0).all()
+
+
+@pytest.mark.parametrize("refined", [True, False])
+def test_without_a_background_class_weak_activations_stay_unlabelled(refined):
+    torch.manual_seed(0)
+    resnet = yaml.safe_load(RESNET)
+    model = TagClassifier(class_names=["sky", "road", "tree"], background=None, backbone_config=resnet).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    cfg = TagProduceConfig(background=0.8, refined=refined, walk=WalkConfig(steps=0))
+    labels, sure = tag_mask(model, Image.fromarray(pixels), np.array([True, False, True]), True, cfg)
+    assert set(np.unique(labels)) <= {0, 2, 255} and (labels != 255).any()
+    if not refined:
+        assert (labels == 255).any() and (sure[labels == 255] < 0.5).all() and (sure[labels != 255] >= 0.5).all()
+    nothing, _ = tag_mask(model, Image.fromarray(pixels), np.zeros(3, bool), True, cfg)
+    assert (nothing == 255).all()
 
 
 def test_seeds_command_compares_classifiers(data, trained, tmp_path, capsys):

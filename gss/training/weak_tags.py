@@ -203,9 +203,9 @@ class TagTask(Task):
         for index in spread_indices(len(shown), _PICTURES):
             image, tags = fit_longer_side(shown.read(index)[0], self.size), self._tags(shown, index)
             maps = activation_maps(self.classifier, self._image(image), tags)
-            maps = F.interpolate(maps, size=image.size[::-1], mode="bilinear")[0].cpu().numpy()
+            heat = F.interpolate(maps, size=image.size[::-1], mode="bilinear")[0].cpu().numpy()
             found = [k for k in np.flatnonzero(tags[0].cpu().numpy())][:4]
-            rows.append([image, *(heatmap(maps[k], low=0, high=1) for k in found)])
+            rows.append([image, *(heatmap(heat[k], low=0, high=1) for k in found)])
             captions.append(", ".join(names[self.classifier.classes[k]] for k in found))
         widest = max(len(row) for row in rows)
         rows = [row + [Image.new("RGB", row[0].size, "white")] * (widest - len(row)) for row in rows]

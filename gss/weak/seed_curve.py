@@ -105,10 +105,11 @@ class SeedCurve:
                 for name, values in (("precision", precision), ("recall", recall), ("iou", iou))
             }
             # A class without a single seed has no wrong one, and none that is right.
-            means = [
+            precision, recall, iou = (
                 float(np.nan_to_num(values[classes]).mean()) if classes else 0.0 for values in (precision, recall, iou)
-            ]
-            result.append(SeedQuality(level / BINS, *means, float(np.mean(overlaps or [0.0])), listed))
+            )
+            miou = float(np.mean(overlaps or [0.0]))
+            result.append(SeedQuality(level / BINS, precision, recall, iou, miou, listed))
         return result
 
 

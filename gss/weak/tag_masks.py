@@ -108,8 +108,8 @@ def tag_mask(
     size, background = (image.height, image.width), model.config["background"]
     shown = np.flatnonzero(tags[list(model.classes)])
     if not len(shown):
-        sure = exhaustive and background is not None
-        return np.full(size, background if sure else IGNORE_INDEX, np.uint8), np.full(size, float(sure), np.float32)
+        empty = exhaustive and background is not None
+        return np.full(size, background if empty else IGNORE_INDEX, np.uint8), np.full(size, float(empty), np.float32)
     maps = tag_maps(model, image, torch.from_numpy(shown), cfg.cam)
     picture = np.asarray(image)
     if cfg.walk.steps:
@@ -119,8 +119,9 @@ def tag_mask(
     labels = np.array([IGNORE_INDEX if background is None else background, *np.array(model.classes)[shown]], np.uint8)
     confidence = None
     if background is None:
-        # What is no class is not known, and no class of its own.
-        confidence = (1 - probs[0]).numpy()
+        # What is no class is not known, and no class of its own: 1/2 where the largest map is at the threshold.
+        largest = probs[1:].amax(0)
+        confidence = (largest / (largest + probs[0])).numpy()
         probs, labels = probs[1:] / probs[1:].sum(0).clamp_min(1e-6), labels[1:]
         probs = torch.where(probs.sum(0) > 0, probs, 1 / len(probs))
     if cfg.refined:
@@ -129,9 +130,8 @@ def tag_mask(
         found = np.where(known, labels[np.where(known, compact, 0)], IGNORE_INDEX)
     else:
         sure = probs.amax(0).numpy() if confidence is None else confidence
-        found = np.where(sure >= cfg.abstain, labels[probs.argmax(0).numpy()], IGNORE_INDEX)
-        if confidence is not None:
-            found = np.where(confidence >= 0.5, found, IGNORE_INDEX)
+        least = cfg.abstain if confidence is None else max(cfg.abstain, 0.5)
+        found = np.where(sure >= least, labels[probs.argmax(0).numpy()], IGNORE_INDEX)
     if not exhaustive and background is not None:
         found = np.where(found == background, IGNORE_INDEX, found)
     return found.astype(np.uint8), sure.astype(np.float32)

@@ -1,0 +1,47 @@
+"""Mean and spread over seeds of what `gss evaluate-shifts --json` wrote.
+
+    python scripts/summarize_shifts.py runs/shifts.json
+
+Pipelines whose names differ in a trailing number alone (prior_s0, prior_s1) are seeds of one model. One Markdown table
+with the means over all shifts and severities, one with the mIoU by shift.
+"""
+
+import argparse
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="file of gss evaluate-shifts --json")
+    found = json.loads(parser.parse_args().file.read_text())
+    models: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, cell in found["pipelines"].items():
+        for mode, means in cell["summary"]["modes"].items():
+            models[f"{re.sub('[0-9]+$', '', name).removesuffix('_s')} · {mode}"].append(means)
+    print("| model · decode | clean mIoU | shifted mIoU | drop of mIoU | clean ECE | shifted ECE |")
+    print("|---|---|---|---|---|---|")
+    for model, seeds in models.items():
+        cells = [_spread(means["miou"][key] for means in seeds) for key in ("clean", "shifted", "drop")]
+        cells += [_spread(means["ece"][key] for means in seeds) for key in ("clean", "shifted")]
+        print(f"| {model} | {' | '.join(cells)} |")
+    print(f"\n| shift | {' | '.join(models)} |\n|---|{'---|' * len(models)}")
+    for shift in found["shifts"]:
+        cells = [_spread(means["miou"]["by_shift"][shift] for means in seeds) for seeds in models.values()]
+        print(f"| `{shift}` | {' | '.join(cells)} |")
+
+
+def _spread(values: Iterable[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{statistics.mean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
