@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from gss import distributed
 from gss.data.datasets import SegmentationDataset, open_split
 from gss.data.specs import FOLDER_SPEC, DataSpec, load_spec
 from gss.files import prepare_output
-from gss.stages import Stage, flat_settings
+from gss.stages import Stage, flat_settings, read_records
 from gss.training.checkpoint import FREE_KEYS, list_checkpoints
 from gss.training.run import train
 from gss.training.weak_tags import check_tags
@@ -148,6 +149,13 @@ class WeakRun:
         distributed.barrier()
         truth = open_truth(self.truth, self.spec, self.weak_images())
         result, _ = measure(self.pseudo_images(), truth, pictures=0)
+        by_hand = read_records(self.out)["labels"]["result"]["coverage"]
+        if not result["coverage"] > 1.05 * by_hand and distributed.is_main():
+            warnings.warn(
+                "the pseudo-masks hold hardly more than the labels: train the teacher longer (teacher.train.steps), or "
+                "keep pixels that it is less sure of (pseudo.threshold)",
+                stacklevel=2,
+            )
         if truth is not None and distributed.is_main():
             print(format_report(result, self.spec.label_space.names))
         return result
