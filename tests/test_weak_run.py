@@ -9,11 +9,14 @@ from PIL import Image
 from test_stages import SWIN
 
 from gss.cli import main
+from gss.config import load_config
+from gss.config_weak import WeakAgmmConfig
 from gss.data.datasets import open_split
 from gss.data.scenes import ScenesDataset
 from gss.data.specs import load_spec
 from gss.loading import load_pipeline
 from gss.stages import Stage, run_stages
+from gss.training.checkpoint import list_checkpoints
 from gss.weak import run, run_job
 from gss.weak.formats import find_format
 from gss.weak.run_inputs import read_classes
@@ -138,6 +141,16 @@ def test_a_folder_may_be_moved(photos, finished, tmp_path, capsys):
     assert "evaluate: begins" in capsys.readouterr().out
     again, before = (json.loads((folder / "results.json").read_text()) for folder in (out, finished))
     assert again["evaluation"]["modes"] == before["evaluation"]["modes"]
+
+
+def test_a_stopped_training_goes_on(finished, tmp_path, capsys):
+    cfg = load_config(WeakAgmmConfig, [str(finished / "teacher" / "config.yaml")], [])
+    run_job._train("weak-agmm", cfg, finished / "teacher", False)
+    assert "is finished; exporting it again at step 6" in capsys.readouterr().err
+    shutil.copytree(finished / "teacher", tmp_path / "teacher")
+    cfg.train.steps = 2
+    run_job._train("weak-agmm", cfg, tmp_path / "teacher", False)  # another run than the one that was stopped
+    assert [path.name for path in list_checkpoints(tmp_path / "teacher" / "checkpoints")] == ["step_000002"]
 
 
 def test_held_out_scribbles_are_measured_on(photos, tmp_path, capsys):

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from gss import distributed
+from gss.config import load_config
 from gss.data.datasets import SegmentationDataset, open_split
 from gss.data.specs import FOLDER_SPEC, DataSpec, load_spec
 from gss.files import prepare_output
@@ -178,6 +179,8 @@ class WeakRun:
 
 def _train(stage: str, cfg: Any, folder: Path, fresh: bool) -> dict[str, Any]:
     goes_on = not fresh and bool(list_checkpoints(folder / "checkpoints"))
+    # A checkpoint knows its data by path: in a folder that was moved the stage starts anew.
+    goes_on = goes_on and load_config(type(cfg), [str(folder / "config.yaml")], []) == cfg
     distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
     return train(stage, cfg, folder, resume=goes_on)
 
