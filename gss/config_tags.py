@@ -55,7 +55,7 @@ class WoodConfig:
 
     ood: str = ""
     start: float = limits(0.3, low=0.0, high=1.0)
-    absent: float = limits(0.25, low=0.0)
+    absent: float = limits(1.0, low=0.0)
     step: float = limits(0.016, low=0.0, high=1.0)
     distance: float = limits(0.007, low=0.0)
     clusters: int = limits(50, low=1)
