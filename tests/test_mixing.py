@@ -186,6 +186,16 @@ def test_truth_of_validation_images():
     assert (truth[(truth != 1)] == np.where(labels == 255, 255, 0)[truth != 1]).all()
 
 
+def test_more_or_fewer_mixtures_than_images():
+    base = Base()
+    more = MixedTruth(base, plain(), length=2 * len(base))
+    assert more.ids == [id for id in base.ids for _ in range(2)] and len(more) == 2 * len(base)
+    first, second = (more.read(index)[1] == 1 for index in (2, 3))  # of one image
+    assert first.any() and second.any() and not np.array_equal(first, second)
+    fewer = MixedTruth(base, plain(), length=len(base) - 1)
+    assert len(fewer) == len(base) - 1 and len(set(fewer.ids)) == len(fewer)
+
+
 def test_no_label_is_left_for_objects():
     full = Base()
     full.label_space = LabelSpace(tuple(f"class {k}" for k in range(255)))
@@ -390,7 +400,9 @@ def test_objects_of_a_panoptic_file(coco):
 
 def test_objects_of_generated_scenes():
     objects = open_objects("scenes_unknown", "val", min_pixels=60)
-    assert len(objects) == 60 and objects.ids[3] == "val_00003"
+    assert len(objects) == 60 and objects.ids[3].endswith("/val_00003")
+    half = open_objects("scenes_outliers", "val")
+    assert half.ids[3] == "clear 0 crate+ball+sofa+suitcase/val_00003" and not set(half.ids) & set(objects.ids)
     pictures = [objects.cut(index) for index in (0, 1)]
     assert all((np.asarray(picture)[..., 3] == 255).sum() >= 60 for picture in pictures)
     assert np.array_equal(pictures[0], objects.cut(0)) and not np.array_equal(

@@ -18,6 +18,7 @@ from gss.config_residual import ResidualConfig
 from gss.data.datasets import build_dataset
 from gss.data.mix import build_mixed, build_mixer, open_sources
 from gss.data.mixing import MixedTruth
+from gss.data.ood import OODDataset
 from gss.evaluation import check_classes
 from gss.files import write_json
 from gss.labels import IGNORE_INDEX, OUTLIER_LABEL
@@ -218,13 +219,23 @@ def measure(
     return figures
 
 
-def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth, limit: int = 8) -> bool:
-    """Whether two pipelines give equal probabilities, bit for bit, in all decode modes, on some images."""
+def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth | OODDataset, limit: int = 8) -> bool:
+    """Whether two pipelines give equal probabilities, bit for bit, in all decode modes, on some images.
+
+    Args:
+        first: without residual head.
+        second: its extension, which computes the head's score besides.
+        dataset: images.
+        limit: how many of them, evenly spread.
+    """
     same = True
     indices = spread_indices(len(dataset), limit)
     for position in distributed.shard(len(indices)):
         image, _ = dataset.read(indices[position])
-        found = [pipe.predict_probabilities(image, modes=first.decode_modes) for pipe in (first, second)]
+        found = [
+            pipe.predict_probabilities(image, modes=first.decode_modes, scores=scores)
+            for pipe, scores in ((first, ()), (second, ("residual_energy",)))
+        ]
         same = same and all(torch.equal(found[0][mode][0], found[1][mode][0]) for mode in first.decode_modes)
     return all(distributed.gather_objects(same))
 
