@@ -398,6 +398,13 @@ def test_objects_of_a_panoptic_file(coco):
     assert objects.cut(0).size == (20, 20) and (np.asarray(objects.cut(0))[..., 3] == 255).all()
 
 
+def test_objects_of_a_spec_in_another_folder(tmp_path):
+    folder(tmp_path / "here", {"a": RED, "b": GREEN})
+    spec = tmp_path / "own.yaml"
+    spec.write_text("image: images/{id}.png\nmask: masks/{id}.png\nclasses: [background, object]\nignore: 255\n")
+    assert open_objects(spec, root=tmp_path / "here").ids == ["a", "b"]
+
+
 def test_objects_of_generated_scenes():
     objects = open_objects("scenes_unknown", "val", min_pixels=60)
     assert len(objects) == 60 and objects.ids[3].endswith("/val_00003")
@@ -425,6 +432,8 @@ def test_foreign_scenes(tmp_path):
         open_scenes(root, objects=["dog"])
     with pytest.raises(ValueError, match="has no masks/"):
         open_scenes(root / "images", objects=["object"])
+    generated = open_scenes("scenes_fog", "val", objects=["car"], exclude=["person"])
+    assert len(generated) == 60 and set(np.unique(generated.read(0)[1])) == {0, 254, 255}
     (tmp_path / "void").mkdir()
     with pytest.raises(ValueError, match="holds no picture"):
         open_scenes(tmp_path / "void")
