@@ -43,7 +43,7 @@ from gss.visualize import contact_sheet, heatmap, overlay
 
 _PICTURES = 3
 # Scores shown beside the head's own: its baseline, and what it is combined with.
-_COMPARED = ("energy", "gmm_class", "residual_energy", "residual_smooth", "residual_gmm")
+_COMPARED = ("energy", "gmm_class", "gmm_ratio", "residual_energy", "residual_smooth", "residual_gmm", "residual_ratio")
 
 
 class ResidualTask(Task):
@@ -281,7 +281,8 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     extended = task.pipeline(task.best)
     if extended.density is not None:
         # On training images as they are: no outlier is needed for a combination.
-        combined = fit_scores(extended, None, plain, names=["residual_gmm"])
+        names = ["residual_gmm", *(["residual_ratio"] if extended.density.has_outliers else [])]
+        combined = fit_scores(extended, None, plain, names=names)
         fitted = combined if extended.ood is None else extended.ood.merged(combined)
         extended.register_modules(ood=fitted.to(extended.device))
     names = [name for name in _COMPARED if name in extended.score_names]
