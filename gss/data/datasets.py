@@ -337,7 +337,7 @@ def open_split(
         size=size or tuple(options.get("image_size", (192, 256))),
         seed=int(options.get("seed", 0)),
         transform=transform,
-        unknown=bool(options.get("unknown", False)),
+        unknown=options.get("unknown", False),
         cache=cache,
         label_space=spec.label_space,
         label_map=spec.label_map if spec.label_map.values else None,
