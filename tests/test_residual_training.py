@@ -100,7 +100,9 @@ def test_from_the_command_line(folder, settings, tmp_path, capsys):
     assert "masks are what they were, bit for bit" in capsys.readouterr().out
     figures = json.loads((out / "residual.json").read_text())
     assert figures["masks_unchanged"] is True
-    assert set(figures["scores"]) == {"energy", "gmm_class", "residual_energy", "residual_smooth", "residual_gmm"}
+    names = {"energy", "gmm_class", "gmm_ratio"}
+    names |= {f"residual_{kind}" for kind in ("energy", "smooth", "gmm", "ratio")}
+    assert set(figures["scores"]) == names
     assert figures["scores"]["residual_energy"]["auroc"] > figures["scores"]["energy"]["auroc"] + 0.02
     validations = [line for line in read_metrics(out) if "val_ap" in line]
     assert [line["step"] for line in validations] == [4, 8, 12]

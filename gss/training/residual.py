@@ -81,7 +81,7 @@ class ResidualTask(Task):
             images = torch.cat([images, batch["context_image"]])
             labels = torch.cat([labels, batch["context_labels"]])
         with torch.no_grad():
-            output = self.prior(images, return_tokens=False, return_maps=True)
+            output = self.prior(images, return_tokens=False, return_hidden=False, return_maps=True)
             own = GSSPriorOutput(
                 aux_logits=output.aux_logits[:driving],
                 features=output.features[:driving],
