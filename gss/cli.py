@@ -125,6 +125,12 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--root", help="folder of the data set")
     command.add_argument("--seed", type=int, default=0, help="seed of the whole run (default: %(default)s)")
     command.add_argument("--labels", choices=FORM_NAMES, help="weaken the training masks to these and learn from them")
+    command.add_argument(
+        "--stages",
+        default="posterior,prior,twin,density",
+        help="what is trained and shown, with commas; residual adds a head trained on pasted objects (some minutes), "
+        "twin and density can be left out (default: %(default)s)",
+    )
     command.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
     command.set_defaults(handler="gss.quickstart.main")
 

@@ -306,7 +306,9 @@ class GSSPipeline(DiffusionPipeline):
         self, images: Tensor, *, return_tokens: bool = True, return_maps: bool = False
     ) -> GSSPriorOutput:
         """Runs the prior on `[B, 3, H, W]` in [0, 1], H and W multiples of its stride; logits in float32."""
-        out = self.prior(images.to(self.prior.dtype), return_tokens=return_tokens, return_maps=return_maps)
+        out = self.prior(
+            images.to(self.prior.dtype), return_tokens=return_tokens, return_hidden=False, return_maps=return_maps
+        )
         # Softmax over thousands of codes, and likelihoods, need more than 8 or 11 bits.
         logits = {"aux_logits": cast(Tensor, out.aux_logits).float()}
         if out.token_logits is not None:

@@ -1,20 +1,18 @@
-"""The main job: both stages, density head, discriminative twin, evaluation, predictions and one report."""
+"""The main job: both stages, twin, density and residual head, evaluation, predictions and one report."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
 from gss import charts
-from gss.config import PosteriorConfig, PriorConfig, load_config
-from gss.config_density import DensityConfig
+from gss.config import PriorConfig
 from gss.cross_report import add_matrix
 from gss.data.datasets import LabelledImages, open_split
 from gss.data.ood import open_ood
@@ -28,48 +26,61 @@ from gss.palette import min_distance, swatch
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
 from gss.predict import predict
-from gss.quickstart_ood import add_heat_maps, add_unknown, measure_unknown
+from gss.quickstart_ood import add_heat_maps, add_unknown, check_kinds, equality, measure_unknown
+from gss.quickstart_stages import STAGES, parse_stages, stage_configs, train_once
 from gss.report import Report
 from gss.training.log import read_metrics
-from gss.training.run import train
+from gss.training.residual import same_masks
 from gss.visualize import colorize, heatmap
 
 # Data set of the second domain that goes with a first one.
 _OTHER_DOMAIN = {"scenes": "scenes_fog"}
 # Data set with objects of no known class that goes with a first one.
 _UNKNOWN = {"scenes": "scenes_unknown"}
+# Objects to paste for the residual head, and the data set that is measured then: none of its kinds was pasted.
+_OUTLIERS = {"scenes": ("scenes_outliers", "scenes_strangers")}
 _NEW_IMAGES = 6
 
 
 def main(args: argparse.Namespace) -> None:
     """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
     if args.labels:
+        if parse_stages(args.stages) != STAGES[:4]:  # not the default
+            raise ValueError("--stages is about training from full masks; with --labels leave it out")
         from gss.quickstart_weak import quickstart_weak  # the usual quickstart needs nothing of it
 
         quickstart_weak(args)
         return
     out = Path(args.out)
+    stages = parse_stages(args.stages)
+    objects, unknown_data = "", _UNKNOWN.get(args.data)
+    if "residual" in stages:
+        if args.data not in _OUTLIERS:
+            raise ValueError(
+                f"the stage residual has no objects to paste into {args.data}: leave it out of --stages, and use "
+                "'gss train residual' with outliers.objects=FOLDER"
+            )
+        objects, unknown_data = _OUTLIERS[args.data]
+        check_kinds(objects, unknown_data)
     common = [f"data.spec={args.data}", f"train.seed={args.seed}"] + ([f"data.root={args.root}"] if args.root else [])
-    posterior_cfg = load_config(PosteriorConfig, ["quickstart/posterior.yaml"], common)
-    prior_cfg = load_config(PriorConfig, ["quickstart/prior.yaml"], [*common, f"posterior={out / 'posterior'}"])
-    density_cfg = load_config(
-        DensityConfig, ["quickstart/density.yaml"], [*common, f"pipeline={out / 'prior' / 'pipeline'}"]
-    )
+    configs = stage_configs(stages, common, out, objects=objects)
+    prior_cfg = cast(PriorConfig, configs["prior"])
     if args.overwrite or not (out / "posterior").exists():
         prepare_output(out, overwrite=args.overwrite)
     times: dict[str, float] = {}
-    for stage, cfg in (("posterior", posterior_cfg), ("prior", prior_cfg), ("twin", prior_cfg)):
-        times[stage] = _train_once(stage, cfg, out / stage, again=args.overwrite)
-    # A density belongs to the features of one prior.
-    again = args.overwrite or times["prior"] > 0
-    times["density"] = _train_once("density", density_cfg, out / "density", again=again)
+    for stage in stages:
+        # A density belongs to the features of one prior, a residual head to both.
+        below = {"density": ("prior",), "residual": ("prior", "density")}.get(stage, ())
+        again = args.overwrite or any(times.get(part, 0) > 0 for part in below)
+        times[stage] = train_once(stage, configs[stage], out / stage, again=again)
 
-    pipelines = {name: load_pipeline(out / name / "pipeline") for name in ("prior", "twin", "density")}
+    pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
+    networks = [name for name in ("prior", "twin") if name in stages]
     domains = [args.data, *([_OTHER_DOMAIN[args.data]] if args.data in _OTHER_DOMAIN else [])]
     results: dict[tuple[str, str], EvaluationResult] = {}
     for domain in domains:
         dataset = open_split(load_spec(domain, args.root), prior_cfg.data.val_split)
-        for name in ("prior", "twin"):
+        for name in networks:
             pipeline = pipelines[name]
             print(f"measuring {name} on {domain}")
             result = evaluate(
@@ -78,10 +89,13 @@ def main(args: argparse.Namespace) -> None:
             split = f"{domain} {prior_cfg.data.val_split}"
             results[name, domain] = replace(result, pipeline=str(out / name / "pipeline"), data=split)
     unknown: OODEvaluation | None = None
-    if args.data in _UNKNOWN:
-        print(f"measuring scores on {_UNKNOWN[args.data]}")
-        strange = open_ood(_UNKNOWN[args.data], prior_cfg.data.val_split, root=args.root)
-        unknown = measure_unknown(pipelines["density"], pipelines["twin"], strange)
+    unchanged: bool | None = None
+    if unknown_data:
+        print(f"measuring scores on {unknown_data}")
+        strange = open_ood(unknown_data, prior_cfg.data.val_split, root=args.root)
+        unknown = measure_unknown(_scoring(pipelines), pipelines.get("twin"), strange)
+        if "residual" in pipelines:
+            unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
     _predict_new(pipelines["prior"], args, prior_cfg, out)
     summary = {
         "seconds": times,
@@ -91,35 +105,25 @@ def main(args: argparse.Namespace) -> None:
             f"{'generative' if name == 'prior' else name}, {mode}": {
                 domain: results[name, domain].modes[mode]["miou"] for domain in domains
             }
-            for name in ("prior", "twin")
+            for name in networks
             for mode in results[name, domains[0]].modes
         },
         "unknown": unknown.to_dict() if unknown else None,
+        "masks_unchanged": unchanged,
     }
     write_json(out / "results.json", summary)
     write_report(out, pipelines, domains, results, summary, prior_cfg, unknown)
     print(_format(domains, results))
     if unknown:
         print(f"\n{format_evaluation(unknown)}")
+    if unchanged is not None:
+        print(equality(unchanged))
     print(f"report: {out / 'report.html'}")
 
 
-def _train_once(stage: str, cfg: PosteriorConfig | PriorConfig | DensityConfig, folder: Path, *, again: bool) -> float:
-    """Trains a stage unless `folder` holds its product; returns the seconds it took, 0 when it was there."""
-    product = folder / ("posterior" if stage == "posterior" else "pipeline")
-    if product.exists() and not again:
-        trained = load_config(type(cfg), [str(folder / "config.yaml")], [])
-        if isinstance(trained, PriorConfig) and isinstance(cfg, PriorConfig) and stage == "twin":
-            trained = replace(trained, loss=cfg.loss)  # its own has the token losses off
-        if trained != cfg:
-            raise ValueError(f"{folder} was trained with other settings: choose another --out, or pass --overwrite")
-        print(f"{stage}: already trained in {folder} (--overwrite trains it again)")
-        return 0.0
-    print(f"training {stage}")
-    prepare_output(folder, overwrite=True)
-    started = time.perf_counter()
-    train(stage, cfg, folder)
-    return time.perf_counter() - started
+def _scoring(pipelines: dict[str, GSSPipeline]) -> GSSPipeline:
+    """The one with the most scores: each of these has those before it."""
+    return next(pipelines[name] for name in ("residual", "density", "prior") if name in pipelines)
 
 
 def _predict_new(pipeline: GSSPipeline, args: argparse.Namespace, cfg: PriorConfig, out: Path) -> None:
@@ -150,7 +154,7 @@ def write_report(
     """Writes `out/report.html`: key figures, pictures, tables, unknown objects, curves, palette, codes in use."""
     pipeline = pipelines["prior"]
     home = results["prior", domains[0]]
-    twin = results["twin", domains[0]]
+    twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
     ceiling = summary["recon"]["exact"]
     best = home.modes[home.default_mode]
     report = Report("Generative segmentation", subtitle=f"{home.data} · seed {cfg.train.seed} · {home.device}")
@@ -163,15 +167,15 @@ def write_report(
         [
             ("mIoU", f"{best['miou']:.3f}", f"{home.default_mode} decode, {home.images} unseen images"),
             ("Ceiling", f"{ceiling['miou']:.3f}", "mIoU of masks rebuilt from their codes"),
-            ("Twin", f"{twin.modes['aux']['miou']:.3f}", "same network, trained as a plain classifier"),
-            ("Boundary F", f"{best['boundary_f']:.3f}", f"twin {twin.modes['aux']['boundary_f']:.3f}"),
+            *([("Twin", f"{twin['miou']:.3f}", "same network, trained as a plain classifier")] if twin else []),
+            ("Boundary F", f"{best['boundary_f']:.3f}", f"twin {twin['boundary_f']:.3f}" if twin else ""),
             ("Codes in use", f"{ceiling['perplexity']:.0f}", f"perplexity of {pipeline.vqvae.codebook_size} codes"),
         ]
     )
     _add_pictures(report, out, pipeline)
     report.section("Train here, measure there")
     rows: list[list[Any]] = []
-    for name in ("prior", "twin"):
+    for name in ("prior", "twin") if twin else ("prior",):
         for mode in results[name, domains[0]].modes:
             figures = [results[name, domain].modes[mode] for domain in domains]
             rows.append(
@@ -184,10 +188,10 @@ def write_report(
     better: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in header}
     report.table(["model, decode", *header], rows, best=better, caption="Trained on the first data set only.")
     if unknown:
-        add_unknown(report, out / "density", unknown)
+        add_unknown(report, out, tuple(pipelines), unknown, unchanged=summary["masks_unchanged"])
     else:
         images = open_split(load_spec(domains[0], cfg.data.root), cfg.data.val_split)
-        add_heat_maps(report, out / "density", pipelines["density"], images)
+        add_heat_maps(report, out, tuple(pipelines), _scoring(pipelines), images)
     _add_training(report, out)
     _add_posterior(report, out, pipeline, home)
     for domain in domains:
@@ -253,7 +257,7 @@ def _add_posterior(report: Report, out: Path, pipeline: GSSPipeline, home: Evalu
 
 def _format(domains: list[str], results: dict[tuple[str, str], EvaluationResult]) -> str:
     lines = [f"{'model':12} {'decode':9} " + " ".join(f"{domain + ' mIoU':>18} {'bound.F':>8}" for domain in domains)]
-    for name in ("prior", "twin"):
+    for name in dict.fromkeys(name for name, _ in results):
         for mode in results[name, domains[0]].modes:
             figures = [results[name, domain].modes[mode] for domain in domains]
             values = " ".join(f"{100 * f['miou']:18.2f} {100 * f['boundary_f']:8.2f}" for f in figures)

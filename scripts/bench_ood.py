@@ -2,8 +2,10 @@
 
     python scripts/bench_ood.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N] [--cpu-time]
 
-How it measures is described in `bench_core.py`. The ranking metrics report the largest distance of AP, AUROC and
-FPR at 95 % TPR from scikit-learn's exact ones, and stop when one of their bounds does not contain it.
+The rows of the residual pattern head are those of `bench_residual.py`, which runs them alone; those of the density head
+are in `bench_density.py`. How it measures is described in `bench_core.py`. The ranking metrics report the largest
+distance of AP, AUROC and FPR at 95 % TPR from scikit-learn's exact ones, and stop when one of their bounds does not
+contain it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 from bench_core import Case, Row, run
+from bench_residual import ROWS as RESIDUAL_ROWS
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
@@ -116,6 +119,7 @@ ROWS = [
     ),
     Row("AP + AUROC + FPR95 exact, 10^7 pixels", "scikit-learn", ranking(10**7, exact=True)),
     Row("component metrics, 1024x2048", "one mask a component", components),
+    *RESIDUAL_ROWS,
 ]
 
 if __name__ == "__main__":

@@ -9,7 +9,14 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "row"), [("bench_core.py", "up-sampling"), ("bench_pipeline.py", "fused, 360x480")])
+@pytest.mark.parametrize(
+    ("script", "row"),
+    [
+        ("bench_core.py", "up-sampling"),
+        ("bench_pipeline.py", "fused, 360x480"),
+        ("bench_ood.py", "aux + score, 360x480"),
+    ],
+)
 def test_benchmark_writes_its_rows(script: str, row: str, tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     command = [sys.executable, str(SCRIPTS / script), "--quick", "--only", row, "--json", str(out)]

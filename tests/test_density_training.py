@@ -17,8 +17,8 @@ from gss.cli import main
 from gss.config import DataConfig, load_config
 from gss.config_density import DensityConfig
 from gss.data.datasets import build_dataset
-from gss.data.ood import open_ood
-from gss.data.pasted import PastedOutliers
+from gss.data.mixing import MixedTruth, Mixer
+from gss.data.objects import open_objects
 from gss.loading import load_pipeline
 from gss.training.density import train_density
 from gss.training.hybrid import HybridTask, component_contrast
@@ -272,13 +272,8 @@ def test_outlier_mixture_from_the_command_line(folder, settings, tmp_path, paste
     assert "gmm_ratio" in pipeline.score_names and pipeline.ood.parts == ("gmm_max", "gmm_ratio")
     assert np.isfinite(json.loads((out / "density.json").read_text())["outlier_log_likelihood"])
     # The object, where no training saw it, stands out.
-    dataset = PastedOutliers(
-        open_ood(objects, "train"),
-        build_dataset(DataConfig(spec=str(folder / "data")), "val", train=False),
-        scale=(0.4, 0.5),
-        seed=7,
-    )
-    image, truth = dataset.read(3)
+    images = build_dataset(DataConfig(spec=str(folder / "data")), "val", train=False)
+    image, truth = MixedTruth(images, Mixer(open_objects(objects, "train"), size=(0.4, 0.5)), seed=7).read(0)
     scores = pipeline(image, score="gmm_ratio").ood_scores[0]
     assert scores[truth == 1].mean() > scores[truth == 0].mean()
 
@@ -295,9 +290,10 @@ def test_outliers_that_are_none_are_refused(folder, settings, tmp_path, capsys):
         assert reason in capsys.readouterr().err.strip().splitlines()[-1]
     for mask in (objects / "masks" / "train").iterdir():
         Image.new("L", (40, 40)).save(mask)
-    with pytest.raises(ValueError, match="is an outlier on the grid"):
-        cfg = load_config(DensityConfig, [], [*settings, f"outliers.spec={objects}", "posthoc.scores=''"])
-        train_density(cfg, tmp_path / "out")
+    for paste, reason in (("true", "4 of 4 masks of .* show no object"), ("false", "is an outlier on the grid")):
+        options = [*settings, f"outliers.spec={objects}", f"outliers.paste={paste}", "posthoc.scores=''"]
+        with pytest.raises(ValueError, match=reason):
+            train_density(load_config(DensityConfig, [], options), tmp_path / "out")
 
 
 @pytest.mark.slow

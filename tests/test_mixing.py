@@ -186,6 +186,16 @@ def test_truth_of_validation_images():
     assert (truth[(truth != 1)] == np.where(labels == 255, 255, 0)[truth != 1]).all()
 
 
+def test_more_or_fewer_mixtures_than_images():
+    base = Base()
+    more = MixedTruth(base, plain(), length=2 * len(base))
+    assert more.ids == [id for id in base.ids for _ in range(2)] and len(more) == 2 * len(base)
+    first, second = (more.read(index)[1] == 1 for index in (2, 3))  # of one image
+    assert first.any() and second.any() and not np.array_equal(first, second)
+    fewer = MixedTruth(base, plain(), length=len(base) - 1)
+    assert len(fewer) == len(base) - 1 and len(set(fewer.ids)) == len(fewer)
+
+
 def test_no_label_is_left_for_objects():
     full = Base()
     full.label_space = LabelSpace(tuple(f"class {k}" for k in range(255)))
@@ -388,9 +398,18 @@ def test_objects_of_a_panoptic_file(coco):
     assert objects.cut(0).size == (20, 20) and (np.asarray(objects.cut(0))[..., 3] == 255).all()
 
 
+def test_objects_of_a_spec_in_another_folder(tmp_path):
+    folder(tmp_path / "here", {"a": RED, "b": GREEN})
+    spec = tmp_path / "own.yaml"
+    spec.write_text("image: images/{id}.png\nmask: masks/{id}.png\nclasses: [background, object]\nignore: 255\n")
+    assert open_objects(spec, root=tmp_path / "here").ids == ["a", "b"]
+
+
 def test_objects_of_generated_scenes():
     objects = open_objects("scenes_unknown", "val", min_pixels=60)
-    assert len(objects) == 60 and objects.ids[3] == "val_00003"
+    assert len(objects) == 60 and objects.ids[3].endswith("/val_00003")
+    half = open_objects("scenes_outliers", "val")
+    assert half.ids[3] == "clear 0 crate+ball+sofa+suitcase/val_00003" and not set(half.ids) & set(objects.ids)
     pictures = [objects.cut(index) for index in (0, 1)]
     assert all((np.asarray(picture)[..., 3] == 255).sum() >= 60 for picture in pictures)
     assert np.array_equal(pictures[0], objects.cut(0)) and not np.array_equal(
@@ -413,6 +432,8 @@ def test_foreign_scenes(tmp_path):
         open_scenes(root, objects=["dog"])
     with pytest.raises(ValueError, match="has no masks/"):
         open_scenes(root / "images", objects=["object"])
+    generated = open_scenes("scenes_fog", "val", objects=["car"], exclude=["person"])
+    assert len(generated) == 60 and set(np.unique(generated.read(0)[1])) == {0, 254, 255}
     (tmp_path / "void").mkdir()
     with pytest.raises(ValueError, match="holds no picture"):
         open_scenes(tmp_path / "void")

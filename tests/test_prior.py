@@ -71,6 +71,15 @@ def test_every_backbone_trains_and_reloads_at_an_odd_grid(backbone, tmp_path):
         assert torch.equal(model(images).aux_logits, again(images).aux_logits)
 
 
+def test_only_what_is_asked_for_is_computed():
+    model, images = build(classifier="evidence").eval(), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        full, bare = model(images), model(images, return_tokens=False, return_hidden=False)
+    assert bare.token_logits is None and bare.token_hidden is None
+    assert torch.equal(bare.aux_logits, full.aux_logits)
+    assert model(images, return_hidden=False).token_hidden is not None  # the logits need it
+
+
 @pytest.mark.parametrize("stride", [4, 8, 16])
 @pytest.mark.parametrize("backbone", ["swin", "dinov2"])
 def test_grid_follows_the_token_stride(stride, backbone):

@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from gss import quickstart
+from gss import quickstart, quickstart_stages
 from gss.config import PosteriorConfig, PriorConfig, load_config
 from gss.config_density import DensityConfig
+from gss.config_residual import ResidualConfig
+from gss.quickstart_ood import check_kinds
 
 SPEC = """
 name: {name}
@@ -25,22 +27,37 @@ SHRINK = {
     ],
     PriorConfig: [*TRAINING, "model.hidden_dim=16", "model.window_size=4"],
     DensityConfig: ["model.num_components=2", "posthoc.correct_only=false", "posthoc.bank_size=50"],
+    ResidualConfig: [*TRAINING, "train.eval_every=3", "model.width=16", "outliers.min_pixels=4", "val_images=2"],
 }
 
 
 @pytest.fixture
 def args(tmp_path, monkeypatch):
-    for name, domain, unknown in (("day", "clear", "false"), ("mist", "fog", "false"), ("strange", "clear", "true")):
+    for name, domain, unknown in (
+        ("day", "clear", "false"),
+        ("mist", "fog", "false"),
+        ("strange", "clear", "true"),
+        ("pasted", "clear", "[ball, sofa]"),
+        ("other", "clear", "[animal, lump]"),
+    ):
         (tmp_path / f"{name}.yaml").write_text(SPEC.format(name=name, domain=domain, unknown=unknown))
 
     def small(cls, files, overrides):
         return load_config(cls, files, [*overrides, *(SHRINK[cls] if files[0].startswith("quickstart") else [])])
 
-    monkeypatch.setattr(quickstart, "load_config", small)
+    monkeypatch.setattr(quickstart_stages, "load_config", small)
     monkeypatch.setattr(quickstart, "_OTHER_DOMAIN", {str(tmp_path / "day.yaml"): str(tmp_path / "mist.yaml")})
     monkeypatch.setattr(quickstart, "_UNKNOWN", {str(tmp_path / "day.yaml"): str(tmp_path / "strange.yaml")})
+    pair = str(tmp_path / "pasted.yaml"), str(tmp_path / "other.yaml")
+    monkeypatch.setattr(quickstart, "_OUTLIERS", {str(tmp_path / "day.yaml"): pair})
     return argparse.Namespace(
-        out=str(tmp_path / "out"), data=str(tmp_path / "day.yaml"), root=None, seed=0, labels=None, overwrite=False
+        out=str(tmp_path / "out"),
+        data=str(tmp_path / "day.yaml"),
+        root=None,
+        seed=0,
+        labels=None,
+        stages="posterior,prior,twin,density",
+        overwrite=False,
     )
 
 
@@ -77,6 +94,47 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     assert "does not say what is unknown" in html and "AP (pooled)" not in html
     assert json.loads((out / "results.json").read_text())["unknown"] is None
 
+    # One stage more: the others stay as they are, and its scores stand beside theirs.
+    args.stages = "density,residual,prior,posterior"
+    quickstart.main(args)
+    assert capsys.readouterr().out.count("in all decode modes: equal bit for bit") == 1
+    html = (out / "report.html").read_text()
+    for words in ("other val", "AP of residual_energy", "residual_gmm", "gmm_max", "equal bit for bit"):
+        assert words in html
+    assert "twin" not in html
+    summary = json.loads((out / "results.json").read_text())
+    assert summary["masks_unchanged"] is True and summary["seconds"]["prior"] == 0 < summary["seconds"]["residual"]
+    assert {"residual_energy", "residual_gmm", "combined", "gmm_max"} <= set(summary["unknown"]["scores"])
+    quickstart.main(args)  # its own configuration says which objects were found, and is not another one
+    assert json.loads((out / "results.json").read_text())["seconds"]["residual"] == 0
+
     (out / "prior" / "pipeline" / "model_index.json").unlink()
     with pytest.raises(ValueError, match="pipeline"):
+        quickstart.main(args)
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ("posterior,prior,residal", r"'residal'; there are .* \(did you mean 'residual'\?|did you mean"),
+        ("prior,twin", "lacks posterior"),
+        ("", "names ''"),
+    ],
+)
+def test_stages_that_make_no_sense(args, tmp_path, stages, reason):
+    args.stages = stages
+    with pytest.raises(ValueError, match=reason):
+        quickstart.main(args)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_pasted_is_not_what_is_measured(args, tmp_path, monkeypatch):
+    for pair in quickstart._OUTLIERS.values():
+        check_kinds(*pair)
+    check_kinds("scenes_outliers", "scenes_strangers")  # those of the real command
+    args.stages = "posterior,prior,residual"
+    with pytest.raises(ValueError, match=r"trains on \(ball, sofa\)"):
+        check_kinds(str(tmp_path / "pasted.yaml"), str(tmp_path / "strange.yaml"))
+    monkeypatch.setattr(quickstart, "_OUTLIERS", {})
+    with pytest.raises(ValueError, match="has no objects to paste"):
         quickstart.main(args)

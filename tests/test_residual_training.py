@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from test_mixing import GREEN, RED
 from test_mixing import folder as object_folder
-from test_ood_scores import Images, density_head
+from test_ood_scores import Images, density_head, filled_survey
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
@@ -20,6 +20,7 @@ from gss.data.datasets import build_dataset
 from gss.data.mix import build_mixed, build_mixer, open_sources
 from gss.data.mixing import MixedTruth
 from gss.loading import load_pipeline
+from gss.ood.fitting import fit_scores
 from gss.training.log import read_metrics
 from gss.training.residual import ResidualTask, train_residual
 
@@ -99,7 +100,9 @@ def test_from_the_command_line(folder, settings, tmp_path, capsys):
     assert "masks are what they were, bit for bit" in capsys.readouterr().out
     figures = json.loads((out / "residual.json").read_text())
     assert figures["masks_unchanged"] is True
-    assert set(figures["scores"]) == {"energy", "gmm_class", "residual_energy", "residual_smooth", "residual_gmm"}
+    names = {"energy", "gmm_class", "gmm_ratio"}
+    names |= {f"residual_{kind}" for kind in ("energy", "smooth", "gmm", "ratio")}
+    assert set(figures["scores"]) == names
     assert figures["scores"]["residual_energy"]["auroc"] > figures["scores"]["energy"]["auroc"] + 0.02
     validations = [line for line in read_metrics(out) if "val_ap" in line]
     assert [line["step"] for line in validations] == [4, 8, 12]
@@ -118,6 +121,25 @@ def test_from_the_command_line(folder, settings, tmp_path, capsys):
     task, _ = make_task(folder, [*settings, f"pipeline={out / 'pipeline'}"])
     task = ResidualTask(task.cfg, after, task._val_set)
     assert "residual_gmm" not in task.pipeline(task.head).score_names
+
+
+def test_density_and_fitted_scores_stay(folder, settings, tmp_path):
+    before, (survey, *_) = load_pipeline(folder / "pipeline"), filled_survey(600)
+    fitted = fit_scores(before, survey, Images(4), names=["knn", "combined"], combine=["gmm_class", "knn"])
+    before.register_modules(ood=fitted)
+    before.save_pretrained(tmp_path / "before")
+    options = [f"pipeline={tmp_path / 'before'}", "train.steps=2", "loss.contrast=0", "context.source=''"]
+    train_residual(config(settings, *options), tmp_path / "run")
+    for component in ("density", "ood"):
+        name = f"{component}/diffusion_pytorch_model.safetensors"
+        old, new = (load_file(run / name) for run in (tmp_path / "before", tmp_path / "run" / "pipeline"))
+        assert old and all(torch.equal(value, new[key]) for key, value in old.items())
+    after = load_pipeline(tmp_path / "run" / "pipeline")
+    assert after.ood.parts == ("gmm_class", "knn") and set(after.ood.names) == {"knn", "combined", "residual_gmm"}
+    image, _ = Images(1).read(0)
+    scores = ["gmm_max", "knn", "combined"]
+    found = [pipe.predict_probabilities(image, modes=[], scores=scores) for pipe in (before, after)]
+    assert all(torch.equal(found[0][name][0], found[1][name][0]) for name in scores)
 
 
 @pytest.mark.parametrize("target", ["pixel", "token"])

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gss.data import scene_labels as names
+from gss.data import scene_layout
 from gss.data.datasets import LabelledImages, open_split
 from gss.data.scene_canvas import Camera
+from gss.data.scene_strangers import STRANGERS, stranger
 from gss.data.scenes import LABELS, ScenesDataset, render, split_seed
 from gss.data.specs import load_spec
 from gss.data.transforms import JointTransform
@@ -42,6 +44,23 @@ def test_global_random_state_is_left_alone():
     render(0, 0, size=(32, 48), unknown=True)
     assert np.array_equal(before[0], np.random.get_state()[1])
     assert torch.equal(before[1], torch.get_rng_state())
+
+
+def test_objects_of_some_kinds_alone(monkeypatch):
+    drawn = set()
+
+    def recorded(canvas, x, z, kind, *rest, **more):
+        drawn.add(STRANGERS[kind])
+        return stranger(canvas, x, z, kind, *rest, **more)
+
+    monkeypatch.setattr(scene_layout, "stranger", recorded)
+    scenes = [render(0, index, size=(24, 32), unknown=["lump", "cone"]) for index in range(12)]
+    assert drawn == {"lump", "cone"} and any(scene.unknown.any() for scene in scenes)
+    assert same(render(0, 1, size=SMALL, unknown=STRANGERS), render(0, 1, size=SMALL, unknown=True))
+    assert same(render(0, 1, size=SMALL, unknown=[]), render(0, 1, size=SMALL))
+    for unknown, reason in ((["bal"], "lists 'bal'"), ("ball", "or a list of crate"), (3, "unknown is 3")):
+        with pytest.raises(ValueError, match=reason):
+            ScenesDataset("val", length=1, unknown=unknown)
 
 
 @settings(max_examples=15, deadline=None)

@@ -53,7 +53,15 @@ OWN = "image: images/{id}.png\nmask: masks/{id}.png\nclasses: [sky, road]\n"
 
 def test_every_file_based_builtin_is_covered():
     generated = {name for name in builtin_specs() if load_spec(name).generator or load_spec(name).domains}
-    assert generated == {"scenes", "scenes_fog", "scenes_mixed", "scenes_night", "scenes_unknown"}
+    assert generated == {
+        "scenes",
+        "scenes_fog",
+        "scenes_mixed",
+        "scenes_night",
+        "scenes_outliers",
+        "scenes_strangers",
+        "scenes_unknown",
+    }
     assert set(TREES) | set(OOD_TREES) | set(DOMAIN_TREES) == set(builtin_specs()) - generated
 
 

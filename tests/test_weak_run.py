@@ -288,6 +288,7 @@ def test_quickstart_weakens_and_runs(tmp_path, monkeypatch, capsys):
     records = json.loads((out / "run" / "stages.json").read_text())
     assert set(records) == {"labels"} and 0 < records["labels"]["result"]["precision"] <= 1
     assert json.loads((out / "data" / "report.json").read_text())["seed"] == 3
+    assert main([*argv, "--stages", "prior,posterior"]) == 2 and "leave it out" in capsys.readouterr().err
     assert main([*argv, "--seed", "4"]) == 2
     assert "seed = 3, which is 4 now" in capsys.readouterr().err
 

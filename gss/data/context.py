@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gss.data.coco import CocoFile, foreign_labels
-from gss.data.datasets import SegmentationDataset
+from gss.data.datasets import LabelledImages, open_split
 from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
 from gss.data.specs import load_spec
@@ -72,7 +72,7 @@ def open_scenes(
         if objects:
             raise ValueError(f"{path} has no masks/ that could show {objects[0]!r}: leave the objects empty")
         return _PlainScenes(path)
-    return _LabelledScenes(SegmentationDataset(load_spec(source), split), objects, exclude)
+    return _LabelledScenes(open_split(load_spec(source), split), objects, exclude)
 
 
 class _CocoScenes:
@@ -107,7 +107,7 @@ class _PlainScenes:
 
 
 class _LabelledScenes:
-    def __init__(self, dataset: SegmentationDataset, objects: Sequence[str], exclude: Collection[str]) -> None:
+    def __init__(self, dataset: LabelledImages, objects: Sequence[str], exclude: Collection[str]) -> None:
         self._dataset, self.ids = dataset, dataset.ids
         space = dataset.label_space
         things = [name for name in space.names if name in COCO_THINGS] if "things" in objects else []

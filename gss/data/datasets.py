@@ -342,7 +342,7 @@ def open_split(
         size=size or tuple(options.get("image_size", (192, 256))),
         seed=int(options.get("seed", 0)),
         transform=transform,
-        unknown=bool(options.get("unknown", False)),
+        unknown=options.get("unknown", False),
         cache=cache,
         trap=cast(Trap, "off" if trap is False else str(trap)),  # YAML reads the bare word `off` as false
         label_space=spec.label_space,

@@ -200,6 +200,8 @@ class MixedTruth:
         base: labelled images; their void is void.
         mixer: pastes.
         seed: seed of every random choice, together with the index.
+        length: mixtures, of images spread evenly over `base`; more than it has repeat images with other objects. None:
+            one an image.
 
     Raises:
         ValueError: as `MixedImages`.
@@ -207,16 +209,19 @@ class MixedTruth:
 
     label_space = OOD_LABELS
 
-    def __init__(self, base: LabelledImages, mixer: Mixer, *, seed: int = 0) -> None:
+    def __init__(self, base: LabelledImages, mixer: Mixer, *, seed: int = 0, length: int | None = None) -> None:
         check_label_free(base.label_space)
-        self.base, self.mixer, self.seed, self.ids = base, mixer, seed, base.ids
+        self.base, self.mixer, self.seed = base, mixer, seed
+        count = len(base) if length is None else length
+        self._places = [index * len(base) // count for index in range(count)]
+        self.ids = [base.ids[place] for place in self._places]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """PIL RGB and truth uint8 `[H, W]`: 0 in, 1 pasted, 255 void."""
-        picture, labels = self.base.read(index)
+        picture, labels = self.base.read(self._places[index])
         given = torch.from_numpy(labels.astype(np.int64))
         generator = sample_generator(self.seed, 0, index, _STREAM)
         image, mixed = self.mixer(to_float(np.asarray(picture)), given, generator)

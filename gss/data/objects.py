@@ -44,6 +44,7 @@ def open_objects(
     source: str | Path,
     split: str = "all",
     *,
+    root: str | Path | None = None,
     images: str | Path | None = None,
     exclude: Collection[str] = (),
     min_pixels: int = 1,
@@ -55,6 +56,7 @@ def open_objects(
             file (`.json`); or a spec of generated scenes, of which the objects of no known class are taken.
         split: of the folder or the spec. COCO files and folders without lists are divided by id: `train` is the first
             four fifths of the images, `val` the rest, `all` everything.
+        root: folder of a data set, in place of the one in its spec.
         images: folder of the pictures that a COCO file names.
         exclude: categories that are known and therefore no outliers, in any case of letters. A COCO picture that shows
             one of them is left out altogether.
@@ -69,7 +71,7 @@ def open_objects(
         from gss.data.coco import CocoObjects  # it builds on this module
 
         objects = CocoObjects(path, split, images=images, exclude=exclude, min_pixels=min_pixels)
-    elif (spec := load_spec(source)).generator is not None:
+    elif (spec := load_spec(source, root)).generator is not None:
         objects = SceneObjects(spec, split, min_pixels=min_pixels)
     else:
         objects = FolderObjects(spec, split, exclude=exclude, min_pixels=min_pixels)
@@ -189,16 +191,24 @@ class SceneObjects:
             length=_TRIES * self._count,
             size=tuple(options.get("image_size", (192, 256))),
             seed=int(options.get("seed", 0)),
-            unknown=True,
+            unknown=options.get("unknown") or True,
         )
-        self.ids = [f"{split}_{index:05d}" for index in range(self._count)]
+        # Whoever resumes with other objects is to be told.
+        series = f"{self._scenes.domain} {self._scenes.seed} {'+'.join(self._scenes.unknown)}"
+        self.ids = [f"{series}/{split}_{index:05d}" for index in range(self._count)]
         self.categories = [""] * self._count
+        self._cuts: dict[int, Image.Image] = {}  # small, and a scene takes long to draw
 
     def __len__(self) -> int:
         return self._count
 
     def cut(self, index: int) -> Image.Image:
-        """See `Objects.cut`; every call generates the scene anew."""
+        """See `Objects.cut`; the scene is generated once in each process."""
+        if index not in self._cuts:
+            self._cuts[index] = self._draw(index)
+        return self._cuts[index]
+
+    def _draw(self, index: int) -> Image.Image:
         for number in range(index, _TRIES * self._count, self._count):
             scene = self._scenes.read_full(number)
             parts, count = ndimage.label(scene.unknown)

@@ -1,7 +1,7 @@
 """Composition of a generated street scene: the road, what stands beside it and who moves along it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from gss.data.scene_labels import BUILDING, ROAD, VOID
 from gss.data.scene_labels import SKY as SKY_LABEL
 from gss.data.scene_parts import building, fence, lamp_post, shrub, sign_post, traffic_light, tree
 from gss.data.scene_people import cyclist, person
-from gss.data.scene_strangers import STRANGER_KINDS, stranger
+from gss.data.scene_strangers import STRANGERS, stranger
 
 __all__ = ["Street", "compose", "make_camera", "make_street"]
 
@@ -106,11 +106,12 @@ def compose(
     *,
     cyclists: bool | None = None,
     unknown: np.random.Generator | None = None,
+    kinds: Sequence[str] = STRANGERS,
 ) -> None:
     """Paint the whole scene, back to front.
 
     Geometry comes from `rng` alone and colours from `paint` alone. `cyclists` forces or forbids them (None: chance);
-    a generator as `unknown` adds objects of no known class and leaves everything else as it is.
+    a generator as `unknown` adds objects of no known class, of these `kinds`, and leaves everything else as it is.
     """
     camera = canvas.camera
     canvas.part(SKY_LABEL, (0.0, 0.0, 0.0), plane=(0.0, 0.0, 1.0 / SKY_DEPTH), kind=SKY)
@@ -127,7 +128,7 @@ def compose(
     queue += _people(canvas, street, plan, rng)
     seed = int(rng.integers(2**32))
     if unknown is not None:
-        queue += _strangers(canvas, street, plan, unknown)
+        queue += _strangers(canvas, street, plan, unknown, kinds)
     # Every drawing has its own generators, so that one more or less changes nothing in the others.
     for number in sorted(range(len(queue)), key=lambda i: -queue[i][0]):
         canvas.phase = 37 * number & 255
@@ -302,7 +303,9 @@ def _people(canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generato
     return queue
 
 
-def _strangers(canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generator) -> list[Drawing]:
+def _strangers(
+    canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generator, kinds: Sequence[str]
+) -> list[Drawing]:
     """One to three objects of no known class on the road or the pavement, where nothing nearer hides them."""
     queue: list[Drawing] = []
     camera, wanted = canvas.camera, int(rng.integers(1, 4))
@@ -316,7 +319,8 @@ def _strangers(canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Gener
         visible = 0.06 < column / camera.columns < 0.94 and line < 0.9 * camera.rows
         hidden = any(v < z and abs(u / v - x / z) < (w + 0.3) / v for u, v, w, _ in plan.taken)
         if visible and not hidden and plan.claim(x, z, 0.8, 0.7, crossing=True):
-            queue.append((z, partial(stranger, canvas, x, z, int(rng.integers(STRANGER_KINDS)))))
+            kind = STRANGERS.index(kinds[int(rng.integers(len(kinds)))])
+            queue.append((z, partial(stranger, canvas, x, z, kind)))
         if len(queue) == wanted:
             break
     return queue

@@ -1,6 +1,7 @@
 """Objects of no known class for the generated street scenes."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,14 +9,33 @@ from gss.data.scene_canvas import BOARDS, LEAVES, Canvas
 from gss.data.scene_cars import DARK, TYRE, box, frame, ground_xz
 from gss.data.scene_domains import Color, Paint
 from gss.data.scene_labels import VOID
+from gss.errors import did_you_mean
 
-__all__ = ["STRANGER_KINDS", "stranger"]
+__all__ = ["STRANGERS", "stranger", "stranger_kinds"]
 
-STRANGER_KINDS = 8
+STRANGERS = ("crate", "cone", "ball", "sofa", "animal", "tyres", "suitcase", "lump")
+"""Kinds of objects of no known class."""
+
+
+def stranger_kinds(unknown: bool | Sequence[str]) -> tuple[str, ...]:
+    """The kinds that the option `unknown` of generated scenes stands for: all of them, none, or those it lists.
+
+    Raises:
+        ValueError: no such kind, or no list.
+    """
+    if isinstance(unknown, bool):
+        return STRANGERS if unknown else ()
+    if isinstance(unknown, str) or not isinstance(unknown, Sequence):
+        raise ValueError(f"unknown is {unknown!r}; give true, false or a list of {', '.join(STRANGERS)}")
+    for kind in unknown:
+        if kind not in STRANGERS:
+            hint = did_you_mean(str(kind), STRANGERS)
+            raise ValueError(f"unknown lists {kind!r}; there are {', '.join(STRANGERS)} {hint}".rstrip())
+    return tuple(unknown)
 
 
 def stranger(canvas: Canvas, x: float, z: float, kind: int, rng: np.random.Generator, paint: Paint) -> None:
-    """Object of no known class: crate, traffic cone, ball, sofa, animal, tyre stack, suitcase or textured lump.
+    """Object of no known class, of a kind that is a place in `STRANGERS`.
 
     Its pixels carry the void label and are marked unknown.
     """

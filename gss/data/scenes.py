@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from gss.data.scene_geometry import measure
 from gss.data.scene_labels import LABELS
 from gss.data.scene_layout import compose, make_camera, make_street
 from gss.data.scene_shading import shade
+from gss.data.scene_strangers import stranger_kinds
 from gss.data.transforms import JointTransform
 from gss.errors import did_you_mean
 from gss.labels import LabelSpace
@@ -44,7 +46,7 @@ def render(
     *,
     size: tuple[int, int] = (192, 256),
     domain: str = "clear",
-    unknown: bool = False,
+    unknown: bool | Sequence[str] = False,
     trap: Trap = "off",
 ) -> Scene:
     """Generate one scene, a function of the arguments alone.
@@ -54,7 +56,8 @@ def render(
         index: number in the series, at least 0.
         size: (H, W) of the picture, at least 16 each.
         domain: `clear`, `fog` or `night`; the labels do not depend on it.
-        unknown: add one to three objects of no known class; everything else stays as it is.
+        unknown: add one to three objects of no known class, of all kinds or of those named (`STRANGERS`);
+            everything else stays as it is.
         trap: co-occurrence of cyclists and the painted cycle lane. `off`: independent. `paired`: half of the
             scenes have both, half neither. `context`: the lane is always there, cyclists never.
 
@@ -79,8 +82,9 @@ def render(
     sun = (math.sin(azimuth) * math.cos(height), math.sin(height), math.cos(azimuth) * math.cos(height))
     paint = Paint([seed, index, 2], DOMAINS[domain])
     canvas = Canvas(camera, sun if max(paint.domain.sun) > 0 else None)
-    strange = np.random.default_rng([seed, index, 3]) if unknown else None
-    compose(canvas, street, plan, paint, cyclists=cyclists, unknown=strange)
+    kinds = stranger_kinds(unknown)
+    strange = np.random.default_rng([seed, index, 3]) if kinds else None
+    compose(canvas, street, plan, paint, cyclists=cyclists, unknown=strange, kinds=kinds)
     geometry = measure(canvas, street)
     image = shade(canvas, geometry, paint.child(_SHADING), light)
     return Scene(image, geometry.labels, geometry.depth, geometry.unknown)
@@ -103,7 +107,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         size: (H, W) at which the scenes are generated.
         seed: seed of the whole data set.
         transform: augmentation applied by `__getitem__`, not by `read`.
-        unknown: add objects of no known class. The split `train` never has any.
+        unknown: add objects of no known class, see `render`. The split `train` never has any.
         cache: keep generated pictures and labels in memory (H * W * 4 bytes a scene).
         trap: see `render`.
         label_space: classes that `read` gives.
@@ -122,7 +126,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         size: tuple[int, int] = (192, 256),
         seed: int = 0,
         transform: JointTransform | None = None,
-        unknown: bool = False,
+        unknown: bool | Sequence[str] = False,
         cache: bool = False,
         trap: Trap = "off",
         label_space: LabelSpace = LABELS,
@@ -133,7 +137,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         self.split, self.domain, self.transform, self.trap = split, domain, transform, trap
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
-        self.unknown = unknown and split != "train"
+        self.unknown = () if split == "train" else stranger_kinds(unknown)
         self.label_space, self._label_map = label_space, label_map
         self.ids = [f"{split}_{index:05d}" for index in range(length)]
         self.epoch = 0

@@ -315,12 +315,20 @@ class GSSPriorModel(PreTrainedModel):
         multiple = math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
         return -(-height // multiple) * multiple // stride, -(-width // multiple) * multiple // stride
 
-    def forward(self, pixel_values: Tensor, *, return_tokens: bool = True, return_maps: bool = False) -> GSSPriorOutput:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        *,
+        return_tokens: bool = True,
+        return_hidden: bool = True,
+        return_maps: bool = False,
+    ) -> GSSPriorOutput:
         """Predict the token distribution and the classes of every cell.
 
         Args:
             pixel_values: Images `[B, 3, H, W]` in [0, 1]; H and W multiples of `token_stride`.
             return_tokens: Compute `token_logits`; losses that chunk the classifier do without.
+            return_hidden: Compute `token_hidden` even if `token_logits` are not asked for.
             return_maps: Keep the backbone's maps in the output.
 
         Returns:
@@ -353,23 +361,26 @@ class GSSPriorModel(PreTrainedModel):
         if self.detail is not None:
             x = self.detail((x, maps[0]), grid)
         features = self.norm(x)[..., : height // stride, : width // stride]
-        output = self.read_features(features, return_tokens=return_tokens)
+        output = self.read_features(features, return_tokens=return_tokens, return_hidden=return_hidden)
         output.fused = fused
         if return_maps:
             output.maps = tuple(maps)
         return output
 
-    def read_features(self, features: Tensor, *, return_tokens: bool = True) -> GSSPriorOutput:
+    def read_features(
+        self, features: Tensor, *, return_tokens: bool = True, return_hidden: bool = True
+    ) -> GSSPriorOutput:
         """Run the two heads.
 
         Args:
             features: `[B, D, h, w]` as in the output of `forward`.
             return_tokens: As in `forward`.
+            return_hidden: As in `forward`.
         """
         stride = self.config.token_stride
         aux_logits = self.aux_head(features)
         hidden = logits = None
-        if self.config.codebook_size:
+        if self.config.codebook_size and (return_tokens or return_hidden):
             hidden = self.token_drop(self.token_act(self.token_proj(features)))
             if self.config.classifier == "evidence":
                 # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.

@@ -124,6 +124,15 @@ class ResidualDensity(Combined):
     fixed_parts = ("residual_energy", "gmm_class")
 
 
+@register
+class ResidualRatio(Combined):
+    """The residual energy and the likelihood ratio of the mixtures of outliers and inliers together."""
+
+    name = "residual_ratio"
+    needs = frozenset({"fit", "residual", "density", "outliers"})
+    fixed_parts = ("residual_energy", "gmm_ratio")
+
+
 def stack_scores(scores: Sequence[OODScore] | Sequence[nn.Module], inputs: ScoreInputs) -> Tensor:
     """Several scores on the grid of the logits: `[B, h, w, S]`."""
     grid = inputs.logits.shape[-2:]

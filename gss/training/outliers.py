@@ -9,8 +9,9 @@ import torch
 from gss import distributed
 from gss.config_density import DensityConfig, OutlierConfig
 from gss.data.datasets import LabelledImages
+from gss.data.mixing import MixedTruth, Mixer
+from gss.data.objects import open_objects
 from gss.data.ood import OODDataset, open_ood
-from gss.data.pasted import PastedOutliers
 from gss.models.density import GMMDensityHead
 from gss.ood.fitting import labelled_inputs
 from gss.ood.reservoir import Reservoir
@@ -20,8 +21,8 @@ from gss.sampling import balanced_sample, random_keys
 from gss.training.posthoc import run_em
 
 
-def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> OODDataset | PastedOutliers | None:
-    """Images with outlier pixels; None if none are configured.
+def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> OODDataset | MixedTruth | None:
+    """Images with outlier pixels: of pasted ones as many as there are objects; None if none are configured.
 
     Args:
         cfg: where they are, and whether they are pasted.
@@ -29,18 +30,21 @@ def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> O
         seed: of pasting.
 
     Raises:
-        ValueError: no such data, or sizes in the wrong order.
+        ValueError: no such data, masks without an object, or sizes in the wrong order.
     """
     if not cfg.spec:
         return None
     if cfg.scale[0] > cfg.scale[1]:
         raise ValueError(f"outliers.scale={list(cfg.scale)} must be [smallest, largest]: swap them")
-    objects = open_ood(cfg.spec, cfg.split, root=cfg.root)
-    return PastedOutliers(objects, scenes, scale=cfg.scale, seed=seed) if cfg.paste else objects
+    if not cfg.paste:
+        return open_ood(cfg.spec, cfg.split, root=cfg.root)
+    objects = open_objects(cfg.spec, cfg.split, root=cfg.root)
+    mixer = Mixer(objects, size=(cfg.scale[0], cfg.scale[1]), flip=0.0, photometric=0.0)
+    return MixedTruth(scenes, mixer, seed=seed, length=len(objects))
 
 
 def fit_outliers(
-    cfg: DensityConfig, pipeline: GSSPipeline, dataset: OODDataset | PastedOutliers, *, progress: bool = False
+    cfg: DensityConfig, pipeline: GSSPipeline, dataset: OODDataset | MixedTruth, *, progress: bool = False
 ) -> float:
     """Fits the mixture of outliers of a pipeline's density head, in place, by the EM that fits a class.
 

@@ -77,7 +77,8 @@ class PriorTask(Task):
         labels, weights, unsure = self.trust(batch["labels"], batch.get("confidence"))
         contextual = self.posterior.likelihood is None
         # Only the pixel term of a contextual decoder needs all token logits at once.
-        output = self.prior(batch["image"], return_tokens=contextual and loss.pixel > 0)
+        all_logits = contextual and loss.pixel > 0
+        output = self.prior(batch["image"], return_tokens=all_logits, return_hidden=not self.is_twin)
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=labels.device)
         if loss.aux > 0:

@@ -18,6 +18,7 @@ from gss.config_residual import ResidualConfig
 from gss.data.datasets import build_dataset
 from gss.data.mix import build_mixed, build_mixer, open_sources
 from gss.data.mixing import MixedTruth
+from gss.data.ood import OODDataset
 from gss.evaluation import check_classes
 from gss.files import write_json
 from gss.labels import IGNORE_INDEX, OUTLIER_LABEL
@@ -42,7 +43,7 @@ from gss.visualize import contact_sheet, heatmap, overlay
 
 _PICTURES = 3
 # Scores shown beside the head's own: its baseline, and what it is combined with.
-_COMPARED = ("energy", "gmm_class", "residual_energy", "residual_smooth", "residual_gmm")
+_COMPARED = ("energy", "gmm_class", "gmm_ratio", "residual_energy", "residual_smooth", "residual_gmm", "residual_ratio")
 
 
 class ResidualTask(Task):
@@ -80,7 +81,7 @@ class ResidualTask(Task):
             images = torch.cat([images, batch["context_image"]])
             labels = torch.cat([labels, batch["context_labels"]])
         with torch.no_grad():
-            output = self.prior(images, return_tokens=False, return_maps=True)
+            output = self.prior(images, return_tokens=False, return_hidden=False, return_maps=True)
             own = GSSPriorOutput(
                 aux_logits=output.aux_logits[:driving],
                 features=output.features[:driving],
@@ -218,13 +219,23 @@ def measure(
     return figures
 
 
-def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth, limit: int = 8) -> bool:
-    """Whether two pipelines give equal probabilities, bit for bit, in all decode modes, on some images."""
+def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth | OODDataset, limit: int = 8) -> bool:
+    """Whether two pipelines give equal probabilities, bit for bit, in all decode modes, on some images.
+
+    Args:
+        first: without residual head.
+        second: its extension, which computes the head's score besides.
+        dataset: images.
+        limit: how many of them, evenly spread.
+    """
     same = True
     indices = spread_indices(len(dataset), limit)
     for position in distributed.shard(len(indices)):
         image, _ = dataset.read(indices[position])
-        found = [pipe.predict_probabilities(image, modes=first.decode_modes) for pipe in (first, second)]
+        found = [
+            pipe.predict_probabilities(image, modes=first.decode_modes, scores=scores)
+            for pipe, scores in ((first, ()), (second, ("residual_energy",)))
+        ]
         same = same and all(torch.equal(found[0][mode][0], found[1][mode][0]) for mode in first.decode_modes)
     return all(distributed.gather_objects(same))
 
@@ -270,7 +281,8 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     extended = task.pipeline(task.best)
     if extended.density is not None:
         # On training images as they are: no outlier is needed for a combination.
-        combined = fit_scores(extended, None, plain, names=["residual_gmm"])
+        names = ["residual_gmm", *(["residual_ratio"] if extended.density.has_outliers else [])]
+        combined = fit_scores(extended, None, plain, names=names)
         fitted = combined if extended.ood is None else extended.ood.merged(combined)
         extended.register_modules(ood=fitted.to(extended.device))
     names = [name for name in _COMPARED if name in extended.score_names]
