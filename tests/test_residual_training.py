@@ -135,7 +135,8 @@ def test_density_and_fitted_scores_stay(folder, settings, tmp_path):
         old, new = (load_file(run / name) for run in (tmp_path / "before", tmp_path / "run" / "pipeline"))
         assert old and all(torch.equal(value, new[key]) for key, value in old.items())
     after = load_pipeline(tmp_path / "run" / "pipeline")
-    assert after.ood.parts == ("gmm_class", "knn") and set(after.ood.names) == {"knn", "combined", "residual_gmm"}
+    assert after.ood.parts == ("gmm_class", "knn")
+    assert set(after.ood.names) == {"knn", "combined", "residual_gmm", "residual_ratio"}
     image, _ = Images(1).read(0)
     scores = ["gmm_max", "knn", "combined"]
     found = [pipe.predict_probabilities(image, modes=[], scores=scores) for pipe in (before, after)]
