@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import gss
 from gss.errors import did_you_mean
-from gss.weak.commands import add_weak
+from gss.weak.commands import FORM_NAMES, add_weak
 
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
@@ -81,6 +81,7 @@ def _config_class(stage: str) -> type:
     from gss.config import PosteriorConfig, PriorConfig
     from gss.config_density import DensityConfig
     from gss.config_residual import ResidualConfig
+    from gss.config_tags import WeakTagsConfig
     from gss.config_weak import WeakAgmmConfig
 
     others = {
@@ -88,6 +89,7 @@ def _config_class(stage: str) -> type:
         "density": DensityConfig,
         "residual": ResidualConfig,
         "weak-agmm": WeakAgmmConfig,
+        "weak-tags": WeakTagsConfig,
     }
     return others.get(stage, PriorConfig)
 
@@ -122,6 +124,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--data", default="scenes", help="data set to use instead of the generated scenes")
     command.add_argument("--root", help="folder of the data set")
     command.add_argument("--seed", type=int, default=0, help="seed of the whole run (default: %(default)s)")
+    command.add_argument("--labels", choices=FORM_NAMES, help="weaken the training masks to these and learn from them")
     command.add_argument(
         "--stages",
         default="posterior,prior,twin,density",
@@ -132,7 +135,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.quickstart.main")
 
     command = commands.add_parser("train", help="train stage 1 (posterior), 2 (prior), the twin, or further stages")
-    command.add_argument("stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm"))
+    command.add_argument(
+        "stage", choices=("posterior", "prior", "twin", "density", "residual", "weak-agmm", "weak-tags")
+    )
     _add_configs(command)
     command.add_argument("--out", required=True, help="output folder")
     again = command.add_mutually_exclusive_group()
@@ -154,7 +159,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(handler="gss.compare.main")
 
     command = commands.add_parser("config", help="print the settings of a stage as YAML, with descriptions")
-    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm"))
+    command.add_argument("stage", choices=("posterior", "prior", "density", "residual", "weak-agmm", "weak-tags"))
     _add_configs(command)
     command.set_defaults(handler="gss.cli.show_config")
 
@@ -333,7 +338,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_configs(action)
     action.set_defaults(handler="gss.data.mix.main")
 
-    add_weak(commands, _count)
+    add_weak(commands, _count, _size, _names)
 
     command = commands.add_parser("palette", help="choose class colours and draw them")
     command.add_argument("num_classes", type=int, metavar="K", help="number of classes, 1 to 255")

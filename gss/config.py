@@ -37,7 +37,7 @@ class DataConfig:
         spec: built-in data set (configs/data), path of a spec in YAML, or a folder of images and masks
         root: folder of the data set, in place of the one in the spec
         train_split: split trained on
-        val_split: split validated on
+        val_split: split validated on; SPEC:SPLIT for one of another data set with the same classes
         sampling: share of each domain of a mixture: equal, proportional, temperature:T, or numbers with commas
         size: [height, width] that images and masks are resized to when read, before augmentation
         crop: [height, width] of a training crop in pixels

@@ -10,7 +10,7 @@ from pathlib import Path
 from gss.data.datasets import ReadableImages, open_split
 from gss.data.mapping import find_mapping, load_mapping
 from gss.data.mseg import MSegTaxonomy
-from gss.data.specs import DataSpec, load_spec
+from gss.data.specs import DataSpec, load_spec, named_split
 from gss.errors import did_you_mean
 from gss.label_mapping import LabelMapping
 from gss.labels import LabelSpace
@@ -105,8 +105,7 @@ def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dic
         folders[name] = folder
     opened = []
     for ref in refs:
-        base, colon, part = ref.rpartition(":")
-        own, chosen = (base, part) if colon and base and "/" not in part else (ref, split)
+        own, chosen = named_split(ref) or (ref, split)
         spec = load_spec(own, folders.pop(own, None))
         opened.append(TestSet(own, spec, chosen, open_split(spec, chosen)))
     if folders:

@@ -10,6 +10,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from gss import distributed
+from gss.models.tags import TagClassifier
 from gss.pipeline import GSSPipeline
 
 
@@ -37,6 +38,31 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
     except Exception as error:
         raise ValueError(f"cannot load the pipeline at {path}: {' '.join(str(error).split())}") from error
     return pipeline.to(device or distributed.device())
+
+
+def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> TagClassifier:
+    """Loads a tag classifier in evaluation mode, with clear errors.
+
+    Args:
+        folder: what `TagClassifier.save_pretrained` wrote.
+        device: where to; this process's GPU when there is one, else the CPU.
+
+    Raises:
+        ValueError: `folder` holds no tag classifier, or a file in it is missing or damaged.
+    """
+    path = Path(folder)
+    if not (path / "config.json").is_file():
+        raise ValueError(f"no tag classifier at {path}: config.json is missing; give the folder training wrote")
+    try:
+        found = TagClassifier.load_config(str(path)).get("_class_name")
+        if found != TagClassifier.__name__:
+            raise ValueError(f"it holds a {found}, not a {TagClassifier.__name__}")
+        with without_bars():
+            model = TagClassifier.from_pretrained(path, local_files_only=True)
+    # As above, many types.
+    except Exception as error:
+        raise ValueError(f"cannot load the tag classifier at {path}: {' '.join(str(error).split())}") from error
+    return model.eval().to(device or distributed.device())
 
 
 @contextmanager

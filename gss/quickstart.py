@@ -27,7 +27,7 @@ from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
 from gss.predict import predict
 from gss.quickstart_ood import add_heat_maps, add_unknown, check_kinds, equality, measure_unknown
-from gss.quickstart_stages import parse_stages, stage_configs, train_once
+from gss.quickstart_stages import STAGES, parse_stages, stage_configs, train_once
 from gss.report import Report
 from gss.training.log import read_metrics
 from gss.training.residual import same_masks
@@ -44,6 +44,13 @@ _NEW_IMAGES = 6
 
 def main(args: argparse.Namespace) -> None:
     """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
+    if args.labels:
+        if parse_stages(args.stages) != STAGES[:4]:  # not the default
+            raise ValueError("--stages is about training from full masks; with --labels leave it out")
+        from gss.quickstart_weak import quickstart_weak  # the usual quickstart needs nothing of it
+
+        quickstart_weak(args)
+        return
     out = Path(args.out)
     stages = parse_stages(args.stages)
     objects, unknown_data = "", _UNKNOWN.get(args.data)

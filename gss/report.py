@@ -14,7 +14,7 @@ from gss.charts import Markup
 from gss.files import atomic_path
 from gss.report_style import STYLE, ZOOM_SCRIPT
 
-__all__ = ["Report"]
+__all__ = ["Report", "embedded"]
 
 Cell = str | int | float | None
 
@@ -131,7 +131,7 @@ class Report:
             side: Longest side in pixels at which pictures are embedded.
         """
         cells = [
-            f"<figure>{_embedded(picture, caption, side)}<figcaption>{escape(caption)}</figcaption></figure>"
+            f"<figure>{embedded(picture, caption, side)}<figcaption>{escape(caption)}</figcaption></figure>"
             for picture, caption in pictures
         ]
         least = max(110, 1080 // columns - 40)
@@ -156,7 +156,7 @@ class Report:
         parts: list[str] = []
         for caption, pictures in rows:
             cells = [
-                f"<figure>{_embedded(picture, f'{caption} · {title}', side)}"
+                f"<figure>{embedded(picture, f'{caption} · {title}', side)}"
                 f"<figcaption>{escape(title)}</figcaption></figure>"
                 for title, picture in zip(titles, pictures, strict=True)
             ]
@@ -177,6 +177,16 @@ class Report:
                 raise ValueError(f"chart {title!r} must be made by gss.charts, got {type(chart).__name__}")
         parts = [f'<figure class="chart"><h3>{escape(title)}</h3>{chart}</figure>' for title, chart in charts]
         return self._add(f'<div class="charts">{"".join(parts)}</div>')
+
+    def markup(self, part: Markup) -> "Report":
+        """Add a part made elsewhere, with every text in it escaped.
+
+        Raises:
+            ValueError: The part is a plain string, which might hold unescaped text.
+        """
+        if not isinstance(part, Markup):
+            raise ValueError(f"a part of a report must be Markup of gss.charts, got {type(part).__name__}")
+        return self._add(part)
 
     def details(self, title: str, content: Any) -> "Report":
         """Add a collapsed block: a text as it is, anything else as indented JSON."""
@@ -224,8 +234,14 @@ def _chip(color: Sequence[int]) -> str:
     return f'<i class="chip" style="background:rgb({red},{green},{blue})"></i>'
 
 
-def _embedded(picture: Image.Image, text: str, side: int) -> str:
-    """Image tag with the data inline: PNG for few colours (label maps stay exact), else JPEG."""
+def embedded(picture: Image.Image, text: str, side: int) -> Markup:
+    """Image tag with the data inline: PNG for few colours (label maps stay exact), else JPEG.
+
+    Args:
+        picture: PIL picture.
+        text: Caption when it is enlarged, and in place of it.
+        side: Longest side in pixels; larger pictures are reduced.
+    """
     picture = picture.convert("RGB")
     flat = picture.getcolors(256) is not None
     scale = side / max(picture.size)
@@ -239,7 +255,7 @@ def _embedded(picture: Image.Image, text: str, side: int) -> str:
         picture.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     kind = "png" if flat else "jpeg"
-    return (
+    return Markup(
         f'<img loading="lazy" width="{picture.width}" height="{picture.height}" alt="{escape(text)}" '
         f'src="data:image/{kind};base64,{data}">'
     )

@@ -55,6 +55,7 @@ def args(tmp_path, monkeypatch):
         data=str(tmp_path / "day.yaml"),
         root=None,
         seed=0,
+        labels=None,
         stages="posterior,prior,twin,density",
         overwrite=False,
     )

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from gss.data import scene_labels as names
 from gss.data import scene_layout
-from gss.data.datasets import LabelledImages
+from gss.data.datasets import LabelledImages, open_split
 from gss.data.scene_canvas import Camera
 from gss.data.scene_strangers import STRANGERS, stranger
 from gss.data.scenes import LABELS, ScenesDataset, render, split_seed
+from gss.data.specs import load_spec
 from gss.data.transforms import JointTransform
 
 SMALL = (96, 128)
@@ -173,6 +174,21 @@ def test_trap_ties_cyclists_to_the_cycle_lane():
     assert 5 < sum(riders) < 20
     for index in range(6):
         assert not (render(0, index, size=SMALL, trap="context").labels == names.CYCLIST).any()
+
+
+def test_specs_name_the_trap(tmp_path):
+    path, text = tmp_path / "own.yaml", "base: scenes\nlength: {val: 6}\nimage_size: [48, 64]\n"
+    found = {}
+    for trap in ("off", "paired", "context"):
+        path.write_text(f"{text}trap: {trap}\n")
+        dataset = open_split(load_spec(path), "val")
+        assert dataset.trap == trap
+        found[trap] = [dataset.read(index)[1] for index in range(6)]
+    assert not any((labels == names.CYCLIST).any() for labels in found["context"])
+    assert any((a != b).any() for a, b in zip(found["off"], found["context"], strict=True))
+    path.write_text(f"{text}trap: sometimes\n")
+    with pytest.raises(ValueError, match="paired"):
+        open_split(load_spec(path), "val")
 
 
 def test_splits_share_no_scene():

@@ -10,8 +10,10 @@ from PIL import Image
 from test_domain_specs import TREES as DOMAIN_TREES
 from test_ood_data import TREES as OOD_TREES
 
+from gss.config import DataConfig
+from gss.data.datasets import build_dataset
 from gss.data.label_map import LabelMap
-from gss.data.specs import builtin_specs, load_spec
+from gss.data.specs import builtin_specs, load_spec, named_split
 
 TREES = {  # one image and mask below the root of each file-based spec, and the list file if it has one
     "camvid": ("images/train/a.jpg", "masks/train/a.png", "train.txt"),
@@ -386,3 +388,13 @@ def test_folder_without_masks(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(ValueError, match="no folder masks/"):
         load_spec(tmp_path)
+
+
+def test_split_of_another_data_set(tmp_path):
+    assert named_split("camvid:val") == ("camvid", "val") and named_split("C:\\data:val") == ("C:\\data", "val")
+    assert named_split("val") is None and named_split("C:/data") is None and named_split("camvid:") is None
+    for name, count in (("mine", 3), ("other", 2)):
+        folder(tmp_path / name, {f"{name}_{k}": [[0, 1]] for k in range(count)})
+    cfg = DataConfig(spec=str(tmp_path / "mine"), root=str(tmp_path / "mine"))
+    assert build_dataset(cfg, f"{tmp_path / 'other'}:all", train=False).ids == ["other_0", "other_1"]
+    assert len(build_dataset(cfg, "all", train=False)) == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
 from gss.data.panoptic import load_panoptic, require_segments
-from gss.data.specs import DataSpec, load_spec
+from gss.data.specs import DataSpec, load_spec, named_split
 from gss.data.transforms import JointTransform, Window, resize_pair, to_float
 from gss.data.void import fill_void
 from gss.labels import IGNORE_INDEX, LabelSpace
@@ -269,7 +269,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
 
     Args:
         cfg: the `data` section of a run's config.
-        split: split name.
+        split: split name, or `SPEC:SPLIT` for a split of another data set.
         train: augment with the config's scale, crop, flip, colour and shift settings.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
@@ -279,7 +279,11 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Raises:
         ValueError: see `load_spec` and `SegmentationDataset`.
     """
-    spec = load_spec(cfg.spec, cfg.root)
+    spec, sampling = load_spec(cfg.spec, cfg.root), cfg.sampling
+    other = named_split(split)
+    if other is not None:
+        (ref, split), sampling = other, "equal"  # what is said of domains is said of those of cfg.spec
+        spec = load_spec(ref)
     transform = None
     if train:
         transform = JointTransform(
@@ -293,7 +297,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
             seed=seed,
         )
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
-    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=cfg.sampling)
+    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)
 
 
 def open_split(
@@ -326,10 +330,11 @@ def open_split(
         raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
-    from gss.data.scenes import ScenesDataset  # only generated sets need the renderer
+    from gss.data.scenes import ScenesDataset, Trap  # only generated sets need the renderer
 
     spec.check_split(split)
     options = spec.options
+    trap = options.get("trap", False)
     return ScenesDataset(
         split,
         domain=str(options.get("domain", "clear")),
@@ -339,6 +344,7 @@ def open_split(
         transform=transform,
         unknown=options.get("unknown", False),
         cache=cache,
+        trap=cast(Trap, "off" if trap is False else str(trap)),  # YAML reads the bare word `off` as false
         label_space=spec.label_space,
         label_map=spec.label_map if spec.label_map.values else None,
     )

@@ -21,7 +21,7 @@ from gss.errors import did_you_mean
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.weak.source import WeakSource
 
-__all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec"]
+__all__ = ["DataSpec", "Domain", "builtin_specs", "load_spec", "named_split"]
 
 FOLDER_SPEC = "data.yaml"
 """Spec in a folder that is a data set."""
@@ -41,7 +41,7 @@ _KEYS = (
         "unlisted",
     ),
     *("color_coded", "panoptic", "mseg", "maps"),
-    *("generator", "domain", "length", "image_size", "unknown", "seed", "domains", "weak"),
+    *("generator", "domain", "length", "image_size", "unknown", "trap", "seed", "domains", "weak"),
 )
 
 
@@ -271,6 +271,12 @@ def builtin_specs() -> list[str]:
     return sorted(path.stem for path in (config_root() / "data").glob("*.yaml"))
 
 
+def named_split(ref: str) -> tuple[str, str] | None:
+    """`SPEC:SPLIT` taken apart; None where no split is named (the colon of `C:/data` names none)."""
+    spec, colon, split = ref.rpartition(":")
+    return (spec, split) if colon and spec and re.fullmatch(r"[^/\\]+", split) else None
+
+
 def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     """Read a data spec.
 
@@ -345,7 +351,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     )
     if data.get("generator"):
         options: dict[str, Any] = {
-            key: data[key] for key in ("domain", "length", "image_size", "unknown", "seed") if key in data
+            key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
         }
         if data["generator"] != "scenes":
             raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")

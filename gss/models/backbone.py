@@ -47,6 +47,8 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
         drop_path_rate: Stochastic depth of the last block in 0..1; grows linearly from 0 at the first.
         batch_norm_eps: Added to the variance.
         batch_norm_momentum: Weight of the new batch in the running statistics.
+        output_stride: Pixels per cell of the coarsest map, 8, 16 or 32. Stages that would go beyond it keep the size
+            and dilate their kernels instead, so pretrained weights see what they are used to.
     """
 
     model_type = "efficientnet_lite"
@@ -56,6 +58,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
     drop_path_rate: float = 0.0
     batch_norm_eps: float = 1e-3
     batch_norm_momentum: float = 0.01
+    output_stride: int = 32
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
@@ -67,6 +70,11 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
             features = ["stage2", "stage3", "stage5", "stage7"]
         self.set_output_features_output_indices(out_features=features, out_indices=indices)
         super().__post_init__(**kwargs)
+
+    def validate_output_stride(self) -> None:
+        """Check the value; runs by itself after the types of the fields are checked."""
+        if self.output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride={self.output_stride} must be 8, 16 or 32")
 
     @property
     def stages(self) -> list[tuple[int, int, int, int, int]]:
@@ -90,7 +98,8 @@ class _SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
         if stride == 1:
-            return F.conv2d(x, self.weight, None, 1, kernel // 2, 1, self.groups)
+            dilation = self.dilation[0]
+            return F.conv2d(x, self.weight, None, 1, dilation * (kernel // 2), dilation, self.groups)
         pad_h, pad_w = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:])
         x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2))
         return F.conv2d(x, self.weight, None, stride, 0, 1, self.groups)
@@ -105,11 +114,12 @@ class _ConvNorm(nn.Sequential):
         kernel: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         act: bool = True,
     ) -> None:
         layers: list[nn.Module] = [
-            _SameConv(cin, cout, kernel, stride, groups=groups, bias=False),
+            _SameConv(cin, cout, kernel, stride, dilation=dilation, groups=groups, bias=False),
             nn.BatchNorm2d(cout, config.batch_norm_eps, config.batch_norm_momentum),
         ]
         super().__init__(*layers, *([nn.ReLU6(inplace=True)] if act else []))
@@ -123,13 +133,14 @@ class _InvertedResidual(nn.Module):
         cout: int,
         kernel: int,
         stride: int,
+        dilation: int,
         expansion: int,
         drop: float,
     ) -> None:
         super().__init__()
         width = cin * expansion
         self.expand = _ConvNorm(config, cin, width, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = _ConvNorm(config, width, width, kernel, stride=stride, groups=width)
+        self.depthwise = _ConvNorm(config, width, width, kernel, stride=stride, dilation=dilation, groups=width)
         self.project = _ConvNorm(config, width, cout, 1, act=False)
         self.residual = stride == 1 and cin == cout
         self.drop = drop
@@ -165,13 +176,17 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         total = sum(stage[4] for stage in stages)
         self.stem = _ConvNorm(config, 3, _STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
-        channels, index = _STEM_CHANNELS, 0
+        channels, index, reached, dilation = _STEM_CHANNELS, 0, 2, 1
         for kernel, stride, expansion, width, blocks in stages[: config.stage_names.index(config.out_features[-1])]:
             stage = nn.ModuleList()
+            wider = stride if reached * stride > config.output_stride else 1
+            reached *= stride // wider
             for i in range(blocks):
                 drop = config.drop_path_rate * index / total
-                first = stride if i == 0 else 1
-                stage.append(_InvertedResidual(config, channels, width, kernel, first, expansion, drop))
+                first = stride // wider if i == 0 else 1
+                stage.append(_InvertedResidual(config, channels, width, kernel, first, dilation, expansion, drop))
+                # Without its stride a convolution sees the neighbours it saw; those behind it see theirs further off.
+                dilation *= wider if i == 0 else 1
                 channels, index = width, index + 1
             self.stages.append(stage)
         self.post_init()

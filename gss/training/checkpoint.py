@@ -33,7 +33,7 @@ from gss.training.ema import ParameterEMA
 FORMAT = 1
 
 # Keys that may differ on a resume: they change where and how often something is done, not what is trained.
-_FREE_KEYS = {
+FREE_KEYS = {
     "train.steps",
     "train.accumulate",
     "train.log_every",
@@ -234,7 +234,7 @@ def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 def _check_config(checkpoint: Path, saved: Any, present: Any) -> None:
     before, now = dict(_flatten(saved)), dict(_flatten(present))
     for key in sorted(before.keys() | now.keys()):
-        if key not in _FREE_KEYS and before.get(key) != now.get(key):
+        if key not in FREE_KEYS and before.get(key) != now.get(key):
             raise ValueError(
                 f"cannot resume {checkpoint}: {key} is {now.get(key)!r} now and was {before.get(key)!r};"
                 " set it back, or start anew in another folder or with --overwrite"

@@ -162,7 +162,8 @@ def _repaint(
         codes += 0.1 * codes.std() * torch.randn_like(codes)
         parameters.append(codes.requires_grad_())
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 1), pct_start=0.1)
+    # A warm-up of a single step, that of ten steps, would be divided by its length of 0.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 11), pct_start=0.1)
     for _ in range(steps):
         sample = vqvae.decode_codes(codes)
         loss = 5 * colour_loss(sample, colours, weight)

@@ -12,6 +12,7 @@ from gss import recon
 from gss.config import PosteriorConfig, PriorConfig
 from gss.config_density import DensityConfig
 from gss.config_residual import ResidualConfig
+from gss.config_tags import WeakTagsConfig
 from gss.config_weak import WeakAgmmConfig
 from gss.data.datasets import LabelledImages
 from gss.data.domains import DomainDataset, describe
@@ -27,7 +28,7 @@ from gss.weak.trust import check_seeds
 
 def train(
     stage: str,
-    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig | WeakAgmmConfig,
+    cfg: PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig | WeakAgmmConfig | WeakTagsConfig,
     out: str | Path,
     *,
     resume: bool = False,
@@ -35,10 +36,10 @@ def train(
     """Trains one stage into a folder.
 
     Args:
-        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density", "residual" or
-            "weak-agmm".
+        stage: "posterior", "prior", "twin" (a prior without token and pixel loss), "density", "residual",
+            "weak-agmm" or "weak-tags".
         cfg: its configuration.
-        out: run folder; the product is `out/posterior` or `out/pipeline`.
+        out: run folder; the product is `out/posterior`, `out/pipeline` or, of tags, `out/classifier`.
         resume: go on from the newest checkpoint.
 
     Returns:
@@ -57,6 +58,10 @@ def train(
         from gss.training.weak_agmm import train_weak_agmm
 
         return train_weak_agmm(cfg, out, resume=resume)
+    if isinstance(cfg, WeakTagsConfig):
+        from gss.training.weak_tags import train_weak_tags
+
+        return train_weak_tags(cfg, out, resume=resume)
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
     num_processes()
     torch.manual_seed(cfg.train.seed)

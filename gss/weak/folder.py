@@ -20,7 +20,7 @@ from gss.weak.pictures import save_mask
 __all__ = ["chosen_indices", "materialise", "open_labelled", "require_files", "write_spec"]
 
 
-def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str, weak: dict[str, Any]) -> None:
+def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str = "", weak: dict[str, Any] | None = None) -> None:
     """Write `data.yaml`: the data set `spec`, but a split has the labels that lie in `folder`.
 
     Args:
@@ -28,7 +28,7 @@ def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str, weak: dic
         spec: data set from files, with a root.
         name: of the new data set.
         split: whose labels these are.
-        weak: value of the key `weak` without `folder` and `splits`.
+        weak: value of the key `weak` but `folder` and `splits`, which it may replace; None leaves the labels alone.
     """
     root, classes = spec.folder().resolve(), spec.label_space
     data: dict[str, Any] = {
@@ -45,7 +45,8 @@ def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str, weak: dic
         data["list"] = spec.list_file
     if spec.splits:
         data["splits"] = dict(spec.splits)
-    data["weak"] = {"folder": ".", "splits": [split], **weak}
+    if weak is not None:
+        data["weak"] = {"folder": ".", "splits": [split], **weak}
     with atomic_path(folder / FOLDER_SPEC) as temporary:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
         temporary.write_text(text, encoding="utf-8")

@@ -26,6 +26,7 @@ from gss.pipeline import GSSPipeline
 from gss.weak.agmm import unit_features
 from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
 from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, Evidence, expectation_maximisation, gather_evidence
+from gss.weak.tag_masks import is_classifier, produce
 
 __all__ = ["main", "posterior", "pseudo_mask"]
 
@@ -132,7 +133,7 @@ def pseudo_mask(
 
 
 def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak produce`.
+    """Handle `gss weak produce`; for the folder of a tag classifier `gss.weak.tag_masks.produce` does.
 
     Args:
         args: `pipeline`, `settings`, `data`, `root`, `split`, `out`, `overwrite`.
@@ -140,6 +141,9 @@ def main(args: argparse.Namespace) -> None:
     Raises:
         ValueError: other classes than the pipeline's, generated data, or no pixel kept anywhere.
     """
+    if is_classifier(args.pipeline):
+        produce(args)
+        return
     cfg = load_config(ProduceConfig, [], args.settings)
     spec = load_spec(args.data, args.root)
     if spec.generator is not None:
