@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gss.config_io import limits
+from gss.weak.make_config import RefineConfig
 
 __all__ = ["AgmmConfig", "ConferenceConfig", "OnlineConfig", "ProduceConfig"]
 
@@ -75,11 +76,16 @@ class ProduceConfig:
         mixture: exponent of the image's own mixture; the network's probability has 1
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means
         shrinkage: pixels that the image's mean variance counts for in the variance of a class
-        threshold: pixels less certain than this are left unlabelled
+        refined: spread labels and predictions along the edges of the image (section refine)
+        belief: share of the prediction's confidence that refinement goes by; labels keep theirs
+        threshold: without refinement, pixels less certain than this are left unlabelled
     """
 
     tags: Literal["data", "labels", "none"] = "data"
     mixture: float = limits(0.5, low=0.0)
     unlabelled: float = limits(0.1, low=0.0)
     shrinkage: float = limits(32.0, low=0.0)
+    refined: bool = True
+    belief: float = limits(0.6, low=0.0, high=1.0)
     threshold: float = limits(0.5, low=0.0, high=1.0)
+    refine: RefineConfig = field(default_factory=RefineConfig)

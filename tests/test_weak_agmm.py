@@ -24,7 +24,8 @@ from gss.loading import load_pipeline
 from gss.pipeline import GSSPipeline
 from gss.training.run import train
 from gss.training.weak_agmm import WeakAgmmTask
-from gss.weak.produce import posterior, pseudo_mask
+from gss.weak.make_config import RefineConfig
+from gss.weak.produce import posterior, pseudo_mask, refined_mask
 
 SETTINGS = [*(entry for entry in PRIOR if "classifier" not in entry), "agmm.tags=labels"]
 
@@ -189,10 +190,11 @@ def test_config_command_prints_the_stage(capsys):
     assert "method: conference  #" in capsys.readouterr().out
 
 
-def test_produce_writes_a_data_set(data, trained, tmp_path, capsys):
+@pytest.mark.parametrize("settings", [["refined=false", "threshold=0.3"], ["refine.abstain=0.3"]])
+def test_produce_writes_a_data_set(data, trained, tmp_path, capsys, settings):
     out = tmp_path / "pseudo"
     command = ["weak", "produce", str(trained[0] / "pipeline"), "--data", str(data), "--out", str(out)]
-    assert main([*command, "tags=labels", "threshold=0.3"]) == 0
+    assert main([*command, "tags=labels", *settings]) == 0
     assert "pixels labelled" in capsys.readouterr().out
     given, truth = open_split(load_spec(data), "train"), data / "truth" / "train"
     produced = open_split(load_spec(out), "train")
@@ -216,6 +218,23 @@ def test_produce_writes_a_data_set(data, trained, tmp_path, capsys):
     assert "already holds" in capsys.readouterr().err
     assert main([*command[:3], "--data", "scenes", "--out", str(tmp_path / "x")]) == 2
     assert "generated" in capsys.readouterr().err
+
+
+def test_refinement_moves_borders_to_the_edges_of_the_image():
+    image = np.full((48, 64, 3), 40, np.uint8)
+    image[:, 30:] = 200
+    labels = np.full((48, 64), 255, np.uint8)
+    labels[10, 5], labels[40, 60] = 1, 3
+    probs = torch.zeros(5, 48, 64)
+    probs[1], probs[3] = 0.6, 0.4
+    probs[1, :, 40:], probs[3, :, 40:] = 0.3, 0.7  # the network's border is ten pixels off
+    found, certain = refined_mask(image, probs, labels, ProduceConfig(refine=RefineConfig(abstain=0.0)))
+    assert found.dtype == np.uint8 and certain.dtype == np.float32
+    assert (found[:, :29] == 1).all() and (found[:, 33:] == 3).all()
+    assert found[10, 5] == 1 and certain[10, 5] == 1 and (certain <= 1).all()
+    # A high bar leaves the pixels unlabelled.
+    found, _ = refined_mask(image, probs, labels, ProduceConfig(refine=RefineConfig(abstain=1.0)))
+    assert found[10, 5] == 1 and (found == 255).sum() > 48 * 64 - 10
 
 
 def picture(size=(45, 70), seed=0):

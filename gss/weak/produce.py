@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any, cast
 
 import numpy as np
@@ -26,9 +27,10 @@ from gss.pipeline import GSSPipeline
 from gss.weak.agmm import unit_features
 from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
 from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, Evidence, expectation_maximisation, gather_evidence
+from gss.weak.refine_labels import refine_probs
 from gss.weak.tag_masks import is_classifier, produce
 
-__all__ = ["main", "posterior", "pseudo_mask"]
+__all__ = ["main", "posterior", "pseudo_mask", "refined_mask"]
 
 
 @torch.no_grad()
@@ -132,6 +134,40 @@ def pseudo_mask(
     return np.where(given, labels, found).astype(np.uint8), certain
 
 
+def refined_mask(
+    image: np.ndarray,
+    probs: Tensor,
+    labels: np.ndarray,
+    cfg: ProduceConfig,
+    *,
+    confidence: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and predictions spread along the edges of an image, see `gss.weak.refine_labels.refine_probs`.
+
+    Args:
+        image: RGB uint8 `[H, W, 3]`.
+        probs: `[K, H, W]`; classes that the image cannot hold are 0.
+        labels: uint8 `[H, W]`, 255 where unlabelled.
+        cfg: settings; `belief` is what a prediction's confidence is worth beside that of a label.
+        confidence: of the labels, float32 `[H, W]`; 1 for all when None.
+
+    Returns:
+        Labels uint8, 255 where the refinement abstains, and confidence float32, both `[H, W]`.
+    """
+    given = labels != IGNORE_INDEX
+    shown = np.flatnonzero(probs.amax((1, 2)).cpu().numpy() > 0)
+    found = probs[torch.from_numpy(shown).to(probs.device)].cpu().numpy()
+    trust = np.ones(labels.shape, np.float32) if confidence is None else confidence
+    rest = (1 - trust) / max(len(shown) - 1, 1)
+    of_labels = np.where(shown[:, None, None] == labels, trust, rest)
+    soft = np.where(given, of_labels, found)
+    certain = np.where(given, trust, cfg.belief * found.max(0))
+    compact, sure = refine_probs(image, soft, certain, cfg.refine)
+    lookup = np.full(IGNORE_INDEX + 1, IGNORE_INDEX, np.uint8)
+    lookup[: len(shown)] = shown
+    return lookup[compact], sure
+
+
 def main(args: argparse.Namespace) -> None:
     """Handle `gss weak produce`; for the folder of a tag classifier `gss.weak.tag_masks.produce` does.
 
@@ -151,7 +187,7 @@ def main(args: argparse.Namespace) -> None:
     dataset = cast(SegmentationDataset, open_split(spec, args.split))
     pipeline = load_pipeline(args.pipeline)
     check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
-    config = {"pipeline": str(args.pipeline), **vars(cfg)}
+    config = {"pipeline": str(args.pipeline), **dataclasses.asdict(cfg)}
     form = "partial masks" if spec.weak is None else spec.weak.format
     writer = PseudoMaskWriter(
         args.out, spec, args.split, producer="agmm", config=config, form=form, overwrite=args.overwrite
@@ -162,7 +198,10 @@ def main(args: argparse.Namespace) -> None:
             image, labels = dataset.read(index)
             tags, confidence = _tags(dataset, index, labels, cfg), dataset.read_weak(index)[1]
             probs = posterior(pipeline, image, labels, cfg, confidence=confidence, tags=tags)
-            found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
+            if cfg.refined:
+                found, certain = refined_mask(np.asarray(image), probs, labels, cfg, confidence=confidence)
+            else:
+                found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
             writer.add(PseudoMask(dataset.ids[index], found, certain))
     if distributed.is_main():
         manifest = read_manifest(args.out)
