@@ -39,7 +39,13 @@ def config(data, *more):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "wood"
-    more = (f"wood.ood={data / 'rails'}", "wood.clusters=4", "wood.start=0.5", "train.picture_every=40")
+    more = (
+        f"wood.ood={data / 'rails'}",
+        "wood.absent=0.25",
+        "wood.clusters=4",
+        "wood.start=0.5",
+        "train.picture_every=40",
+    )
     return out, train("weak-tags", config(data, "train.steps=40", *more), out)
 
 
@@ -200,7 +206,7 @@ def test_curve_against_counting():
     assert precision_at(curve, quality.recall) == pytest.approx(max(alike))
 
 
-@pytest.mark.parametrize("more", [["refined=false", "walk.steps=0"], ["refined=false", "abstain=0.6"], []])
+@pytest.mark.parametrize("more", [["walk.steps=0"], ["abstain=0.6"], ["refined=true"]])
 def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more):
     out = tmp_path / "pseudo"
     command = ["weak", "produce", str(trained[0] / "classifier"), "--data", str(data), "--out", str(out)]
