@@ -22,7 +22,13 @@ from gss.data.transforms import JointTransform
 from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
 from gss.training.run import train
-from gss.training.weak_tags import TagTask, background_of, mean_average_precision, tag_loss
+from gss.training.weak_tags import (
+    TagTask,
+    background_of,
+    everywhere_if_unseen,
+    mean_average_precision,
+    tag_loss,
+)
 from gss.weak.seed_curve import SeedCurve, best, precision_at
 from gss.weak.tag_masks import tag_mask
 
@@ -82,6 +88,14 @@ def test_without_such_images_windows_are_cut_from_the_training_images(data, trai
     assert train("weak-tags", config(data, "train.steps=3", start, *more), tmp_path) == {}
     assert len(losses(tmp_path, "absent")) == 3 and np.isfinite(losses(tmp_path)).all()
     assert losses(tmp_path, "tags")[0] < 0.85 * losses(trained[0], "tags")[0]  # it starts where the other run ended
+
+
+def test_a_class_that_is_seen_nowhere_leaves_no_window():
+    maps, tags = torch.zeros(2, 2, 3, 4), torch.tensor([[True, False], [True, True]])
+    maps[1, 0, 1, 1] = 1
+    found = everywhere_if_unseen(maps, tags)
+    assert (found[0, 0] == 1).all() and (found[0, 1] == 0).all()
+    assert torch.equal(found[1, 0], maps[1, 0]) and (found[1, 1] == 1).all()
 
 
 def test_images_without_windows_cost_nothing(data):

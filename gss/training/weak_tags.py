@@ -119,7 +119,7 @@ class TagTask(Task):
         # Of classes that may be there without a tag, the maps are kept away from too.
         doubted = tags | ~batch["exhaustive"][:, None]
         maps = self.classifier.class_maps(features.detach()).float().relu()
-        maps = maps / maps.amax((-2, -1), keepdim=True).clamp_min(1e-6)
+        maps = everywhere_if_unseen(maps / maps.amax((-2, -1), keepdim=True).clamp_min(1e-6), tags)
         return self._cut(batch["image"], maps.detach(), doubted, batch["index"].tolist(), step)
 
     def _cut(self, images: Tensor, maps: Tensor, tags: Tensor, indices: list[int], epoch: int) -> Tensor:
@@ -150,7 +150,7 @@ class TagTask(Task):
             own.append(cast(Tensor, model(image).pooled))
             flags.append(tags)
             if self._others is None:
-                maps = activation_maps(model, image, tags, scales=(1.0,), flip=False)
+                maps = everywhere_if_unseen(activation_maps(model, image, tags, scales=(1.0,), flip=False), tags)
                 strange += [model(window).pooled for window in self._cut(image, maps, tags, [index], 0).split(1)]
         if self._others is not None:
             chosen = spread_indices(len(self._others), wood.survey)
@@ -214,6 +214,11 @@ class TagTask(Task):
     def export(self, folder: Path) -> None:
         """Writes the classifier."""
         self.classifier.save_pretrained(folder)
+
+
+def everywhere_if_unseen(maps: Tensor, tags: Tensor) -> Tensor:
+    """Maps `[B, K, h, w]` with 1 all over for a tagged class that is 0 all over: nobody knows where it is not."""
+    return torch.where((tags & (maps.amax((-2, -1)) <= 0))[..., None, None], 1.0, maps)
 
 
 def tag_loss(logits: Tensor, tags: Tensor, exhaustive: Tensor) -> Tensor:
