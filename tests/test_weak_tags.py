@@ -25,10 +25,10 @@ from gss.training.run import train
 from gss.training.weak_tags import (
     TagTask,
     background_of,
-    everywhere_if_unseen,
     mean_average_precision,
     tag_loss,
 )
+from gss.training.wood import everywhere_if_unseen
 from gss.weak.seed_curve import SeedCurve, best, precision_at
 from gss.weak.tag_masks import tag_mask
 
@@ -66,7 +66,7 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
     model = load_classifier(out / "classifier")
     assert model.classes == (1, 2) and model.config["image_size"] == 96 and not model.training
     state = load_file(sorted((out / "checkpoints").iterdir())[-1] / "model.safetensors")
-    assert (state["centres.counts"] > 0).all() and state["clusters.centres"].shape == (4, model.dim)
+    assert (state["ood.centres.counts"] > 0).all() and state["ood.clusters.centres"].shape == (4, model.dim)
 
 
 def test_resume_is_bit_exact(data, tmp_path):
@@ -101,7 +101,8 @@ def test_a_class_that_is_seen_nowhere_leaves_no_window():
 def test_images_without_windows_cost_nothing(data):
     cfg = config(data, "wood.ood=self")
     dataset = open_split(load_spec(data), "train")
-    loss, plain = TagTask(cfg, dataset, None, None)._absent(torch.zeros(0, 3, 16, 16))
+    task = TagTask(cfg, dataset, None, None)
+    loss, plain = task.ood._absent(task.classifier, torch.zeros(0, 3, 16, 16))
     assert loss == 0 and loss.requires_grad and len(plain) == 0
 
 
