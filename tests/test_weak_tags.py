@@ -22,7 +22,13 @@ from gss.data.transforms import JointTransform
 from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
 from gss.training.run import train
-from gss.training.weak_tags import TagTask, background_of, mean_average_precision, tag_loss
+from gss.training.weak_tags import (
+    TagTask,
+    background_of,
+    mean_average_precision,
+    tag_loss,
+)
+from gss.training.wood import everywhere_if_unseen
 from gss.weak.seed_curve import SeedCurve, best, precision_at
 from gss.weak.tag_masks import tag_mask
 
@@ -39,7 +45,13 @@ def config(data, *more):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "wood"
-    more = (f"wood.ood={data / 'rails'}", "wood.clusters=4", "wood.start=0.5", "train.picture_every=40")
+    more = (
+        f"wood.ood={data / 'rails'}",
+        "wood.absent=0.25",
+        "wood.clusters=4",
+        "wood.start=0.5",
+        "train.picture_every=40",
+    )
     return out, train("weak-tags", config(data, "train.steps=40", *more), out)
 
 
@@ -54,7 +66,7 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
     model = load_classifier(out / "classifier")
     assert model.classes == (1, 2) and model.config["image_size"] == 96 and not model.training
     state = load_file(sorted((out / "checkpoints").iterdir())[-1] / "model.safetensors")
-    assert (state["centres.counts"] > 0).all() and state["clusters.centres"].shape == (4, model.dim)
+    assert (state["ood.centres.counts"] > 0).all() and state["ood.clusters.centres"].shape == (4, model.dim)
 
 
 def test_resume_is_bit_exact(data, tmp_path):
@@ -74,14 +86,26 @@ def test_without_such_images_windows_are_cut_from_the_training_images(data, trai
     start = f"tags.init_from={trained[0] / 'classifier'}"
     more = ("wood.ood=self", "wood.start=0", "wood.clusters=2", "wood.threshold=0.6", "data.val_split=''")
     assert train("weak-tags", config(data, "train.steps=3", start, *more), tmp_path) == {}
-    assert len(losses(tmp_path, "absent")) == 3 and np.isfinite(losses(tmp_path)).all()
+    assert len(losses(tmp_path, "absent")) == 3
+    # The distance is shown and does not count.
+    total = np.add(losses(tmp_path, "tags"), losses(tmp_path, "absent"))
+    np.testing.assert_allclose(losses(tmp_path), total, rtol=1e-5)
     assert losses(tmp_path, "tags")[0] < 0.85 * losses(trained[0], "tags")[0]  # it starts where the other run ended
+
+
+def test_a_class_that_is_seen_nowhere_leaves_no_window():
+    maps, tags = torch.zeros(2, 2, 3, 4), torch.tensor([[True, False], [True, True]])
+    maps[1, 0, 1, 1] = 1
+    found = everywhere_if_unseen(maps, tags)
+    assert (found[0, 0] == 1).all() and (found[0, 1] == 0).all()
+    assert torch.equal(found[1, 0], maps[1, 0]) and (found[1, 1] == 1).all()
 
 
 def test_images_without_windows_cost_nothing(data):
     cfg = config(data, "wood.ood=self")
     dataset = open_split(load_spec(data), "train")
-    loss, plain = TagTask(cfg, dataset, None, None)._absent(torch.zeros(0, 3, 16, 16))
+    task = TagTask(cfg, dataset, None, None)
+    loss, plain = task.ood._absent(task.classifier, torch.zeros(0, 3, 16, 16))
     assert loss == 0 and loss.requires_grad and len(plain) == 0
 
 
@@ -200,7 +224,7 @@ def test_curve_against_counting():
     assert precision_at(curve, quality.recall) == pytest.approx(max(alike))
 
 
-@pytest.mark.parametrize("more", [["refined=false", "walk.steps=0"], ["refined=false", "abstain=0.6"], []])
+@pytest.mark.parametrize("more", [["walk.steps=0"], ["abstain=0.6"], ["refined=true"]])
 def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more):
     out = tmp_path / "pseudo"
     command = ["weak", "produce", str(trained[0] / "classifier"), "--data", str(data), "--out", str(out)]

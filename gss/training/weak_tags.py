@@ -16,7 +16,7 @@ from gss import distributed
 from gss.config_tags import WeakTagsConfig
 from gss.data.datasets import LabelledImages, ReadableImages, SegmentationDataset, build_dataset
 from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
-from gss.data.transforms import JointTransform, sample_generator, to_float
+from gss.data.transforms import JointTransform
 from gss.evaluation import check_classes
 from gss.labels import LabelSpace
 from gss.loading import load_classifier
@@ -24,17 +24,15 @@ from gss.models.tags import TagClassifier
 from gss.ood.fitting import spread_indices
 from gss.training.base import Task
 from gss.training.loop import fit
+from gss.training.wood import OoDLosses, tags_of, whole_image
 from gss.visualize import contact_sheet, heatmap
 from gss.weak.cam import activation_maps
-from gss.weak.clusters import ClassCentres, OoDClusters
 from gss.weak.names import ClassNames
-from gss.weak.ood_loss import absent_loss, distance_loss, harden
-from gss.weak.self_ood import background_crops
 
 __all__ = ["TagTask", "background_of", "check_tags", "mean_average_precision", "train_weak_tags"]
 
 _PICTURES = 6
-_WINDOW_STREAM = 3  # windows draw apart from the augmentation of their images
+_DISTANCE = 0.007  # the paper's
 
 
 class TagTask(Task):
@@ -60,122 +58,24 @@ class TagTask(Task):
         self.cfg, self._train_set, self._val_set, self._others = cfg, train, val, others
         self.classifier = build_classifier(cfg, train.label_space, background_of(train))
         self.size = int(self.classifier.config["image_size"])
-        dim, wood, self._fitted = self.classifier.dim, cfg.wood, False
-        self.first = round(wood.start * cfg.train.steps)
-        if wood.ood:
-            images = len(train) if others is None else len(others)
-            self.clusters = OoDClusters(min(wood.clusters, images, wood.survey), dim)
-            self.centres = ClassCentres(len(self.classifier.classes), dim)
+        self.first = round(cfg.wood.start * cfg.train.steps)
+        if cfg.wood.ood:
+            self.ood = OoDLosses(cfg, self.classifier.dim, len(self.classifier.classes), train, others)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """The weighted sum of the losses that are on, and each of them."""
         wood, on = self.cfg.wood, bool(self.cfg.wood.ood) and step >= self.first
         tags = self.classifier.tags(batch["tags"])
         output = self.classifier(batch["image"], features=on and self._others is None)
-        pooled, logits = cast(Tensor, output.pooled), cast(Tensor, output.logits)
-        total = tag_loss(logits, tags, batch["exhaustive"])
+        total = tag_loss(cast(Tensor, output.logits), tags, batch["exhaustive"])
         terms = {"tags": total}
         if on:
-            self._fit_centres_once()
-            if self._others is None:
-                windows = self._windows(batch, tags, cast(Tensor, output.features), step)
-            else:
-                windows = batch["other"]
-            absent, strange = self._absent(windows)
-            distance = distance_loss(
-                pooled,
-                tags,
-                # The backward pass needs them as they are, and they go on before it.
-                self.centres.centres.clone(),
-                self.centres.seen,
-                self.clusters.centres.clone(),
-                share=wood.share,
-                pull=wood.pull,
-            )
-            self.centres.update(pooled, tags, wood.momentum)
-            self.clusters.update(strange, wood.momentum)
-            terms |= {"absent": absent, "distance": distance}
-            total = total + wood.absent * absent + wood.distance * distance
+            terms |= self.ood(self.classifier, output, batch, tags, step)
+            distance = wood.distance
+            if distance is None:
+                distance = 0.0 if self._others is None else _DISTANCE
+            total = total + wood.absent * terms["absent"] + distance * terms["distance"]
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
-
-    def _absent(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of images without any class, made harder first, and the pooled features of the images as they are."""
-        if not len(images):
-            # Batch statistics of nothing are an error.
-            nothing = images.new_zeros(0, self.classifier.dim)
-            return self.classifier.classifier.weight.sum() * 0, nothing
-        plain: list[Tensor] = []
-
-        def score(pixels: Tensor) -> Tensor:
-            output = self.classifier(pixels)
-            plain.append(cast(Tensor, output.pooled).detach())
-            return cast(Tensor, output.logits)
-
-        harder = harden(images, score, step=self.cfg.wood.step)
-        return absent_loss(cast(Tensor, self.classifier(harder).logits)), plain[0]
-
-    def _windows(self, batch: dict[str, Any], tags: Tensor, features: Tensor, step: int) -> Tensor:
-        """Background beside the objects of a batch, `[N, 3, S, S]`."""
-        # Of classes that may be there without a tag, the maps are kept away from too.
-        doubted = tags | ~batch["exhaustive"][:, None]
-        maps = self.classifier.class_maps(features.detach()).float().relu()
-        maps = maps / maps.amax((-2, -1), keepdim=True).clamp_min(1e-6)
-        return self._cut(batch["image"], maps.detach(), doubted, batch["index"].tolist(), step)
-
-    def _cut(self, images: Tensor, maps: Tensor, tags: Tensor, indices: list[int], epoch: int) -> Tensor:
-        seed = self.cfg.train.seed
-        generators = [sample_generator(seed, epoch, index, _WINDOW_STREAM) for index in indices]
-        # Of the crop, also where a whole image is shown: windows are alike in size.
-        size = max(round(self.cfg.wood.size * min(self.cfg.data.crop)), 1)
-        size = min(size, *images.shape[-2:])
-        return background_crops(images, maps, tags, generators, size=size, threshold=self.cfg.wood.threshold).crops
-
-    def _fit_centres_once(self) -> None:
-        """Fit the centres, unless a checkpoint has brought them along."""
-        if not self._fitted and not bool((self.clusters.counts > 0).any()):
-            self._fit_centres()
-        self._fitted = True
-
-    @torch.no_grad()
-    def _fit_centres(self) -> None:
-        """Centres of classes and of out-of-distribution images, from the features of (some) whole images."""
-        wood, model = self.cfg.wood, self.classifier
-        was_training = model.training
-        model.eval()
-        own, flags, strange = [], [], []
-        chosen = spread_indices(len(self._train_set), wood.survey)
-        for position in distributed.shard(len(chosen)):
-            index = chosen[position]
-            image, tags = self._image(self._train_set.read(index)[0]), self._tags(self._train_set, index)
-            own.append(cast(Tensor, model(image).pooled))
-            flags.append(tags)
-            if self._others is None:
-                maps = activation_maps(model, image, tags, scales=(1.0,), flip=False)
-                strange += [model(window).pooled for window in self._cut(image, maps, tags, [index], 0).split(1)]
-        if self._others is not None:
-            chosen = spread_indices(len(self._others), wood.survey)
-            for position in distributed.shard(len(chosen)):
-                strange.append(model(self._image(self._others.read(chosen[position]))).pooled)
-        self.centres.fit(torch.cat(own), torch.cat(flags))
-        # Windows come as they are found: dealt out anew, as k-means wants its rows.
-        rows = torch.cat(strange) if strange else own[0].new_zeros(0, model.dim)
-        parts = [part.to(rows.device) for part in distributed.gather_objects(rows)]
-        rows = torch.cat(parts)[distributed.process_index() :: distributed.num_processes()]
-        try:
-            self.clusters.fit(rows, torch.Generator().manual_seed(self.cfg.train.seed))
-        except ValueError as error:
-            more = "; more windows come from a higher wood.threshold or wood.start" if self._others is None else ""
-            raise ValueError(f"wood.clusters={len(self.clusters.centres)}: {error}{more}") from error
-        model.train(was_training)
-
-    def _image(self, image: Image.Image) -> Tensor:
-        """A whole image `[1, 3, h, w]` at the size of the training."""
-        pixels = to_float(np.asarray(fit_longer_side(image, self.size)))
-        return pixels[None].to(self.classifier.pixel_mean.device)
-
-    def _tags(self, dataset: ReadableImages, index: int) -> Tensor:
-        tags = torch.from_numpy(read_tags(dataset, index)[0])[None]
-        return self.classifier.tags(tags).to(self.classifier.pixel_mean.device)
 
     def validate(self) -> dict[str, float]:
         """Mean average precision of the tags, and mean probability of classes that are not there."""
@@ -184,7 +84,7 @@ class TagTask(Task):
         rows = []
         for index in distributed.shard(len(self._val_set)):
             tags, exhaustive = read_tags(self._val_set, index)
-            logits = self.classifier(self._image(self._val_set.read(index)[0])).logits
+            logits = self.classifier(whole_image(self.classifier, self._val_set.read(index)[0])).logits
             known = tags | exhaustive
             classes = list(self.classifier.classes)
             rows.append((index, logits[0].float().sigmoid().cpu().numpy(), tags[classes], known[classes]))
@@ -201,8 +101,8 @@ class TagTask(Task):
         shown: ReadableImages = self._train_set if self._val_set is None else self._val_set
         names, rows, captions = shown.label_space.names, [], []
         for index in spread_indices(len(shown), _PICTURES):
-            image, tags = fit_longer_side(shown.read(index)[0], self.size), self._tags(shown, index)
-            maps = activation_maps(self.classifier, self._image(image), tags)
+            image, tags = fit_longer_side(shown.read(index)[0], self.size), tags_of(self.classifier, shown, index)
+            maps = activation_maps(self.classifier, whole_image(self.classifier, image), tags)
             heat = F.interpolate(maps, size=image.size[::-1], mode="bilinear")[0].cpu().numpy()
             found = [k for k in np.flatnonzero(tags[0].cpu().numpy())][:4]
             rows.append([image, *(heatmap(heat[k], low=0, high=1) for k in found)])
