@@ -1,6 +1,7 @@
-"""Mean and spread over seeds of the figures that `gss evaluate-ood --json` wrote.
+"""Mean and spread over seeds of the figures that `gss evaluate-ood --json` or `gss train residual` wrote.
 
     python scripts/summarize_ood.py runs/ood/s0.json runs/ood/s1.json runs/ood/s2.json
+    python scripts/summarize_ood.py runs/residual_s0/residual.json runs/residual_s1/residual.json
 
 One Markdown table for each data set; the files should differ in the seed of the pipeline alone.
 """
@@ -17,16 +18,20 @@ FIGURES = ("ap", "fpr", "auroc")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, help="files of gss evaluate-ood --json, pooled mode")
-    tables: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    parser.add_argument("files", nargs="+", type=Path, help="of gss evaluate-ood --json (pooled), or residual.json")
+    tables: dict[str, dict[str, list[list[float | None]]]] = defaultdict(lambda: defaultdict(list))
     for path in parser.parse_args().files:
-        for evaluation in json.loads(path.read_text())["results"]:
+        found = json.loads(path.read_text())
+        for evaluation in found.get("results", []):
             for name, scores in evaluation["scores"].items():
-                tables[evaluation["data"]][name].append(scores["pooled"])
+                values = [_value(scores["pooled"], figure) for figure in FIGURES]
+                tables[evaluation["data"]][name].append(values)
+        for name, figures in found.get("scores", {}).items():
+            tables["pasted objects"][name].append([figures[key] for key in ("ap", "fpr95", "auroc")])
     for data, rows in tables.items():
         print(f"\n**{data}**\n\n| score | AP | FPR95 | AUROC |\n|---|---|---|---|")
         for name, results in rows.items():
-            cells = [_spread([_value(result, figure) for result in results]) for figure in FIGURES]
+            cells = [_spread(list(values)) for values in zip(*results, strict=True)]
             print(f"| `{name}` | {' | '.join(cells)} |")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,8 +43,6 @@ from gss.training.loop import fit
 from gss.visualize import contact_sheet, heatmap, overlay
 
 _PICTURES = 3
-# Scores shown beside the head's own: its baseline, and what it is combined with.
-_COMPARED = ("energy", "gmm_class", "gmm_ratio", "residual_energy", "residual_smooth", "residual_gmm", "residual_ratio")
 
 
 class ResidualTask(Task):
@@ -195,7 +194,7 @@ def build_head(cfg: ResidualConfig, pipeline: GSSPipeline) -> ResidualPatternHea
 
 
 def measure(
-    pipeline: GSSPipeline, dataset: MixedTruth, scores: list[str], limit: int = 0
+    pipeline: GSSPipeline, dataset: MixedTruth, scores: Sequence[str], limit: int = 0
 ) -> dict[str, dict[str, float]]:
     """`ap`, `fpr95` and `auroc` of scores, over all pixels of (some) images, on all processes.
 
@@ -285,8 +284,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
         combined = fit_scores(extended, None, plain, names=names)
         fitted = combined if extended.ood is None else extended.ood.merged(combined)
         extended.register_modules(ood=fitted.to(extended.device))
-    names = [name for name in _COMPARED if name in extended.score_names]
-    figures: dict[str, Any] = {"scores": measure(extended, truth, names, cfg.val_images)}
+    figures: dict[str, Any] = {"scores": measure(extended, truth, extended.score_names, cfg.val_images)}
     figures["masks_unchanged"] = same_masks(load_pipeline(cfg.pipeline), extended, truth)
     if distributed.is_main():
         export(extended, out / "pipeline", source=Path(cfg.pipeline))
