@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from gss.labels import IGNORE_INDEX
+
 IGNORE_TOKEN = -100
-IGNORE_INDEX = 255
 
 
 def token_cross_entropy(

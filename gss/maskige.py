@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.inverses import build_inverse, nearest_table
+from gss.labels import IGNORE_INDEX
 from gss.palette import from_list
 
 __all__ = ["IGNORE_INDEX", "MaskigeCodec"]
 
-IGNORE_INDEX = 255
 _HALF = 127.5
 # A learned colour stays within this share of half the way to its nearest neighbour.
 _FREEDOM = 0.5

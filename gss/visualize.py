@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gss.labels import IGNORE_INDEX
+
 __all__ = ["colorize", "contact_sheet", "error_map", "heatmap", "legend", "overlay"]
 
-IGNORE_INDEX = 255
 Colors = Sequence[Sequence[int]] | np.ndarray
 Palette = Literal["viridis", "magma"]
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from gss.distributed import sum_across
+from gss.labels import IGNORE_INDEX
 
 __all__ = ["SegmentationMetrics"]
 
-IGNORE_INDEX = 255
 # Confidences are summed as multiples of 2^-24 (a float32 in [0, 1] holds 24 bits): integer sums do not depend
 # on order.
 CONFIDENCE_UNIT = 1 << 24
