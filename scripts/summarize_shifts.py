@@ -2,7 +2,7 @@
 
     python scripts/summarize_shifts.py runs/shifts.json
 
-Pipelines whose names differ in a trailing number alone (prior_s0, prior_s1) are seeds of one model. One Markdown table
+Pipelines whose folders differ in a trailing _s0, _s1, ... alone are seeds of one model. One Markdown table
 with the means over all shifts and severities, one with the mIoU by shift.
 """
 
@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+_SEED = r"_s\d+(?=/|$)"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,7 +25,7 @@ def main() -> None:
     models: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, cell in found["pipelines"].items():
         for mode, means in cell["summary"]["modes"].items():
-            models[f"{re.sub('[0-9]+$', '', name).removesuffix('_s')} · {mode}"].append(means)
+            models[f"{re.sub(_SEED, '', name)} · {mode}"].append(means)
     print("| model · decode | clean mIoU | shifted mIoU | drop of mIoU | clean ECE | shifted ECE |")
     print("|---|---|---|---|---|---|")
     for model, seeds in models.items():
