@@ -1,9 +1,10 @@
-"""Loading a pipeline for a command."""
+"""Loading a pipeline or a tag classifier for a command."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -12,6 +13,8 @@ from transformers.utils import logging as transformers_logging
 from gss import distributed
 from gss.models.tags import TagClassifier
 from gss.pipeline import GSSPipeline
+
+_Saved = TypeVar("_Saved", GSSPipeline, TagClassifier)
 
 
 def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> GSSPipeline:
@@ -25,19 +28,7 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
         ValueError: `folder` is no saved pipeline, is of another pipeline class, or a file in it is missing or
             damaged.
     """
-    path = Path(folder)
-    if not (path / "model_index.json").is_file():
-        raise ValueError(f"no pipeline at {path}: model_index.json is missing; give the folder training wrote")
-    try:
-        found = GSSPipeline.load_config(str(path)).get("_class_name")
-        if found != GSSPipeline.__name__:
-            raise ValueError(f"it holds a {found}, not a {GSSPipeline.__name__}")
-        with without_bars():
-            pipeline = GSSPipeline.from_pretrained(path, local_files_only=True)
-    # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
-    except Exception as error:
-        raise ValueError(f"cannot load the pipeline at {path}: {' '.join(str(error).split())}") from error
-    return pipeline.to(device or distributed.device())
+    return _load(GSSPipeline, folder, "pipeline", "model_index.json").to(device or distributed.device())
 
 
 def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> TagClassifier:
@@ -50,19 +41,23 @@ def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.devic
     Raises:
         ValueError: `folder` holds no tag classifier, or a file in it is missing or damaged.
     """
+    return _load(TagClassifier, folder, "tag classifier", "config.json").eval().to(device or distributed.device())
+
+
+def _load(cls: type[_Saved], folder: str | os.PathLike[str], what: str, config: str) -> _Saved:
+    """An object of `cls` from its folder; `what` it is called, and the file every such folder has."""
     path = Path(folder)
-    if not (path / "config.json").is_file():
-        raise ValueError(f"no tag classifier at {path}: config.json is missing; give the folder training wrote")
+    if not (path / config).is_file():
+        raise ValueError(f"no {what} at {path}: {config} is missing; give the folder training wrote")
     try:
-        found = TagClassifier.load_config(str(path)).get("_class_name")
-        if found != TagClassifier.__name__:
-            raise ValueError(f"it holds a {found}, not a {TagClassifier.__name__}")
+        found = cls.load_config(str(path)).get("_class_name")
+        if found != cls.__name__:
+            raise ValueError(f"it holds a {found}, not a {cls.__name__}")
         with without_bars():
-            model = TagClassifier.from_pretrained(path, local_files_only=True)
-    # As above, many types.
+            return cls.from_pretrained(path, local_files_only=True)
+    # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
-        raise ValueError(f"cannot load the tag classifier at {path}: {' '.join(str(error).split())}") from error
-    return model.eval().to(device or distributed.device())
+        raise ValueError(f"cannot load the {what} at {path}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager
