@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def main() -> None:
     for data, rows in tables.items():
         print(f"\n**{data}**\n\n| score | AP | FPR95 | AUROC |\n|---|---|---|---|")
         for name, results in rows.items():
-            cells = [_spread(list(values)) for values in zip(*results, strict=True)]
+            cells = [spread(values) for values in zip(*results, strict=True)]
             print(f"| `{name}` | {' | '.join(cells)} |")
 
 
@@ -40,7 +41,8 @@ def _value(result: dict[str, Any], figure: str) -> float | None:
     return None if found is None else found["value"]
 
 
-def _spread(values: list[float | None]) -> str:
+def spread(values: Iterable[float | None]) -> str:
+    """Mean and, of more than one value, standard deviation, in percent."""
     known = [100 * value for value in values if value is not None]
     if not known:
         return "–"

@@ -9,11 +9,11 @@ with the means over all shifts and severities, one with the mIoU by shift.
 import argparse
 import json
 import re
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from summarize_ood import spread
 
 _SEED = r"_s\d+(?=/|$)"
 
@@ -29,20 +29,13 @@ def main() -> None:
     print("| model · decode | clean mIoU | shifted mIoU | drop of mIoU | clean ECE | shifted ECE |")
     print("|---|---|---|---|---|---|")
     for model, seeds in models.items():
-        cells = [_spread(means["miou"][key] for means in seeds) for key in ("clean", "shifted", "drop")]
-        cells += [_spread(means["ece"][key] for means in seeds) for key in ("clean", "shifted")]
+        cells = [spread(means["miou"][key] for means in seeds) for key in ("clean", "shifted", "drop")]
+        cells += [spread(means["ece"][key] for means in seeds) for key in ("clean", "shifted")]
         print(f"| {model} | {' | '.join(cells)} |")
     print(f"\n| shift | {' | '.join(models)} |\n|---|{'---|' * len(models)}")
     for shift in found["shifts"]:
-        cells = [_spread(means["miou"]["by_shift"][shift] for means in seeds) for seeds in models.values()]
+        cells = [spread(means["miou"]["by_shift"][shift] for means in seeds) for seeds in models.values()]
         print(f"| `{shift}` | {' | '.join(cells)} |")
-
-
-def _spread(values: Iterable[float | None]) -> str:
-    known = [100 * value for value in values if value is not None]
-    if not known:
-        return "–"
-    return f"{statistics.mean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
 
 
 if __name__ == "__main__":
