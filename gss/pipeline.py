@@ -315,15 +315,29 @@ class GSSPipeline(DiffusionPipeline):
             logits["token_logits"] = out.token_logits.float()
         return dataclasses.replace(out, **logits)
 
-    def decode(self, prior_output: GSSPriorOutput, *, mode: str, size: tuple[int, int]) -> Tensor:
-        """Class probabilities `[B, K, H, W]`, float32, at `size`: the H and W that the prior ran at."""
+    def decode(
+        self,
+        prior_output: GSSPriorOutput,
+        *,
+        mode: str,
+        size: tuple[int, int],
+        found: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Class probabilities `[B, K, H, W]`, float32, at `size`: the H and W that the prior ran at.
+
+        `found` are other modes of the same output; `joint` takes its parts from there.
+        """
         if mode == "density":
             head = cast(GMMDensityHead, self.density)
             logits = head(self.prior.dense_features(prior_output, head.source))
             return F.interpolate(logits.clamp(min=-1e4), size=size, mode="bilinear").softmax(1)
         if mode == "joint":
-            experts = (self.decode(prior_output, mode=expert, size=size) for expert in (self._token_mode, "density"))
-            return product(*experts)
+            have = found or {}
+            tokens, density = (
+                have[expert] if expert in have else self.decode(prior_output, mode=expert, size=size)
+                for expert in (self._token_mode, "density")
+            )
+            return product(tokens, density)
         if self.vqvae is None:
             logits = cast(Tensor, prior_output.aux_logits)
             return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
@@ -444,7 +458,9 @@ class GSSPipeline(DiffusionPipeline):
         def dense(images: Tensor) -> Dense:
             out = self.predict_tokens(images, return_tokens=classify_tokens, return_maps="residual" in needs)
             size = (images.shape[-2], images.shape[-1])
-            maps = {mode: self.decode(out, mode=mode, size=size) for mode in modes}
+            maps: dict[str, Tensor] = {}
+            for mode in modes:
+                maps[mode] = self.decode(out, mode=mode, size=size, found=maps)
             if scores:
                 inputs = self._score_inputs(out, size, needs)
                 for name, score in scores.items():

@@ -123,6 +123,9 @@ def test_joint_multiplies_the_posteriors_of_tokens_and_mixture(scored):
     }
     expected = found["marginal"].clamp(min=1e-6) * found["density"].clamp(min=1e-6)
     torch.testing.assert_close(found["joint"], expected / expected.sum(0), atol=1e-5, rtol=1e-4)
+    # Whether its parts were asked for too makes no difference.
+    alone = scored.predict_probabilities(image, modes=("joint",))["joint"][0]
+    assert torch.equal(alone.double(), found["joint"])
 
 
 def test_the_mixture_is_a_decode_mode(scored):
