@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gss.config_io import limits
-from gss.weak.make_config import RefineConfig
+from gss.weak.make_config import SpreadConfig
 
 __all__ = ["AgmmConfig", "ConferenceConfig", "OnlineConfig", "ProduceConfig"]
 
@@ -31,14 +31,18 @@ class OnlineConfig:
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means, after the ramp
         shrinkage: pixels that the prior of a variance counts for
         bank_decay: of the class means kept across images, per batch
+        gate: confidence weighs each pseudo-label by its probability; agreement leaves out those the network contradicts
+        spread: pseudo-labels spread over the image
     """
 
     warmup: float = limits(0.1, low=0.0, high=1.0)
     ramp: float = limits(0.2, low=0.0, high=1.0)
-    mixture: float = limits(0.5, low=0.0)
+    mixture: float = limits(1.0, low=0.0)
     unlabelled: float = limits(0.1, low=0.0)
     shrinkage: float = limits(32.0, low=0.0)
     bank_decay: float = limits(0.99, low=0.0, high=0.999999)
+    gate: Literal["confidence", "agreement"] = "confidence"
+    spread: SpreadConfig = field(default_factory=SpreadConfig)
 
 
 @dataclass
@@ -76,16 +80,13 @@ class ProduceConfig:
         mixture: exponent of the image's own mixture; the network's probability has 1
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means
         shrinkage: pixels that the image's mean variance counts for in the variance of a class
-        refined: spread labels and predictions along the edges of the image (section refine)
-        belief: share of the prediction's confidence that refinement goes by; labels keep theirs
-        threshold: without refinement, pixels less certain than this are left unlabelled
+        threshold: pixels less certain than this are left unlabelled
+        spread: labels and predictions spread over the image
     """
 
     tags: Literal["data", "labels", "none"] = "data"
-    mixture: float = limits(0.5, low=0.0)
+    mixture: float = limits(1.0, low=0.0)
     unlabelled: float = limits(0.1, low=0.0)
     shrinkage: float = limits(32.0, low=0.0)
-    refined: bool = True
-    belief: float = limits(0.6, low=0.0, high=1.0)
-    threshold: float = limits(0.5, low=0.0, high=1.0)
-    refine: RefineConfig = field(default_factory=RefineConfig)
+    threshold: float = limits(0.4, low=0.0, high=1.0)
+    spread: SpreadConfig = field(default_factory=lambda: SpreadConfig(steps=[40, 20, 10]))

@@ -12,15 +12,19 @@ from test_agmm import B, D, H, K, W, h, inputs, labels_of, w
 from gss.config_agmm import AgmmConfig, ConferenceConfig, OnlineConfig
 from gss.weak.agmm import label_mass, unit_features
 from gss.weak.agmm_loss import AGMMLoss, ramp_up
-from gss.weak.online_em import ClassBank, agreement_gate, expectation_maximisation, gather_evidence
+from gss.weak.evidence import gather_evidence
+from gss.weak.make_config import SpreadConfig
+from gss.weak.online_em import ClassBank, expectation_maximisation, pseudo_weight
 
 WEIGHTS = {"labelled": 1.0, "pull": 1.0, "push": 1.0}
 METHODS = [
     AgmmConfig(method="partial"),
     AgmmConfig(method="conference", **WEIGHTS),
     AgmmConfig(method="conference", conference=ConferenceConfig(variance="fixed"), **WEIGHTS),
+    AgmmConfig(method="online", online=OnlineConfig(spread=SpreadConfig(steps=[]), gate="agreement"), **WEIGHTS),
     AgmmConfig(method="online", **WEIGHTS),
 ]
+IMAGES = torch.rand(8, 3, H, W, generator=torch.Generator().manual_seed(1))
 
 
 def filled_bank(seed=0, missing=()):
@@ -158,18 +162,21 @@ def test_gate_trusts_agreement_and_labels():
     assert evidence.certainty[0, 2, 2] == 1
     responsibility = torch.full((1, K, h, w), 0.1)
     responsibility[:, 1] = 0.7
-    gate, agree = agreement_gate(responsibility, log_probs[:1], evidence)
+    gate, agree = pseudo_weight(responsibility, log_probs[:1], evidence.certainty, agreed=True)
     expected = log_probs[:1].argmax(1) == 1
     assert torch.equal(agree, expected) and 0 < expected.sum() < expected.numel()
     expected = expected | (evidence.certainty >= 1)
     assert torch.equal(gate, 0.7 * expected)
+    weight, same = pseudo_weight(responsibility, log_probs[:1], evidence.certainty, agreed=False)
+    assert torch.equal(weight, torch.full((1, h, w), 0.7)) and torch.equal(same, agree)
 
 
 def loss_of(cfg, features, logits, labels, *, bank=None, train=False, **more):
     module = AGMMLoss(cfg, K, D).train(train)
     if bank is not None and cfg.method == "online":
         module.bank.load_state_dict(bank.state_dict())
-    total, terms = module(features, logits, labels, progress=more.pop("progress", 0.7), **more)
+    more = {"progress": 0.7, "images": IMAGES[: len(features)]} | more
+    total, terms = module(features, logits, labels, **more)
     return total, terms, module
 
 
@@ -191,7 +198,8 @@ def test_images_do_not_depend_on_their_batch(cfg, bank):
     parts, gradients = [], []
     for b in range(B):
         one = slice(b, b + 1)
-        part, _, _ = loss_of(cfg, features[one], logits[one], labels[one], bank=bank, tags=tags[one], valid=valid[one])
+        own = {"tags": tags[one], "valid": valid[one], "images": IMAGES[one]}
+        part, _, _ = loss_of(cfg, features[one], logits[one], labels[one], bank=bank, **own)
         parts.append(part)
         gradients.append(torch.autograd.grad(part, both, allow_unused=True))
     torch.testing.assert_close(together, torch.stack(parts).mean(), rtol=1e-5, atol=1e-6)
@@ -260,9 +268,11 @@ def test_padding_is_not_looked_at(cfg):
     valid = torch.ones(B, H, W, dtype=torch.bool)
     valid[:, 12:] = False  # three rows of cells are left
     labels[:, 10:] = 255  # enlargement reads the row of cells below
-    first, _, _ = loss_of(cfg, features, logits, labels, valid=valid, bank=filled_bank())
-    features[:, :, 3:], logits[:, :, 3:] = 9.0, torch.randn(B, K, 2, w)
-    second, _, _ = loss_of(cfg, features, logits, labels, valid=valid, bank=filled_bank())
+    images = IMAGES[:B].clone()
+    first, _, _ = loss_of(cfg, features, logits, labels, valid=valid, bank=filled_bank(), images=images)
+    row = 4 if cfg.method == "online" and cfg.online.spread.steps else 3  # so do pseudo-labels on a finer grid
+    features[:, :, row:], logits[:, :, row:], images[:, :, 12:] = 9.0, torch.randn(B, K, 5 - row, w), 0.5
+    second, _, _ = loss_of(cfg, features, logits, labels, valid=valid, bank=filled_bank(), images=images)
     torch.testing.assert_close(first, second)
     third, _, _ = loss_of(cfg, features, logits, labels, bank=filled_bank())
     assert float(third) != float(second)
@@ -326,7 +336,7 @@ def test_bank_averages_images_that_label_a_class():
         features, logits, labels = batch(number)
         if number == 2:
             labels[labels == 3] = 255
-        module(features, logits, labels, progress=0.5)
+        module(features, logits, labels, progress=0.5, images=IMAGES[:B])
         evidence = gather_evidence(labels, K, (h, w))
         unit = unit_features(features)
         for k in (0, 2, 3):
@@ -341,7 +351,7 @@ def test_bank_averages_images_that_label_a_class():
     torch.testing.assert_close(module.bank.means, expected, rtol=1e-4, atol=1e-5)
     assert module.bank.count.tolist() == [3, 0, 3, 2] and not module.bank.means[1].any()
     before = module.bank.means.clone()
-    module.eval()(features, logits, labels, progress=0.5)
+    module.eval()(features, logits, labels, progress=0.5, images=IMAGES[:B])
     assert torch.equal(before, module.bank.means)
 
 

@@ -24,8 +24,8 @@ from gss.loading import load_pipeline
 from gss.pipeline import GSSPipeline
 from gss.training.run import train
 from gss.training.weak_agmm import WeakAgmmTask
-from gss.weak.make_config import RefineConfig
-from gss.weak.produce import posterior, pseudo_mask, refined_mask
+from gss.weak.make_config import SpreadConfig
+from gss.weak.produce import posterior, pseudo_mask
 
 SETTINGS = [*(entry for entry in PRIOR if "classifier" not in entry), "agmm.tags=labels"]
 
@@ -190,7 +190,7 @@ def test_config_command_prints_the_stage(capsys):
     assert "method: conference  #" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("settings", [["refined=false", "threshold=0.3"], ["refine.abstain=0.3"]])
+@pytest.mark.parametrize("settings", [["spread.steps=[]", "threshold=0.3"], ["threshold=0.3"]])
 def test_produce_writes_a_data_set(data, trained, tmp_path, capsys, settings):
     out = tmp_path / "pseudo"
     command = ["weak", "produce", str(trained[0] / "pipeline"), "--data", str(data), "--out", str(out)]
@@ -220,21 +220,7 @@ def test_produce_writes_a_data_set(data, trained, tmp_path, capsys, settings):
     assert "generated" in capsys.readouterr().err
 
 
-def test_refinement_moves_borders_to_the_edges_of_the_image():
-    image = np.full((48, 64, 3), 40, np.uint8)
-    image[:, 30:] = 200
-    labels = np.full((48, 64), 255, np.uint8)
-    labels[10, 5], labels[40, 60] = 1, 3
-    probs = torch.zeros(5, 48, 64)
-    probs[1], probs[3] = 0.6, 0.4
-    probs[1, :, 40:], probs[3, :, 40:] = 0.3, 0.7  # the network's border is ten pixels off
-    found, certain = refined_mask(image, probs, labels, ProduceConfig(refine=RefineConfig(abstain=0.0)))
-    assert found.dtype == np.uint8 and certain.dtype == np.float32
-    assert (found[:, :29] == 1).all() and (found[:, 33:] == 3).all()
-    assert found[10, 5] == 1 and certain[10, 5] == 1 and (certain <= 1).all()
-    # A high bar leaves the pixels unlabelled.
-    found, _ = refined_mask(image, probs, labels, ProduceConfig(refine=RefineConfig(abstain=1.0)))
-    assert found[10, 5] == 1 and (found == 255).sum() > 48 * 64 - 10
+STAY = SpreadConfig(steps=[])
 
 
 def picture(size=(45, 70), seed=0):
@@ -250,12 +236,12 @@ def picture(size=(45, 70), seed=0):
 def test_without_mixture_and_tags_the_posterior_is_the_prediction(vqvae, size):
     pipeline = tiny_pipeline(size=size) if vqvae else twin(size)
     image, labels = picture()
-    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0))
+    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY))
     mode = pipeline.default_decode
     expected = pipeline.predict_probabilities([image], modes=[mode])[mode][0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     tags = np.array([False, True, False, False, True])
-    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0), tags=tags)
+    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY), tags=tags)
     assert (found[[0, 2]] == 0).all()  # 3 is labelled, though not tagged
     if size is None:
         kept = expected * torch.tensor([0.0, 1, 0, 1, 1])[:, None, None]
@@ -277,11 +263,32 @@ def test_the_mixture_favours_what_looks_like_the_labels():
     labels = np.full((64, 96), 255, np.uint8)
     labels[28:36, 20:28], labels[28:36, 68:76] = 0, 4
     tags = np.array([True, False, False, False, True])
-    cfg = ProduceConfig(mixture=1.0)
+    cfg = ProduceConfig(mixture=1.0, spread=STAY)
     found = posterior(pipeline, Image.fromarray(pixels), labels, cfg, tags=tags)
     truth = torch.where(torch.arange(96) < 48, 0, 4).expand(64, 96)
     assert (found.argmax(0) == truth).float().mean() > 0.85
     torch.testing.assert_close(found.sum(0), torch.ones(64, 96))
+
+
+def test_pseudo_labels_follow_the_colours_of_the_image():
+    """The network knows nothing: labels spread up to where the colour changes, whatever the size of the image."""
+    pipeline = twin(None)
+    with torch.no_grad():
+        pipeline.prior.aux_head.weight.zero_()
+        pipeline.prior.aux_head.bias.zero_()
+    pixels = np.full((70, 101, 3), 60, np.uint8)
+    pixels[:, 63:] = (90, 200, 60)
+    labels = np.full((70, 101), 255, np.uint8)
+    labels[30:33, 20:23], labels[50:53, 90:93] = 1, 3
+    spread = SpreadConfig(steps=[80, 40, 20], belief=0.0)
+    found = posterior(pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=spread))
+    assert found.shape == (5, 70, 101)
+    torch.testing.assert_close(found.sum(0), torch.ones(70, 101))
+    best = found.argmax(0)
+    assert (best[:, :60] == 1).all() and (best[:, 67:] == 3).all()
+    # Without spreading only the labelled cells are known.
+    still = posterior(pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=STAY))
+    torch.testing.assert_close(still[:, 5, 5], torch.full((5,), 0.2))
 
 
 def test_pseudo_mask_keeps_labels_and_abstains():

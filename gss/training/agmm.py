@@ -62,6 +62,7 @@ class BatchAGMM(nn.Module):
             confidence=confidence,
             tags=tags,
             exhaustive=exhaustive,
+            images=batch["image"],
         )
 
 

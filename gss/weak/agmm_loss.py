@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ from gss.weak.agmm import (
     tag_term,
     unit_features,
 )
-from gss.weak.online_em import ClassBank, Evidence, agreement_gate, expectation_maximisation, gather_evidence
+from gss.weak.evidence import Evidence, gather_evidence
+from gss.weak.online_em import ClassBank, expectation, maximisation, pseudo_weight
+from gss.weak.spread import spread
 
 
 class AGMMLoss(nn.Module):
@@ -56,6 +59,7 @@ class AGMMLoss(nn.Module):
         confidence: Tensor | None = None,
         tags: Tensor | None = None,
         exhaustive: Tensor | None = None,
+        images: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Computes the loss; in training mode the online bank then takes the batch in.
 
@@ -68,6 +72,7 @@ class AGMMLoss(nn.Module):
             confidence: of each label `[B, H, W]`, 0..1; 1 for all when None.
             tags: classes of the whole images, bool `[B, K]`.
             exhaustive: whether tags name all classes, bool `[B]`; all do when None.
+            images: RGB `[B, 3, H, W]` of any scale, needed for `online.spread.steps`.
 
         Returns:
             The weighted sum with gradient, and its parts by name, unweighted and detached; with "agreement" (of
@@ -75,16 +80,33 @@ class AGMMLoss(nn.Module):
         """
         with full_precision(features.device):
             grid = (features.shape[-2], features.shape[-1])
-            evidence = gather_evidence(
-                labels, self.num_classes, grid, valid=valid, confidence=confidence, tags=tags, exhaustive=exhaustive
-            )
+            # Pseudo-labels that do not count yet need not spread.
+            steps = self.cfg.online.spread.steps if self.trust(progress) > 0 else []
+            if steps and images is None:
+                raise ValueError(
+                    f"images is None, but online.spread.steps={steps} follows colours: give images, or set []"
+                )
+            levels = [
+                gather_evidence(
+                    labels,
+                    self.num_classes,
+                    (grid[0] << level, grid[1] << level),
+                    valid=valid,
+                    confidence=confidence,
+                    tags=tags,
+                    exhaustive=exhaustive,
+                )
+                for level in range(max(len(steps), 1))
+            ]
+            evidence = levels[0]
             log_probs = F.log_softmax(logits.float(), 1)
             terms = {"tag": tag_term(log_probs, evidence.allowed, evidence.valid)}
             total = self.cfg.tag * terms["tag"]
             if self.cfg.method == "conference":
                 total = total + self._conference(features.float(), log_probs, evidence, terms)
             elif self.cfg.method == "online":
-                total = total + self._online(features.float(), log_probs, evidence, terms, progress)
+                pseudo = self._pseudo_labels(features, log_probs, levels, progress, images if steps else None)
+                total = total + self._online(features.float(), logits.float(), pseudo, levels, terms, progress)
             return total.mean(), {name: value.detach().mean() for name, value in terms.items()}
 
     def _conference(self, features: Tensor, log_probs: Tensor, evidence: Evidence, terms: dict[str, Tensor]) -> Tensor:
@@ -103,34 +125,64 @@ class AGMMLoss(nn.Module):
         terms["push"] = repulsion((-apart.square()).exp(), present)
         return self._weighted(terms, "cross", "labelled", "push")
 
-    def _online(
-        self, features: Tensor, log_probs: Tensor, evidence: Evidence, terms: dict[str, Tensor], progress: float
+    def _pseudo_labels(
+        self, features: Tensor, log_probs: Tensor, levels: list[Evidence], progress: float, images: Tensor | None
     ) -> Tensor:
         cfg = self.cfg.online
-        trust = ramp_up(progress, cfg.warmup, cfg.ramp)
-        found = expectation_maximisation(
-            unit_features(features),
+        return expectation(
+            unit_features(features.float()),
             log_probs,
-            evidence,
+            levels[0],
             self.bank,
             mixture=cfg.mixture * min(1.0, progress / cfg.warmup) if cfg.warmup else cfg.mixture,
+            shrinkage=cfg.shrinkage,
+            spread=None if images is None else partial(self._spread, levels=levels, images=images),
+        )
+
+    def _online(
+        self,
+        features: Tensor,
+        logits: Tensor,
+        pseudo: Tensor,
+        levels: list[Evidence],
+        terms: dict[str, Tensor],
+        progress: float,
+    ) -> Tensor:
+        cfg, evidence = self.cfg.online, levels[0]
+        trust = self.trust(progress)
+        found = maximisation(
+            unit_features(features),
+            pseudo,
+            evidence,
+            self.bank,
             unlabelled=cfg.unlabelled * trust,
             shrinkage=cfg.shrinkage,
         )
-        gate, agree = agreement_gate(found.responsibility, log_probs, evidence)
+        finest, size = levels[-1], pseudo.shape[-2:]
+        fine = logits if size == logits.shape[-2:] else F.interpolate(logits, size=size, mode="bilinear")
+        log_probs = fine.log_softmax(1)
+        weight, agree = pseudo_weight(pseudo, log_probs, finest.certainty, agreed=cfg.gate == "agreement")
         # Without any Gaussian, pseudo-labels would be the network's own word.
-        gate = gate * found.known.any(1)[:, None, None]
-        entropy = -(found.responsibility * log_probs).sum(1)
+        weight = weight * found.known.any(1)[:, None, None]
+        entropy = F.nll_loss(log_probs, pseudo.argmax(1), reduction="none")
         described = found.responsibility * found.known[..., None, None]
-        terms["cross"] = area_mean(gate * entropy, evidence.valid)
+        terms["cross"] = area_mean(weight * entropy, finest.valid)
         terms["labelled"] = labelled_term(found.energies, evidence.mass, evidence.present)
         terms["pull"] = area_mean((described * found.energies).sum(1), evidence.valid)
         closeness = self._closeness(found.means, found.variances, found.known)
         terms["push"] = repulsion(closeness, evidence.present, found.known)
-        terms["agreement"] = area_mean(agree.float(), evidence.valid)
+        terms["agreement"] = area_mean(agree.float(), finest.valid)
         if self.training:
             self.bank.update(found, evidence.present)
         return trust * self._weighted(terms, "cross", "labelled", "pull", "push")
+
+    def _spread(self, belief: Tensor, *, levels: list[Evidence], images: Tensor) -> Tensor:
+        return spread(belief, levels, images, self.cfg.online.spread)
+
+    def trust(self, progress: float) -> float:
+        """How far the pseudo-labels of `online` count at a share of the run, 0..1; 0 for other methods."""
+        online = self.cfg.online
+        return ramp_up(progress, online.warmup, online.ramp) if self.cfg.method == "online" else 0.0
 
     @staticmethod
     def _closeness(means: Tensor, variances: Tensor, known: Tensor) -> Tensor:

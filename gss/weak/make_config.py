@@ -1,6 +1,6 @@
-"""Settings of `gss weak make`, one dataclass for each form of weak labels, and of `gss weak refine`."""
+"""Settings of `gss weak make`, one dataclass for each form of weak labels, and of what spreads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gss.config_io import limits
@@ -13,6 +13,7 @@ __all__ = [
     "PointConfig",
     "RefineConfig",
     "ScribbleConfig",
+    "SpreadConfig",
     "TagConfig",
 ]
 
@@ -148,6 +149,23 @@ class RefineConfig:
     potts: float = limits(1.0, low=0.0)
     iterations: int = limits(10, low=0)
     abstain: float = limits(0.5, low=0.0, high=1.0)
+
+
+@dataclass
+class SpreadConfig:
+    """How labels and the word of a network spread along the colours of an image (AGMM).
+
+    Attributes:
+        steps: on the grid of the features, and on grids of half, a quarter, ... of its cells' size; [] does not spread
+        contrast: squared difference of neighbours, as a share of its mean in the image, that parts them
+        hold: how strongly a cell keeps what it has, times the odds of its certainty
+        belief: share of its largest probability that an unlabelled cell is certain of what the network says
+    """
+
+    steps: list[int] = field(default_factory=lambda: [40, 20])
+    contrast: float = limits(0.02, low=1e-6)
+    hold: float = limits(0.05, low=1e-6)
+    belief: float = limits(0.3, low=0.0, high=1.0)
 
 
 FORMS: dict[str, Any] = {

@@ -8,6 +8,7 @@ both steps. Classes whose labelled pixels were cropped away, and images without 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,79 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss import distributed
-from gss.labels import IGNORE_INDEX
-from gss.weak.agmm import adaptive_variance, class_means, energy, label_mass, mean_squared_distance
+from gss.weak.agmm import adaptive_variance, class_means, energy, mean_squared_distance
+from gss.weak.evidence import Evidence, seeded
 
 # Energy of a class that no Gaussian describes: that of a pixel one standard deviation away, which is the mean.
 NEUTRAL_ENERGY = 0.5
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of a batch before the network is asked, on the grid of its features.
-
-    Attributes:
-        mass: `gss.weak.agmm.label_mass` `[B, K, h, w]`.
-        certainty: how far a cell is decided by its labels `[B, h, w]`: their confidence, in full from the weight of
-            one labelled pixel on.
-        valid: share of each cell that lies in the image, not in padding `[B, h, w]`.
-        allowed: classes the image may hold, bool `[B, K]`; at least one is.
-        cell_pixels: pixels of the label map per cell.
-    """
-
-    mass: Tensor
-    certainty: Tensor
-    valid: Tensor
-    allowed: Tensor
-    cell_pixels: float
-
-    @property
-    def present(self) -> Tensor:
-        """Classes with a labelled pixel, bool `[B, K]`."""
-        return self.mass.flatten(2).any(2)
-
-    def area(self, weights: Tensor) -> Tensor:
-        """Pixels that `[B, K, h, w]` shares of cells amount to, without padding."""
-        return weights * (self.valid * self.cell_pixels)[:, None]
-
-
-def gather_evidence(
-    labels: Tensor,
-    num_classes: int,
-    grid: tuple[int, int],
-    *,
-    valid: Tensor | None = None,
-    confidence: Tensor | None = None,
-    tags: Tensor | None = None,
-    exhaustive: Tensor | None = None,
-) -> Evidence:
-    """Brings labels and tags onto a grid.
-
-    Args:
-        labels: int64 `[B, H, W]`, 255 where unlabelled.
-        num_classes: K.
-        grid: (h, w).
-        valid: bool `[B, H, W]`, False on padding; everything is valid when None.
-        confidence: of each label `[B, H, W]`, 0..1; 1 for all when None.
-        tags: classes of each whole image, bool `[B, K]`.
-        exhaustive: whether an image's tags are all its classes, bool `[B]`; True for all when None. Tags that are
-            not, and empty ones, exclude nothing.
-    """
-    mass = label_mass(labels, num_classes, grid, confidence=confidence)
-    count = total = mass.sum(1)
-    if confidence is not None:
-        count = label_mass(torch.where((labels >= 0) & (labels < num_classes), 0, IGNORE_INDEX), 1, grid)[:, 0]
-    certainty = count.clamp(max=1) * total / torch.where(count > 0, count, 1)
-    share = torch.ones_like(mass[:, 0])
-    if valid is not None:
-        share = F.interpolate(valid[:, None].to(mass.dtype), size=grid, mode="area")[:, 0]
-    allowed = torch.ones_like(mass[:, :, 0, 0], dtype=torch.bool)
-    if tags is not None:
-        named = tags | mass.flatten(2).any(2)
-        complete = named.any(1) if exhaustive is None else exhaustive & named.any(1)
-        allowed = named | ~complete[:, None]
-    pixels = labels.shape[1] * labels.shape[2] / (grid[0] * grid[1])
-    return Evidence(mass, certainty, share, allowed, pixels)
 
 
 @dataclass(frozen=True)
@@ -95,13 +28,15 @@ class Mixture:
     """Result of `expectation_maximisation`; gradients flow through `means` and `energies` alone.
 
     Attributes:
-        responsibility: pseudo-label distribution `[B, K, h, w]`, sums to 1 over K.
+        pseudo: pseudo-label distribution `[B, K, h', w']`, on the grid of the features or a finer one.
+        responsibility: the same on the grid of the features `[B, K, h, w]`.
         means: `[B, K, D]`, of unit features.
         variances: `[B, K]`.
         energies: -log of the class scores `[B, K, h, w]`.
         known: classes with a Gaussian, of this image or of the bank, bool `[B, K]`.
     """
 
+    pseudo: Tensor
     responsibility: Tensor
     means: Tensor
     variances: Tensor
@@ -167,8 +102,9 @@ def expectation_maximisation(
     mixture: float,
     unlabelled: float,
     shrinkage: float,
+    spread: Callable[[Tensor], Tensor] | None = None,
 ) -> Mixture:
-    """One round of EM on every image by itself.
+    """One round of EM on every image by itself: `expectation`, then `maximisation`, of the same features.
 
     Args:
         features: unit features `[B, D, h, w]`.
@@ -178,22 +114,62 @@ def expectation_maximisation(
         mixture: exponent of the mixture in the responsibilities; the network's probability has 1.
         unlabelled: weight of an unlabelled pixel against a labelled one in the means.
         shrinkage: pixels that the bank's variance of a class counts for, or the image's mean one.
+        spread: lets responsibilities `[B, K, h, w]` spread over the image; the result may be on a finer grid.
+    """
+    pseudo = expectation(features, log_probs, evidence, bank, mixture=mixture, shrinkage=shrinkage, spread=spread)
+    return maximisation(features, pseudo, evidence, bank, unlabelled=unlabelled, shrinkage=shrinkage)
+
+
+@torch.no_grad()
+def expectation(
+    features: Tensor,
+    log_probs: Tensor,
+    evidence: Evidence,
+    bank: ClassBank,
+    *,
+    mixture: float,
+    shrinkage: float,
+    spread: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Pseudo-labels: the network's word and that of Gaussians around the labelled cells, pooled.
+
+    Arguments are those of `expectation_maximisation`.
+
+    Returns:
+        Distributions `[B, K, h, w]`, or what `spread` makes of them.
+    """
+    present = evidence.present
+    known = evidence.allowed & (present | bank.known)
+    means = _or_bank(class_means(features, evidence.mass)[0], present, bank)
+    squared = mean_squared_distance(features, means)
+    belief = seeded(pooled_posterior(log_probs, evidence.allowed, squared, known, mixture=0.0), evidence)
+    energies = energy(squared, _variances(squared, belief, evidence, known, bank, shrinkage))
+    pooled = pooled_posterior(log_probs, evidence.allowed, energies, known, mixture=mixture)
+    return seeded(pooled, evidence) if spread is None else spread(pooled)
+
+
+def maximisation(
+    features: Tensor, pseudo: Tensor, evidence: Evidence, bank: ClassBank, *, unlabelled: float, shrinkage: float
+) -> Mixture:
+    """The Gaussians of labels and pseudo-labels.
+
+    Args:
+        features: unit features `[B, D, h, w]`.
+        pseudo: distributions `[B, K, h', w']` of `expectation`.
+        evidence: labels and tags.
+        bank: read only.
+        unlabelled: as in `expectation_maximisation`.
+        shrinkage: as in `expectation_maximisation`.
     """
     present = evidence.present
     known = evidence.allowed & (present | bank.known)
     with torch.no_grad():
-        detached, log_probs = features.detach(), log_probs.detach()
-        means = _or_bank(class_means(detached, evidence.mass)[0], present, bank)
-        squared = mean_squared_distance(detached, means)
-        belief = seeded(pooled_posterior(log_probs, evidence.allowed, squared, known, mixture=0.0), evidence)
-        energies = energy(squared, _variances(squared, belief, evidence, known, bank, shrinkage))
-        pooled = pooled_posterior(log_probs, evidence.allowed, energies, known, mixture=mixture)
-        responsibility = seeded(pooled, evidence)
+        responsibility = F.interpolate(pseudo, size=features.shape[-2:], mode="area")
         rest = evidence.area((1 - evidence.certainty)[:, None] * responsibility)
     means = _or_bank(class_means(features, evidence.mass + unlabelled * rest)[0], present, bank)
     squared = mean_squared_distance(features, means)
     variances = _variances(squared.detach(), responsibility, evidence, known, bank, shrinkage)
-    return Mixture(responsibility, means, variances, energy(squared, variances), known)
+    return Mixture(pseudo, responsibility, means, variances, energy(squared, variances), known)
 
 
 def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known: Tensor, *, mixture: float) -> Tensor:
@@ -212,21 +188,21 @@ def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known
     return logits.masked_fill(~allowed[..., None, None], -torch.inf).softmax(1)
 
 
-def seeded(posterior: Tensor, evidence: Evidence) -> Tensor:
-    """Labels where a cell has them, else the posterior, mixed by the certainty of the labels."""
-    total, certainty = evidence.mass.sum(1, keepdim=True), evidence.certainty[:, None]
-    seeds = evidence.mass / torch.where(total > 0, total, 1)
-    return certainty * seeds + (1 - certainty) * posterior
-
-
-def agreement_gate(responsibility: Tensor, log_probs: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+def pseudo_weight(pseudo: Tensor, log_probs: Tensor, certainty: Tensor, *, agreed: bool) -> tuple[Tensor, Tensor]:
     """Weight of every pseudo-label `[B, h, w]`, and where network and pseudo-label agree (bool).
 
-    The weight is the largest responsibility where both agree or labels decide, and 0 elsewhere.
+    Args:
+        pseudo: distributions `[B, K, h, w]`.
+        log_probs: the network's, on the same grid.
+        certainty: `Evidence.certainty` on the same grid.
+        agreed: whether a pseudo-label that the network contradicts, and that no label decides, weighs nothing.
+
+    Returns:
+        The largest probability of the pseudo-label, or 0, and the agreement.
     """
-    confidence, pseudo = responsibility.max(1)
-    agree = pseudo == log_probs.argmax(1)
-    return confidence * (agree | (evidence.certainty >= 1)), agree
+    confidence, label = pseudo.max(1)
+    agree = label == log_probs.argmax(1)
+    return confidence * (agree | (certainty >= 1)) if agreed else confidence, agree
 
 
 def _or_bank(means: Tensor, present: Tensor, bank: ClassBank) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -25,12 +26,13 @@ from gss.mixture import full_precision
 from gss.ood import ScoreInputs
 from gss.pipeline import GSSPipeline
 from gss.weak.agmm import unit_features
+from gss.weak.evidence import Evidence, gather_evidence
 from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
-from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, Evidence, expectation_maximisation, gather_evidence
-from gss.weak.refine_labels import refine_probs
+from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
+from gss.weak.spread import spread
 from gss.weak.tag_masks import is_classifier, produce
 
-__all__ = ["main", "posterior", "pseudo_mask", "refined_mask"]
+__all__ = ["main", "posterior", "pseudo_mask"]
 
 
 @torch.no_grad()
@@ -47,7 +49,7 @@ def posterior(
 
     P is what the pipeline predicts, and G the score of a Gaussian for each class around its labelled pixels, after one
     round of expectation maximisation in the image. A class without a labelled pixel takes the score that a Gaussian
-    has at one standard deviation.
+    has at one standard deviation. With `cfg.spread.steps`, labels and probabilities then spread over the image.
 
     Args:
         pipeline: with tokens or without; it sees the image as a whole.
@@ -83,7 +85,23 @@ def posterior(
     energies = F.interpolate(energies, size=found.size, mode="bilinear")
     logits = probs.clamp(min=1e-12).log() - cfg.mixture * energies
     joint = logits.masked_fill(~evidence.allowed[..., None, None], -torch.inf).softmax(1)
-    return resize_map(joint[0, :, : resized.shape[1], : resized.shape[2]], (labels.shape[0], labels.shape[1]))
+    joint = joint[:, :, : resized.shape[1], : resized.shape[2]]
+    if cfg.spread.steps:
+        # The cells that the features have on the image, without those of the padding.
+        cells = [
+            math.ceil(a * b / c) for a, b, c in zip(found.features.shape[2:], joint.shape[2:], found.size, strict=True)
+        ]
+        levels = [
+            gather_evidence(
+                torch.from_numpy(labels.astype(np.int64))[None].to(joint.device),
+                joint.shape[1],
+                (cells[0] << level, cells[1] << level),
+                confidence=None if confidence is None else torch.from_numpy(confidence)[None].to(joint.device),
+            )
+            for level in range(len(cfg.spread.steps))
+        ]
+        joint = spread(joint, levels, resized[None].to(joint.device), cfg.spread)
+    return resize_map(joint[0], (labels.shape[0], labels.shape[1]))
 
 
 def _padded_evidence(
@@ -134,40 +152,6 @@ def pseudo_mask(
     return np.where(given, labels, found).astype(np.uint8), certain
 
 
-def refined_mask(
-    image: np.ndarray,
-    probs: Tensor,
-    labels: np.ndarray,
-    cfg: ProduceConfig,
-    *,
-    confidence: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and predictions spread along the edges of an image, see `gss.weak.refine_labels.refine_probs`.
-
-    Args:
-        image: RGB uint8 `[H, W, 3]`.
-        probs: `[K, H, W]`; classes that the image cannot hold are 0.
-        labels: uint8 `[H, W]`, 255 where unlabelled.
-        cfg: settings; `belief` is what a prediction's confidence is worth beside that of a label.
-        confidence: of the labels, float32 `[H, W]`; 1 for all when None.
-
-    Returns:
-        Labels uint8, 255 where the refinement abstains, and confidence float32, both `[H, W]`.
-    """
-    given = labels != IGNORE_INDEX
-    shown = np.flatnonzero(probs.amax((1, 2)).cpu().numpy() > 0)
-    found = probs[torch.from_numpy(shown).to(probs.device)].cpu().numpy()
-    trust = np.ones(labels.shape, np.float32) if confidence is None else confidence
-    rest = (1 - trust) / max(len(shown) - 1, 1)
-    of_labels = np.where(shown[:, None, None] == labels, trust, rest)
-    soft = np.where(given, of_labels, found)
-    certain = np.where(given, trust, cfg.belief * found.max(0))
-    compact, sure = refine_probs(image, soft, certain, cfg.refine)
-    lookup = np.full(IGNORE_INDEX + 1, IGNORE_INDEX, np.uint8)
-    lookup[: len(shown)] = shown
-    return lookup[compact], sure
-
-
 def main(args: argparse.Namespace) -> None:
     """Handle `gss weak produce`; for the folder of a tag classifier `gss.weak.tag_masks.produce` does.
 
@@ -198,10 +182,7 @@ def main(args: argparse.Namespace) -> None:
             image, labels = dataset.read(index)
             tags, confidence = _tags(dataset, index, labels, cfg), dataset.read_weak(index)[1]
             probs = posterior(pipeline, image, labels, cfg, confidence=confidence, tags=tags)
-            if cfg.refined:
-                found, certain = refined_mask(np.asarray(image), probs, labels, cfg, confidence=confidence)
-            else:
-                found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
+            found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
             writer.add(PseudoMask(dataset.ids[index], found, certain))
     if distributed.is_main():
         manifest = read_manifest(args.out)
