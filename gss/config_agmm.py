@@ -35,7 +35,7 @@ class OnlineConfig:
         spread: pseudo-labels spread over the image
     """
 
-    warmup: float = limits(0.1, low=0.0, high=1.0)
+    warmup: float = limits(0.3, low=0.0, high=1.0)
     ramp: float = limits(0.2, low=0.0, high=1.0)
     mixture: float = limits(1.0, low=0.0)
     unlabelled: float = limits(0.1, low=0.0)

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 def limits(default: Any, *, low: float | None = None, high: float | None = None, choices: tuple = ()) -> Any:
     """Declare a dataclass field whose value, or each element of it, has a range or a list of choices."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+    metadata = {"low": low, "high": high, "choices": choices}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def config_root() -> Path:
@@ -218,7 +221,7 @@ def _check_limits(config: Any, prefix: str, origins: dict[str, str]) -> None:
             _check_limits(value, f"{key}.", origins)
             continue
         low, high, choices = (item.metadata.get(name) for name in ("low", "high", "choices"))
-        elements = value if isinstance(value, tuple) else [] if value is None else [value]
+        elements = value if isinstance(value, tuple | list) else [] if value is None else [value]
         # written as `not (a <= b)` so that NaN fails too
         if choices and value not in choices:
             allowed = f"one of {', '.join(map(str, choices))}"

@@ -31,6 +31,7 @@ from gss.weak.agmm import (
 from gss.weak.ood_loss import distance_loss
 from gss.weak.report import BINS, LabelQuality
 from gss.weak.seed_curve import SeedCurve
+from gss.weak.spread import absorb, color_links
 
 # The network of the AGMM paper on PASCAL VOC: 256 channels at stride 4 of crops of 321 pixels.
 CLASSES, CHANNELS, GRID, CROP = 21, 256, (81, 81), (321, 321)
@@ -165,6 +166,38 @@ def walk(side: int, dense: bool) -> Callable[[bool], Case]:
     return build
 
 
+def spread_steps(quick: bool) -> Case:
+    """Twenty steps of a walk along colours, for all images and classes of a batch."""
+    images, classes, (h, w), steps = (2, 4, (9, 12), 5) if quick else (8, 11, (72, 96), 20)
+    pixels = torch.rand(images, 3, 2 * h, 2 * w)
+    belief = torch.randn(images, classes, h, w).softmax(1)
+    certainty = 0.5 * torch.rand(images, h, w)
+    links = color_links(pixels, torch.ones(images, h, w), contrast=0.1)
+
+    def ours() -> Tensor:
+        return absorb(belief, certainty, links, hold=0.1, steps=steps)
+
+    def peer() -> Tensor:
+        cells = F.adaptive_avg_pool2d(pixels, (h, w))
+
+        def around(x: Tensor) -> Tensor:
+            return F.unfold(x, 3, padding=1).view(len(x), x.shape[1], 9, h, w)
+
+        squared = (around(cells) - cells[:, :, None]).square().sum(1)
+        there = around(torch.ones(1, 1, h, w))[:, 0]
+        there[:, 4] = 0  # the cell itself
+        mean = (squared * there).sum((1, 2, 3)) / there.sum()
+        weights = (-squared / (0.2 * mean[:, None, None, None])).exp().clamp(min=1e-4) * there
+        odds = 0.1 * certainty / (1 - certainty + 1e-3)
+        found = belief
+        for _ in range(steps):
+            total = (around(found) * weights[:, None]).sum(2) + odds[:, None] * belief
+            found = total / (weights.sum(1) + odds)[:, None]
+        return found
+
+    return Case(ours, peer, farthest)
+
+
 def sweep(quick: bool) -> Case:
     """Coverage and precision of 20 images of 500x375 pixels at 20 thresholds of their confidence."""
     rng = np.random.default_rng(0)
@@ -266,6 +299,7 @@ ROWS = [
     Row("repulsion + gradient, K=150", "loop over pairs", push(150)),
     Row("random walk, 256 steps, 48x48", "dense matrix squared 8 times", walk(48, dense=True)),
     Row("random walk, 256 steps, 128x128", "256 sparse products", walk(128, dense=False)),
+    Row("20 steps along colours, 8x72x96, K=11", "all neighbours at once", spread_steps),
     Row("20 thresholds of 20 images, K=21", "a pass for each threshold", sweep),
     Row("seeds at 100 thresholds, 20 images, K=21", "a pass for each threshold", seed_sweep),
     Row("distance loss + gradient, 16 images, M=50", "loop over images and centres", ood_distance(50)),

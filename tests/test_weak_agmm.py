@@ -156,6 +156,8 @@ def test_stage_2_takes_the_mixture_losses(data, tmp_path):
         (["agmm.onlin.warmup=0.1"], "agmm.online"),
         (["agmm.online.warmup=2"], "must be at most 1"),
         (["agmm.tags=maybe"], "agmm.tags"),
+        (["agmm.online.spread.steps=[40,-1]"], "agmm.online.spread.steps = [40, -1] must be at least 0"),
+        (["agmm.online.spread.steps=40"], "agmm.online.spread.steps"),
         (["data.crop=[50,64]"], "data.crop"),
         (["loss.agmm=1"], "unknown key"),
         (["data.val_split=valid"], "no split"),

@@ -1,6 +1,6 @@
 """Settings of `gss weak make`, one dataclass for each form of weak labels, and of what spreads them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from gss.config_io import limits
@@ -162,7 +162,7 @@ class SpreadConfig:
         belief: share of its largest probability that an unlabelled cell is certain of what the network says
     """
 
-    steps: list[int] = field(default_factory=lambda: [40, 20])
+    steps: list[int] = limits([40, 20], low=0)
     contrast: float = limits(0.02, low=1e-6)
     hold: float = limits(0.05, low=1e-6)
     belief: float = limits(0.3, low=0.0, high=1.0)
