@@ -133,6 +133,6 @@ class TagProduceConfig:
     cam: CamConfig = field(default_factory=CamConfig)
     walk: WalkConfig = field(default_factory=WalkConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
-    background: float = limits(0.45, low=0.001, high=0.999)
+    background: float = limits(0.35, low=0.001, high=0.999)
     refined: bool = False
     abstain: float = limits(0.0, low=0.0, high=1.0)
