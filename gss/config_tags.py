@@ -44,7 +44,7 @@ class WoodConfig:
         start: share of the run that learns tags alone, first
         absent: weight of the loss that no class is in such images
         step: largest change of a pixel (0..1) that makes them harder first; 0 leaves them
-        distance: weight of pulling images to their classes and off such images; null takes 0.007, but 0 for self
+        distance: weight of pulling images to their classes and off such images (0.007 in the paper); 0 leaves it out
         clusters: centres of such images
         share: of distances to them that count as near
         pull: weight of own centres inside the distance loss
@@ -58,7 +58,7 @@ class WoodConfig:
     start: float = limits(0.3, low=0.0, high=1.0)
     absent: float = limits(1.0, low=0.0)
     step: float = limits(0.016, low=0.0, high=1.0)
-    distance: float | None = limits(None, low=0.0)
+    distance: float = limits(0.0, low=0.0)
     clusters: int = limits(50, low=1)
     share: float = limits(0.2, low=1e-6, high=1.0)
     pull: float = limits(0.02, low=0.0)
@@ -133,6 +133,6 @@ class TagProduceConfig:
     cam: CamConfig = field(default_factory=CamConfig)
     walk: WalkConfig = field(default_factory=WalkConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
-    background: float = limits(0.45, low=0.001, high=0.999)
+    background: float = limits(0.35, low=0.001, high=0.999)
     refined: bool = False
     abstain: float = limits(0.0, low=0.0, high=1.0)

@@ -191,6 +191,32 @@ def test_specs_name_the_trap(tmp_path):
         open_split(load_spec(path), "val")
 
 
+def test_cyclists_of_the_trap_are_large_enough_to_learn():
+    shares = [
+        (scene.labels == names.CYCLIST).mean()
+        for scene in (render(0, index, size=SMALL, trap="paired") for index in range(40))
+    ]
+    assert np.mean([share for share in shares if share > 0]) > 0.015
+
+
+def test_specs_merge_classes_of_scenes(tmp_path):
+    path = tmp_path / "own.yaml"
+    text = "base: scenes\nlength: {val: 4}\nimage_size: [48, 64]\ntrap: paired\nclasses: [background, cyclist]\n"
+    path.write_text(f"{text}label_map: [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 10]\n")
+    dataset = open_split(load_spec(path), "val")
+    assert dataset.label_space.names == ("background", "cyclist")
+    for index in range(4):
+        full = dataset.read_full(index).labels
+        expected = np.where(full == 255, 255, full == names.CYCLIST)
+        assert np.array_equal(dataset.read(index)[1], expected)
+    wrong = {text: "label_map of all", f"{text}label_map: [[0, 1], 10]\n": "0..10: sky, building"}
+    wrong["base: scenes\nlabel_map: [0]\n"] = "give classes too"
+    for content, message in wrong.items():
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            load_spec(path)
+
+
 def test_splits_share_no_scene():
     seeds = {split_seed(seed, split) for seed in range(4) for split in ("train", "val", "test")}
     assert len(seeds) == 12

@@ -98,7 +98,8 @@ def test_scribbles_to_measured_pipeline(photos, finished):
         drawn, made = weak.read(index)[1], pseudo.read(index)[1]
         assert set(np.unique(made)) <= set(np.unique(drawn)) and (made[drawn != 255] == drawn[drawn != 255]).all()
     html = (finished / "report.html").read_text()
-    assert all(words in html for words in ("pseudo-mask", "weak label", "prediction", "Learning curves", "full masks"))
+    assert ">pseudo-mask<" in html and ">weak label<" in html
+    assert all(words in html for words in ("prediction", "Learning curves", "full masks"))
     assert html.count("data:image/") >= 6 * 4 + 3 * 5
 
 
@@ -116,7 +117,8 @@ def test_tags_to_measured_pipeline(photos, tmp_path, capsys):
     summary = json.loads((out / "results.json").read_text())
     assert summary["labels"]["tagged"][0] == 12 and summary["labels"]["coverage"] == 0
     assert 0 < summary["pseudo"]["coverage"] <= 1 and summary["evaluation"]["images"] == 3
-    assert "images tagged" in (out / "report.html").read_text()
+    html = (out / "report.html").read_text()
+    assert "images tagged" in html and ">pseudo-mask<" in html and ">weak label<" not in html  # there is none to draw
     (photos / "found.txt").write_text("\n".join(line.replace("sky", "") for line in lines) + "\n")
     assert main(command(photos, tmp_path / "no_sky", "--stages", "labels", labels="found.txt")) == 2
     assert "has the tag sky" in capsys.readouterr().err.replace("fence, ", "")

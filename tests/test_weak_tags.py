@@ -48,6 +48,7 @@ def trained(data, tmp_path_factory):
     more = (
         f"wood.ood={data / 'rails'}",
         "wood.absent=0.25",
+        "wood.distance=0.007",
         "wood.clusters=4",
         "wood.start=0.5",
         "train.picture_every=40",
@@ -71,7 +72,7 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
 
 def test_resume_is_bit_exact(data, tmp_path):
     more = ("train.steps=6", "train.checkpoint_every=4", "wood.start=0.3", "wood.clusters=3", "train.ema_decay=0.9")
-    cfg = config(data, f"wood.ood={data / 'rails'}", *more)
+    cfg = config(data, f"wood.ood={data / 'rails'}", "wood.distance=0.007", *more)
     train("weak-tags", cfg, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step_000006")
@@ -84,10 +85,10 @@ def test_resume_is_bit_exact(data, tmp_path):
 
 def test_without_such_images_windows_are_cut_from_the_training_images(data, trained, tmp_path):
     start = f"tags.init_from={trained[0] / 'classifier'}"
-    more = ("wood.ood=self", "wood.start=0", "wood.clusters=2", "wood.threshold=0.6", "data.val_split=''")
+    more = ("wood.ood=self", "wood.start=0", "wood.threshold=0.6", "data.val_split=''")
     assert train("weak-tags", config(data, "train.steps=3", start, *more), tmp_path) == {}
     assert len(losses(tmp_path, "absent")) == 3
-    # The distance is shown and does not count.
+    # There is no distance unless it is given a weight.
     total = np.add(losses(tmp_path, "tags"), losses(tmp_path, "absent"))
     np.testing.assert_allclose(losses(tmp_path), total, rtol=1e-5)
     assert losses(tmp_path, "tags")[0] < 0.85 * losses(trained[0], "tags")[0]  # it starts where the other run ended
@@ -284,6 +285,10 @@ def test_seeds_command_compares_classifiers(data, trained, tmp_path, capsys):
         found["classifiers"][0]["precision_at_recall"]["precision"]
     )
     assert len(found["classifiers"][0]["curve"]) == 100 and Image.open(sheet).width > 400
+    assert main([*command, "--recall", "0.3", "--json", str(report), "scales=[1]"]) == 0
+    assert "at recall 30.0" in capsys.readouterr().out
+    assert json.loads(report.read_text())["classifiers"][1]["precision_at_recall"]["recall"] == 0.3
+    assert main([*command, "--recall", "30"]) == 2 and "--recall is 30" in capsys.readouterr().err
     assert main([*command[:4], "--data", str(data)]) == 2
     assert "has weak labels" in capsys.readouterr().err
 

@@ -110,8 +110,9 @@ def compose(
 ) -> None:
     """Paint the whole scene, back to front.
 
-    Geometry comes from `rng` alone and colours from `paint` alone. `cyclists` forces or forbids them (None: chance);
-    a generator as `unknown` adds objects of no known class, of these `kinds`, and leaves everything else as it is.
+    Geometry comes from `rng` alone and colours from `paint` alone. `cyclists` forces them, near ones, or forbids them
+    (None: chance); a generator as `unknown` adds objects of no known class, of these `kinds`, and leaves everything
+    else as it is.
     """
     camera = canvas.camera
     canvas.part(SKY_LABEL, (0.0, 0.0, 0.0), plane=(0.0, 0.0, 1.0 / SKY_DEPTH), kind=SKY)
@@ -250,6 +251,7 @@ def _traffic(
                 continue
             sideways = number == 1 and turn > 0.72
             x = street.center + way * (street.half - 0.8) + drift
+            z = 4 + (z - 6) / 4 if cyclists else z  # forced ones are there to be seen
             z = max(z, abs(x) / 0.4)  # never beside the picture
             if sideways:
                 x = street.center + street.half * 2 * (turn - 0.86) * 6

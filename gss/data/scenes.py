@@ -59,7 +59,8 @@ def render(
         unknown: add one to three objects of no known class, of all kinds or of those named (`STRANGERS`);
             everything else stays as it is.
         trap: co-occurrence of cyclists and the painted cycle lane. `off`: independent. `paired`: half of the
-            scenes have both, half neither. `context`: the lane is always there, cyclists never.
+            scenes have both, half neither; cyclists ride near, so that they are seen. `context`: the lane is always
+            there, cyclists never.
 
     Raises:
         ValueError: an argument outside what is stated above.

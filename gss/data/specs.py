@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from gss.config_io import config_root
@@ -358,8 +359,15 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         if not isinstance(options.get("length"), dict) or not options["length"]:
             raise ValueError("length is missing; give the number of scenes of each split, as length: {train: 400}")
         splits = {str(split): str(split) for split in options["length"]}
+        space, label_map = _generated_labels(data)
         return DataSpec(
-            name=name, label_space=LABELS, generator="scenes", options=options, splits=splits, **_relations(data)
+            name=name,
+            label_space=space,
+            label_map=label_map,
+            generator="scenes",
+            options=options,
+            splits=splits,
+            **_relations(data),
         )
     weak = None
     if data.get("weak") is not None:
@@ -418,6 +426,22 @@ def make_label_space(classes: Any) -> LabelSpace:
     if all(color is None for color in colors):
         return LabelSpace(tuple(map(str, classes)))
     return LabelSpace(tuple(map(str, classes)), colors)
+
+
+def _generated_labels(data: dict[str, Any]) -> tuple[LabelSpace, LabelMap]:
+    """Classes of a generated set: the generator's own, or others that `label_map` makes of them."""
+    if not data.get("classes"):
+        if data.get("label_map"):
+            raise ValueError("label_map of a generated data set needs the classes that it maps to; give classes too")
+        return LABELS, LabelMap(())
+    space = make_label_space(data["classes"])
+    label_map = _label_map(data, space)
+    if data.get("label_map") is None or label_map.apply(np.arange(LABELS.num_classes, dtype=np.uint8))[1].size:
+        raise ValueError(
+            f"classes of a generated data set need a label_map of all its classes 0..{LABELS.num_classes - 1}: "
+            f"{', '.join(LABELS.names)}"
+        )
+    return space, label_map
 
 
 def _label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:

@@ -32,7 +32,6 @@ from gss.weak.names import ClassNames
 __all__ = ["TagTask", "background_of", "check_tags", "mean_average_precision", "train_weak_tags"]
 
 _PICTURES = 6
-_DISTANCE = 0.007  # the paper's
 
 
 class TagTask(Task):
@@ -71,10 +70,9 @@ class TagTask(Task):
         terms = {"tags": total}
         if on:
             terms |= self.ood(self.classifier, output, batch, tags, step)
-            distance = wood.distance
-            if distance is None:
-                distance = 0.0 if self._others is None else _DISTANCE
-            total = total + wood.absent * terms["absent"] + distance * terms["distance"]
+            total = total + wood.absent * terms["absent"]
+            if wood.distance:
+                total = total + wood.distance * terms["distance"]
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
     def validate(self) -> dict[str, float]:

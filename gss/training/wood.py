@@ -42,14 +42,15 @@ class OoDLosses(nn.Module):
     ) -> None:
         super().__init__()
         self.cfg, self._train_set, self._others, self._fitted = cfg, train, others, False
-        images = len(train) if others is None else len(others)
-        self.clusters = OoDClusters(min(cfg.wood.clusters, images, cfg.wood.survey), dim)
-        self.centres = ClassCentres(num_classes, dim)
+        if cfg.wood.distance:
+            images = len(train) if others is None else len(others)
+            self.clusters = OoDClusters(min(cfg.wood.clusters, images, cfg.wood.survey), dim)
+            self.centres = ClassCentres(num_classes, dim)
 
     def forward(
         self, model: TagClassifier, output: TagOutput, batch: dict[str, Any], tags: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """`absent` and `distance`, without their weights; the centres move on.
+        """`absent` and, if it has a weight, `distance`, without their weights; the centres move on.
 
         Args:
             model: the classifier.
@@ -59,12 +60,15 @@ class OoDLosses(nn.Module):
             step: optimizer step.
         """
         wood, pooled = self.cfg.wood, cast(Tensor, output.pooled)
-        self._fit_once(model)
+        if wood.distance:
+            self._fit_once(model)
         if self._others is None:
             strange = self._windows(model, batch, tags, cast(Tensor, output.features), step)
         else:
             strange = batch["other"]
         absent, features = self._absent(model, strange)
+        if not wood.distance:
+            return {"absent": absent}
         distance = distance_loss(
             pooled,
             tags,

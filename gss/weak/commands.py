@@ -88,6 +88,8 @@ def add_weak(
     action.add_argument("--truth", metavar="SPEC", help="data set with full masks of the same images (default: --data)")
     action.add_argument("--truth-root", metavar="DIR", help="folder of that data set")
     action.add_argument("--truth-split", metavar="NAME", help="its split (default: --split)")
+    text = "recall at which precisions are compared (default: that of the first classifier where its mIoU is best)"
+    action.add_argument("--recall", type=float, metavar="SHARE", help=text)
     action.add_argument("--json", metavar="FILE", help="write all thresholds and classes here")
     action.add_argument("--sheet", metavar="FILE.png", help="write pictures of the maps here")
     action.set_defaults(handler="gss.weak.seed_curve.main", more="classifiers")

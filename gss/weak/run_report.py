@@ -25,7 +25,7 @@ from gss.visualize import colorize
 from gss.weak.folder import chosen_indices
 from gss.weak.labels import WeakLabels
 from gss.weak.pictures import draw_weak
-from gss.weak.run_inputs import Measured
+from gss.weak.run_inputs import Measured, is_tagged
 
 __all__ = ["write_results"]
 
@@ -126,10 +126,11 @@ def _add_pictures(
     truth: LabelledImages | None,
     pipeline: GSSPipeline,
 ) -> None:
-    """Photo, weak label, pseudo-mask and prediction of training images, and their truth."""
+    """Photo, weak label if it has pixels, pseudo-mask and prediction of training images, and their truth."""
     space = weak.label_space
+    tagged = is_tagged(weak)
     masks, full = ({id: i for i, id in enumerate(data.ids)} if data else {} for data in (pseudo, truth))
-    rows = []
+    captions, rows = [], []
     for index in chosen_indices(len(weak), _ROWS):
         id = weak.ids[index]
         if id not in masks:
@@ -139,20 +140,20 @@ def _add_pictures(
         if known is None:
             known = WeakLabels(id, (labels.shape[0], labels.shape[1]), space.num_classes, partial=labels)
         found = np.asarray(pipeline(image).masks[0])
-        row: list[Image.Image] = [
-            image,
-            draw_weak(image, known, space),
-            colorize(pseudo.read(masks[id])[1], space.colors, void=_ABSTAIN),
-            colorize(found, space.colors),
-        ]
+        row: dict[str, Image.Image] = {"photo": image}
+        if not tagged:  # tags are in the caption
+            row["weak label"] = draw_weak(image, known, space)
+        row["pseudo-mask"] = colorize(pseudo.read(masks[id])[1], space.colors, void=_ABSTAIN)
+        row["prediction"] = colorize(found, space.colors)
         if truth is not None:
-            row.append(colorize(truth.read(full[id])[1], space.colors))
+            row["truth"] = colorize(truth.read(full[id])[1], space.colors)
         names = [space.names[k] for k in np.flatnonzero(known.present())]
-        rows.append((f"{id}: {', '.join(names)}", row))
+        captions.append(f"{id}: {', '.join(names)}")
+        rows.append(row)
     report.section("Training images", "In pseudo-masks white is where the teacher abstains.")
     report.legend(space.names, space.colors)
-    titles = ["photo", "weak label", "pseudo-mask", "prediction", *(["truth"] if truth is not None else [])]
-    report.picture_rows(titles, rows)
+    titles = list(rows[0]) if rows else []
+    report.picture_rows(titles, [(caption, list(row.values())) for caption, row in zip(captions, rows, strict=True)])
 
 
 def _add_classes(

@@ -171,16 +171,18 @@ def main(args: argparse.Namespace) -> None:
     """Handle `gss weak seeds`.
 
     Args:
-        args: `classifiers`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `json`, `sheet`.
+        args: `classifiers`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `recall`, `json`, `sheet`.
 
     Raises:
-        ValueError: no classifier, other classes, or no masks to compare to.
+        ValueError: no classifier, other classes, no masks to compare to, or a recall out of range.
     """
     from gss.cli import split_overrides
 
     folders, settings = split_overrides(args.classifiers)
     if not folders:
         raise ValueError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
+    if args.recall is not None and not 0 < args.recall <= 1:
+        raise ValueError(f"--recall is {args.recall}; it must be above 0 and at most 1")
     cfg = load_config(CamConfig, [], settings)
     spec = load_spec(args.data, args.root)
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
@@ -196,7 +198,7 @@ def main(args: argparse.Namespace) -> None:
         rows.append({"classifier": str(folder), "curve": curve.compute()})
     if not distributed.is_main():
         return
-    level = best(rows[0]["curve"]).recall
+    level = best(rows[0]["curve"]).recall if args.recall is None else args.recall
     width = max(len(row["classifier"]) for row in rows)
     print(f"{'classifier':<{width}}  threshold  precision  recall    IoU   mIoU  precision at recall {100 * level:.1f}")
     for row in rows:
