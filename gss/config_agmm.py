@@ -31,6 +31,7 @@ class OnlineConfig:
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means, after the ramp
         shrinkage: pixels that the prior of a variance counts for
         bank_decay: of the class means kept across images, per batch
+        balance: 0 weighs pseudo-labels by area, 1 all classes of an image alike
         gate: confidence weighs each pseudo-label by its probability; agreement leaves out those the network contradicts
         spread: pseudo-labels spread over the image
     """
@@ -41,6 +42,7 @@ class OnlineConfig:
     unlabelled: float = limits(0.1, low=0.0)
     shrinkage: float = limits(32.0, low=0.0)
     bank_decay: float = limits(0.99, low=0.0, high=0.999999)
+    balance: float = limits(0.5, low=0.0, high=1.0)
     gate: Literal["confidence", "agreement"] = "confidence"
     spread: SpreadConfig = field(default_factory=SpreadConfig)
 

@@ -14,6 +14,7 @@ from gss.weak.agmm import (
     EPS,
     adaptive_variance,
     area_mean,
+    balanced,
     class_means,
     cross_term,
     energy,
@@ -277,3 +278,21 @@ def test_memory_does_not_grow_with_classes_times_channels():
         area_mean(mean_absolute_distance(features, means).sum(1), torch.ones(2, 24, 32))
         mean_squared_distance(features, means)
     assert max(sizes) <= limit
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_balanced(power):
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(0, 3, (B, h, w), generator=generator)
+    weights = torch.rand(B, h, w, generator=generator)
+    weights[0, labels[0] == 1] = 0  # a class without any weight
+    found = balanced(labels, weights, K, power)
+    for b, k in np.ndindex(B, 3):
+        here = labels[b] == k
+        area = float(weights[b][here].sum())
+        torch.testing.assert_close(found[b][here], torch.full((int(here.sum()),), (area or 1.0) ** -power))
+    if power == 1:
+        share = torch.stack([(found * weights * (labels == k)).sum((1, 2)) for k in range(3)], 1)
+        torch.testing.assert_close(
+            share, torch.ones(B, 3) * (torch.arange(3) != 1).where(torch.arange(B)[:, None] == 0, True)
+        )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from test_stages import SWIN
 
 from gss.cli import main
-from gss.config import load_config
+from gss.config import PriorConfig, PriorModelConfig, load_config
 from gss.config_weak import WeakAgmmConfig
 from gss.data.datasets import open_split
 from gss.data.scenes import ScenesDataset
@@ -92,6 +93,9 @@ def test_scribbles_to_measured_pipeline(photos, finished):
     assert summary["evaluation"]["default_mode"] == pipeline.default_decode
     assert 0 < summary["labels"]["coverage"] < 0.15 < summary["pseudo"]["coverage"] <= 1
     assert set(summary["seconds"]) == {"labels", "teacher", "pseudo", "posterior", "prior"}
+    # The prior goes on from the teacher's weights.
+    model = load_config(PriorConfig, [str(finished / "prior" / "config.yaml")], []).model
+    assert model.init_from == str(finished / "teacher" / "pipeline") and "token" not in model.init_parts
     # Scribbles name every class of an image: what is drawn nowhere in it is in no pseudo-mask of it.
     weak, pseudo = (open_split(load_spec(finished / name), "all") for name in ("labels", "pseudo"))
     for index in range(len(weak)):
@@ -240,6 +244,23 @@ def test_arguments_find_their_stages():
         load_run_config(divide(["wood.ood=self"]), TEACHERS["pixels"], (64, 96), resize=False)
     with pytest.raises(ValueError, match="did you mean 'teacher'"):
         divide(["teachr.train.steps=3"])
+
+
+@pytest.mark.parametrize(
+    ("prior", "teacher", "expected"),
+    [
+        ({}, {}, ("T", ["backbone", "fusion", "blocks", "aux"])),
+        ({"init_parts": ["backbone", "token"], "classifier": "low_rank"}, {}, ("T", ["backbone"])),
+        ({"init_parts": []}, {}, ("", [])),
+        ({"init_from": "other", "init_parts": ["aux"]}, {}, ("other", ["aux"])),
+        ({"hidden_dim": 32, "init_parts": ["aux"]}, {}, ("", ["aux"])),
+        ({"hidden_dim": 32, "init_parts": ["aux"]}, {"hidden_dim": 32}, ("T", ["aux"])),
+    ],
+)
+def test_the_prior_starts_from_a_teacher_of_its_kind(prior, teacher, expected):
+    config = PriorModelConfig(**prior)
+    run._start_from_teacher(config, PriorModelConfig(**teacher), Path("T"))
+    assert (config.init_from, config.init_parts) == expected
 
 
 def test_formats_are_recognised(tmp_path):

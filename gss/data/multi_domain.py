@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gss.data.label_map import LabelMap
-from gss.data.specs import DataSpec, Domain, builtin_specs, load_spec, make_label_space, root_variable
+from gss.data.spec_labels import make_label_space
+from gss.data.specs import DataSpec, Domain, builtin_specs, load_spec, root_variable
 from gss.errors import did_you_mean
 from gss.label_mapping import LabelMapping
 from gss.label_names import Targets, listed, shares_of

@@ -203,6 +203,22 @@ def area_mean(values: Tensor, area: Tensor) -> Tensor:
     return (values * area).sum((1, 2)) / _or_one(area.sum((1, 2)))
 
 
+def balanced(labels: Tensor, weights: Tensor, num_classes: int, power: float) -> Tensor:
+    """What makes up for the different areas of the classes of an image: area^-power of each cell's class, `[B, h, w]`.
+
+    Args:
+        labels: int64 `[B, h, w]`, 0..K-1.
+        weights: of the cells `[B, h, w]`, at least 0.
+        num_classes: K.
+        power: 0 leaves areas as they are; with 1 all classes of an image weigh alike.
+    """
+    if not power:
+        return torch.ones_like(weights)
+    flat = labels.flatten(1)
+    area = weights.new_zeros(len(labels), num_classes).scatter_add_(1, flat, weights.flatten(1))
+    return _or_one(area).pow(-power).gather(1, flat).view_as(weights)
+
+
 def _class_mean(values: Tensor, present: Tensor) -> Tensor:
     """Mean over the classes present: `[B, K, h, w]` and `[B, K]` to `[B, h, w]`."""
     return (values * present[..., None, None]).sum(1) / _or_one(present.sum(1))[:, None, None]

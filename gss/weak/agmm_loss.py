@@ -14,6 +14,7 @@ from gss.mixture import full_precision
 from gss.weak.agmm import (
     adaptive_variance,
     area_mean,
+    balanced,
     class_means,
     cross_term,
     energy,
@@ -166,7 +167,10 @@ class AGMMLoss(nn.Module):
         weight = weight * found.known.any(1)[:, None, None]
         entropy = F.nll_loss(log_probs, pseudo.argmax(1), reduction="none")
         described = found.responsibility * found.known[..., None, None]
-        terms["cross"] = area_mean(weight * entropy, finest.valid)
+        terms["cross"] = area_mean(
+            entropy,
+            finest.valid * weight * balanced(pseudo.argmax(1), weight * finest.valid, self.num_classes, cfg.balance),
+        )
         terms["labelled"] = labelled_term(found.energies, evidence.mass, evidence.present)
         terms["pull"] = area_mean((described * found.energies).sum(1), evidence.valid)
         closeness = self._closeness(found.means, found.variances, found.known)

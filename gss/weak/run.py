@@ -4,17 +4,19 @@ labels     what is labelled, and whether it can be learned from
 teacher    a classifier of pixels (`gss train weak-agmm`) or of tags
 pseudo     masks with confidence (`gss weak produce`)
 posterior  stage 1 on them
-prior      stage 2 on them
+prior      stage 2 on them, from the weights of a classifier of pixels
 evaluate   results.json and report.html
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import cast
 
 from gss import distributed
+from gss.config import PriorModelConfig
 from gss.data.datasets import SegmentationDataset, open_split
 from gss.data.specs import load_spec
 from gss.files import prepare_output, write_json
@@ -104,7 +106,20 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         cfg.teacher.tags.allow_missing |= cfg.prior.weak.allow_missing
         cfg.posterior.weak.allow_missing |= cfg.teacher.tags.allow_missing
         cfg.prior.weak.allow_missing |= cfg.teacher.tags.allow_missing
+    else:
+        _start_from_teacher(cfg.prior.model, cfg.teacher.model, out / "teacher" / TEACHERS[kind].product)
     return WeakRun(out, spec, ref, root, weak, split, measured, args.truth, tagged, TEACHERS[kind], cfg)
+
+
+def _start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, product: Path) -> None:
+    """Let the prior go on with what the teacher has learned, if both are the same network and nothing else is asked."""
+    own = {"init_from", "init_parts", "freeze", "classifier", "classifier_rank"}
+    names = {item.name for item in dataclasses.fields(prior)} - own
+    if prior.init_from or any(getattr(prior, name) != getattr(teacher, name) for name in names):
+        return
+    parts = [part for part in prior.init_parts if part != "token"]  # the teacher has no tokens
+    if parts:
+        prior.init_from, prior.init_parts = str(product), parts
 
 
 def _check_inputs(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> None:

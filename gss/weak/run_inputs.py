@@ -12,7 +12,8 @@ import numpy as np
 from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
 from gss.data.files import find_ids
 from gss.data.images import IMAGE_SUFFIXES, image_size
-from gss.data.specs import FOLDER_SPEC, DataSpec, builtin_specs, load_spec, make_label_space, named_split, read_yaml
+from gss.data.spec_labels import make_label_space
+from gss.data.specs import FOLDER_SPEC, DataSpec, builtin_specs, load_spec, named_split, read_yaml
 from gss.evaluation import check_classes
 from gss.labels import IGNORE_INDEX, LabelSpace
 from gss.weak.folder import chosen_indices
