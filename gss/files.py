@@ -40,6 +40,8 @@ def _replace(source: Path, target: Path, aside: Path) -> None:
     if not target.is_dir() or target.is_symlink():
         os.replace(source, target)
         return
+    if source.is_file():
+        raise ValueError(f"{target} is a folder: name a file to write")
     os.rename(target, aside)
     try:
         os.rename(source, target)

@@ -114,3 +114,11 @@ def test_write_json_refuses_the_unknown_and_keeps_the_old_file(tmp_path):
     with pytest.raises(ValueError, match="cannot write a object as JSON"):
         write_json(path, {"a": object()})
     assert path.read_text() == "old"
+
+
+def test_a_file_never_replaces_a_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept").write_text("mine")
+    with pytest.raises(ValueError, match="is a folder"), atomic_path(tmp_path / "out") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "out" / "kept").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
