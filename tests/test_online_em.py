@@ -157,17 +157,19 @@ def test_pseudo_labels_carry_no_gradient():
 def test_gate_trusts_agreement_and_labels():
     features, log_probs, _, _ = inputs()
     labels = torch.full((1, H, W), 255)
-    labels[0, 8:12, 8:12] = 0
-    evidence = gather_evidence(labels, K, (h, w))
-    assert evidence.certainty[0, 2, 2] == 1
+    labels[0, 8:12, 8:12] = 1
+    labels[0, 0, 20] = 0
+    # A doubtful label supports a pseudo-label too.
+    mass = gather_evidence(labels, K, (h, w), confidence=torch.full((1, H, W), 0.4)).mass
     responsibility = torch.full((1, K, h, w), 0.1)
     responsibility[:, 1] = 0.7
-    gate, agree = pseudo_weight(responsibility, log_probs[:1], evidence.certainty, agreed=True)
+    gate, agree = pseudo_weight(responsibility, log_probs[:1], mass, agreed=True)
     expected = log_probs[:1].argmax(1) == 1
     assert torch.equal(agree, expected) and 0 < expected.sum() < expected.numel()
-    expected = expected | (evidence.certainty >= 1)
-    assert torch.equal(gate, 0.7 * expected)
-    weight, same = pseudo_weight(responsibility, log_probs[:1], evidence.certainty, agreed=False)
+    supported = mass[:, 1] > 0
+    assert (supported & ~expected).any() and (~supported & ~expected).any()
+    assert torch.equal(gate, 0.7 * (expected | supported))
+    weight, same = pseudo_weight(responsibility, log_probs[:1], mass, agreed=False)
     assert torch.equal(weight, torch.full((1, h, w), 0.7)) and torch.equal(same, agree)
 
 

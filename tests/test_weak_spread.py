@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gss.weak.evidence import gather_evidence
 from gss.weak.make_config import SpreadConfig
-from gss.weak.spread import absorb, color_links, spread
+from gss.weak.spread import absorb, color_links, finer_grids, spread
 
 K, h, w = 4, 6, 9
 NEIGHBOURS = [(0, 1), (1, -1), (1, 0), (1, 1)]
@@ -103,3 +103,40 @@ def test_a_sure_network_is_heard_and_labels_overrule_it():
     still = spread(targets, [gather_evidence(labels, K, (h, w))], images, SpreadConfig(steps=[0]))
     torch.testing.assert_close(still[:, :, 2:], targets[:, :, 2:])
     assert still[0, :, 0, 0].argmax() == 3
+
+
+def test_decided_cells_keep_their_label_to_the_end():
+    images, targets, _ = random_case(batch=1)
+    labels = torch.full((1, 2 * h, 3 * w), 255)
+    labels[0, 4, 4], labels[0, 9, 20] = 3, 1
+    levels = [gather_evidence(labels, K, grid) for grid in ((h, w), (2 * h, 3 * w))]
+    found = spread(targets, levels, images, SpreadConfig(steps=[20, 20], hold=1e-3))
+    assert found[0, 3, 4, 4] == 1 and found[0, 1, 9, 20] == 1
+
+
+def test_padding_has_no_color():
+    """Cells that are half padding link as their visible half does."""
+    images, _, _ = random_case(batch=1)
+    images[..., : 3 * (w // 2)] = 0.8
+    valid = torch.ones(1, 2 * h, 3 * w)
+    valid[:, -1] = 0
+    share = F.adaptive_avg_pool2d(valid[:, None], (h, w))[:, 0]
+    assert share[0, -1, 0] == 0.5
+    links = color_links(images * valid[:, None], share, contrast=0.1)
+    visible = images.clone()
+    visible[:, :, -1] = visible[:, :, -2]
+    torch.testing.assert_close(links, color_links(visible, torch.ones(1, h, w), contrast=0.1))
+
+
+def test_a_fine_belief_is_averaged_over_cells():
+    images, _, _ = random_case(batch=1)
+    belief = torch.rand(1, K, 4 * h, 4 * w).softmax(1)
+    empty = gather_evidence(torch.full((1, 2 * h, 3 * w), 255), K, (h, w))
+    found = spread(belief, [empty], images, SpreadConfig(steps=[0]))
+    torch.testing.assert_close(found, F.adaptive_avg_pool2d(belief, (h, w)))
+
+
+def test_cells_are_never_smaller_than_pixels():
+    assert finer_grids((6, 9), 4, (20, 70)) == [(6, 9), (12, 18), (20, 36), (20, 70)]
+    assert finer_grids((6, 9), 0, (20, 70)) == []
+    assert finer_grids((6, 9), 2, (4, 9)) == [(6, 9), (6, 9)]

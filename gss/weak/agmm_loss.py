@@ -27,7 +27,7 @@ from gss.weak.agmm import (
 )
 from gss.weak.evidence import Evidence, gather_evidence
 from gss.weak.online_em import ClassBank, expectation, maximisation, pseudo_weight
-from gss.weak.spread import spread
+from gss.weak.spread import finer_grids, spread
 
 
 class AGMMLoss(nn.Module):
@@ -87,17 +87,18 @@ class AGMMLoss(nn.Module):
                 raise ValueError(
                     f"images is None, but online.spread.steps={steps} follows colours: give images, or set []"
                 )
+            shown = images if images is None or valid is None else images * valid[:, None]
             levels = [
                 gather_evidence(
                     labels,
                     self.num_classes,
-                    (grid[0] << level, grid[1] << level),
+                    cells,
                     valid=valid,
                     confidence=confidence,
                     tags=tags,
                     exhaustive=exhaustive,
                 )
-                for level in range(max(len(steps), 1))
+                for cells in finer_grids(grid, max(len(steps), 1), (labels.shape[1], labels.shape[2]))
             ]
             evidence = levels[0]
             log_probs = F.log_softmax(logits.float(), 1)
@@ -106,7 +107,7 @@ class AGMMLoss(nn.Module):
             if self.cfg.method == "conference":
                 total = total + self._conference(features.float(), log_probs, evidence, terms)
             elif self.cfg.method == "online":
-                pseudo = self._pseudo_labels(features, log_probs, levels, progress, images if steps else None)
+                pseudo = self._pseudo_labels(features, log_probs, levels, progress, shown if steps else None)
                 total = total + self._online(features.float(), logits.float(), pseudo, levels, terms, progress)
             return total.mean(), {name: value.detach().mean() for name, value in terms.items()}
 
@@ -162,7 +163,7 @@ class AGMMLoss(nn.Module):
         finest, size = levels[-1], pseudo.shape[-2:]
         fine = logits if size == logits.shape[-2:] else F.interpolate(logits, size=size, mode="bilinear")
         log_probs = fine.log_softmax(1)
-        weight, agree = pseudo_weight(pseudo, log_probs, finest.certainty, agreed=cfg.gate == "agreement")
+        weight, agree = pseudo_weight(pseudo, log_probs, finest.mass, agreed=cfg.gate == "agreement")
         # Without any Gaussian, pseudo-labels would be the network's own word.
         weight = weight * found.known.any(1)[:, None, None]
         entropy = F.nll_loss(log_probs, pseudo.argmax(1), reduction="none")

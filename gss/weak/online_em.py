@@ -188,21 +188,23 @@ def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known
     return logits.masked_fill(~allowed[..., None, None], -torch.inf).softmax(1)
 
 
-def pseudo_weight(pseudo: Tensor, log_probs: Tensor, certainty: Tensor, *, agreed: bool) -> tuple[Tensor, Tensor]:
+def pseudo_weight(pseudo: Tensor, log_probs: Tensor, mass: Tensor, *, agreed: bool) -> tuple[Tensor, Tensor]:
     """Weight of every pseudo-label `[B, h, w]`, and where network and pseudo-label agree (bool).
 
     Args:
         pseudo: distributions `[B, K, h, w]`.
         log_probs: the network's, on the same grid.
-        certainty: `Evidence.certainty` on the same grid.
-        agreed: whether a pseudo-label that the network contradicts, and that no label decides, weighs nothing.
+        mass: `Evidence.mass` on the same grid.
+        agreed: whether a pseudo-label that the network contradicts, and that no label in its cell supports, weighs
+            nothing.
 
     Returns:
         The largest probability of the pseudo-label, or 0, and the agreement.
     """
     confidence, label = pseudo.max(1)
     agree = label == log_probs.argmax(1)
-    return confidence * (agree | (certainty >= 1)) if agreed else confidence, agree
+    supported = mass.gather(1, label[:, None])[:, 0] > 0
+    return confidence * (agree | supported) if agreed else confidence, agree
 
 
 def _or_bank(means: Tensor, present: Tensor, bank: ClassBank) -> Tensor:

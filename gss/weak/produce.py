@@ -29,7 +29,7 @@ from gss.weak.agmm import unit_features
 from gss.weak.evidence import Evidence, gather_evidence
 from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
 from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
-from gss.weak.spread import spread
+from gss.weak.spread import finer_grids, spread
 from gss.weak.tag_masks import is_classifier, produce
 
 __all__ = ["main", "posterior", "pseudo_mask"]
@@ -95,10 +95,10 @@ def posterior(
             gather_evidence(
                 torch.from_numpy(labels.astype(np.int64))[None].to(joint.device),
                 joint.shape[1],
-                (cells[0] << level, cells[1] << level),
+                grid,
                 confidence=None if confidence is None else torch.from_numpy(confidence)[None].to(joint.device),
             )
-            for level in range(len(cfg.spread.steps))
+            for grid in finer_grids((cells[0], cells[1]), len(cfg.spread.steps), (joint.shape[2], joint.shape[3]))
         ]
         joint = spread(joint, levels, resized[None].to(joint.device), cfg.spread)
     return resize_map(joint[0], (labels.shape[0], labels.shape[1]))

@@ -16,12 +16,26 @@ from torch.nn import functional as F
 from gss.weak.evidence import Evidence, seeded
 from gss.weak.make_config import SpreadConfig
 
-__all__ = ["absorb", "color_links", "spread"]
+__all__ = ["absorb", "color_links", "finer_grids", "spread"]
 
 # Half of the eight neighbours; links are symmetric.
 _OFFSETS = ((0, 1), (1, -1), (1, 0), (1, 1))
 # Odds of a certain belief are 1000 to 1, and no link between two cells of an image is weaker than this.
 _CERTAIN, _WEAKEST = 1e-3, 1e-4
+
+
+def finer_grids(coarsest: tuple[int, int], count: int, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """`count` grids, each with cells of half the size of the last one's, but never with more cells than `size` pixels.
+
+    Args:
+        coarsest: (h, w) of the first.
+        count: 0 or more.
+        size: (H, W) of the image.
+    """
+    halved = (
+        [min(side << level, max(side, end)) for side, end in zip(coarsest, size, strict=True)] for level in range(count)
+    )
+    return [(h, w) for h, w in halved]
 
 
 @torch.no_grad()
@@ -34,24 +48,21 @@ def spread(
     """Let labels and beliefs spread, on grids from coarse to fine.
 
     Args:
-        belief: class distribution of every cell of the coarsest grid `[B, K, h, w]`.
+        belief: class distributions over the images `[B, K, h, w]`, on any grid.
         levels: what is known of the images on each grid, coarsest first.
-        images: RGB of any scale `[B, 3, H, W]`.
+        images: RGB of any scale `[B, 3, H, W]`, 0 on padding.
         cfg: settings; one entry of `steps` for each grid.
 
     Returns:
-        Class distributions on the finest grid.
+        Class distributions on the finest grid; where labels decide a cell, theirs.
     """
     found = belief
     for evidence, count in zip(levels, cfg.steps, strict=True):
         grid = evidence.valid.shape[-2:]
-        own, start = (
-            seeded(x if x.shape[-2:] == grid else F.interpolate(x, size=grid, mode="bilinear"), evidence)
-            for x in (belief, found)
-        )
+        own, start = (seeded(_on_grid(x, (grid[0], grid[1])), evidence) for x in (belief, found))
         sure = evidence.certainty + (1 - evidence.certainty) * cfg.belief * own.amax(1)
         links = color_links(images, evidence.valid, contrast=cfg.contrast)
-        found = absorb(own, sure, links, hold=cfg.hold, steps=count, start=start)
+        found = seeded(absorb(own, sure, links, hold=cfg.hold, steps=count, start=start), evidence)
     return found
 
 
@@ -62,15 +73,15 @@ def color_links(images: Tensor, valid: Tensor, *, contrast: float) -> Tensor:
     m is the mean squared difference between neighbours in the image, so that dark and foggy pictures have borders too.
 
     Args:
-        images: of any scale `[B, 3, H, W]`.
+        images: of any scale `[B, 3, H, W]`, 0 on padding, which then has no part in the mean colour of a cell.
         valid: share of each cell that lies in the image, not in padding `[B, h, w]`; no link leads into padding.
         contrast: above 0; smaller values make more of small differences.
 
     Returns:
         Links of each cell to those to the right, below left, below and below right, `[B, 4, h, w]` in 0..1.
     """
-    cells = F.interpolate(images.float(), size=valid.shape[-2:], mode="area")
     inside = valid > 0
+    cells = F.interpolate(images.float(), size=valid.shape[-2:], mode="area") / torch.where(inside, valid, 1)[:, None]
     differences, joined = [], []
     for dy, dx in _OFFSETS:
         differences.append((_beside(cells, dy, dx) - cells).square().sum(1))
@@ -92,7 +103,7 @@ def absorb(
 
     Args:
         targets: distributions `[B, K, h, w]`.
-        certainty: of each cell's own distribution `[B, h, w]` in 0..1; 1 all but fixes it.
+        certainty: of each cell's own distribution `[B, h, w]` in 0..1; 1 gives odds of a thousand times `hold`.
         links: `color_links`.
         hold: above 0.
         steps: 0 or more.
@@ -109,6 +120,14 @@ def absorb(
     for _ in range(steps):
         found = (own + _neighbours(found, links)) / total
     return found
+
+
+def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Means over the cells of a coarser grid, or values between those of the cells of a finer one."""
+    if values.shape[-2:] == grid:
+        return values
+    coarser = grid[0] <= values.shape[-2] and grid[1] <= values.shape[-1]
+    return F.interpolate(values, size=grid, mode="area" if coarser else "bilinear")
 
 
 def _beside(values: Tensor, dy: int, dx: int) -> Tensor:
