@@ -8,13 +8,20 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+from tqdm import tqdm
 
 import gss
 from gss.errors import did_you_mean
+from gss.files import check_writable
 from gss.weak.commands import FORM_NAMES, add_weak
 
+# Arguments that name a file to write.
+_FILES = ("json", "html", "markdown", "sheet", "preview")
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 
 
@@ -40,8 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
+        for name in _FILES:
+            if getattr(args, name, None):
+                check_writable(getattr(args, name))
         module, _, function = args.handler.rpartition(".")
-        return getattr(importlib.import_module(module), function)(args) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning()
+            return getattr(importlib.import_module(module), function)(args) or 0
     except KeyboardInterrupt:
         print("gss: interrupted", file=sys.stderr)
         return 130
@@ -54,6 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"gss: error: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def _show_warning() -> Callable[..., None]:
+    """What prints a warning of the package in one line, once, clear of progress bars; others as usual."""
+    others, seen = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+        if category is not UserWarning or not Path(filename).is_relative_to(Path(gss.__file__).parent):
+            others(message, category, filename, *rest)
+        elif str(message) not in seen:
+            seen.add(str(message))
+            tqdm.write(f"gss: warning: {_one_line(str(message))}", file=sys.stderr)
+
+    return show
 
 
 def train(args: argparse.Namespace) -> None:

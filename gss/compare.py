@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> None:
         seconds = None
         if not (folder / "recon.json").is_file():
             if is_main():
-                prepare_output(folder, overwrite=args.overwrite, resume=False)
+                prepare_output(folder, overwrite=args.overwrite)
                 print(f"{variant}:")
             barrier()
             started = time.perf_counter()

@@ -59,6 +59,8 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
         for key, value, expected in _leaves(content, cls, "", source, cls):
             if value is False and "no" in get_args(expected):
                 value = "no"  # YAML reads the bare word `no` as false
+            if value is None and expected is str:
+                value = ""  # `key=` and null ask for nothing
             try:
                 OmegaConf.update(merged, key, value, merge=True, force_add=True)
             except (OmegaConfBaseException, ValueError, TypeError) as error:
@@ -208,7 +210,9 @@ def _describe(expected: Any) -> str:
         example = "[192, 256]" if args[0] is int else "[0.5, 2.0]"
         return f"a list of {len(args)} {'integers' if args[0] is int else 'numbers'} such as {example}"
     if origin is list:
-        return "a list such as [a, b]" if args[0] is str else "a list of lists such as [[0, 0, 0], [255, 255, 255]]"
+        examples = {str: "[a, b]", int: "[40, 20]", float: "[0.5, 2.0]"}
+        nested = "of lists such as [[0, 0, 0], [255, 255, 255]]"
+        return f"a list {f'such as {examples[args[0]]}' if args[0] in examples else nested}"
     if origin is dict:
         return "a mapping such as {key: value}"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[expected]

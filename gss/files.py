@@ -58,7 +58,23 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool = False) -> Path:
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Require that a file can be written, before anything is computed for it.
+
+    Raises:
+        ValueError: It is a folder, or lies below a file or where nothing may be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder: name a file to write")
+    above = next(parent for parent in target.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise ValueError(f"cannot write {target}: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write {target}: no permission for {above}")
+
+
+def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:
     """Create an output folder, refusing one that already holds something.
 
     Nothing is deleted, also with `overwrite`: files are replaced one by one when their successors are ready.
@@ -66,7 +82,7 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
     Args:
         folder: Where results go.
         overwrite: Accept a folder that holds files; results of the same name are replaced.
-        resume: Accept a folder that holds files, because the run in it goes on.
+        resume: Accept a folder that holds files, because the run in it goes on; None for a command that cannot.
 
     Returns:
         The folder, which exists and is writable.
@@ -84,9 +100,10 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
         reason = error.strerror or str(error)
         raise ValueError(f"cannot create or read output folder {out}: {reason}; choose another --out") from error
     if held and not (overwrite or resume):
+        goes_on = "" if resume is None else " (--resume to go on with a training run)"
         raise ValueError(
             f"output folder {out} already holds {held[0]!r}{' and more' if len(held) > 1 else ''}: "
-            "pass --overwrite to replace it (--resume to go on with a training run), or choose another --out"
+            f"pass --overwrite to replace it{goes_on}, or choose another --out"
         )
     if not os.access(out, os.W_OK | os.X_OK):
         raise ValueError(f"no permission to write to output folder {out}: choose another --out")

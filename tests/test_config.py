@@ -57,6 +57,11 @@ def test_values_are_tuples_and_interpolation_works():
     assert config.train.steps == 7
 
 
+@pytest.mark.parametrize("override", ["data.val_split=", "data.val_split=''", "data.val_split=null"])
+def test_nothing_is_an_empty_string(override):
+    assert load_config(PriorConfig, [], [override]).data.val_split == ""
+
+
 @pytest.mark.parametrize(
     ("override", "parts"),
     [

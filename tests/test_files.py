@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gss.files import atomic_path, prepare_output, write_json
+from gss.files import atomic_path, check_writable, prepare_output, write_json
 
 
 def test_file_appears_only_at_the_end(tmp_path):
@@ -67,6 +67,8 @@ def test_prepare_output_makes_and_refuses(tmp_path):
     assert prepare_output(out, overwrite=False) == out
     (out / "metrics.jsonl").write_text("kept")
     with pytest.raises(ValueError, match="already holds 'metrics.jsonl'.*--overwrite.*--resume"):
+        prepare_output(out, overwrite=False, resume=False)
+    with pytest.raises(ValueError, match="pass --overwrite to replace it, or choose"):
         prepare_output(out, overwrite=False)
     prepare_output(out, overwrite=True)
     prepare_output(out, overwrite=False, resume=True)
@@ -80,6 +82,21 @@ def test_prepare_output_names_what_is_wrong(tmp_path):
         prepare_output(file, overwrite=True)
     with pytest.raises(ValueError, match="cannot create.*file/below.*choose another --out"):
         prepare_output(file / "below", overwrite=True)
+
+
+def test_check_writable_names_what_is_wrong(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    check_writable(file)
+    check_writable(tmp_path / "new" / "folder" / "a.json")
+    assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(ValueError, match="is a folder: name a file"):
+        check_writable(tmp_path)
+    with pytest.raises(ValueError, match="cannot write .*a.json: .*file is a file"):
+        check_writable(file / "a.json")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="no permission"):
+        check_writable(file)
 
 
 def test_prepare_output_checks_permission(tmp_path, monkeypatch):

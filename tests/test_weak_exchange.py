@@ -107,6 +107,27 @@ def test_a_stopped_producer_leaves_no_data_set(spec, tmp_path):
     assert load_spec(out).weak is not None
 
 
+def test_a_producer_that_never_began_leaves_the_folder(spec, tmp_path, capsys):
+    out = tmp_path / "pseudo"
+    write(spec, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    masks = external(tmp_path / "m", {"0": np.full(SIZE, 9, np.uint8)})
+    command = ["weak", "import", str(tmp_path), "--masks", str(masks), "--out", str(out), "--overwrite"]
+    assert main(command) == 2 and "holds 9" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_masks_without_any_label_are_refused(spec, tmp_path, capsys):
+    empty = np.full(SIZE, 255, np.uint8)
+    with pytest.raises(ValueError, match="none of the 4 masks in .*q has a labelled pixel"):
+        write(spec, tmp_path / "q", labels=lambda n: empty, confidence=False)
+    with pytest.raises(ValueError, match="holds no manifest.json"):
+        read_manifest(tmp_path / "q")
+    masks = external(tmp_path / "m", {"0": empty, "1": empty})
+    assert main(["weak", "import", str(tmp_path), "--masks", str(masks), "--out", str(tmp_path / "out")]) == 2
+    assert "none of the 2 masks" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
@@ -151,7 +172,11 @@ def test_import_of_masks_made_elsewhere(spec, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["weak", "import", str(tmp_path), "--masks", str(masks), "--confidence", str(sure), "--out", str(out)]
     assert main([*command, "--producer", "sam"]) == 0
-    assert "2 masks" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "2 masks" in printed.out
+    count = (truth(1) == 0).sum()
+    (said,) = [line for line in printed.err.splitlines() if "gss: warning: " in line]
+    assert f"1.png marks {count} unlabelled pixels with 3" in said and "If 3 is a class, its name is missing" in said
     data = SegmentationDataset(load_spec(out), "train")
     assert data.ids == ["0", "1"] and read_manifest(out)["producer"] == "sam"
     np.testing.assert_array_equal(data.read(1)[1], np.where(truth(1) == 0, 255, truth(1)))
@@ -289,9 +314,10 @@ def test_classes_without_seeds(spec, tmp_path):
         check_seeds(data, allow=False)
     with pytest.warns(UserWarning, match="is labelled c"):
         check_seeds(data, allow=True)
-    write(spec, tmp_path / "q", labels=lambda n: np.full(SIZE, 255, np.uint8), confidence=False)
-    assert read_manifest(tmp_path / "q")["all_abstain"] == ["0", "1", "2", "3"]
-    with pytest.raises(ValueError, match="tags alone need a producer"):
+    write(spec, tmp_path / "q", labels=lambda n: truth(n) if n == 1 else np.full(SIZE, 255, np.uint8), confidence=False)
+    assert read_manifest(tmp_path / "q")["all_abstain"] == ["0", "2", "3"]
+    Image.fromarray(np.full(SIZE, 255, np.uint8)).save(tmp_path / "q" / "masks" / "1.png")
+    with pytest.raises(ValueError, match="has a label: all of them are unlabelled"):
         check_seeds(SegmentationDataset(load_spec(tmp_path / "q"), "train"), allow=True)
     check_seeds(SegmentationDataset(load_spec(spec.root), "val"), allow=False)  # full masks are not looked at
 

@@ -1,7 +1,6 @@
 """Formats of weak labels that others wrote: read exactly, and refused with the file and the fix named."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -94,7 +93,9 @@ def test_clicks_of_two_files(root):
     assert data.read(0)[1][3, 7] == 2 and (data.read(0)[1] == 2).sum() == 9
     assert data.read(1)[1][10, 20] == 0
     (root / "fg.json").write_text(json.dumps({"a": [{"cls": 9, "x": 7, "y": 3}], "c": [], "b": [{"x": 1}]}))
-    with pytest.raises(ValueError, match=r"fg\.json: class number 9 is outside 0\.\.3"):
+    with pytest.raises(
+        ValueError, match=r"image 'a': .*fg\.json: class number 9 is outside 0\.\.3; .* from 0: background"
+    ):
         opened(root, weak).read(0)
     with pytest.raises(ValueError, match=r"fg\.json: entry 'b' is malformed"):
         opened(root, weak).read(1)
@@ -115,7 +116,7 @@ def test_missing_and_unknown_images_of_a_table(root):
         opened(root, {"format": "tags", "path": "none.json"})
 
 
-def test_masks_coded_by_255_and_by_the_number_of_classes(root, caplog):
+def test_masks_coded_by_255_and_by_the_number_of_classes(root):
     mask = np.full(SIZE, 255, np.uint8)
     mask[2:5, 3:9], mask[10:, :4] = 2, 0
     for id, unlabelled in (("a", 255), ("b", 4), ("c", 4)):
@@ -124,10 +125,11 @@ def test_masks_coded_by_255_and_by_the_number_of_classes(root, caplog):
     raw[0, 0] = 255  # padding beside the other code
     Image.fromarray(raw).save(root / "w/c.png")
     data = opened(root, {"format": "masks", "path": "w/{id}.png"})
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(UserWarning) as said:
         for index in range(3):
             np.testing.assert_array_equal(data.read(index)[1], mask)
-    assert [r.message.count("marks unlabelled pixels with 4") for r in caplog.records] == [1]
+    count = (mask == 255).sum()
+    assert [f"b.png marks {count} unlabelled pixels with 4" in str(warning.message) for warning in said] == [True]
     assert data.weak.reader.coding == "4 (the number of classes)"
     assert not data[0]["exhaustive"]
     Image.fromarray(np.full(SIZE, 7, np.uint8)).save(root / "w/a.png")
@@ -322,6 +324,8 @@ def test_tags_as_arrays_folders_and_xml(root):
     ("name", "text", "message"),
     [
         ("t.csv", "image,car,person\na,0,2\n", "the row of 'a' needs 0 or 1"),
+        ("t.csv", "", r"t\.csv names no image with its classes: it needs a header"),
+        ("t.csv", "image,car\n", r"t\.csv names no image with its classes"),
         ("t.txt", "a car\na person\n", "image 'a' has two lines"),
         ("t.json", '{"a": [1}', "not valid JSON"),
         ("t.json", '{"images": [], "annotations": []}', "key 'categories' is missing"),

@@ -208,24 +208,28 @@ def test_bad_inputs_are_one_line(photos, tmp_path, capsys):
     masks("small", lambda mask: mask[:40])
     assert "64x40 pixels, but image '00' has 64x48" in run("small")
     masks("empty", lambda mask: np.full_like(mask, 255))
-    assert "no pixel" in run("empty", "weak.allow_missing=true") and "has a label" in run("empty")
+    assert f"no pixel of --labels {photos / 'empty'} has a label: all of" in run("empty", "weak.allow_missing=true")
+    assert "has a label" in run("empty")
     masks("strange", lambda mask: np.where(mask == 0, 77, mask).astype(np.uint8))
     assert "77" in run("strange")
     masks("no_sky", lambda mask: np.where(mask == 0, 255, mask).astype(np.uint8))
     assert "is labelled sky" in run("no_sky")
     assert "--form tags is written as" in run("scribbles", "--form", "tags")
+    assert "stage teacher: override 'nope=1': unknown key 'nope'" in run("scribbles", "teacher.nope=1")
+    assert "stage pseudo: override 'threshold=2'" in run("scribbles", "pseudo.threshold=2")
     assert "no stage and no section" in run("scribbles", "teecher.train.steps=3")
     assert "gss weak run sets data.spec itself" in run("scribbles", "data.spec=camvid")
 
 
-def test_number_of_classes_as_unlabelled_is_stated(photos, tmp_path, caplog):
+def test_number_of_classes_as_unlabelled_is_stated(photos, tmp_path, capsys):
     shutil.copytree(photos / "scribbles", photos / "by_count")
     for path in sorted((photos / "by_count").iterdir()):
         mask = np.array(Image.open(path))
         Image.fromarray(np.where(mask == 255, len(NAMES), mask).astype(np.uint8)).save(path)
     out = tmp_path / "out"
     assert main(command(photos, out, "--stages", "labels", *SMALL, labels="by_count")) == 0
-    assert "marks unlabelled pixels with 11" in caplog.text
+    said = [line for line in capsys.readouterr().err.splitlines() if "unlabelled pixels with 11" in line]
+    assert len(said) == 1 and said[0].startswith("gss: warning: ")
     assert "11" in json.loads((out / "stages.json").read_text())["labels"]["result"]["coding"]
 
 

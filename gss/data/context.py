@@ -96,7 +96,7 @@ class _PlainScenes:
         self._files = find_files(folder, "{id}.*", IMAGE_SUFFIXES)
         self.ids = sorted(self._files)
         if not self.ids:
-            raise ValueError(f"{folder} holds no picture")
+            raise ValueError(f"{folder} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
 
     def __len__(self) -> int:
         return len(self.ids)

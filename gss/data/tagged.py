@@ -44,7 +44,7 @@ class ImageFolder:
         self.ids = sorted(found)
         self.files = [found[id] for id in self.ids]
         if not self.files:
-            raise ValueError(f"{place} holds no picture")
+            raise ValueError(f"{place} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
         self._cache: dict[int, Image.Image] | None = {} if cache else None
 
     def __len__(self) -> int:

@@ -32,9 +32,9 @@ from gss.labels import IGNORE_INDEX
 from gss.weak.folder import require_files, write_spec
 from gss.weak.pictures import load_confidence, save_confidence, save_mask
 from gss.weak.readers.base import check_size
-from gss.weak.readers.masks import decode_mask
+from gss.weak.readers.masks import decode_mask, state_coding
 
-__all__ = ["MANIFEST", "PseudoMask", "PseudoMaskWriter", "import_masks", "read_manifest"]
+__all__ = ["MANIFEST", "PseudoMask", "PseudoMaskWriter", "import_masks", "read_manifest", "summary"]
 
 MANIFEST = "manifest.json"
 _VERSION = 1
@@ -58,8 +58,9 @@ class PseudoMask:
 class PseudoMaskWriter:
     """Writes a folder of pseudo-masks; a context manager.
 
-    Every file is written atomically. `manifest.json` and `data.yaml` come last, so that a folder whose producer was
-    stopped is no data set. Under several processes each adds its images, and all must enter and leave the context.
+    Every file is written atomically. `manifest.json` and `data.yaml` come last, and older ones go before the first
+    mask is written, so that a folder whose producer was stopped is no data set, and one whose producer never began is
+    what it was. Under several processes each adds its images, and all must enter and leave the context.
 
     Args:
         folder: output folder.
@@ -72,7 +73,8 @@ class PseudoMaskWriter:
         overwrite: accept a folder that holds files.
 
     Raises:
-        ValueError: the folder is in use, the split does not exist, or the images are no files.
+        ValueError: the folder is in use, the split does not exist, or the images are no files; on leaving, no pixel of
+            any mask is labelled.
     """
 
     def __init__(
@@ -105,8 +107,6 @@ class PseudoMaskWriter:
         """Prepare the folder."""
         if distributed.is_main():
             prepare_output(self.folder, overwrite=self._overwrite)
-            for name in (MANIFEST, FOLDER_SPEC):
-                (self.folder / name).unlink(missing_ok=True)
         distributed.barrier()
         return self
 
@@ -130,9 +130,12 @@ class PseudoMaskWriter:
             "pixels": {self.spec.label_space.names[k]: int(counts[k]) for k in np.flatnonzero(counts[:K])},
             "labelled": float(1 - counts[IGNORE_INDEX] / labels.size),
         }
+        if mask.confidence is not None and mask.confidence.shape != labels.shape:
+            raise ValueError(f"confidence of {mask.id!r} is {mask.confidence.shape}, labels are {labels.shape}")
+        if not self._rows:
+            for name in (MANIFEST, FOLDER_SPEC):
+                (self.folder / name).unlink(missing_ok=True)
         if mask.confidence is not None:
-            if mask.confidence.shape != labels.shape:
-                raise ValueError(f"confidence of {mask.id!r} is {mask.confidence.shape}, labels are {labels.shape}")
             save_confidence(self.folder / "confidence" / f"{mask.id}.png", mask.confidence, bits=self.bits)
             known = labels != IGNORE_INDEX
             row["confidence"] = float(mask.confidence[known].mean()) if known.any() else None
@@ -150,10 +153,15 @@ class PseudoMaskWriter:
         rows = sorted((row for part in distributed.gather_objects(self._rows) for row in part), key=lambda r: r["id"])
         if not rows:
             raise ValueError(f"no pseudo-mask was made for {self.folder}: there is nothing to train on")
-        if not distributed.is_main():
-            return
         names = self.spec.label_space.names
         pixels = {name: sum(row["pixels"].get(name, 0) for row in rows) for name in names}
+        if not any(pixels.values()):
+            raise ValueError(
+                f"none of the {len(rows)} masks in {self.folder} has a labelled pixel: there is nothing to train on; "
+                "look at the labels they were made from, and at the thresholds of their producer"
+            )
+        if not distributed.is_main():
+            return
         with_confidence = sum("confidence" in row for row in rows)
         if 0 < with_confidence < len(rows):
             raise ValueError(f"{with_confidence} of {len(rows)} pseudo-masks have a confidence: give it to all or none")
@@ -202,6 +210,19 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"cannot read {path}: {error}") from error
 
 
+def summary(folder: str | Path) -> str:
+    """What a folder of pseudo-masks holds, and what to do with it, in a few lines."""
+    manifest = read_manifest(folder)
+    lines = [f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled"]
+    if manifest["all_abstain"]:
+        lines.append(f"{len(manifest['all_abstain'])} of them label nothing, first: {manifest['all_abstain'][0]}")
+    if manifest["never_labelled"]:
+        lines.append(f"never labelled: {', '.join(manifest['never_labelled'])}")
+    lines.append(f"written to {folder}; judge them with gss weak report {folder} --truth SPEC,")
+    lines.append(f"train on them with data.spec={folder} data.train_split={manifest['split']}")
+    return "\n".join(lines)
+
+
 def import_masks(
     spec: DataSpec, split: str, masks: str | Path, *, confidence: str | Path | None = None
 ) -> Iterator[PseudoMask]:
@@ -227,18 +248,22 @@ def import_masks(
             f"{len(strange)} masks in {folder} belong to no image of split {split!r}, first: {found[strange[0]].name}; "
             "name masks as images are, or give another --split"
         )
+    K = spec.label_space.num_classes
     samples = [sample for sample in samples if sample.id in found]
     if not samples:
         raise ValueError(
             f"no mask in {folder} has the name of an image of split {split!r}, such as {sorted(known)[0]}.png"
         )
-    mine = distributed.shard(len(samples))
+    mine, coded = distributed.shard(len(samples)), False
     for index in tqdm(mine, desc="importing", unit="img", disable=None if distributed.is_main() else True):
         sample = samples[index]
         size = image_size(sample.image)
         raw = load_mask(found[sample.id])
         check_size(found[sample.id], sample.id, (raw.shape[0], raw.shape[1]), size)
-        labels, _ = decode_mask(raw, spec.label_space.num_classes, found[sample.id])
+        labels, by_count = decode_mask(raw, K, found[sample.id])
+        if by_count and not coded:
+            coded = True
+            state_coding(raw, K, found[sample.id])
         trust = None
         if confidence is not None:
             if sample.id not in sure:
@@ -258,8 +283,4 @@ def main(args: argparse.Namespace) -> None:
         for mask in import_masks(spec, args.split, args.masks, confidence=args.confidence):
             writer.add(mask)
     if distributed.is_main():
-        manifest = read_manifest(args.out)
-        print(f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled")
-        if manifest["never_labelled"]:
-            print(f"never labelled: {', '.join(manifest['never_labelled'])}")
-        print(f"written to {args.out}; train on it with data.spec={args.out} data.train_split={args.split}")
+        print(summary(args.out))

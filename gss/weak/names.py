@@ -84,7 +84,10 @@ class ClassNames:
         """
         if isinstance(name, int) and not isinstance(name, bool):
             if not 0 <= name < len(self):
-                raise ValueError(f"{source}: class number {name} is outside 0..{len(self) - 1}")
+                raise ValueError(
+                    f"{source}: class number {name} is outside 0..{len(self) - 1}; numbers are places in the list of "
+                    f"classes, counted from 0: {self._listed()}"
+                )
             return name
         plain = _plain(str(name))
         if plain in self._ignored:
@@ -98,9 +101,11 @@ class ClassNames:
             twins = [number for word, number in self._numbers.items() if word in group]
             if plain in group and twins:
                 return f"write 'aliases: {{{name}: {self.space.names[twins[0]]}}}' under weak in the data spec"
-        known = ", ".join(self.space.names[:20]) + (", ..." if len(self) > 20 else "")
         hint = did_you_mean(name, self.space.names)
-        return f"{hint} give it under aliases or ignore of weak in the data spec; classes: {known}".strip()
+        return f"{hint} give it under aliases or ignore of weak in the data spec; classes: {self._listed()}".strip()
+
+    def _listed(self) -> str:
+        return ", ".join(self.space.names[:20]) + (", ..." if len(self) > 20 else "")
 
     def background(self) -> int | None:
         """Number of the class called background, if there is one."""

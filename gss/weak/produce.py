@@ -27,7 +27,7 @@ from gss.ood import ScoreInputs
 from gss.pipeline import GSSPipeline
 from gss.weak.agmm import unit_features
 from gss.weak.evidence import Evidence, gather_evidence
-from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
+from gss.weak.exchange import PseudoMask, PseudoMaskWriter, summary
 from gss.weak.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
 from gss.weak.spread import finer_grids, spread
 from gss.weak.tag_masks import is_classifier, produce
@@ -185,11 +185,7 @@ def main(args: argparse.Namespace) -> None:
             found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
             writer.add(PseudoMask(dataset.ids[index], found, certain))
     if distributed.is_main():
-        manifest = read_manifest(args.out)
-        print(f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled")
-        if manifest["never_labelled"]:
-            print(f"never labelled: {', '.join(manifest['never_labelled'])}")
-        print(f"written to {args.out}; train on it with data.spec={args.out} data.train_split={args.split}")
+        print(summary(args.out))
 
 
 def _tags(dataset: SegmentationDataset, index: int, labels: np.ndarray, cfg: ProduceConfig) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from gss.data.datasets import SegmentationDataset, open_split
 from gss.data.specs import load_spec
 from gss.labels import IGNORE_INDEX
 from gss.weak.affinity import absorbing_walk, edge_affinity, edge_map, feature_affinity
-from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
+from gss.weak.exchange import PseudoMask, PseudoMaskWriter, summary
 from gss.weak.folder import chosen_indices
 from gss.weak.make_config import RefineConfig
 from gss.weak.refine import edge_gates, potts_refine
@@ -208,6 +208,4 @@ def main(args: argparse.Namespace) -> None:
             )
             writer.add(PseudoMask(dataset.ids[index], refined, sure))
     if distributed.is_main():
-        manifest = read_manifest(args.out)
-        print(f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled")
-        print(f"written to {args.out}; judge them with gss weak report {args.out} --truth SPEC")
+        print(summary(args.out))

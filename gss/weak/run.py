@@ -142,6 +142,6 @@ def _check_inputs(args: argparse.Namespace, refs: list[str], arguments: Argument
 
 
 def _prepare(out: Path, *, overwrite: bool) -> None:
-    prepare_output(out, overwrite=overwrite, resume=(out / RECORDS).exists())
+    prepare_output(out, overwrite=overwrite, resume=(out / RECORDS).exists() or None)
     if not (out / RECORDS).exists():
         write_json(out / RECORDS, {})

@@ -126,7 +126,12 @@ class WeakRun:
             result["tagged"] = _tag_counts(dataset)
             check_tags(dataset, allow=allow)
         else:
-            check_seeds(dataset, allow=allow, partial=True)
+            check_seeds(
+                dataset,
+                allow=allow,
+                partial=True,
+                source="" if self.weak is None else f"--labels {self.weak['folder']}",
+            )
         if distributed.is_main():
             print(format_report(result, names) if not self.tagged else _format_tags(result, names))
         return result

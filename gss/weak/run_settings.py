@@ -137,7 +137,7 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
     for name, cls in classes.items():
         shared = [text for text in arguments.shared if text.partition(".")[0] in _sections(cls)]
         files, overrides = arguments.files[name], [*shared, *arguments.overrides[name]]
-        asked: DataConfig = load_config(cls, files, overrides).data
+        asked: DataConfig = _load(name, cls, files, overrides).data
         sizes: list[str] = []
         if cls().data.crop == DataConfig().crop:
             if asked.size is None and resize:
@@ -145,5 +145,12 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
             if asked.crop == DataConfig().crop:
                 height, width = (max(32, round(side / 32) * 32) for side in asked.size or size)
                 sizes.append(f"data.crop=[{height},{width}]")
-        found[name] = load_config(cls, [defaults[name], *files], [*sizes, *overrides])
-    return RunConfig(pseudo=load_config(teacher.produce, [], arguments.overrides["pseudo"]), **found)
+        found[name] = _load(name, cls, [defaults[name], *files], [*sizes, *overrides])
+    return RunConfig(pseudo=_load("pseudo", teacher.produce, [], arguments.overrides["pseudo"]), **found)
+
+
+def _load(stage: str, cls: type, files: list[str], overrides: list[str]) -> Any:
+    try:
+        return load_config(cls, files, overrides)
+    except ValueError as error:
+        raise ValueError(f"stage {stage}: {error}") from error

@@ -27,7 +27,7 @@ from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
 from gss.weak.affinity import edge_affinity, edge_map, feature_affinity, random_walk
 from gss.weak.cam import activation_maps, seed_probs
-from gss.weak.exchange import PseudoMask, PseudoMaskWriter, read_manifest
+from gss.weak.exchange import PseudoMask, PseudoMaskWriter, summary
 from gss.weak.refine_labels import refine_probs
 
 __all__ = ["is_classifier", "produce", "tag_mask", "tag_maps", "walked"]
@@ -170,8 +170,4 @@ def produce(args: argparse.Namespace) -> None:
             found, certain = tag_mask(model, dataset.read(index)[0], tags, exhaustive, cfg)
             writer.add(PseudoMask(dataset.ids[index], found, certain))
     if distributed.is_main():
-        manifest = read_manifest(args.out)
-        print(f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled")
-        if manifest["never_labelled"]:
-            print(f"never labelled: {', '.join(manifest['never_labelled'])}")
-        print(f"written to {args.out}; train on it with data.spec={args.out} data.train_split={args.split}")
+        print(summary(args.out))

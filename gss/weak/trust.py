@@ -18,7 +18,7 @@ from gss.labels import IGNORE_INDEX
 __all__ = ["Believed", "Trust", "check_seeds", "doubt"]
 
 _LEVELS = 1024
-_SURVEY_IMAGES = 500
+_SURVEY_IMAGES, _PEEK = 500, 16
 
 
 class Believed(NamedTuple):
@@ -117,7 +117,7 @@ def doubt(confidence: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     return rest, sure - rest
 
 
-def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False) -> None:
+def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False, source: str = "") -> None:
     """Require that weak labels show every class somewhere.
 
     Images are looked at until every class was seen, so a usual data set costs a few reads.
@@ -126,6 +126,7 @@ def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False) 
         dataset: training images; data sets with full masks are not looked at.
         allow: warn instead.
         partial: ordinary masks are partial too, so look at them.
+        source: what the user knows the labels by; split and name of the data set when empty.
 
     Raises:
         ValueError: some class has no labelled pixel at all, or no image has any label.
@@ -139,9 +140,13 @@ def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False) 
         if seen.all():
             return
     absent = ", ".join(name for name, found in zip(names, seen, strict=True) if not found)
-    where = f"split {dataset.split!r} of data set {dataset.spec.name!r}"
+    where = source or f"split {dataset.split!r} of data set {dataset.spec.name!r}"
     if not seen.any():
-        raise ValueError(f"no pixel of {where} has a label: tags alone need a producer of masks before training")
+        weak = [dataset.read_weak(index)[0] for index in range(min(_PEEK, len(dataset)))]
+        fix = "all of them are unlabelled (255), so there is nothing to learn"
+        if any(labels is not None and labels.present().any() for labels in weak):
+            fix = "tags alone need masks first, of gss train weak-tags and gss weak produce, or gss weak run for it all"
+        raise ValueError(f"no pixel of {where} has a label: {fix}")
     message = f"no pixel of {where} is labelled {absent}"
     if not allow:
         raise ValueError(f"{message}: label some, or set weak.allow_missing=true to train without these classes")

@@ -126,6 +126,9 @@ class TableReader(Reader):
             return self.entry(path, id, size, entry)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"{path}: entry {id!r} is malformed ({type(error).__name__}: {error})") from error
+        except ValueError as error:
+            named = str(error).startswith(f"{id}:") or repr(id) in str(error)
+            raise error if named else ValueError(f"image {id!r}: {error}") from error
 
 
 def check_size(path: Path, id: str, stated: Size, size: Size) -> None:

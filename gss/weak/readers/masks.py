@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,7 @@ from gss.labels import IGNORE_INDEX
 from gss.weak.labels import Size, WeakLabels
 from gss.weak.readers.base import Options, Reader, check_size
 
-__all__ = ["MaskReader", "PolygonReader", "decode_mask"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["MaskReader", "PolygonReader", "decode_mask", "state_coding"]
 
 # Labels of Cityscapes polygons that belong to none of its training classes.
 _CITYSCAPES_VOID = (
@@ -56,7 +54,7 @@ class MaskReader(Reader):
             labels, by_count = decode_mask(raw, len(self.names), path)
             if by_count and self.coding is None:
                 self.coding = f"{len(self.names)} (the number of classes)"
-                _logger.warning("%s marks unlabelled pixels with %s; it and 255 are unlabelled", path, self.coding)
+                state_coding(raw, len(self.names), path)
         return self.build(id, size, partial=labels)
 
 
@@ -83,6 +81,16 @@ def decode_mask(raw: np.ndarray, num_classes: int, path: Path) -> tuple[np.ndarr
         )
     by_count = bool((raw == num_classes).any())
     return np.where(raw == num_classes, IGNORE_INDEX, raw).astype(np.uint8), by_count
+
+
+def state_coding(raw: np.ndarray, num_classes: int, path: Path) -> None:
+    """Warn that the value K of a mask `[H, W]` is read as unlabelled."""
+    count = int((raw == num_classes).sum())
+    warnings.warn(
+        f"{path} marks {count} unlabelled pixels with {num_classes} (the number of classes); read as 255 is. "
+        f"If {num_classes} is a class, its name is missing among the classes",
+        stacklevel=2,
+    )
 
 
 class PolygonReader(Reader):

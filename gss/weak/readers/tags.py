@@ -82,8 +82,12 @@ class TagReader(_Tags, TableReader):
 
     def _csv(self, path: Path) -> dict[str, Any]:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file))
-        rows = [row for row in rows if row]
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+        if len(header) < 2 or not rows:
+            raise ValueError(
+                f"{path} names no image with its classes: it needs a header 'image,CLASS,...' and a row of 0 and 1 for "
+                "each image, or a header 'image,classes' and rows such as 'a.jpg,cat;dog'"
+            )
         if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
             return {row[0]: [_number(part.strip()) for part in row[1].split(";") if part.strip()] for row in rows}
         table = {}
