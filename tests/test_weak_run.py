@@ -217,6 +217,17 @@ def test_bad_inputs_are_one_line(photos, tmp_path, capsys):
     assert "--form tags is written as" in run("scribbles", "--form", "tags")
     assert "stage teacher: override 'nope=1': unknown key 'nope'" in run("scribbles", "teacher.nope=1")
     assert "stage pseudo: override 'threshold=2'" in run("scribbles", "pseudo.threshold=2")
+    (photos / "one").mkdir()
+    shutil.copy(photos / "images" / "00.png", photos / "one")
+    one = [
+        "--images",
+        str(photos / "one"),
+        "--labels",
+        str(photos / "scribbles"),
+        "--classes",
+        str(photos / "names.txt"),
+    ]
+    assert "holds one image" in refused(capsys, "weak", "run", *one, "labels.unknown=ignore", "--out", str(out))
     assert "no stage and no section" in run("scribbles", "teecher.train.steps=3")
     assert "gss weak run sets data.spec itself" in run("scribbles", "data.spec=camvid")
 

@@ -88,6 +88,8 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         tagged = is_tagged(dataset)
         if args.val is None and not tagged:
             split = "train"  # the last fifth is measured on
+            if len(dataset) < 2:
+                raise ValueError(f"--images {args.images} holds one image, which cannot be measured on too: give --val")
     kind = "tags" if tagged else "pixels"
     measured = choose_measured(args.val, spec, split)
     open_truth(args.truth, spec, dataset)  # a mistake shows at once
