@@ -439,7 +439,7 @@ def _message(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).replace(" ;", ";")  # where there was nothing to suggest
 
 
 if __name__ == "__main__":

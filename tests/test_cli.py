@@ -199,6 +199,7 @@ def test_mistakes_are_one_line(argv, part, capsys, tmp_path, monkeypatch):
     ("effect", "part"),
     [
         (ValueError("image a.png\n  is corrupt"), "gss: error: image a.png is corrupt"),
+        (ValueError("no key 'x' ; keys: y"), "gss: error: no key 'x'; keys: y"),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file or directory"),
         (PermissionError("cannot write"), "gss: error: cannot write"),
         (ValueError(), "gss: error: ValueError"),

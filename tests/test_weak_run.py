@@ -227,7 +227,7 @@ def test_bad_inputs_are_one_line(photos, tmp_path, capsys):
         "--classes",
         str(photos / "names.txt"),
     ]
-    assert "holds one image" in refused(capsys, "weak", "run", *one, "labels.unknown=ignore", "--out", str(out))
+    assert "holds one image" in refused(capsys, "weak", "run", *one, "--out", str(out))
     assert "no stage and no section" in run("scribbles", "teecher.train.steps=3")
     assert "gss weak run sets data.spec itself" in run("scribbles", "data.spec=camvid")
 
