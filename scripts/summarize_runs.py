@@ -9,6 +9,7 @@ import argparse
 import json
 import re
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,10 +19,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders of gss train prior or twin")
     groups: dict[str, list[dict[str, float]]] = defaultdict(list)
     for run in parser.parse_args().runs:
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        metrics = run / "metrics.jsonl"
+        lines = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
         final = [line for line in lines if any(name.startswith("val_") for name in line)]
         if final:
             groups[re.sub(r"_s\d+$", "", run.name)].append(final[-1])
+        else:
+            print(f"{run} has no validation figures yet", file=sys.stderr)
     print("| run | decode | seeds | mIoU | boundary F |\n|---|---|---|---|---|")
     for name, finals in groups.items():
         modes = [key[len("val_") : -len("_miou")] for key in finals[0] if key.endswith("_miou")]
