@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         for name in _FILES:
             if getattr(args, name, None):
-                check_writable(getattr(args, name))
+                check_writable(getattr(args, name), f"--{name}")
         module, _, function = args.handler.rpartition(".")
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning()

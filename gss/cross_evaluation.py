@@ -27,7 +27,7 @@ from gss.data.datasets import ReadableImages
 from gss.data.mapping import find_mapping
 from gss.data.mseg import MSegTaxonomy
 from gss.distributed import is_main, num_processes, shard
-from gss.evaluation import check_known, check_output, device_name
+from gss.evaluation import check_known, device_name
 from gss.label_mapping import LabelMapping
 from gss.label_names import listed
 from gss.labels import LabelSpace
@@ -127,8 +127,6 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ValueError: Bad pipeline, data set, mapping, name or output file.
     """
-    for name in ("json", "markdown", "html"):
-        check_output(name, getattr(args, name))
     chosen = {} if args.scores is None else {"scores": tuple(args.scores)}
     protocol = Protocol(
         size=args.size,

@@ -5,7 +5,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ __all__ = [
     "aligned",
     "check_classes",
     "check_known",
-    "check_output",
     "device_name",
     "evaluate",
     "format_result",
@@ -286,8 +284,6 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ValueError: Bad pipeline, data set or output file.
     """
-    for name in ("json", "html"):
-        check_output(name, getattr(args, name))
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
     pipeline = load_pipeline(args.pipeline)
@@ -409,13 +405,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def check_output(name: str, path: str | None) -> None:
-    """Refuse a file that cannot be written before the long part starts."""
-    if path is None:
-        return
-    target = Path(path).absolute()
-    folder = next(parent for parent in target.parents if parent.exists())
-    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"cannot write --{name} {path}: a folder is in its place, or no permission; choose another")

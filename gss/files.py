@@ -58,20 +58,27 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
+def check_writable(path: str | os.PathLike[str], argument: str) -> None:
     """Require that a file can be written, before anything is computed for it.
+
+    Args:
+        path: The file.
+        argument: That names it, for the message.
 
     Raises:
         ValueError: It is a folder, or lies below a file or where nothing may be written.
     """
-    target = Path(path)
+    target = Path(path).absolute()
+    above = next((parent for parent in target.parents if parent.exists()), target)
     if target.is_dir():
-        raise ValueError(f"{target} is a folder: name a file to write")
-    above = next(parent for parent in target.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise ValueError(f"cannot write {target}: {above} is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write {target}: no permission for {above}")
+        reason = "it is a folder; name a file in it"
+    elif not above.is_dir():
+        reason = f"{above} is a file; choose another place"
+    elif not os.access(above, os.W_OK | os.X_OK):
+        reason = f"no permission for {above}; choose another place"
+    else:
+        return
+    raise ValueError(f"cannot write {argument} {path}: {reason}")
 
 
 def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:

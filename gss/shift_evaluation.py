@@ -22,7 +22,7 @@ from gss.data.datasets import ReadableImages, open_split
 from gss.data.shifts import apply_shift, choose_severities, choose_shifts, shift_generator
 from gss.data.specs import load_spec
 from gss.distributed import is_main, num_processes, shard
-from gss.evaluation import check_classes, check_known, check_output, device_name
+from gss.evaluation import check_classes, check_known, device_name
 from gss.labels import IGNORE_INDEX
 from gss.loading import load_pipeline
 from gss.ood.fitting import spread_indices
@@ -155,8 +155,6 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ValueError: Bad pipeline, data set, name or output file.
     """
-    for name in ("json", "html"):
-        check_output(name, getattr(args, name))
     shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)

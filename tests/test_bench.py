@@ -15,6 +15,7 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
         ("bench_core.py", "up-sampling"),
         ("bench_pipeline.py", "fused, 360x480"),
         ("bench_ood.py", "aux + score, 360x480"),
+        ("bench_weak.py", "20 thresholds"),
     ],
 )
 def test_benchmark_writes_its_rows(script: str, row: str, tmp_path: Path) -> None:

@@ -185,8 +185,8 @@ def test_config_prints_yaml_that_trains(stage, capsys, tmp_path, handler):
         (["palette", "3", "4"], "unrecognized argument '4'"),
         (["palette", "many"], "'many'"),
         (["data"], "required: ACTION"),
-        (["evaluate", "p", "--data", "d", "--json", "."], "is a folder: name a file to write"),
-        (["weak", "seeds", "p", "--data", "d", "--sheet", "/"], "is a folder: name a file to write"),
+        (["evaluate", "p", "--data", "d", "--json", "."], "cannot write --json .: it is a folder"),
+        (["weak", "seeds", "p", "--data", "d", "--sheet", "/"], "cannot write --sheet /: it is a folder"),
     ],
 )
 def test_mistakes_are_one_line(argv, part, capsys, tmp_path, monkeypatch):

@@ -87,16 +87,16 @@ def test_prepare_output_names_what_is_wrong(tmp_path):
 def test_check_writable_names_what_is_wrong(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("kept")
-    check_writable(file)
-    check_writable(tmp_path / "new" / "folder" / "a.json")
+    check_writable(file, "--json")
+    check_writable(tmp_path / "new" / "folder" / "a.json", "--json")
     assert os.listdir(tmp_path) == ["file"]
-    with pytest.raises(ValueError, match="is a folder: name a file"):
-        check_writable(tmp_path)
-    with pytest.raises(ValueError, match="cannot write .*a.json: .*file is a file"):
-        check_writable(file / "a.json")
+    with pytest.raises(ValueError, match=r"cannot write --json .*: it is a folder; name a file in it"):
+        check_writable(tmp_path, "--json")
+    with pytest.raises(ValueError, match=r"cannot write --html .*a\.json: .*file is a file"):
+        check_writable(file / "a.json", "--html")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match="no permission"):
-        check_writable(file)
+        check_writable(file, "--json")
 
 
 def test_prepare_output_checks_permission(tmp_path, monkeypatch):

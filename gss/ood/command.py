@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from gss.data.ood import OODDataset, open_ood
 from gss.distributed import is_main
-from gss.evaluation import check_output
 from gss.files import write_json
 from gss.loading import load_pipeline
 from gss.ood.evaluation import evaluate_ood, known_channels
@@ -27,8 +26,6 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ValueError: bad pipeline, data set, score or output.
     """
-    for name in ("json", "html"):
-        check_output(name, getattr(args, name))
     given = [f"--{name.replace('_', '-')}" for name in ("save_as", "dtype", "overwrite") if getattr(args, name)]
     if given and not args.save_scores:
         raise ValueError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
