@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 import types
@@ -257,3 +258,18 @@ def test_public_names():
         assert getattr(gss, name) is not None
     with pytest.raises(AttributeError, match="'gss' has no attribute 'nope'"):
         _ = gss.nope
+
+
+def test_tiny_numbers_are_flushed(monkeypatch):
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    seen = []
+    palette = importlib.import_module("gss.palette")
+    monkeypatch.setattr(palette, "main", lambda args: seen.append(float(torch.full((8,), 1e-39).sum())))
+    torch.set_flush_denormal(False)
+    try:
+        assert float(torch.full((8,), 1e-39).sum()) > 0
+        assert cli.main(["palette", "3"]) == 0 and seen == [0.0]
+    finally:
+        torch.set_flush_denormal(False)
