@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 check_writable(getattr(args, name), f"--{name}")
         module, _, function = args.handler.rpartition(".")
         handler = getattr(importlib.import_module(module), function)
-        _flush_denormals()
+        _flush_denormals(True)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning()
             return handler(args) or 0
@@ -68,15 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"gss: error: {_message(error)}", file=sys.stderr)
         return 2
+    finally:
+        _flush_denormals(False)  # who called this function goes on as before
 
 
-def _flush_denormals() -> None:
+def _flush_denormals(flush: bool) -> None:
     """Let CPUs take numbers below 1e-38 for 0, if torch is loaded; best before its threads start, which inherit it.
 
     Probabilities of unlikely codes and their gradients are that small, and would halve the speed of training.
     """
     if "torch" in sys.modules:
-        sys.modules["torch"].set_flush_denormal(True)
+        sys.modules["torch"].set_flush_denormal(flush)
 
 
 def _show_warning() -> Callable[..., None]:
@@ -104,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
     run = importlib.import_module("gss.training.run")
-    _flush_denormals()
+    _flush_denormals(True)
     run.train(args.stage, config, args.out, resume=args.resume)
 
 

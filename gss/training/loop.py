@@ -83,7 +83,6 @@ def fit(
     """
     if len(dataset) == 0:
         raise ValueError("the training data set is empty; check the split name with 'gss data check'")
-    torch.set_flush_denormal(True)  # see gss.cli; for those who call this themselves
     return _Run(task, dataset, optim, train, Path(out), workers, config).run(resume)
 
 
