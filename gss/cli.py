@@ -9,15 +9,13 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NoReturn
-
-from tqdm import tqdm
 
 import gss
 from gss.errors import did_you_mean
 from gss.files import check_writable
+from gss.runtime import flush_denormals, one_line, show_warning
 from gss.weak.commands import FORM_NAMES, add_weak
 
 # Arguments that name a file to write.
@@ -33,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
         if choice:
             hint = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
             message = f"{message}; {hint}" if hint else message
-        self.exit(2, f"{self.prog}: error: {_one_line(message)} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 check_writable(getattr(args, name), f"--{name}")
         module, _, function = args.handler.rpartition(".")
         handler = getattr(importlib.import_module(module), function)
-        _flush_denormals(True)
+        flush_denormals(True)
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning()
+            warnings.showwarning = show_warning()
             return handler(args) or 0
     except KeyboardInterrupt:
         print("gss: interrupted", file=sys.stderr)
@@ -69,30 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gss: error: {_message(error)}", file=sys.stderr)
         return 2
     finally:
-        _flush_denormals(False)  # who called this function goes on as before
-
-
-def _flush_denormals(flush: bool) -> None:
-    """Let CPUs take numbers below 1e-38 for 0, if torch is loaded; best before its threads start, which inherit it.
-
-    Probabilities of unlikely codes and their gradients are that small, and would halve the speed of training.
-    """
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_flush_denormal(flush)
-
-
-def _show_warning() -> Callable[..., None]:
-    """What prints a warning of the package in one line, once, clear of progress bars; others as usual."""
-    others, seen = warnings.showwarning, set()
-
-    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
-        if category is not UserWarning or not Path(filename).is_relative_to(Path(gss.__file__).parent):
-            others(message, category, filename, *rest)
-        elif str(message) not in seen:
-            seen.add(str(message))
-            tqdm.write(f"gss: warning: {_one_line(str(message))}", file=sys.stderr)
-
-    return show
+        flush_denormals(False)  # who called this function goes on as before
 
 
 def train(args: argparse.Namespace) -> None:
@@ -106,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
     run = importlib.import_module("gss.training.run")
-    _flush_denormals(True)
+    flush_denormals(True)
     run.train(args.stage, config, args.out, resume=args.resume)
 
 
@@ -448,12 +423,8 @@ def _names(text: str) -> list[str]:
 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return _one_line(f"{error.filename}: {error.strerror}")
-    return _one_line(str(error)) or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace(" ;", ";")  # where there was nothing to suggest
+        return one_line(f"{error.filename}: {error.strerror}")
+    return one_line(str(error)) or type(error).__name__
 
 
 if __name__ == "__main__":
