@@ -32,6 +32,20 @@ from gss.outputs import OUTPUT_TYPES, SegmentationOutput, segments, to_output_ty
 from gss.painting import paint_tokens
 from vqvae import MaskigeVQModel
 
+_COMPONENTS = {
+    component.__name__: component
+    for component in (
+        CellLikelihood,
+        FittedScores,
+        GMMDensityHead,
+        GSSImageProcessor,
+        GSSPriorModel,
+        MaskigeCodec,
+        MaskigeVQModel,
+        ResidualPatternHead,
+    )
+}
+
 
 class GSSPipeline(DiffusionPipeline):
     """Segments images with a latent prior, a VQ decoder and the maskige codec.
@@ -82,6 +96,19 @@ class GSSPipeline(DiffusionPipeline):
         if isinstance(kwargs.get("dtype"), torch.dtype):
             kwargs["dtype"] = {"prior": kwargs["dtype"], "default": torch.float32}
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """Read model_index.json; components are found by class name, whatever module they were saved from.
+
+        diffusers stores the module of each component. A pipeline saved before a module was moved stays loadable.
+        """
+        loaded = super().load_config(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        for name, saved in config.items():
+            if isinstance(saved, list | tuple) and len(saved) == 2 and saved[1] in _COMPONENTS:
+                config[name] = [_COMPONENTS[saved[1]].__module__, saved[1]]
+        return loaded
 
     def save_pretrained(
         self,
