@@ -32,8 +32,8 @@ from gss.label_mapping import LabelMapping
 from gss.label_names import listed
 from gss.labels import LabelSpace
 from gss.loading import load_pipeline
-from gss.ood.fitting import spread_indices
 from gss.pipeline import GSSPipeline
+from gss.sampling import evenly_spaced
 
 __all__ = ["evaluate_cross_domain", "main"]
 
@@ -78,7 +78,7 @@ def evaluate_cross_domain(
     pairs = _pairs(list(groups), list(datasets), mappings, common)
     homes = homes or {name: Home("", next(iter(datasets)), "the first test set") for name in groups}
 
-    chosen = {name: spread_indices(len(data), protocol.limit or 0) for name, data in datasets.items()}
+    chosen = {name: evenly_spaced(len(data), protocol.limit) for name, data in datasets.items()}
     mine = {name: [indices[place] for place in shard(len(indices))] for name, indices in chosen.items()}
     total = sum(map(len, members.values())) * len(protocol.sides) * sum(map(len, mine.values()))
     singles: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ def evaluate_cross_domain(
     shown = {}
     if pictures and is_main():
         for data, images in datasets.items():
-            indices = [chosen[data][place] for place in spread_indices(len(chosen[data]), pictures)]
+            indices = [chosen[data][place] for place in evenly_spaced(len(chosen[data]), pictures)]
             models = [
                 (name, members[name][0], made[name]["default_mode"], made[name]["short_side"][data], pairs[name, data])
                 for name in groups

@@ -21,6 +21,7 @@ from gss.loading import load_pipeline
 from gss.metrics import SegmentationMetrics
 from gss.metrics.domains import DomainMetrics, domain_figures
 from gss.pipeline import GSSPipeline
+from gss.sampling import evenly_spaced
 from gss.visualize import colorize, error_map, heatmap, overlay
 
 __all__ = [
@@ -161,7 +162,7 @@ def evaluate(
     default_mode = pipeline.default_decode if pipeline.default_decode in modes else modes[0]
     options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
 
-    chosen = _spread(len(dataset), limit)
+    chosen = evenly_spaced(len(dataset), limit)
     mine = [chosen[position] for position in shard(len(chosen))]
     totals = {mode: SegmentationMetrics(len(names)) for mode in modes}
     domains = {mode: DomainMetrics(dataset, len(names)) for mode in modes}
@@ -305,13 +306,6 @@ def main(args: argparse.Namespace) -> int:
         if args.html:
             result.write_html(args.html)
     return 0
-
-
-def _spread(count: int, limit: int | None) -> list[int]:
-    """Indices of `limit` samples, evenly spaced: neighbours are often nearly the same picture."""
-    if limit is None or limit >= count:
-        return list(range(count))
-    return np.linspace(0, count - 1, limit).astype(int).tolist()
 
 
 def _measure_speed(

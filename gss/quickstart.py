@@ -29,6 +29,7 @@ from gss.predict import predict
 from gss.quickstart_ood import add_heat_maps, add_unknown, check_kinds, equality, measure_unknown
 from gss.quickstart_stages import STAGES, parse_stages, stage_configs, train_once
 from gss.report import Report
+from gss.sampling import evenly_spaced
 from gss.training.log import read_metrics
 from gss.training.residual import same_masks
 from gss.visualize import colorize, heatmap
@@ -131,11 +132,11 @@ def _predict_new(pipeline: GSSPipeline, args: argparse.Namespace, cfg: PriorConf
     spec = load_spec(args.data, args.root)
     split = "test" if "test" in spec.splits else cfg.data.val_split
     dataset: LabelledImages = open_split(spec, split)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _NEW_IMAGES)).astype(int))
+    chosen = evenly_spaced(len(dataset), _NEW_IMAGES)
     with atomic_path(out / "new_images") as folder:
         folder.mkdir()
         for index in chosen:
-            dataset.read(int(index))[0].save(folder / f"{split}_{int(index):04d}.png")
+            dataset.read(index)[0].save(folder / f"{split}_{index:04d}.png")
     with atomic_path(out / "predictions") as folder:
         folder.mkdir()
         paths = sorted((out / "new_images").iterdir())

@@ -12,11 +12,11 @@ from gss.data.ood import OODDataset
 from gss.data.scene_strangers import stranger_kinds
 from gss.data.specs import load_spec
 from gss.ood.evaluation import evaluate_ood
-from gss.ood.fitting import spread_indices
 from gss.ood.report import add_curves, add_frames, add_table, key_figures
 from gss.ood.results import OODEvaluation
 from gss.pipeline import GSSPipeline
 from gss.report import Report
+from gss.sampling import evenly_spaced
 from gss.visualize import heatmap
 
 IMAGES = 30
@@ -116,7 +116,7 @@ def add_heat_maps(
     )
     names = (pipeline.default_score, BASELINES[0])
     rows = []
-    for index in spread_indices(len(dataset), HEAT_MAPS):
+    for index in evenly_spaced(len(dataset), HEAT_MAPS):
         image, _ = dataset.read(index)
         found = pipeline.predict_probabilities(image, modes=[], scores=names)
         rows.append((dataset.ids[index], [image, *(heatmap(found[name][0][0].cpu().numpy()) for name in names)]))

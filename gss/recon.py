@@ -24,6 +24,7 @@ from gss.labels import IGNORE_INDEX
 from gss.metrics.domains import DomainMetrics
 from gss.metrics.segmentation import SegmentationMetrics
 from gss.posterior import Posterior
+from gss.sampling import evenly_spaced
 from vqvae import CodebookUsage
 
 
@@ -72,10 +73,8 @@ def reconstruct(
     metrics = {way: SegmentationMetrics(codec.num_classes) for way in ways}
     domains = {way: DomainMetrics(dataset, codec.num_classes) for way in ways}
     usage = {way: CodebookUsage(vqvae.codebook_size) for way in ways}
-    chosen = np.arange(len(dataset))
-    if limit is not None and limit < len(chosen):
-        chosen = np.linspace(0, len(chosen) - 1, limit).astype(int)
-    mine = [int(chosen[i]) for i in distributed.shard(len(chosen))]
+    chosen = evenly_spaced(len(dataset), limit)
+    mine = [chosen[i] for i in distributed.shard(len(chosen))]
     for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
         original = dataset.read(index)[1]
         H, W = original.shape

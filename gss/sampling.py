@@ -18,6 +18,13 @@ from gss import distributed
 Smallest = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
+def evenly_spaced(count: int, limit: int | None = None) -> list[int]:
+    """Return at most `limit` of `count` indices, evenly spaced; all of them without a limit."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return np.linspace(0, count - 1, limit).astype(int).tolist()
+
+
 def random_keys(count: int, *seeds: int) -> Tensor:
     """Random numbers in (0, 1), float64 `[count]` on the CPU: a function of the seeds, whole numbers from 0."""
     keys = np.random.default_rng(list(seeds)).random(count)

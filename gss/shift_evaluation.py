@@ -25,8 +25,8 @@ from gss.distributed import is_main, num_processes, shard
 from gss.evaluation import check_classes, check_known, device_name
 from gss.labels import IGNORE_INDEX
 from gss.loading import load_pipeline
-from gss.ood.fitting import spread_indices
 from gss.pipeline import GSSPipeline
+from gss.sampling import evenly_spaced
 from gss.shift_measuring import CLEAN, Condition, Subject, run_clean
 from gss.shift_results import ShiftResult, format_result, summarise
 from gss.visualize import colorize, error_map, overlay
@@ -91,11 +91,11 @@ def evaluate_shifts(
     options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
     subjects = {name: Subject(pipeline, modes, scores, options) for name, pipeline in pipelines.items()}
 
-    chosen = spread_indices(len(dataset), limit or 0)
+    chosen = evenly_spaced(len(dataset), limit)
     mine = [chosen[position] for position in shard(len(chosen))]
     references: list[int] = []
     if threshold_data is not None:
-        every = spread_indices(len(threshold_data), limit or 0)
+        every = evenly_spaced(len(threshold_data), limit)
         references = [every[position] for position in shard(len(every))]
     conditions = [(shift, severity) for shift in shifts for severity in severities]
     total = len(subjects) * (len(references) + len(mine) * (1 + len(conditions)))

@@ -20,6 +20,7 @@ from gss.data.mixing import MixedImages, Mixer
 from gss.data.objects import Objects, check_unknown, fingerprint, open_objects
 from gss.files import atomic_path
 from gss.labels import OUTLIER_LABEL
+from gss.sampling import evenly_spaced
 from gss.visualize import contact_sheet, legend, overlay
 
 __all__ = ["Sources", "build_mixer", "draw_sheet", "main", "open_sources"]
@@ -114,7 +115,7 @@ def draw_sheet(dataset: MixedImages, rows: int = _ROWS) -> Image.Image:
     foreign = colors.copy()
     foreign[0] = (60, 100, 160)
     pictures, captions = [], []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, min(rows, len(dataset))).astype(int)).tolist():
+    for index in evenly_spaced(len(dataset), rows):
         sample = dataset[index]
         row = []
         for kind, table in (("", colors), ("context_", foreign)):

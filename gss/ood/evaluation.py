@@ -11,11 +11,11 @@ from gss.distributed import is_main, num_processes
 from gss.evaluation import device_name
 from gss.metrics.components import ComponentMetrics
 from gss.metrics.ood import FPR_RULES, MODES
-from gss.ood.fitting import spread_indices
 from gss.ood.measuring import Meter, ScoreMaps
 from gss.ood.results import OODEvaluation, ScoreFigures
 from gss.ood.score_files import ScoreFiles
 from gss.pipeline import GSSPipeline
+from gss.sampling import evenly_spaced
 from gss.visualize import VOID, colorize, heatmap
 
 __all__ = ["evaluate_ood", "known_channels"]
@@ -195,7 +195,7 @@ def _choose(dataset: OODDataset, limit: int | None) -> list[int]:
         raise ValueError(f"limit must be at least 1, got {limit}")
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images; choose another split")
-    return spread_indices(len(dataset), limit or 0)
+    return evenly_spaced(len(dataset), limit)
 
 
 def _add_pictures(

@@ -20,6 +20,7 @@ from gss.ood.base import SCORES, FittedScore, ScoreInputs
 from gss.ood.fitted import Combined, FittedScores, available_scores, build_score, combination_weights, stack_scores
 from gss.ood.survey import Survey
 from gss.pipeline import GSSPipeline
+from gss.sampling import evenly_spaced
 
 # Training images that the correlations of combined scores are taken from.
 _COMBINED_IMAGES = 50
@@ -45,11 +46,6 @@ def check_names(names: Sequence[str]) -> None:
             why = "needs no fitting" if name in SCORES else "is unknown"
             hint = did_you_mean(name, fittable)
             raise ValueError(f"score {name!r} {why}; those to fit are {', '.join(fittable)} {hint}".rstrip())
-
-
-def spread_indices(count: int, limit: int) -> list[int]:
-    """`limit` of `count` indices, evenly spaced; all for 0."""
-    return list(range(count)) if not 0 < limit < count else np.linspace(0, count - 1, limit).astype(int).tolist()
 
 
 def labelled_inputs(
@@ -122,7 +118,7 @@ def survey_images(
     if source == "head":
         head = pipeline.prior.aux_head
         survey.classifier = head.weight.detach().flatten(1).float(), head.bias.detach().float()
-    indices, bar = spread_indices(len(dataset), images), "features" if progress else ""
+    indices, bar = evenly_spaced(len(dataset), images or None), "features" if progress else ""
     for index, inputs, labels in labelled_inputs(pipeline, dataset, indices, source=source, progress=bar):
         name = str(dataset.ids[index])
         survey.add(inputs.features[0], inputs.logits[0], labels, seeds=(seed, index), name=name)
@@ -190,7 +186,7 @@ def _fit_combination(
     count = torch.zeros((), dtype=torch.float64)
     first = torch.zeros(len(parts), dtype=torch.float64)
     second = torch.zeros(len(parts), len(parts), dtype=torch.float64)
-    indices = spread_indices(len(dataset), _COMBINED_IMAGES)
+    indices = evenly_spaced(len(dataset), _COMBINED_IMAGES)
     for _, inputs, labels in labelled_inputs(pipeline, dataset, indices, needs=needs, source=fitted.source):
         rows = stack_scores(scores, inputs)[0].cpu()[labels != IGNORE_INDEX].double()
         count += len(rows)

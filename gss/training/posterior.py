@@ -21,6 +21,7 @@ from gss.maskige import MaskigeCodec
 from gss.metrics.domains import domain_figures
 from gss.palette import build, from_list
 from gss.posterior import Posterior
+from gss.sampling import evenly_spaced
 from gss.training.base import Task
 from gss.training.refine import calibrate, refine, survey
 from gss.visualize import colorize, contact_sheet
@@ -92,7 +93,7 @@ class PosteriorTask(Task):
         """Truth, maskige and reconstruction of three validation images."""
         space = self._val_set.label_space
         rows = []
-        for index in np.linspace(0, len(self._val_set) - 1, min(3, len(self._val_set))).astype(int):
+        for index in evenly_spaced(len(self._val_set), 3):
             labels, filled = recon.label_pair(self._val_set, int(index), self.vqvae.downsample, self.device)
             maskige = self.codec.encode(filled)
             sample = self.vqvae.decode_tokens(self.vqvae.encode(maskige).indices)

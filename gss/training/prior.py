@@ -25,6 +25,7 @@ from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.pipeline import GSSPipeline
 from gss.posterior import Posterior
+from gss.sampling import evenly_spaced
 from gss.training.agmm import BatchAGMM
 from gss.training.base import Task
 from gss.training.posterior import count_classes
@@ -184,7 +185,7 @@ class PriorTask(Task):
     def pictures(self) -> dict[str, Image.Image]:
         """Image, truth, maskige and prediction of three validation images."""
         colors, pipeline, rows = self._val_set.label_space.colors, self.pipeline(), []
-        for index in np.linspace(0, len(self._val_set) - 1, min(3, len(self._val_set))).astype(int):
+        for index in evenly_spaced(len(self._val_set), 3):
             image, labels = self._val_set.read(int(index))
             output = pipeline(image, return_tokens=not self.is_twin)
             row = [image, colorize(labels, colors), colorize(np.asarray(output.masks[0]), colors)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from gss.likelihood import CellLikelihood, fit_table, log_likelihood
 from gss.losses import weighted_cross_entropy
 from gss.maskige import MaskigeCodec
 from gss.posterior import Posterior
+from gss.sampling import evenly_spaced
 from vqvae import MaskigeVQModel
 from vqvae.losses import colour_loss
 
@@ -31,7 +31,7 @@ def survey(dataset: LabelledImages) -> list[int]:
     total = sum(drawn for _, drawn in quotas)
     for size, drawn in quotas:
         count = min(size, -(-drawn * _SURVEY_IMAGES // total))
-        chosen += (first + np.unique(np.linspace(0, size - 1, count).astype(int))).tolist()
+        chosen += [first + index for index in evenly_spaced(size, count)]
         first += size
     return chosen
 

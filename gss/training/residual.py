@@ -27,7 +27,7 @@ from gss.loading import load_pipeline
 from gss.metrics.ood import OODMetrics
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
-from gss.ood.fitting import fit_scores, spread_indices
+from gss.ood.fitting import fit_scores
 from gss.pipeline import GSSPipeline
 from gss.residual_losses import (
     context_contrast,
@@ -37,6 +37,7 @@ from gss.residual_losses import (
     pseudo_label_loss,
     rows_at,
 )
+from gss.sampling import evenly_spaced
 from gss.training.base import Task
 from gss.training.density import export
 from gss.training.loop import fit
@@ -140,7 +141,7 @@ class ResidualTask(Task):
         """Some validation images with truth, plain and residual energy."""
         pipeline, rows = self.pipeline(self.head), []
         colors = [*self._val_set.label_space.colors]
-        for index in spread_indices(len(self._val_set), _PICTURES):
+        for index in evenly_spaced(len(self._val_set), _PICTURES):
             image, truth = self._val_set.read(index)
             scores = pipeline.predict_probabilities(image, modes=[], scores=["energy", "residual_energy"])
             heat = [heatmap(maps[0][0].cpu().numpy(), palette="magma") for maps in scores.values()]
@@ -202,7 +203,7 @@ def measure(
         ValueError: no outlier or no inlier pixel.
     """
     metrics = {name: OODMetrics() for name in scores}
-    indices = spread_indices(len(dataset), limit)
+    indices = evenly_spaced(len(dataset), limit or None)
     for position in distributed.shard(len(indices)):
         image, truth = dataset.read(indices[position])
         for name, maps in pipeline.predict_probabilities(image, modes=[], scores=scores).items():
@@ -228,7 +229,7 @@ def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth | OO
         limit: how many of them, evenly spread.
     """
     same = True
-    indices = spread_indices(len(dataset), limit)
+    indices = evenly_spaced(len(dataset), limit or None)
     for position in distributed.shard(len(indices)):
         image, _ = dataset.read(indices[position])
         found = [

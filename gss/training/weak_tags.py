@@ -21,7 +21,7 @@ from gss.evaluation import check_classes
 from gss.labels import LabelSpace
 from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
-from gss.ood.fitting import spread_indices
+from gss.sampling import evenly_spaced
 from gss.training.base import Task
 from gss.training.loop import fit
 from gss.training.wood import OoDLosses, tags_of, whole_image
@@ -98,7 +98,7 @@ class TagTask(Task):
         """Images with the activation map of each of their tags, one row an image."""
         shown: ReadableImages = self._train_set if self._val_set is None else self._val_set
         names, rows, captions = shown.label_space.names, [], []
-        for index in spread_indices(len(shown), _PICTURES):
+        for index in evenly_spaced(len(shown), _PICTURES):
             image, tags = fit_longer_side(shown.read(index)[0], self.size), tags_of(self.classifier, shown, index)
             maps = activation_maps(self.classifier, whole_image(self.classifier, image), tags)
             heat = F.interpolate(maps, size=image.size[::-1], mode="bilinear")[0].cpu().numpy()

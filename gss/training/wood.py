@@ -15,7 +15,7 @@ from gss.data.datasets import LabelledImages, ReadableImages
 from gss.data.tagged import ImageFolder, fit_longer_side, read_tags
 from gss.data.transforms import sample_generator, to_float
 from gss.models.tags import TagClassifier, TagOutput
-from gss.ood.fitting import spread_indices
+from gss.sampling import evenly_spaced
 from gss.weak.cam import activation_maps
 from gss.weak.clusters import ClassCentres, OoDClusters
 from gss.weak.ood_loss import absent_loss, distance_loss, harden
@@ -130,7 +130,7 @@ class OoDLosses(nn.Module):
         was_training = model.training
         model.eval()
         own, flags, strange = [], [], []
-        chosen = spread_indices(len(self._train_set), wood.survey)
+        chosen = evenly_spaced(len(self._train_set), wood.survey or None)
         for position in distributed.shard(len(chosen)):
             index = chosen[position]
             image, tags = whole_image(model, self._train_set.read(index)[0]), tags_of(model, self._train_set, index)
@@ -140,7 +140,7 @@ class OoDLosses(nn.Module):
                 maps = everywhere_if_unseen(activation_maps(model, image, tags, scales=(1.0,), flip=False), tags)
                 strange += [model(window).pooled for window in self._cut(image, maps, tags, [index], 0).split(1)]
         if self._others is not None:
-            chosen = spread_indices(len(self._others), wood.survey)
+            chosen = evenly_spaced(len(self._others), wood.survey or None)
             for position in distributed.shard(len(chosen)):
                 strange.append(model(whole_image(model, self._others.read(chosen[position]))).pooled)
         self.centres.fit(torch.cat(own), torch.cat(flags))

@@ -17,7 +17,7 @@ from gss.data.specs import FOLDER_SPEC, DataSpec
 from gss.files import atomic_path
 from gss.weak.pictures import save_mask
 
-__all__ = ["chosen_indices", "materialise", "open_labelled", "require_files", "write_spec"]
+__all__ = ["materialise", "open_labelled", "require_files", "write_spec"]
 
 
 def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str = "", weak: dict[str, Any] | None = None) -> None:
@@ -120,8 +120,3 @@ def open_labelled(spec: DataSpec, split: str) -> LabelledImages:
             f"split {split!r} of data set {spec.name!r} has weak labels; give the data set with full masks"
         )
     return open_split(spec, split)
-
-
-def chosen_indices(count: int, limit: int | None) -> list[int]:
-    """Positions of at most `limit` of `count` samples, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, limit or count)).round().astype(int)).tolist()

@@ -18,8 +18,9 @@ from gss.data.datasets import LabelledImages
 from gss.data.specs import load_spec
 from gss.files import atomic_path, prepare_output, write_json
 from gss.labels import IGNORE_INDEX, LabelSpace
+from gss.sampling import evenly_spaced
 from gss.visualize import colorize, contact_sheet
-from gss.weak.folder import chosen_indices, materialise, open_labelled, write_spec
+from gss.weak.folder import materialise, open_labelled, write_spec
 from gss.weak.generate import Truth, weaken
 from gss.weak.generate.tags import large_classes
 from gss.weak.labels import WeakLabels
@@ -142,10 +143,10 @@ def make(
     """
     space = dataset.label_space
     background = ClassNames(space).background()
-    chosen = chosen_indices(len(dataset), limit)
+    chosen = evenly_spaced(len(dataset), limit)
     companions = _companions(dataset, chosen, cfg) if isinstance(cfg, TagConfig) and cfg.false and cfg.context else None
     survey, rows = Survey(space.num_classes), []
-    shown = set(np.linspace(0, len(chosen) - 1, min(_SHEET_ROWS, len(chosen))).astype(int).tolist())
+    shown = set(evenly_spaced(len(chosen), _SHEET_ROWS))
     mine = distributed.shard(len(chosen))
     for number in tqdm(mine, desc=form, unit="img", disable=None if distributed.is_main() else True):
         index = chosen[number]
@@ -234,7 +235,7 @@ def main(args: argparse.Namespace) -> None:
     weak: dict[str, Any] = {"format": "gss", "path": "weak/{id}.json"}
     if survey.images < len(dataset):
         weak["only"] = "labelled.txt"
-        ids = [dataset.ids[index] for index in chosen_indices(len(dataset), args.limit)]
+        ids = [dataset.ids[index] for index in evenly_spaced(len(dataset), args.limit)]
         with atomic_path(out / "labelled.txt") as temporary:
             temporary.write_text("\n".join(ids) + "\n", encoding="utf-8")
     write_spec(out, spec, name=f"{spec.name}_{args.form}", split=args.split, weak=weak)

@@ -15,9 +15,9 @@ from gss.config_io import load_config
 from gss.data.datasets import SegmentationDataset, open_split
 from gss.data.specs import load_spec
 from gss.labels import IGNORE_INDEX
+from gss.sampling import evenly_spaced
 from gss.weak.affinity import absorbing_walk, edge_affinity, edge_map, feature_affinity
 from gss.weak.exchange import PseudoMask, PseudoMaskWriter, summary
-from gss.weak.folder import chosen_indices
 from gss.weak.make_config import RefineConfig
 from gss.weak.refine import edge_gates, potts_refine
 
@@ -185,7 +185,7 @@ def main(args: argparse.Namespace) -> None:
     dataset = open_split(spec, args.split)
     if not isinstance(dataset, SegmentationDataset) or dataset.weak is None:
         raise ValueError(f"split {args.split!r} of data set {spec.name!r} has no weak labels to refine")
-    chosen = chosen_indices(len(dataset), args.limit)
+    chosen = evenly_spaced(len(dataset), args.limit)
     writer = PseudoMaskWriter(
         args.out,
         spec,

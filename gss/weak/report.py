@@ -16,6 +16,7 @@ from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
 from gss.data.specs import load_spec
 from gss.files import write_json
 from gss.labels import IGNORE_INDEX
+from gss.sampling import evenly_spaced
 from gss.visualize import colorize, error_map, heatmap
 from gss.weak.folder import open_labelled
 from gss.weak.report_page import build_report, format_report
@@ -168,7 +169,7 @@ def measure(
                 f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
             )
     quality = LabelQuality(space.num_classes)
-    drawn = set(np.linspace(0, len(dataset) - 1, min(pictures, len(dataset))).astype(int).tolist())
+    drawn = set(evenly_spaced(len(dataset), pictures))
     rows = []
     for index in tqdm(distributed.shard(len(dataset)), desc="reading labels", unit="img", disable=not progress):
         image, labels = dataset.read(index)

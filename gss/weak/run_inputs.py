@@ -16,7 +16,7 @@ from gss.data.spec_labels import make_label_space
 from gss.data.specs import FOLDER_SPEC, DataSpec, builtin_specs, load_spec, named_split, read_yaml
 from gss.evaluation import check_classes
 from gss.labels import IGNORE_INDEX, LabelSpace
-from gss.weak.folder import chosen_indices
+from gss.sampling import evenly_spaced
 from gss.weak.formats import find_format
 from gss.weak.source import WeakSource
 
@@ -102,7 +102,7 @@ def is_tagged(dataset: LabelledImages) -> bool:
     """Whether weak labels are tags alone; looks at a few images."""
     if not isinstance(dataset, SegmentationDataset) or dataset.weak is None:
         return False
-    chosen = chosen_indices(len(dataset), _PEEK)
+    chosen = evenly_spaced(len(dataset), _PEEK)
     if any((dataset.read(index)[1] != IGNORE_INDEX).any() for index in chosen):
         return False
     found = [dataset.read_weak(index)[0] for index in chosen]
@@ -115,7 +115,7 @@ def fitting_size(dataset: SegmentationDataset) -> tuple[tuple[int, int], bool]:
     The median size of some images; if that is more than 192x256 pixels, so many in its shape, with sides in multiples
     of 32.
     """
-    chosen = chosen_indices(len(dataset), _SIZES)
+    chosen = evenly_spaced(len(dataset), _SIZES)
     height, width = np.median([image_size(dataset.samples[index].image) for index in chosen], axis=0)
     shrink = (_LARGEST / (height * width)) ** 0.5
     if shrink >= 1:

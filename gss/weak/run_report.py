@@ -19,10 +19,10 @@ from gss.files import write_json
 from gss.loading import load_pipeline
 from gss.pipeline import GSSPipeline
 from gss.report import Report
+from gss.sampling import evenly_spaced
 from gss.stages import read_records
 from gss.training.log import read_metrics
 from gss.visualize import colorize
-from gss.weak.folder import chosen_indices
 from gss.weak.labels import WeakLabels
 from gss.weak.pictures import draw_weak
 from gss.weak.run_inputs import Measured, is_tagged
@@ -131,7 +131,7 @@ def _add_pictures(
     tagged = is_tagged(weak)
     masks, full = ({id: i for i, id in enumerate(data.ids)} if data else {} for data in (pseudo, truth))
     captions, rows = [], []
-    for index in chosen_indices(len(weak), _ROWS):
+    for index in evenly_spaced(len(weak), _ROWS):
         id = weak.ids[index]
         if id not in masks:
             continue

@@ -23,7 +23,7 @@ from gss.files import atomic_path, write_json
 from gss.labels import IGNORE_INDEX
 from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
-from gss.ood.fitting import spread_indices
+from gss.sampling import evenly_spaced
 from gss.visualize import contact_sheet, heatmap, overlay
 from gss.weak.folder import open_labelled
 from gss.weak.tag_masks import open_tagged, tag_maps
@@ -152,7 +152,7 @@ def measure_seeds(
             f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
         )
     curve = SeedCurve(len(model.config["class_names"]), model.config["background"])
-    drawn, shown = set(spread_indices(len(dataset), _SHEET)), {}
+    drawn, shown = set(evenly_spaced(len(dataset), _SHEET)), {}
     for index in tqdm(distributed.shard(len(dataset)), desc="maps", unit="img", disable=not progress):
         tags = np.flatnonzero(read_tags(dataset, index)[0][list(model.classes)])
         if not len(tags):

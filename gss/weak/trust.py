@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gss.config import WeakConfig
 from gss.data.datasets import LabelledImages, SegmentationDataset
 from gss.labels import IGNORE_INDEX
+from gss.sampling import evenly_spaced
 
 __all__ = ["Believed", "Trust", "check_seeds", "doubt"]
 
@@ -84,7 +85,7 @@ def class_thresholds(dataset: LabelledImages, share: float) -> np.ndarray:
     """
     K = dataset.label_space.num_classes
     counts = np.zeros((K, _LEVELS), np.int64)
-    for index in np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), _SURVEY_IMAGES)).astype(int)).tolist():
+    for index in evenly_spaced(len(dataset), _SURVEY_IMAGES):
         confidence = dataset.read_weak(index)[1] if isinstance(dataset, SegmentationDataset) else None
         if confidence is None:
             continue
