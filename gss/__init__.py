@@ -3,79 +3,50 @@
 Public names are imported on first use, so that `import gss` and `gss --help` never load torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gss.core.lazy import lazy_names
 
 __version__ = "0.1.0"
 
-# name -> module that defines it
-_PUBLIC = {
-    "CellLikelihood": "gss.likelihood",
-    "GSSImageProcessor": "gss.image_processing",
-    "GMMDensityHead": "gss.models.density",
-    "GSSPipeline": "gss.pipeline",
-    "GSSPriorConfig": "gss.models.prior",
-    "GSSPriorModel": "gss.models.prior",
-    "IGNORE_INDEX": "gss.labels",
-    "LabelSpace": "gss.labels",
-    "MaskigeCodec": "gss.maskige",
-    "MaskigeVQModel": "vqvae",
-    "OODMetrics": "gss.metrics.ood",
-    "ResidualPatternHead": "gss.models.residual",
-    "SegmentationDataset": "gss.data.datasets",
-    "SegmentationMetrics": "gss.metrics.segmentation",
-    "SegmentationOutput": "gss.outputs",
-    "build_dataset": "gss.data.datasets",
-    "load_spec": "gss.data.specs",
-}
+_names, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "gss.data.datasets": ["SegmentationDataset"],
+        "gss.data.open": ["build_dataset"],
+        "gss.data.specs.load": ["load_spec"],
+        "gss.labels.space": ["IGNORE_INDEX", "LabelSpace"],
+        "gss.metrics.ood": ["OODMetrics"],
+        "gss.metrics.segmentation": ["SegmentationMetrics"],
+        "gss.models.density": ["GMMDensityHead"],
+        "gss.models.prior": ["GSSPriorConfig", "GSSPriorModel"],
+        "gss.models.residual": ["ResidualPatternHead"],
+        "gss.pipeline.outputs": ["SegmentationOutput"],
+        "gss.pipeline.pipeline": ["GSSPipeline"],
+        "gss.pipeline.processor": ["GSSImageProcessor"],
+        "gss.posterior.codec": ["MaskigeCodec"],
+        "gss.posterior.likelihood": ["CellLikelihood"],
+        "vqvae": ["MaskigeVQModel"],
+    },
+)
 
-__all__ = [
-    "__version__",
-    "CellLikelihood",
-    "GSSImageProcessor",
-    "GMMDensityHead",
-    "GSSPipeline",
-    "GSSPriorConfig",
-    "GSSPriorModel",
-    "IGNORE_INDEX",
-    "LabelSpace",
-    "MaskigeCodec",
-    "MaskigeVQModel",
-    "OODMetrics",
-    "ResidualPatternHead",
-    "SegmentationDataset",
-    "SegmentationMetrics",
-    "SegmentationOutput",
-    "build_dataset",
-    "load_spec",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module and keep it for the next access."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'gss' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__all__ = ["__version__", *_names]
 
 if TYPE_CHECKING:
-    from gss.data.datasets import SegmentationDataset, build_dataset
-    from gss.data.specs import load_spec
-    from gss.image_processing import GSSImageProcessor
-    from gss.labels import IGNORE_INDEX, LabelSpace
-    from gss.likelihood import CellLikelihood
-    from gss.maskige import MaskigeCodec
-    from gss.metrics.ood import OODMetrics
-    from gss.metrics.segmentation import SegmentationMetrics
-    from gss.models.density import GMMDensityHead
-    from gss.models.prior import GSSPriorConfig, GSSPriorModel
-    from gss.models.residual import ResidualPatternHead
-    from gss.outputs import SegmentationOutput
-    from gss.pipeline import GSSPipeline
-    from vqvae import MaskigeVQModel
+    from gss.data.datasets import SegmentationDataset as SegmentationDataset
+    from gss.data.open import build_dataset as build_dataset
+    from gss.data.specs.load import load_spec as load_spec
+    from gss.labels.space import IGNORE_INDEX as IGNORE_INDEX
+    from gss.labels.space import LabelSpace as LabelSpace
+    from gss.metrics.ood import OODMetrics as OODMetrics
+    from gss.metrics.segmentation import SegmentationMetrics as SegmentationMetrics
+    from gss.models.density import GMMDensityHead as GMMDensityHead
+    from gss.models.prior import GSSPriorConfig as GSSPriorConfig
+    from gss.models.prior import GSSPriorModel as GSSPriorModel
+    from gss.models.residual import ResidualPatternHead as ResidualPatternHead
+    from gss.pipeline.outputs import SegmentationOutput as SegmentationOutput
+    from gss.pipeline.pipeline import GSSPipeline as GSSPipeline
+    from gss.pipeline.processor import GSSImageProcessor as GSSImageProcessor
+    from gss.posterior.codec import MaskigeCodec as MaskigeCodec
+    from gss.posterior.likelihood import CellLikelihood as CellLikelihood
+    from vqvae import MaskigeVQModel as MaskigeVQModel

@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gss.files import write_json
-from gss.inverses import nearest_table
-from gss.likelihood import CellLikelihood
-from gss.losses import token_cross_entropy
-from gss.marginal_loss import token_and_pixel_loss
-from gss.maskige import MaskigeCodec
-from gss.palette import maxmin
+from gss.core.files import write_json
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.inverses import nearest_table
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.palette import maxmin
+from gss.training.losses.classification import token_cross_entropy
+from gss.training.losses.marginal import token_and_pixel_loss
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
-from gss.estimation import estimate, moments
-from gss.mixture import Gaussians, logsumexp_, quadratic_form, reduced_log_density
+from gss.models.estimation import estimate, moments
+from gss.models.gaussians import Gaussians, logsumexp_, quadratic_form, reduced_log_density
 from gss.ood import FittedScores, ScoreInputs, build_score
-from gss.sinkhorn import sinkhorn
-from gss.training.pixel_memory import PixelMemory
+from gss.training.density.memory import PixelMemory
+from gss.training.density.sinkhorn import sinkhorn
 
 C, M, D = 19, 5, 64
 BLOCK = 4096

@@ -19,13 +19,13 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
-from gss.image_processing import GSSImageProcessor
-from gss.likelihood import CellLikelihood
-from gss.maskige import MaskigeCodec
-from gss.models.backbone import EfficientNetLiteConfig
+from gss.models.efficientnet_lite import EfficientNetLiteConfig
 from gss.models.prior import GSSPriorModel
-from gss.palette import maxmin
-from gss.pipeline import GSSPipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import GSSImageProcessor
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.palette import maxmin
 from vqvae import MaskigeVQModel
 
 CLASSES, CODES, STRIDE = 19, 1024, 4

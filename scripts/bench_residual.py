@@ -18,9 +18,9 @@ from bench_pipeline import CLASSES, pipeline
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss.config_residual import ResidualModelConfig
+from gss.config.residual import ResidualModelConfig
 from gss.models.residual import ResidualPatternHead, enlarge
-from gss.residual_losses import context_contrast, draw, rows_at
+from gss.training.losses.residual import context_contrast, draw, rows_at
 
 # Channels of the branch and of the features in the paper; maps at 1/8 and 1/2 of 1024x2048 pixels.
 WIDTH, FEATURES = 256, 304

@@ -17,9 +17,9 @@ from bench_core import Case, Row, farthest, run
 from torch import Tensor
 from torch.nn import functional as F
 
-from gss.labels import IGNORE_INDEX
-from gss.weak.affinity import edge_affinity, random_walk
-from gss.weak.agmm import (
+from gss.labels.space import IGNORE_INDEX
+from gss.metrics.label_quality import BINS, LabelQuality
+from gss.weak.agmm.mixture import (
     adaptive_variance,
     class_means,
     energy,
@@ -28,10 +28,10 @@ from gss.weak.agmm import (
     mean_squared_distance,
     repulsion,
 )
-from gss.weak.ood_loss import distance_loss
-from gss.weak.report import BINS, LabelQuality
-from gss.weak.seed_curve import SeedCurve
-from gss.weak.spread import absorb, color_links
+from gss.weak.agmm.spread import absorb, color_links
+from gss.weak.refine.walks import edge_affinity, random_walk
+from gss.weak.tags.losses import distance_loss
+from gss.weak.tags.seed_curve import SeedCurve
 
 # The network of the AGMM paper on PASCAL VOC: 256 channels at stride 4 of crops of 321 pixels.
 CLASSES, CHANNELS, GRID, CROP = 21, 256, (81, 81), (321, 321)

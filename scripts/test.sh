@@ -6,4 +6,5 @@ bash scripts/setup.sh
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy gss vqvae scripts
+.venv/bin/lint-imports --no-logo --no-cache
 exec .venv/bin/python -m pytest -q -m "not slow" "$@"

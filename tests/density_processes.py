@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from gss.config import load_config
-from gss.config_density import DensityConfig
-from gss.training.density import train_density
+from gss.config.density import DensityConfig
+from gss.config.io import load_config
+from gss.training.density.train import train_density
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

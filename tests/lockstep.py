@@ -4,7 +4,7 @@ import threading
 
 
 class Lockstep:
-    """`gss.distributed` for two threads that stand for two processes."""
+    """`gss.core.distributed` for two threads that stand for two processes."""
 
     def __init__(self):
         self.barrier, self.parts, self.rank = threading.Barrier(2), [None, None], threading.local()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gss.losses import _check_tokens, _flatten_targets, _normaliser
+from gss.training.losses.classification import _check_tokens, _flatten_targets, _normaliser
 
 
 def soft_token_cross_entropy(

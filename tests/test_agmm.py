@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gss.losses import weighted_cross_entropy
-from gss.weak.agmm import (
+from gss.training.losses.classification import weighted_cross_entropy
+from gss.weak.agmm.mixture import (
     EPS,
     adaptive_variance,
     area_mean,

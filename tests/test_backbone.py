@@ -5,14 +5,13 @@ import torch
 from transformers import AutoBackbone, AutoConfig, ResNetConfig, SwinConfig
 
 from gss.models.backbone import (
-    EfficientNetLiteBackbone,
-    EfficientNetLiteConfig,
     build_backbone,
     build_backbone_config,
     fixed_size,
     input_multiple,
     load_pretrained_backbone,
 )
+from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig
 
 SWIN = {
     "model_type": "swin",

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gss.config import DataConfig
+from gss.config.shared import DataConfig
 from gss.data.balanced import ClassBalanced, class_presence
-from gss.data.datasets import build_dataset
-from gss.training.batches import BatchStream, StepSampler
+from gss.data.open import build_dataset
+from gss.training.engine.batches import BatchStream, StepSampler
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gss.models.blocks import WindowBlock
+from gss.models.layers import WindowBlock
 
 
 def window_ids(height, width, win, shift):

@@ -6,9 +6,9 @@ import torch
 from tiny_task import BlobConfig, BlobTask, config
 from torch import nn
 
-from gss.training.checkpoint import clean_checkpoints, list_checkpoints, load_checkpoint, save_checkpoint
-from gss.training.ema import ParameterEMA
-from gss.training.optim import build_optimizer
+from gss.training.engine.checkpoint import clean_checkpoints, list_checkpoints, load_checkpoint, save_checkpoint
+from gss.training.engine.ema import ParameterEMA
+from gss.training.engine.optim import build_optimizer
 
 
 def trained(cfg: BlobConfig, steps: int = 2) -> tuple[BlobTask, torch.optim.Optimizer, ParameterEMA]:
@@ -115,7 +115,7 @@ def test_failed_write_leaves_nothing_and_the_old_one_whole(tmp_path: Path, monke
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gss.training.checkpoint.write_json", full_disk)
+    monkeypatch.setattr("gss.training.engine.checkpoint.write_json", full_disk)
     for step in (5, 6):
         with pytest.raises(OSError, match="No space"):
             save(tmp_path, config(), step=step)

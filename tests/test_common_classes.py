@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from test_label_mapping import mappings, space
 
-from gss.common_classes import common_classes
-from gss.label_mapping import LabelMapping
+from gss.labels.mapping import LabelMapping, common_classes
 
 
 @given(mappings())

@@ -4,9 +4,11 @@ import sys
 
 import pytest
 
-from gss import config_io
-from gss.config import PosteriorConfig, PriorConfig, load_config, save_config, to_yaml
-from gss.errors import did_you_mean
+from gss.config import io as config_io
+from gss.config.io import load_config, save_config, to_yaml
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.core.errors import did_you_mean
 
 
 def load(*overrides, files=(), cls=PriorConfig):
@@ -189,7 +191,10 @@ def test_every_shipped_config_loads():
 
 
 def test_loading_a_config_does_not_load_torch():
-    code = "import sys, gss.config as c; c.load_config(c.PriorConfig, [], []); assert 'torch' not in sys.modules"
+    code = (
+        "import sys\nfrom gss.config.io import load_config\nfrom gss.config.prior import PriorConfig\n"
+        "load_config(PriorConfig, [], [])\nassert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -10,14 +10,14 @@ from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.cross_evaluation import evaluate_cross_domain
-from gss.cross_inputs import find_home, find_mappings, group_folders, open_test_sets
-from gss.cross_protocol import Protocol
-from gss.cross_tables import format_result
-from gss.data.datasets import open_split
-from gss.data.specs import load_spec
-from gss.evaluation import evaluate
-from gss.labels import LabelSpace
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.evaluation.cross_domain.evaluate import evaluate_cross_domain
+from gss.evaluation.cross_domain.inputs import find_home, find_mappings, group_folders, open_test_sets
+from gss.evaluation.cross_domain.protocol import Protocol
+from gss.evaluation.cross_domain.tables import format_result
+from gss.evaluation.segmentation import evaluate
+from gss.labels.space import LabelSpace
 
 # The far domain merges and lacks classes: trees and poles are one, nobody knows the sea, and sky comes last.
 FAR = {"street": "road", "greenery": "tree", "vehicle": "car", "sea": None, "sky": "sky"}
@@ -199,9 +199,11 @@ def test_two_processes_equal_one(datasets, mappings, monkeypatch):
     own = [{"twin": {"twin": tiny_pipeline(vqvae=False)}} for _ in range(2)]
     expected = evaluate_cross_domain(own[0], datasets, **options)
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.cross_evaluation.shard", lambda count: range(lockstep.process_index(), count, 2))
-    monkeypatch.setattr("gss.cross_evaluation.num_processes", lambda: 2)
-    for module in ("cross_measuring", "metrics.alarms", "metrics.segmentation"):
+    monkeypatch.setattr(
+        "gss.evaluation.cross_domain.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2)
+    )
+    monkeypatch.setattr("gss.evaluation.cross_domain.evaluate.num_processes", lambda: 2)
+    for module in ("evaluation.cross_domain.counts", "metrics.alarms", "metrics.segmentation"):
         monkeypatch.setattr(f"gss.{module}.sum_across", lockstep.sum_across)
     for found in lockstep.run(lambda rank: evaluate_cross_domain(own[rank], datasets, **options)):
         assert found.pipelines == expected.pipelines and found.groups == expected.groups
@@ -376,7 +378,7 @@ def test_where_a_group_comes_from(folders, tmp_path, groups):
 
 
 def test_without_a_test_set_in_domain(groups, datasets, mappings):
-    from gss.cross_inputs import Home
+    from gss.evaluation.cross_domain.inputs import Home
 
     twin, home = {"twin": groups["twin"]}, {"twin": Home("elsewhere, split train", None, "model card")}
     protocol = Protocol(scores=("msp",), limit=1)

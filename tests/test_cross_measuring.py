@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_label_mapping import mappings, random_probs, space
 
-from gss.cross_measuring import HARD, PROBABILITIES, WAYS, CellCounts, Pair
-from gss.cross_results import harmonic, over_seeds, transfer
-from gss.label_mapping import LabelMapping
+from gss.evaluation.cross_domain.counts import HARD, PROBABILITIES, WAYS, CellCounts, Pair
+from gss.evaluation.cross_domain.result import harmonic, over_seeds, transfer
+from gss.labels.mapping import LabelMapping
 
 
 def reference_iou(truth, found, classes, *, void=255):

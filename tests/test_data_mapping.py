@@ -6,11 +6,13 @@ import pytest
 from test_mseg import TABLE, write
 
 from gss import cli
-from gss.data.mapping import find_mapping, format_mapping, load_mapping, save_mapping
-from gss.data.mseg import MSegTaxonomy
-from gss.data.specs import load_spec
-from gss.label_mapping import LabelMapping
-from gss.labels import LabelSpace
+from gss.data.mapping import find_mapping
+from gss.data.mapping import read_mapping as load_mapping
+from gss.data.specs.load import load_spec
+from gss.labels.mapping import LabelMapping
+from gss.labels.mapping_files import format_mapping, save_mapping
+from gss.labels.mseg import MSegTaxonomy
+from gss.labels.space import LabelSpace
 
 OURS, THEIRS = LabelSpace(("Sky", "Building", "Lamp")), LabelSpace(("building", "house", "sky", "no"))
 TEXT = """from: [Sky, Building, Lamp]

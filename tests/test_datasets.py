@@ -5,11 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gss.config import DataConfig
-from gss.data.datasets import SegmentationDataset, build_dataset
-from gss.data.specs import load_spec
+from gss.config.shared import DataConfig
+from gss.data.datasets import SegmentationDataset
+from gss.data.open import build_dataset
+from gss.data.sample import fill_void
+from gss.data.specs.load import load_spec
 from gss.data.transforms import JointTransform
-from gss.data.void import fill_void
 
 RNG = np.random.default_rng(0)
 

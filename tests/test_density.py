@@ -6,13 +6,13 @@ import torch
 from lockstep import Lockstep
 from torch.nn import functional as F
 
-from gss.config_density import MixtureConfig
-from gss.mixture import Gaussians
+from gss.config.density import MixtureConfig
+from gss.core.sampling import random_keys
 from gss.models.density import GMMDensityHead
-from gss.sampling import random_keys
-from gss.training.mixture_em import MixtureEM
-from gss.training.pixel_memory import PixelMemory
-from gss.training.posthoc import run_em
+from gss.models.gaussians import Gaussians
+from gss.training.density.em import MixtureEM
+from gss.training.density.memory import PixelMemory
+from gss.training.density.posthoc import run_em
 
 PLAIN = {"layer_norm": False, "l2_norm": False}
 
@@ -301,8 +301,8 @@ def test_two_processes_find_what_one_finds(options, monkeypatch):
 
     single = work(slice(None))
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
-    monkeypatch.setattr("gss.sampling.distributed", lockstep)
+    monkeypatch.setattr("gss.training.density.em.distributed", lockstep)
+    monkeypatch.setattr("gss.core.sampling.distributed", lockstep)
     # The second process has pixels of one class only.
     mine = torch.arange(120) % 2 == 0
     mine &= torch.arange(120) < 40
@@ -327,8 +327,8 @@ def test_components_that_die_start_again_alike_in_two_processes(monkeypatch):
 
     single = work(slice(None))
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.training.mixture_em.distributed", lockstep)
-    monkeypatch.setattr("gss.sampling.distributed", lockstep)
+    monkeypatch.setattr("gss.training.density.em.distributed", lockstep)
+    monkeypatch.setattr("gss.core.sampling.distributed", lockstep)
     first, second = lockstep.run(lambda rank: work(slice(rank, None, 2)))
     assert torch.equal(first.means, second.means)
     assert (single.means < 100).all()

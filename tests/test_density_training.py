@@ -14,15 +14,16 @@ from test_ood_scores import Images, filled_survey
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.config import DataConfig, load_config
-from gss.config_density import DensityConfig
-from gss.data.datasets import build_dataset
-from gss.data.mixing import MixedTruth, Mixer
-from gss.data.objects import open_objects
-from gss.loading import load_pipeline
-from gss.training.density import train_density
-from gss.training.hybrid import HybridTask, component_contrast
-from gss.training.posthoc import fit_mixture
+from gss.config.density import DensityConfig
+from gss.config.io import load_config
+from gss.config.shared import DataConfig
+from gss.data.open import build_dataset
+from gss.data.outliers.mixing import MixedTruth, Mixer
+from gss.data.outliers.objects import open_objects
+from gss.pipeline.loading import load_pipeline
+from gss.training.density.hybrid import HybridTask, component_contrast
+from gss.training.density.posthoc import fit_mixture
+from gss.training.density.train import train_density
 
 
 @pytest.fixture(scope="module")

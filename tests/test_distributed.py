@@ -9,8 +9,8 @@ import torch
 from test_loop import SCRIPT, assert_same_training, checkpoint_content
 from tiny_task import config, run
 
-from gss import distributed
-from gss.training.log import read_metrics
+from gss.core import distributed
+from gss.training.engine.log import read_metrics
 
 
 def test_trivially_right_in_one_process() -> None:

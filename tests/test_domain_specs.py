@@ -8,7 +8,7 @@ from PIL import Image
 
 from gss.data.check import check_split
 from gss.data.datasets import SegmentationDataset
-from gss.data.specs import load_spec
+from gss.data.specs.load import load_spec
 
 CITY = "cityscapes"
 # split, image, mask, id, other files, raw values of the mask, and the class they mean (None: void)

@@ -11,9 +11,11 @@ from test_domains import MIXTURE, put
 from tiny_pipeline import tiny_pipeline
 
 from gss.cli import main
-from gss.config import PosteriorConfig, PriorConfig, load_config
-from gss.data.specs import load_spec
-from gss.posterior import Posterior
+from gss.config.io import load_config
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.data.specs.load import load_spec
+from gss.posterior.bundle import Posterior
 from gss.training.run import train
 
 RESNET = (

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gss.cli import main
-from gss.config import DataConfig
-from gss.data.datasets import build_dataset, open_split
+from gss.config.shared import DataConfig
 from gss.data.domains import describe, share_out
-from gss.data.specs import load_spec
+from gss.data.open import build_dataset, open_split
+from gss.data.specs.load import load_spec
 from gss.metrics.domains import DomainMetrics, domain_figures
 from gss.metrics.segmentation import SegmentationMetrics
-from gss.training.batches import StepSampler, step_samples
-from gss.training.refine import survey
+from gss.training.engine.batches import StepSampler, step_samples
+from gss.training.posterior.refine import survey
 
 MIXTURE = """
 name: street
@@ -314,7 +314,7 @@ def test_training_samples_of_two_domains_are_augmented_differently(folder):
 
 
 def test_survey_sees_every_domain(folder, monkeypatch):
-    monkeypatch.setattr("gss.training.refine._SURVEY_IMAGES", 4)
+    monkeypatch.setattr("gss.training.posterior.refine._SURVEY_IMAGES", 4)
     data = open_split(load_spec(folder / "street.yaml"), "train")
     assert survey(data) == [0, 6, 7, 9]
     assert survey(open_split(load_spec(folder / "town"), "train")) == [0, 2, 4, 6]

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from gss.estimation import Moments, estimate, moments, seed_means
-from gss.mixture import log_density, quadratic_form
+from gss.models.estimation import Moments, estimate, moments, seed_means
+from gss.models.gaussians import log_density, quadratic_form
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_moments_equal_a_loop_and_add_up(full, monkeypatch):
-    monkeypatch.setattr("gss.estimation._BLOCK", 60)
+    monkeypatch.setattr("gss.models.estimation._BLOCK", 60)
     x, classes = torch.randn(40, 6), torch.randint(0, 3, (40,))
     weights = torch.rand(40, 2)
     found = moments(x, weights, classes, 3, full=full)

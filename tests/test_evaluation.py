@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
-from gss import evaluation
 from gss.cli import main
-from gss.data.datasets import open_split
-from gss.data.specs import load_spec
-from gss.evaluation import check_classes, evaluate, format_result
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.evaluation import segmentation as evaluation
+from gss.evaluation.checks import check_classes
+from gss.evaluation.segmentation import evaluate, format_result
 from gss.metrics import SegmentationMetrics
 
 SIZES = [(40, 52), (40, 52), (33, 64), (48, 31), (40, 52), (16, 16), (40, 52)]

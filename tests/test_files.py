@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gss.files import atomic_path, check_writable, prepare_output, write_json
+from gss.core.files import atomic_path, check_writable, prepare_output, write_json
 
 
 def test_file_appears_only_at_the_end(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gss.models.fusion import ChannelNorm, FeatureFusion
+from gss.models.layers import ChannelNorm, FeatureFusion
 
 
 @pytest.mark.parametrize("grid", [(12, 20), (6, 10), (3, 5)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gss.image_processing import GSSImageProcessor, load_images, pad_to_multiple, resize_images
+from gss.pipeline.processor import GSSImageProcessor, load_images, pad_to_multiple, resize_images
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 WANTED = torch.from_numpy(RGB).movedim(-1, 0).float() / 255

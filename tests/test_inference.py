@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gss import inference
-from gss.inference import (
+from gss.pipeline import windows as inference
+from gss.pipeline.windows import (
     Dense,
     Views,
     average_views,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from gss import palette
-from gss.inverses import ConvInverse, SwinInverse, build_inverse, nearest_table
+from gss.posterior import palette
+from gss.posterior.inverses import ConvInverse, SwinInverse, build_inverse, nearest_table
 
 
 def nearest(colors: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gss.label_mapping import LabelMapping
-from gss.labels import LabelSpace
+from gss.labels.mapping import LabelMapping
+from gss.labels.space import LabelSpace
 
 STREET = LabelSpace(("Sky", "Building", "Wall", "Pavement", "Lamp"))
 TOWN = LabelSpace(("sky", "building", "sidewalk", "curb", "sea"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gss.labels import LabelSpace, default_colors
+from gss.labels.space import LabelSpace, default_colors
 
 
 def test_round_trip_through_json():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gss.cells import class_weights, collage, draw_cells, from_cells, is_uniform, to_cells
-from gss.likelihood import CellLikelihood, fit_table, log_likelihood, soft_cells
+from gss.posterior.cells import class_weights, collage, draw_cells, from_cells, is_uniform, to_cells
+from gss.posterior.likelihood import CellLikelihood, fit_table, log_likelihood, soft_cells
 
 K, V, F = 4, 12, 4
 

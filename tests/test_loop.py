@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from tiny_task import Blobs, BlobTask, config, run
 from torch import nn
 
-from gss.config import TrainConfig
-from gss.training.accelerator import build_accelerator
-from gss.training.batches import BatchStream, StepSampler, step_samples
-from gss.training.checkpoint import list_checkpoints
-from gss.training.log import read_metrics
-from gss.training.stop import StopRequest
+from gss.config.shared import TrainConfig
+from gss.training.engine.accelerator import build_accelerator
+from gss.training.engine.batches import BatchStream, StepSampler, step_samples
+from gss.training.engine.checkpoint import list_checkpoints
+from gss.training.engine.log import read_metrics
+from gss.training.engine.stop import StopRequest
 
 SCRIPT = Path(__file__).with_name("tiny_task.py")
 

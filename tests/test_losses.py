@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from soft_tokens import soft_token_cross_entropy
 
-from gss.losses import pixel_nll, token_cross_entropy, weighted_cross_entropy
+from gss.training.losses.classification import pixel_nll, token_cross_entropy, weighted_cross_entropy
 
 
 def log_softmax(logits, axis):

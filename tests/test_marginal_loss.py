@@ -4,10 +4,10 @@ import pytest
 import torch
 from soft_tokens import soft_token_cross_entropy
 
-from gss.cells import pixel_weights
-from gss.likelihood import CellLikelihood
-from gss.losses import pixel_nll
-from gss.marginal_loss import token_and_pixel_loss
+from gss.posterior.cells import pixel_weights
+from gss.posterior.likelihood import CellLikelihood
+from gss.training.losses.classification import pixel_nll
+from gss.training.losses.marginal import token_and_pixel_loss
 
 B, R, V, K, F, H, W = 2, 6, 20, 5, 4, 3, 5
 

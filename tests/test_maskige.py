@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from gss import palette
-from gss.maskige import IGNORE_INDEX, MaskigeCodec
+from gss.posterior import palette
+from gss.posterior.codec import IGNORE_INDEX, MaskigeCodec
 
 VARIANTS = [
     ("nearest", False),

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from gss.cli import main
-from gss.data.coco import CocoObjects, decode_runs, instance_mask
-from gss.data.context import open_scenes
-from gss.data.mixing import MixedImages, MixedTruth, Mixer, feathered
-from gss.data.objects import check_unknown, fingerprint, open_objects
+from gss.data.outliers.coco import CocoObjects, decode_runs, instance_mask
+from gss.data.outliers.mixing import MixedImages, MixedTruth, Mixer, feathered
+from gss.data.outliers.objects import check_unknown, fingerprint, open_objects
+from gss.data.outliers.scenes import open_scenes
 from gss.data.transforms import JointTransform, sample_generator
-from gss.labels import LabelSpace
+from gss.labels.space import LabelSpace
 
 RED, GREEN = (230, 20, 20), (20, 200, 40)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gss.mixture import Gaussians, log_density, logsumexp_, own_class, quadratic_form, reduced_log_density
+from gss.models.gaussians import Gaussians, log_density, logsumexp_, own_class, quadratic_form, reduced_log_density
 
 
 def unit(*shape):
@@ -57,7 +57,7 @@ def test_blocks_change_nothing(rank, monkeypatch):
     form = quadratic_form(Gaussians(unit(10, 8), torch.full((10, 8), 0.1), factors))
     x = unit(1000, 8)
     whole = log_density(x, form)
-    monkeypatch.setattr("gss.mixture.BLOCK_NUMBERS", 7 * form.width)  # the last block is narrower
+    monkeypatch.setattr("gss.models.gaussians.BLOCK_NUMBERS", 7 * form.width)  # the last block is narrower
     assert torch.allclose(reduced_log_density(x, form, lambda d: d.amax(0)), whole.amax(1), atol=1e-5)
     assert torch.allclose(reduced_log_density(x, form, lambda d: d), whole.t(), atol=1e-5)
     assert reduced_log_density(x[:0], form, lambda d: d.amax(0)).shape == (0,)

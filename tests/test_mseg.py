@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gss.data.mapping import find_mapping
-from gss.data.mseg import MSegColumn, MSegTaxonomy, read_columns
-from gss.data.specs import builtin_specs, load_spec
-from gss.labels import LabelSpace
+from gss.data.specs.load import builtin_specs, load_spec
+from gss.labels.mseg import MSegColumn, MSegTaxonomy, read_columns
+from gss.labels.space import LabelSpace
 
 TABLE = """Parent Category|city|city-relabeled|rooms|universal|WordNet 3.1 Synset|Defn (from "WordNet")|town-5|flat-3
 vehicle|{Car, Caravan}|car||car|car.n.01|a "motor vehicle|Car|background

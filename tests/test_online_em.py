@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_agmm import B, D, H, K, W, h, inputs, labels_of, w
 
-from gss.config_agmm import AgmmConfig, ConferenceConfig, OnlineConfig
-from gss.weak.agmm import label_mass, unit_features
-from gss.weak.agmm_loss import AGMMLoss, ramp_up
-from gss.weak.evidence import gather_evidence
-from gss.weak.make_config import SpreadConfig
-from gss.weak.online_em import ClassBank, expectation_maximisation, pseudo_weight
+from gss.config.agmm import AgmmConfig, ConferenceConfig, OnlineConfig
+from gss.config.weak_labels import SpreadConfig
+from gss.weak.agmm.evidence import gather_evidence
+from gss.weak.agmm.losses import AGMMLoss, ramp_up
+from gss.weak.agmm.mixture import label_mass, unit_features
+from gss.weak.agmm.online_em import ClassBank, expectation_maximisation, pseudo_weight
 
 WEIGHTS = {"labelled": 1.0, "pull": 1.0, "push": 1.0}
 METHODS = [

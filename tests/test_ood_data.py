@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gss.data.ood import OOD_LABELS, OODDataset, open_ood
-from gss.data.scenes import LABELS, ScenesDataset
-from gss.data.specs import load_spec
+from gss.data.generated import LABELS, ScenesDataset
+from gss.data.outliers.benchmarks import OOD_LABELS, OODDataset, open_ood
+from gss.data.specs.load import load_spec
 
 LAF = "04_Maurener_Weg_8"
 TREES = {  # split, images, masks and ids of one layout each

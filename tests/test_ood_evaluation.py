@@ -12,15 +12,15 @@ from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss import cli
 from gss.cli import main
-from gss.data.ood import open_ood
+from gss.data.outliers.benchmarks import open_ood
+from gss.evaluation.ood.evaluate import _pick, evaluate_ood
+from gss.evaluation.ood.page import build_report
+from gss.evaluation.ood.result import format_evaluation
+from gss.evaluation.ood.score_files import DTYPES, FORMATS, ScoreFiles
 from gss.metrics import ComponentMetrics, OODMetrics
 from gss.metrics.components import TRACKS
 from gss.metrics.ood import FPR_RULES, MODES
 from gss.metrics.open_set import open_miou, open_set_counts
-from gss.ood.evaluation import _pick, evaluate_ood
-from gss.ood.report import build_report
-from gss.ood.results import format_evaluation
-from gss.ood.score_files import DTYPES, FORMATS, ScoreFiles
 
 SIZES = [(40, 52), (33, 64), (48, 31), (40, 52), (64, 48)]
 SCORES = ["msp", "energy", "token_entropy"]
@@ -361,7 +361,7 @@ def test_choices_of_the_command_are_those_of_the_modules():
 
 
 def test_many_series_are_told_apart():
-    from gss.charts import line_chart
+    from gss.report.charts import line_chart
 
     chart = line_chart({f"score {index}": [(0, 0), (1, 1)] for index in range(16)})
     for words in ('class="line s0"', 'class="line s0 d1"', 'class="line s1 d2"', '<i class="s1 d2">'):

@@ -7,17 +7,17 @@ from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 from torch.nn import functional as F
 
-from gss.labels import LabelSpace
-from gss.loading import load_pipeline
-from gss.mixture import Gaussians
+from gss.labels.space import LabelSpace
 from gss.models.density import GMMDensityHead
+from gss.models.gaussians import Gaussians
 from gss.ood import SCORES, FittedScores, ScoreInputs, available_scores, build_score
 from gss.ood.features import largest_products, min_squared_distance
 from gss.ood.fitted import Combined, combination_weights, stack_scores
-from gss.ood.fitting import fit_scores, labels_on_grid, survey_images
 from gss.ood.logits import smooth, suppress_boundaries
 from gss.ood.survey import Survey
-from gss.pipeline import GSSPipeline
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.fit_scores import fit_scores, labels_on_grid, survey_images
 
 K, D = 5, 32
 FITTED = ("sml", "mahalanobis", "mahalanobis++", "knn", "vim", "ddu")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from gss.config import OptimConfig
-from gss.training.ema import ParameterEMA
-from gss.training.optim import build_optimizer, learning_rate_scale, parameter_groups
+from gss.config.shared import OptimConfig
+from gss.training.engine.ema import ParameterEMA
+from gss.training.engine.optim import build_optimizer, learning_rate_scale, parameter_groups
 
 
 class Model(nn.Module):

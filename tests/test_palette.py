@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gss import palette
+from gss.posterior import palette
 
 
 def reference_distance(colors: np.ndarray) -> float:

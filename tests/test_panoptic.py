@@ -10,7 +10,7 @@ from PIL import Image
 from gss.data.check import check_split
 from gss.data.datasets import SegmentationDataset
 from gss.data.panoptic import load_panoptic, read_segments
-from gss.data.specs import load_spec
+from gss.data.specs.load import load_spec
 
 SPEC = """image: images/{id}.png
 mask: masks/{id}.png

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
-from gss.image_processing import GSSImageProcessor
-from gss.likelihood import CellLikelihood
-from gss.loading import load_pipeline
-from gss.maskige import MaskigeCodec
 from gss.models.prior import GSSPriorModel
-from gss.painting import paint_tokens
-from gss.pipeline import GSSPipeline
+from gss.pipeline.decode import paint_tokens
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import GSSImageProcessor
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 SIZES = [(50, 70), (1, 40), (33, 65), (50, 70)]
@@ -277,7 +277,7 @@ def test_painting_in_strips_changes_nothing(decoder_type, monkeypatch):
     tokens = torch.randint(64, (70, 9))
     with torch.no_grad():
         at_once = paint_tokens(pipeline.vqvae, tokens)
-        monkeypatch.setattr("gss.painting.PAINT_CELLS", 9 * 11)
+        monkeypatch.setattr("gss.pipeline.decode.PAINT_CELLS", 9 * 11)
         torch.testing.assert_close(paint_tokens(pipeline.vqvae, tokens), at_once, atol=1, rtol=0)
 
 

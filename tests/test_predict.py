@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.predict import find_images, output_names
+from gss.data.files import find_images, output_names
 
 
 @pytest.fixture(scope="module")

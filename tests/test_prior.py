@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoConfig
 
-from gss.losses import token_cross_entropy, weighted_cross_entropy
 from gss.models.prior import GSSPriorConfig, GSSPriorModel
+from gss.training.losses.classification import token_cross_entropy, weighted_cross_entropy
 
 BACKBONES = {
     "swin": {

@@ -5,11 +5,14 @@ import json
 
 import pytest
 
-from gss import quickstart, quickstart_stages
-from gss.config import PosteriorConfig, PriorConfig, load_config
-from gss.config_density import DensityConfig
-from gss.config_residual import ResidualConfig
-from gss.quickstart_ood import check_kinds
+from gss.config.density import DensityConfig
+from gss.config.io import load_config
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.config.residual import ResidualConfig
+from gss.jobs.quickstart import run as quickstart
+from gss.jobs.quickstart import stages as quickstart_stages
+from gss.jobs.quickstart.unknown import check_kinds
 
 SPEC = """
 name: {name}

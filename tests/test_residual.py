@@ -8,11 +8,11 @@ from test_ood_scores import D, Images, K, density_head
 from tiny_pipeline import tiny_pipeline
 from torch.nn import functional as F
 
-from gss.loading import load_pipeline
 from gss.models.residual import ResidualPatternHead, enlarge, perturbed_logits
 from gss.ood import SCORES, FittedScores, ScoreInputs, build_score
-from gss.ood.fitting import fit_scores
-from gss.pipeline import GSSPipeline
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.fit_scores import fit_scores
 
 CHANNELS = [64, 128]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from torch.nn import functional as F
 
-from gss.residual_losses import (
+from gss.training.losses.residual import (
     context_contrast,
     dissimilarity_loss,
     draw,

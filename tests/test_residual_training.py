@@ -14,14 +14,14 @@ from test_ood_scores import Images, density_head, filled_survey
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.config import load_config
-from gss.config_residual import ResidualConfig
-from gss.data.datasets import build_dataset
-from gss.data.mix import build_mixed, build_mixer, open_sources
-from gss.data.mixing import MixedTruth
-from gss.loading import load_pipeline
-from gss.ood.fitting import fit_scores
-from gss.training.log import read_metrics
+from gss.config.io import load_config
+from gss.config.residual import ResidualConfig
+from gss.data.open import build_dataset
+from gss.data.outliers.mixing import MixedTruth
+from gss.data.outliers.sources import build_mixed, build_mixer, open_sources
+from gss.pipeline.loading import load_pipeline
+from gss.training.density.fit_scores import fit_scores
+from gss.training.engine.log import read_metrics
 from gss.training.residual import ResidualTask, train_residual
 
 VIOLET, PINK = (160, 0, 160), (255, 120, 200)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lockstep import Lockstep
 
-from gss.sampling import (
+from gss.core.sampling import (
     balanced_sample,
     balanced_sample_across,
     max_across,
@@ -53,7 +53,7 @@ def test_several_processes_choose_what_one_does(cut, monkeypatch):
     classes[classes == 3] = 255
     expected = balanced_sample(classes, 7, 4, keys)
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.sampling.distributed", lockstep)
+    monkeypatch.setattr("gss.core.sampling.distributed", lockstep)
 
     def work(rank):
         part = slice(cut, None) if rank else slice(0, cut)

@@ -6,13 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gss.data import scene_labels as names
-from gss.data import scene_layout
-from gss.data.datasets import LabelledImages, open_split
-from gss.data.scene_canvas import Camera
-from gss.data.scene_strangers import STRANGERS, stranger
-from gss.data.scenes import LABELS, ScenesDataset, render, split_seed
-from gss.data.specs import load_spec
+from gss.data.generated import LABELS, ScenesDataset
+from gss.data.open import open_split
+from gss.data.protocols import LabelledImages
+from gss.data.scenes import labels as names
+from gss.data.scenes import layout as scene_layout
+from gss.data.scenes.canvas import Camera
+from gss.data.scenes.render import render, split_seed
+from gss.data.scenes.strangers import STRANGERS, stranger
+from gss.data.specs.load import load_spec
 from gss.data.transforms import JointTransform
 
 SMALL = (96, 128)

@@ -67,10 +67,10 @@ def test_wheel_holds_configs_types_and_command(tmp_path):
         assert "gss = gss.cli:main" in archive.read(entry).decode()
         archive.extractall(tmp_path / "installed")
     configs = {f"gss/{path.relative_to(source)}" for path in (source / "configs").rglob("*.yaml")}
-    assert configs | {"gss/py.typed", "vqvae/py.typed", "gss/cli.py"} <= names
+    assert configs | {"gss/py.typed", "vqvae/py.typed", "gss/cli/__init__.py"} <= names
     assert not any(name.startswith(("tests", "scripts", "configs")) for name in names)
 
-    code = "from gss.config import config_root; print(config_root())"
+    code = "from gss.config.io import config_root; print(config_root())"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -10,13 +10,13 @@ from test_evaluation import SIZES, write_folder
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
-from gss.data.datasets import open_split
-from gss.data.shifts import SHIFTS, ShiftedImages
-from gss.data.specs import load_spec
-from gss.evaluation import evaluate
+from gss.data.open import open_split
+from gss.data.shifts.apply import SHIFTS, ShiftedImages
+from gss.data.specs.load import load_spec
+from gss.evaluation.segmentation import evaluate
+from gss.evaluation.shifts.evaluate import evaluate_shifts, short_names
+from gss.evaluation.shifts.result import format_result
 from gss.metrics.alarms import AlarmThreshold, count_alarms
-from gss.shift_evaluation import evaluate_shifts, short_names
-from gss.shift_results import format_result
 
 PICKED = {"shifts": ["fog", "gaussian_noise"], "severities": [4, 2], "scores": ["max_logit", "token_entropy"]}
 
@@ -147,9 +147,9 @@ def test_two_processes_equal_one(dataset, monkeypatch):
     single = evaluate_shifts({"twin": tiny_pipeline(vqvae=False)}, dataset, limit=3, **options)
     few = evaluate_shifts({"twin": tiny_pipeline(vqvae=False)}, dataset, limit=1, **options)
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.shift_evaluation.shard", lambda count: range(lockstep.process_index(), count, 2))
-    monkeypatch.setattr("gss.shift_evaluation.num_processes", lambda: 2)
-    for module in ("shift_measuring", "metrics.alarms", "metrics.segmentation"):
+    monkeypatch.setattr("gss.evaluation.shifts.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2))
+    monkeypatch.setattr("gss.evaluation.shifts.evaluate.num_processes", lambda: 2)
+    for module in ("evaluation.shifts.subject", "metrics.alarms", "metrics.segmentation"):
         monkeypatch.setattr(f"gss.{module}.sum_across", lockstep.sum_across)
     own = [{"twin": tiny_pipeline(vqvae=False)} for _ in range(2)]
     # One image leaves the second process without any.

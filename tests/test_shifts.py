@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from gss.cli import main
-from gss.config import PriorConfig, load_config
-from gss.data.datasets import build_dataset
-from gss.data.scenes import ScenesDataset
-from gss.data.shift_tools import clouds, convolve, disk, line, particles
-from gss.data.shifts import (
+from gss.config.io import load_config
+from gss.config.prior import PriorConfig
+from gss.data.generated import ScenesDataset
+from gss.data.open import build_dataset
+from gss.data.shifts.apply import (
     GROUPS,
     SEVERITIES,
     SHIFTS,
@@ -24,6 +24,7 @@ from gss.data.shifts import (
     choose_shifts,
     shift_generator,
 )
+from gss.data.shifts.tools import clouds, convolve, disk, line, particles
 from gss.data.transforms import JointTransform
 
 
@@ -79,7 +80,7 @@ def test_white_and_black_do_not_wrap_round(shift):
 def test_the_same_everywhere():
     script = (
         "import hashlib, numpy as np\n"
-        "from gss.data.shifts import SHIFTS, apply_shift, shift_generator\n"
+        "from gss.data.shifts.apply import SHIFTS, apply_shift, shift_generator\n"
         "image = (np.arange(31 * 47 * 3) ** 2 % 251).astype(np.uint8).reshape(31, 47, 3)\n"
         "pairs = {s: apply_shift(image, s, 3, shift_generator(0, s, 'a')).tobytes() for s in reversed(SHIFTS)}\n"
         "found = [hashlib.sha256(pairs[shift]).hexdigest() for shift in SHIFTS]\n"

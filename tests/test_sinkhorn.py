@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from gss.sinkhorn import sinkhorn
+from gss.training.density.sinkhorn import sinkhorn
 
 
 def looped(scores, classes, num_classes, *, epsilon, relative, iterations=3):

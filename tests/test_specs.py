@@ -10,10 +10,11 @@ from PIL import Image
 from test_domain_specs import TREES as DOMAIN_TREES
 from test_ood_data import TREES as OOD_TREES
 
-from gss.config import DataConfig
-from gss.data.datasets import build_dataset
-from gss.data.label_map import LabelMap
-from gss.data.specs import builtin_specs, load_spec, named_split
+from gss.config.shared import DataConfig
+from gss.data.open import build_dataset
+from gss.data.specs.label_map import LabelMap
+from gss.data.specs.load import builtin_specs, load_spec
+from gss.data.specs.spec import named_split
 
 TREES = {  # one image and mask below the root of each file-based spec, and the list file if it has one
     "camvid": ("images/train/a.jpg", "masks/train/a.png", "train.txt"),

@@ -10,11 +10,13 @@ from safetensors.torch import load_file
 from test_distributed import launch
 
 from gss.cli import main
-from gss.config import PosteriorConfig, PriorConfig, load_config
-from gss.data.datasets import build_dataset
-from gss.pipeline import GSSPipeline
-from gss.posterior import Posterior
-from gss.training.prior import PriorTask
+from gss.config.io import load_config
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.data.open import build_dataset
+from gss.pipeline.pipeline import GSSPipeline
+from gss.posterior.bundle import Posterior
+from gss.training.prior.task import PriorTask
 from gss.training.run import train
 
 SPEC = """
@@ -172,7 +174,7 @@ def test_resume_is_bit_exact(spec, local, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         # The schedule must not know that the run is going to be cut.
         patch.setattr(half.train, "steps", 7)
-        import gss.training.loop as loop
+        import gss.training.engine.loop as loop
 
         save = loop._Run._save
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gss.models.backbone import EfficientNetLiteBackbone, EfficientNetLiteConfig
+from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig
 from gss.models.tags import TagClassifier
-from gss.weak.cam import activation_maps, seed_probs, seeds
+from gss.weak.tags.cam import activation_maps, seed_probs, seeds
 
 RESNET = {
     "model_type": "resnet",

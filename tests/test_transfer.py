@@ -11,16 +11,17 @@ from PIL import Image
 from tiny_pipeline import tiny_pipeline
 
 from gss.cli import main
-from gss.config import PosteriorConfig, load_config
-from gss.data.datasets import open_split
-from gss.data.specs import load_spec
-from gss.labels import LabelSpace
-from gss.palette import extend, lattice, maxmin, min_distance
-from gss.posterior import Posterior
-from gss.reassign import assign_colors, match_names, outline_worth
-from gss.recon import reconstruct
+from gss.config.io import load_config
+from gss.config.posterior import PosteriorConfig
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.evaluation.reconstruction import reconstruct
+from gss.jobs.transfer import describe, format_classes, transfer
+from gss.labels.space import LabelSpace
+from gss.posterior.bundle import Posterior
+from gss.posterior.palette import extend, lattice, maxmin, min_distance
+from gss.posterior.reassign import assign_colors, match_names, outline_worth
 from gss.training.run import train
-from gss.transfer import describe, format_classes, transfer
 
 
 def space(*names):
@@ -124,7 +125,7 @@ def local(tmp_path_factory):
     options = ["data.crop=[32,44]", "vq.hidden_dim=32", "vq.depth=1", "vq.codebook_size=64", "loss.cells=256"]
     options += ["loss.repaint_steps=120", "optim.lr=3e-3", "train.steps=40", "train.batch_size=2"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gss.training.refine._POOL_CELLS", 1500)
+        patch.setattr("gss.training.posterior.refine._POOL_CELLS", 1500)
         train("posterior", load_config(PosteriorConfig, [], [f"data.spec={root / 'wide'}", *options]), root / "a")
         yield root
 

@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gss.data.transforms import (
-    PAD_COLOR,
-    JointTransform,
-    Window,
-    jitter_colors,
-    resize_pair,
-    sample_generator,
-)
+from gss.data.transforms import PAD_COLOR, JointTransform, Window, jitter_colors, resize_pair, sample_generator
 
 
 def blocks(rows=6, columns=8, cell=20):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gss.visualize import colorize, contact_sheet, error_map, heatmap, legend, overlay
+from gss.report.pictures import colorize, contact_sheet, error_map, heatmap, legend, overlay
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 LABELS = np.array([[0, 1, 255], [2, 2, 2]], dtype=np.uint8)

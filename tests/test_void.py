@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gss.data.void import fill_void
+from gss.data.sample import fill_void
 
 
 @given(st.integers(1, 9), st.integers(1, 13), st.integers(0, 100), st.floats(0.05, 0.95))

@@ -5,10 +5,10 @@ import torch
 from test_domain_training import folder, prior_config, weights  # noqa: F401 - a fixture
 from tiny_pipeline import tiny_pipeline
 
-from gss.labels import LabelSpace
+from gss.labels.space import LabelSpace
 from gss.models.parts import PARTS, freeze_parts, part_of
-from gss.pipeline import GSSPipeline
-from gss.posterior import Posterior
+from gss.pipeline.pipeline import GSSPipeline
+from gss.posterior.bundle import Posterior
 from gss.training.run import train
 
 

@@ -14,18 +14,20 @@ from tiny_pipeline import tiny_pipeline
 from torch.nn import functional as F
 
 from gss.cli import main
-from gss.config import PosteriorConfig, PriorConfig, load_config
-from gss.config_agmm import ProduceConfig
-from gss.config_weak import WeakAgmmConfig
-from gss.data.datasets import build_dataset, open_split
-from gss.data.scenes import ScenesDataset
-from gss.data.specs import load_spec
-from gss.loading import load_pipeline
-from gss.pipeline import GSSPipeline
+from gss.config.agmm import ProduceConfig
+from gss.config.io import load_config
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.config.weak_agmm import WeakAgmmConfig
+from gss.config.weak_labels import SpreadConfig
+from gss.data.generated import ScenesDataset
+from gss.data.open import build_dataset, open_split
+from gss.data.specs.load import load_spec
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
 from gss.training.run import train
-from gss.training.weak_agmm import WeakAgmmTask
-from gss.weak.make_config import SpreadConfig
-from gss.weak.produce import posterior, pseudo_mask
+from gss.training.weak.agmm import WeakAgmmTask
+from gss.weak.agmm.produce import posterior, pseudo_mask
 
 SETTINGS = [*(entry for entry in PRIOR if "classifier" not in entry), "agmm.tags=labels"]
 

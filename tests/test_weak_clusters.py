@@ -5,8 +5,8 @@ import pytest
 import torch
 from lockstep import Lockstep
 
-from gss.weak import clusters
-from gss.weak.clusters import ClassCentres, OoDClusters
+from gss.weak.tags import clusters
+from gss.weak.tags.clusters import ClassCentres, OoDClusters
 
 
 def generator(seed=0):
@@ -177,7 +177,7 @@ def test_two_processes_find_what_one_finds(monkeypatch):
     alone = work(slice(None))
     lockstep = Lockstep()
     monkeypatch.setattr(clusters, "distributed", lockstep)
-    monkeypatch.setattr("gss.sampling.distributed", lockstep)
+    monkeypatch.setattr("gss.core.sampling.distributed", lockstep)
     first, second = lockstep.run(lambda rank: work(slice(rank, None, 2)))
     for one, a, b in zip(alone, first, second, strict=True):
         assert torch.equal(a, b)

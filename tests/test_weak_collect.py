@@ -13,10 +13,10 @@ from torch import nn
 
 from gss.cli import main
 from gss.models.tags import TagClassifier
-from gss.weak import collect as collecting
-from gss.weak import tag_scores
-from gss.weak.collect import collect, read_excluded
-from gss.weak.tag_scores import score_images
+from gss.weak.tags import collect as collecting
+from gss.weak.tags import scores as tag_scores
+from gss.weak.tags.collect import collect, read_excluded
+from gss.weak.tags.scores import score_images
 
 NAMES = ("red", "green", "blue")
 
@@ -176,7 +176,7 @@ def test_a_list_that_names_other_images_is_refused(files, tmp_path):
 
 
 class Processes(Lockstep):
-    """What collecting asks of `gss.distributed`."""
+    """What collecting asks of `gss.core.distributed`."""
 
     def __init__(self):
         super().__init__()

@@ -8,16 +8,19 @@ import torch
 from PIL import Image
 from test_stages import PRIOR
 
-from gss.cells import to_cells
 from gss.cli import main
-from gss.config import PriorConfig, WeakConfig, load_config
-from gss.data.datasets import SegmentationDataset, build_dataset, open_split
-from gss.data.specs import load_spec
+from gss.config.io import load_config
+from gss.config.prior import PriorConfig
+from gss.config.shared import WeakConfig
+from gss.data.datasets import SegmentationDataset
+from gss.data.open import build_dataset, open_split
+from gss.data.specs.load import load_spec
 from gss.data.transforms import JointTransform
-from gss.losses import uncertain_cross_entropy, weighted_cross_entropy
-from gss.marginal_loss import token_and_pixel_loss
+from gss.posterior.cells import to_cells
+from gss.training.losses.classification import uncertain_cross_entropy, weighted_cross_entropy
+from gss.training.losses.marginal import token_and_pixel_loss
 from gss.training.run import train
-from gss.weak.exchange import PseudoMask, PseudoMaskWriter, import_masks, read_manifest
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter, import_masks, read_manifest
 from gss.weak.trust import Trust, check_seeds, class_thresholds, doubt
 
 SIZE = (32, 48)
@@ -367,8 +370,8 @@ def test_training_on_pseudo_masks(spec, tmp_path):
 
 def test_linear_weights_reach_the_loss(spec, tmp_path):
     """Pixels of confidence 0 might as well be void, and a constant confidence changes nothing."""
-    from gss.posterior import Posterior
-    from gss.training.prior import PriorTask
+    from gss.posterior.bundle import Posterior
+    from gss.training.prior.task import PriorTask
     from gss.training.run import _load_posterior
 
     write(spec, tmp_path / "p")

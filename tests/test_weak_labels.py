@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gss.data.transforms import JointTransform, Window, sample_generator
-from gss.weak.labels import Stroke, WeakLabels
-from gss.weak.raster import paint_segments
+from gss.data.weak.labels import Stroke, WeakLabels
+from gss.data.weak.raster import paint_segments
 
 K = 4
 

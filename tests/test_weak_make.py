@@ -12,23 +12,15 @@ from scipy import ndimage
 from test_distributed import launch
 
 from gss.cli import main
+from gss.cli.weak import FORM_NAMES
+from gss.config.weak_labels import FORMS, BlockConfig, BoxConfig, CoarseConfig, PointConfig, ScribbleConfig, TagConfig
 from gss.data.datasets import SegmentationDataset
-from gss.data.specs import load_spec
+from gss.data.specs.load import load_spec
 from gss.data.transforms import JointTransform
-from gss.weak.commands import FORM_NAMES
-from gss.weak.generate import Truth, weaken
-from gss.weak.generate.coarse import outline, simplified
-from gss.weak.generate.paths import medial_path, sub_path
-from gss.weak.generate.regions import fits
-from gss.weak.make_config import (
-    FORMS,
-    BlockConfig,
-    BoxConfig,
-    CoarseConfig,
-    PointConfig,
-    ScribbleConfig,
-    TagConfig,
-)
+from gss.weak.make.coarse import outline, simplified
+from gss.weak.make.forms import Truth, weaken
+from gss.weak.make.paths import medial_path, sub_path
+from gss.weak.make.regions import fits
 
 K = 5
 PIXEL_FORMS = [
@@ -290,7 +282,7 @@ def test_form_names_are_those_of_the_generators():
 @pytest.mark.slow
 def test_two_processes_make_refine_and_report_as_one(full, tmp_path):
     script = (
-        "import sys\nfrom gss.cli import main\nfrom gss.distributed import barrier\nspec, out = sys.argv[1:]\n"
+        "import sys\nfrom gss.cli import main\nfrom gss.core.distributed import barrier\nspec, out = sys.argv[1:]\n"
         "codes = [main(['weak', 'make', spec, '--form', 'scribbles', '--out', out + '/weak'])]\nbarrier()\n"
         "codes += [main(['weak', 'refine', out + '/weak', '--out', out + '/fine', 'abstain=0.3'])]\nbarrier()\n"
         "report = ['weak', 'report', out + '/fine', '--truth', spec, '--json', out + '/r.json']\n"

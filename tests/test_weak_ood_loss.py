@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gss.weak.ood_loss import absent_loss, distance_loss, harden
+from gss.weak.tags.losses import absent_loss, distance_loss, harden
 
 B, K, M, D = 6, 4, 9, 5
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gss.data.datasets import SegmentationDataset
-from gss.data.specs import load_spec
+from gss.data.specs.load import load_spec
 
 CLASSES = ["background", "aeroplane", "car", "person"]
 SIZE = (20, 30)  # H, W

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gss.weak.affinity import absorbing_walk, edge_affinity, edge_map, feature_affinity, random_walk
-from gss.weak.make_config import RefineConfig
-from gss.weak.refine import edge_gates, potts_energy, potts_refine
-from gss.weak.refine_labels import refine_labels, refine_probs
+from gss.config.weak_labels import RefineConfig
+from gss.weak.refine.labels import refine_labels, refine_probs
+from gss.weak.refine.potts import edge_gates, potts_energy, potts_refine
+from gss.weak.refine.walks import absorbing_walk, edge_affinity, edge_map, feature_affinity, random_walk
 
 RNG = np.random.default_rng(0)
 
@@ -69,7 +69,7 @@ def test_random_walk_saves_products():
             calls.append(1)
             return super().__matmul__(other)
 
-    import gss.weak.affinity as module
+    import gss.weak.refine.walks as module
 
     with pytest.MonkeyPatch.context() as patch:
         scaled = module._scaled

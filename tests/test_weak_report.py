@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from gss.cli import main
-from gss.data.specs import load_spec
-from gss.weak.exchange import PseudoMask, PseudoMaskWriter
-from gss.weak.report import BINS, LabelQuality
+from gss.data.specs.load import load_spec
+from gss.metrics.label_quality import BINS, LabelQuality
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 
 K, SIZE = 4, (24, 31)
 RNG = np.random.default_rng(3)

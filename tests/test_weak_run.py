@@ -10,19 +10,21 @@ from PIL import Image
 from test_stages import SWIN
 
 from gss.cli import main
-from gss.config import PriorConfig, PriorModelConfig, load_config
-from gss.config_weak import WeakAgmmConfig
-from gss.data.datasets import open_split
-from gss.data.scenes import ScenesDataset
-from gss.data.specs import load_spec
-from gss.loading import load_pipeline
-from gss.stages import Stage, run_stages
-from gss.training.checkpoint import list_checkpoints
-from gss.weak import run, run_job
-from gss.weak.formats import find_format
-from gss.weak.run_inputs import read_classes
-from gss.weak.run_settings import TEACHERS, divide, load_run_config
-from gss.weak.source import WeakSource
+from gss.config.io import load_config
+from gss.config.prior import PriorConfig, PriorModelConfig
+from gss.config.weak_agmm import WeakAgmmConfig
+from gss.data.generated import ScenesDataset
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.data.weak.formats import find_format
+from gss.data.weak.source import WeakSource
+from gss.jobs.stages import Stage, run_stages
+from gss.jobs.weak_run import job as run_job
+from gss.jobs.weak_run import run
+from gss.jobs.weak_run.inputs import read_classes
+from gss.jobs.weak_run.settings import TEACHERS, divide, load_run_config
+from gss.pipeline.loading import load_pipeline
+from gss.training.engine.checkpoint import list_checkpoints
 
 NAMES = ScenesDataset("val", length=1, size=(48, 64)).label_space.names
 SMALL = [

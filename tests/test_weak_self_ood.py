@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gss.weak.self_ood import background_crops
+from gss.weak.tags.self_ood import background_crops
 
 H, W, CLASSES = 64, 96, 3
 

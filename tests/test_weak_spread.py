@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gss.weak.evidence import gather_evidence
-from gss.weak.make_config import SpreadConfig
-from gss.weak.spread import absorb, color_links, finer_grids, spread
+from gss.config.weak_labels import SpreadConfig
+from gss.weak.agmm.evidence import gather_evidence
+from gss.weak.agmm.spread import absorb, color_links, finer_grids, spread
 
 K, h, w = 4, 6, 9
 NEIGHBOURS = [(0, 1), (1, -1), (1, 0), (1, 1)]

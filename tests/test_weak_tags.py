@@ -13,24 +13,19 @@ from tag_toys import RESNET, SETTINGS, write
 from test_stages import losses
 
 from gss.cli import main
-from gss.config import load_config
-from gss.config_tags import TagProduceConfig, WalkConfig, WeakTagsConfig
-from gss.data.datasets import open_split
-from gss.data.specs import load_spec
+from gss.config.io import load_config
+from gss.config.tags import TagProduceConfig, WalkConfig, WeakTagsConfig
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
 from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
 from gss.data.transforms import JointTransform
-from gss.loading import load_classifier
 from gss.models.tags import TagClassifier
+from gss.pipeline.loading import load_classifier
 from gss.training.run import train
-from gss.training.weak_tags import (
-    TagTask,
-    background_of,
-    mean_average_precision,
-    tag_loss,
-)
-from gss.training.wood import everywhere_if_unseen
-from gss.weak.seed_curve import SeedCurve, best, precision_at
-from gss.weak.tag_masks import tag_mask
+from gss.training.weak.tags import TagTask, background_of, mean_average_precision, tag_loss
+from gss.training.weak.wood import everywhere_if_unseen
+from gss.weak.tags.produce import tag_mask
+from gss.weak.tags.seed_curve import SeedCurve, best, precision_at
 
 
 @pytest.fixture(scope="module")

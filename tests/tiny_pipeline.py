@@ -2,12 +2,12 @@
 
 import torch
 
-from gss.image_processing import GSSImageProcessor
-from gss.likelihood import CellLikelihood
-from gss.maskige import MaskigeCodec
 from gss.models.prior import GSSPriorConfig, GSSPriorModel
-from gss.palette import maxmin
-from gss.pipeline import GSSPipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import GSSImageProcessor
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.palette import maxmin
 from vqvae import MaskigeVQModel
 
 NAMES = ["road", "sky", "tree", "car", "pole"]

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gss.config import OptimConfig, TrainConfig
-from gss.training import checkpoint
-from gss.training.loop import Task, fit
+from gss.config.shared import OptimConfig, TrainConfig
+from gss.training.engine import checkpoint
+from gss.training.engine.loop import Task, fit
 
 
 class Blobs:
@@ -164,7 +164,7 @@ def _two_processes(out: Path) -> None:
 
 
 def check_collectives(rank: int) -> None:
-    from gss import distributed
+    from gss.core import distributed
 
     assert (distributed.process_index(), distributed.num_processes()) == (rank, 2)
     assert distributed.is_main() == (rank == 0)

@@ -9,11 +9,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gss import distributed
-from gss.data.datasets import LabelledImages
-from gss.labels import IGNORE_INDEX
-
-__all__ = ["ClassBalanced", "class_presence"]
+from gss.core import distributed
+from gss.data.protocols import LabelledImages
+from gss.labels.space import IGNORE_INDEX
 
 
 class ClassBalanced:
@@ -57,7 +55,7 @@ class ClassBalanced:
         return self.dataset.read(self.source(self.epoch, index))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read and augment item `index` of the current epoch; see `gss.data.datasets.make_item`."""
+        """Read and augment item `index` of the current epoch; see `gss.data.sample.make_item`."""
         self.dataset.set_epoch(self.epoch * len(self) + index)
         return self.dataset[self.source(self.epoch, index)] | {"index": index}
 

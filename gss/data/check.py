@@ -12,17 +12,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gss.data.datasets import check_sizes, load_raw, open_split, resize_pair
+from gss.core.files import atomic_path, write_json
+from gss.data.datasets import check_sizes, load_raw, resize_pair
 from gss.data.files import Sample
 from gss.data.images import load_image
+from gss.data.open import open_split
 from gss.data.panoptic import require_segments
-from gss.data.specs import DataSpec, Domain, load_spec
-from gss.files import atomic_path, write_json
-from gss.labels import IGNORE_INDEX
-from gss.visualize import colorize, contact_sheet, legend, overlay
-from gss.weak.source import WeakFiles
-
-__all__ = ["SplitReport", "check_domains", "check_split", "draw_sheet", "format_report", "main"]
+from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec, Domain
+from gss.data.weak.files import WeakFiles
+from gss.labels.space import IGNORE_INDEX
+from gss.report.pictures import colorize, contact_sheet, legend, overlay
 
 _EXAMPLES = 5
 _SHEET_SAMPLES = 8

@@ -2,100 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
 from gss.data.panoptic import load_panoptic, require_segments
-from gss.data.specs import DataSpec, load_spec, named_split
-from gss.data.transforms import JointTransform, Window, resize_pair, to_float
-from gss.data.void import fill_void
-from gss.labels import IGNORE_INDEX, LabelSpace
-from gss.weak.labels import WeakLabels
-from gss.weak.source import WeakFiles
+from gss.data.specs.spec import DataSpec
+from gss.data.transforms import JointTransform, Window, resize_pair
+from gss.data.weak.files import WeakFiles
+from gss.data.weak.labels import WeakLabels
 
 if TYPE_CHECKING:
-    from gss.config import DataConfig
-
-__all__ = ["LabelledImages", "ReadableImages", "SegmentationDataset", "build_dataset", "make_item"]
-
-
-class ReadableImages(Protocol):
-    """What measuring and looking need of a data set."""
-
-    ids: list[str]
-    label_space: LabelSpace
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
-        ...
-
-
-class LabelledImages(ReadableImages, Protocol):
-    """What training needs of a data set."""
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample as `make_item` gives it."""
-        ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the augmentation of the next reads."""
-        ...
-
-
-def make_item(
-    image: Image.Image,
-    labels: np.ndarray,
-    *,
-    id: str,
-    index: int,
-    epoch: int,
-    transform: JointTransform | None,
-    weak: WeakLabels | None = None,
-    confidence: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Turn a read pair into a training sample.
-
-    Args:
-        image: PIL RGB.
-        labels: uint8 `[H, W]`, 255 where void.
-        id: name of the sample.
-        index: position in the data set.
-        epoch: epoch of the augmentation.
-        transform: augmentation; None keeps the pair as it is.
-        weak: what `labels` were drawn from; drawn anew after the augmentation.
-        confidence: of the labels, float32 `[H, W]` in 0..1.
-
-    Returns:
-        `image` float32 `[3, H, W]` in [0, 1], `labels` int64 `[H, W]` with 255 for void, `filled` int64
-        `[H, W]` with void replaced by the nearest valid label, `valid` bool `[H, W]`, False on padding, `id` and
-        `index`. With weak labels also `tags` bool `[K]`, classes known to be in the whole image, and `exhaustive`,
-        whether there are no others; with confidence also `confidence` float32 `[H, W]`, 0 where void.
-    """
-    if transform is None:
-        pixels, window, valid = to_float(np.asarray(image)), None, np.ones(labels.shape, bool)
-    else:
-        pixels, labels, window = transform.augment(image, labels, epoch=epoch, index=index)
-        valid = window.inside()
-    item: dict[str, Any] = {"image": pixels, "id": id, "index": index}
-    if weak is not None:
-        target = (weak if window is None else weak.transform(window)).rasterize()
-        labels, valid = target.labels, target.valid
-        item |= {"tags": torch.from_numpy(target.tags), "exhaustive": torch.tensor(target.exhaustive)}
-    if confidence is not None:
-        confidence = confidence if window is None else window.labels(confidence)
-        item["confidence"] = torch.from_numpy(np.where(labels == IGNORE_INDEX, np.float32(0), confidence))
-    item["labels"] = torch.from_numpy(labels.astype(np.int64))
-    item["filled"] = torch.from_numpy(fill_void(labels).astype(np.int64))
-    item["valid"] = torch.from_numpy(valid)
-    return item
+    pass
+from gss.data.sample import make_item
 
 
 class _Loaded(NamedTuple):
@@ -262,89 +185,3 @@ def check_sizes(sample: Sample, image: Image.Image, raw: np.ndarray) -> None:
             f"image {sample.image} is {image.width}x{image.height} but its mask {sample.mask} is "
             f"{mask_size[0]}x{mask_size[1]}; {fix}"
         )
-
-
-def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
-    """Build the data set a run asks for.
-
-    Args:
-        cfg: the `data` section of a run's config.
-        split: split name, or `SPEC:SPLIT` for a split of another data set.
-        train: augment with the config's scale, crop, flip, colour and shift settings.
-        seed: seed of the augmentation (a generated data set itself does not depend on it).
-
-    Returns:
-        File-based or generated data set.
-
-    Raises:
-        ValueError: see `load_spec` and `SegmentationDataset`.
-    """
-    spec, sampling = load_spec(cfg.spec, cfg.root), cfg.sampling
-    other = named_split(split)
-    if other is not None:
-        (ref, split), sampling = other, "equal"  # what is said of domains is said of those of cfg.spec
-        spec = load_spec(ref)
-    transform = None
-    if train:
-        transform = JointTransform(
-            crop=(cfg.crop[0], cfg.crop[1]),
-            scale=(cfg.scale[0], cfg.scale[1]),
-            flip=cfg.flip,
-            photometric=cfg.photometric,
-            max_class_ratio=cfg.max_class_ratio,
-            shift=cfg.shift,
-            shifts=tuple(cfg.shifts),
-            seed=seed,
-        )
-    size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
-    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)
-
-
-def open_split(
-    spec: DataSpec,
-    split: str,
-    *,
-    transform: JointTransform | None = None,
-    size: tuple[int, int] | None = None,
-    cache: bool = False,
-    sampling: str = "equal",
-) -> LabelledImages:
-    """Open one split of a spec, whether its samples are files, generated, or those of several domains.
-
-    Args:
-        spec: data spec.
-        split: name of the split.
-        transform: augmentation.
-        size: (H, W) that images and masks are resized to when read.
-        cache: keep decoded images in memory.
-        sampling: how often training reads each domain of a mixture, see `gss.data.domains.share_out`.
-
-    Raises:
-        ValueError: see `SegmentationDataset` and `DomainDataset`.
-    """
-    if spec.domains:
-        from gss.data.domains import open_domains  # it builds on this module
-
-        return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
-    if sampling != "equal":
-        raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
-    if spec.generator is None:
-        return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
-    from gss.data.scenes import ScenesDataset, Trap  # only generated sets need the renderer
-
-    spec.check_split(split)
-    options = spec.options
-    trap = options.get("trap", False)
-    return ScenesDataset(
-        split,
-        domain=str(options.get("domain", "clear")),
-        length=int(options["length"][split]),
-        size=size or tuple(options.get("image_size", (192, 256))),
-        seed=int(options.get("seed", 0)),
-        transform=transform,
-        unknown=options.get("unknown", False),
-        cache=cache,
-        trap=cast(Trap, "off" if trap is False else str(trap)),  # YAML reads the bare word `off` as false
-        label_space=spec.label_space,
-        label_map=spec.label_map if spec.label_map.values else None,
-    )

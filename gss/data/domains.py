@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -14,13 +13,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.data.datasets import LabelledImages, SegmentationDataset, open_split
-from gss.data.specs import DataSpec
-from gss.data.transforms import JointTransform
-from gss.errors import did_you_mean
-from gss.labels import IGNORE_INDEX, LabelSpace
-
-__all__ = ["DomainDataset", "describe", "open_domains", "share_out"]
+from gss.core.errors import did_you_mean
+from gss.data.datasets import SegmentationDataset
+from gss.data.protocols import LabelledImages
+from gss.labels.space import IGNORE_INDEX, LabelSpace
 
 _WORDS = ("equal", "proportional", "temperature:2")
 
@@ -90,36 +86,6 @@ class DomainDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"sample {index} of {len(self)}")
         number = bisect_right(self._starts, index) - 1
         return self._parts[number], index - self._starts[number]
-
-
-def open_domains(
-    spec: DataSpec,
-    split: str,
-    *,
-    transform: JointTransform | None,
-    size: tuple[int, int] | None,
-    cache: bool,
-    sampling: str,
-) -> DomainDataset:
-    """Open one split of a mixture; arguments as in `open_split`.
-
-    Raises:
-        ValueError: no domain has the split, one lacks it, or files are missing (names the domain).
-    """
-    spec.check_split(split)
-    parts: dict[str, LabelledImages] = {}
-    for number, domain in enumerate(spec.domains):
-        own_split = domain.split(split)
-        if own_split is None:
-            continue
-        # Sample i of one domain must not be cropped and mirrored like sample i of the next.
-        own = transform and replace(transform, seed=transform.seed + (number << 32))
-        try:
-            parts[domain.name] = open_split(domain.spec, own_split, transform=own, size=size, cache=cache)
-        except ValueError as error:
-            raise ValueError(f"domain {domain.name!r}: {error}") from error
-    annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
-    return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)
 
 
 def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:

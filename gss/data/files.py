@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
-
-__all__ = ["Sample", "check_patterns", "find_files", "find_ids", "pair_up", "read_list", "without_suffix"]
 
 
 @dataclass(frozen=True)
@@ -139,3 +139,70 @@ def without_suffix(line: str) -> str:
     """File name of an image without its ending; other text as it is."""
     suffix = Path(line).suffix
     return line[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else line
+
+
+def find_images(arguments: Sequence[str], *, exclude: Path | None = None) -> list[Path]:
+    """Image files named by paths, folders (searched through) and globs, each once, in the order given.
+
+    Args:
+        arguments: what the user typed.
+        exclude: folder whose contents are skipped when searching: the output of an earlier run.
+
+    Raises:
+        ValueError: an argument that leads to no image.
+    """
+    skip = exclude.resolve() if exclude is not None else None
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_file():
+            found.setdefault(path.resolve(), path)
+            continue
+        if path.is_dir():
+            candidates, place = list(path.rglob("*")), f"folder {argument} holds"
+        elif glob.has_magic(argument):
+            candidates = [Path(match) for match in glob.glob(argument, recursive=True)]
+            place = f"glob {argument!r} matches"
+        else:
+            raise ValueError(f"{argument}: no such image or folder; check the path (quote globs)")
+        images = {
+            candidate.resolve(): candidate
+            for candidate in sorted(candidates)
+            if candidate.suffix.lower() in IMAGE_SUFFIXES and candidate.is_file()
+        }
+        images = {full: path for full, path in images.items() if skip is None or skip not in full.parents}
+        if not images:
+            raise ValueError(f"{place} no image; readable are {', '.join(IMAGE_SUFFIXES)}")
+        for full, image in images.items():
+            found.setdefault(full, image)
+    return list(found.values())
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """One distinct name per file: its stem, after as many parent folders as needed to tell files apart.
+
+    Names also differ where case is ignored. Files that differ in suffix alone keep it (`a_png`, `a_jpg`).
+    """
+    full = [path.resolve() for path in paths]
+    names = [path.stem for path in full]
+    for depth in range(1, max((len(path.parts) for path in full), default=1)):
+        counts = Counter(name.lower() for name in names)
+        if max(counts.values(), default=1) == 1:
+            return names
+        for index, path in enumerate(full):
+            if counts[names[index].lower()] > 1:
+                parents = [part for part in path.parts[:-1] if part != path.anchor][-depth:]
+                names[index] = "_".join([*parents, path.stem])
+    counts = Counter(name.lower() for name in names)
+    names = [
+        f"{name}_{path.suffix[1:]}" if counts[name.lower()] > 1 else name
+        for name, path in zip(names, full, strict=True)
+    ]
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        distinct, number = name, 2
+        while distinct.lower() in taken:
+            distinct, number = f"{name}_{number}", number + 1
+        taken.add(distinct.lower())
+        names[index] = distinct
+    return names

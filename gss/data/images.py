@@ -7,16 +7,6 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MASK_SUFFIXES",
-    "image_from_pil",
-    "image_size",
-    "load_color_mask",
-    "load_image",
-    "load_mask",
-]
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
 

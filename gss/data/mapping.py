@@ -10,19 +10,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from gss.data.specs.load import builtin_specs, load_spec
+from gss.data.specs.spec import DataSpec
+from gss.labels.mapping import LabelMapping
+from gss.labels.mapping_files import format_mapping, load_mapping, save_mapping
+from gss.labels.mseg import MSegColumn, MSegTaxonomy
+from gss.labels.names import by_key, spelling_key
+from gss.labels.space import LabelSpace
 
-from gss.data.mseg import MSegColumn, MSegTaxonomy
-from gss.data.specs import DataSpec, builtin_specs, load_spec, read_yaml
-from gss.errors import did_you_mean
-from gss.files import atomic_path
-from gss.label_mapping import LabelMapping
-from gss.label_names import by_key, listed, spelling_key
-from gss.labels import LabelSpace
 
-__all__ = ["find_mapping", "format_mapping", "load_mapping", "save_mapping"]
-
-_KEYS = ("from", "to", "map", "unmapped", "one_to_one")
+def read_mapping(path: str | Path, source: LabelSpace | None = None, target: LabelSpace | None = None) -> LabelMapping:
+    """Read a mapping file whose sides may name data specs; arguments and errors are those of `load_mapping`."""
+    return load_mapping(path, source, target, open_space=lambda name: load_spec(name).label_space)
 
 
 def find_mapping(
@@ -41,7 +40,7 @@ def find_mapping(
     Args:
         source: data spec, or label space of a model.
         target: likewise.
-        file: YAML file, see `load_mapping`.
+        file: YAML file, see `gss.labels.mapping_files.load_mapping`.
         mseg: the MSeg table.
 
     Returns:
@@ -53,7 +52,7 @@ def find_mapping(
     source, target = _informed(source), _informed(target)
     here, there = source.label_space, target.label_space
     if file is not None:
-        return load_mapping(file, here, there), f"from {file}"
+        return read_mapping(file, here, there), f"from {file}"
     if set(here.names) == set(there.names):
         return LabelMapping.from_names(here, there, {name: name for name in here.names}), "the classes are the same"
     if mseg is not None:
@@ -71,84 +70,6 @@ def find_mapping(
     except ValueError as error:
         raise ValueError(f"maps of {source.name if forward is not None else target.name}: {error}") from error
     return LabelMapping.by_spelling(here, there), "by spelling"
-
-
-def load_mapping(path: str | Path, source: LabelSpace | None = None, target: LabelSpace | None = None) -> LabelMapping:
-    """Read a mapping file.
-
-    It holds `from` and `to` (a data spec or a list of class names each) and `map`, which names every class of `from`:
-    `class: class there`, `class: [several, classes]`, `class: {one: 0.9, other: 0.1}`, or `class: null` to leave it
-    out. `unmapped: drop` leaves out the classes that `map` does not mention; `one_to_one: true` refuses two classes
-    that become one.
-
-    Args:
-        path: YAML file.
-        source: the label space in whose order the result is; None: that of the file.
-        target: likewise.
-
-    Raises:
-        ValueError: malformed or incomplete, unknown classes, or made for other classes; names the file.
-    """
-    try:
-        data = read_yaml(Path(path))
-        if not isinstance(data, dict) or not isinstance(data.get("map"), dict):
-            raise ValueError("must be a YAML mapping with from, to and map: {class: class}")
-        for key in data:
-            if key not in _KEYS:
-                raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
-        if data.get("unmapped", "error") not in ("error", "drop"):
-            raise ValueError(f"unmapped is {data['unmapped']!r}; it must be error or drop")
-        names = {str(name): targets for name, targets in data["map"].items()}
-        return LabelMapping.from_names(
-            _space(data.get("from"), "from", source),
-            _space(data.get("to"), "to", target),
-            names,
-            unmapped=data.get("unmapped", "error"),
-            one_to_one=bool(data.get("one_to_one", False)),
-        )
-    except (OSError, ValueError) as error:
-        raise ValueError(f"mapping {path}: {error}") from error
-
-
-def save_mapping(mapping: LabelMapping, path: str | Path, *, source: str = "", target: str = "") -> None:
-    """Write a mapping file that `load_mapping` reads back and a person can correct.
-
-    Args:
-        mapping: the mapping.
-        path: YAML file, replaced where it exists.
-        source: data spec to name in the file; empty: it lists the classes.
-        target: likewise.
-    """
-    never = ", ".join(mapping.unreachable) or "none"
-    head = {"from": source or list(mapping.source.names), "to": target or list(mapping.target.names)}
-    style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 118}
-    with atomic_path(path) as temporary:
-        temporary.write_text(
-            f"# Classes of `to` that nothing maps to: {never}\n"
-            + yaml.safe_dump(head, default_flow_style=None, **style)
-            + yaml.safe_dump({"map": mapping.to_names()}, default_flow_style=None, **style),
-            encoding="utf-8",
-        )
-
-
-def format_mapping(mapping: LabelMapping) -> str:
-    """Text table: every source class and what it becomes, then what is left out, never predicted and common."""
-    width = max(map(len, mapping.source.names))
-    lines = []
-    for name, row in zip(mapping.source.names, mapping.shares, strict=True):
-        parts = [
-            mapping.target.names[t] + ("" if share == 1 else f" {100 * share:.0f} %") for t, share in row if share > 0
-        ]
-        covered = ", ".join(mapping.target.names[t] for t, share in row if share == 0)
-        note = f" (covers {covered})" if covered else ""
-        lines.append(f"  {name:<{width}}  -> {', '.join(parts) or '(left out)'}{note}")
-    common = mapping.common()[1].target
-    summary = {
-        f"left out, {len(mapping.dropped)} of {mapping.source.num_classes}": mapping.dropped,
-        f"never predicted, {len(mapping.unreachable)} of {mapping.target.num_classes}": mapping.unreachable,
-        f"common classes, {common.num_classes}": common.names,
-    }
-    return "\n".join([*lines, "", *(f"{title}: {', '.join(names) or '-'}" for title, names in summary.items())])
 
 
 def main(args: argparse.Namespace) -> None:
@@ -242,24 +163,3 @@ def _entry(spec: DataSpec, other: DataSpec) -> Mapping[str, Any] | None:
                 own: target if not isinstance(target, str) or target in known else None for own, target in names.items()
             }
     return None
-
-
-def _space(entry: Any, key: str, given: LabelSpace | None) -> LabelSpace:
-    """Label space of one side of a file; must have the classes of `given`, which sets their order."""
-    if entry is None and given is not None:
-        return given
-    if isinstance(entry, list):
-        found = LabelSpace(tuple(map(str, entry)))
-    elif isinstance(entry, str):
-        found = load_spec(entry).label_space
-    else:
-        raise ValueError(f"{key} is {entry!r}; it must be a data spec or a list of class names")
-    if given is None:
-        return found
-    extra, lacking = set(found.names) - set(given.names), set(given.names) - set(found.names)
-    if extra or lacking:
-        raise ValueError(
-            f"{key} has other classes than asked for; only in the file: {listed(sorted(extra))}; only asked for: "
-            f"{listed(sorted(lacking))}"
-        )
-    return given

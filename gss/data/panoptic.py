@@ -13,8 +13,6 @@ import numpy as np
 from gss.data.files import Sample
 from gss.data.images import load_color_mask
 
-__all__ = ["load_panoptic", "read_segments", "require_segments"]
-
 
 @lru_cache(maxsize=4)
 def read_segments(path: Path) -> dict[str, np.ndarray]:

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gss.data.datasets import ReadableImages, open_split
-from gss.data.shifts import GROUPS, SHIFTS, apply_shift, choose_severities, choose_shifts, shift_generator
-from gss.data.specs import load_spec
-from gss.files import atomic_path
-from gss.visualize import contact_sheet
-
-__all__ = ["draw_shifts", "main"]
+from gss.core.files import atomic_path
+from gss.data.open import open_split
+from gss.data.protocols import ReadableImages
+from gss.data.shifts.apply import GROUPS, SHIFTS, apply_shift, choose_severities, choose_shifts, shift_generator
+from gss.data.specs.load import load_spec
+from gss.report.pictures import contact_sheet
 
 _CELL = 240
 

@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.data.datasets import ReadableImages, SegmentationDataset
+from gss.data.datasets import SegmentationDataset
 from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
+from gss.data.protocols import ReadableImages
 from gss.data.transforms import JointTransform, sample_generator
-from gss.labels import IGNORE_INDEX
-
-__all__ = ["ImageFolder", "TaggedImages", "fit_longer_side", "read_tags"]
+from gss.labels.space import IGNORE_INDEX
 
 _OTHER_STREAM = 2  # other images draw apart, so that they change nothing of a sample
 

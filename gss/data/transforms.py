@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gss.data.shifts import RandomShift
-from gss.labels import IGNORE_INDEX
-
-__all__ = ["JointTransform", "Window", "resize_pair", "sample_generator", "to_float"]
+from gss.data.shifts.apply import RandomShift
+from gss.labels.space import IGNORE_INDEX
 
 PAD_COLOR = (124, 116, 104)
 """ImageNet mean colour: padding that looks like no particular class to a pretrained backbone."""
@@ -129,7 +127,7 @@ class JointTransform:
             matrix).
         max_class_ratio: a crop is redrawn, at most ten times, while one class covers a larger share of its
             valid pixels (judged on every fourth row and column). 1 accepts the first crop.
-        shift: probability that the crop gets one of `gss.data.shifts` at a random severity, before the jitter.
+        shift: probability that the crop gets one of `gss.data.shifts.apply` at a random severity, before the jitter.
         shifts: names of the shifts and groups drawn from; all when empty.
         seed: seed of every random choice, together with epoch and index.
 

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gss.distributed import sum_across
-from gss.labels import IGNORE_INDEX
+from gss.core.distributed import sum_across
+from gss.labels.space import IGNORE_INDEX
 from gss.metrics.ood import KEY_BITS
 from gss.metrics.ranking import keys_of, scores_of
-
-__all__ = ["AlarmThreshold", "count_alarms"]
 
 
 class AlarmThreshold:

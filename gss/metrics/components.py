@@ -10,11 +10,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from gss.distributed import sum_across
-from gss.errors import did_you_mean
+from gss.core.distributed import sum_across
+from gss.core.errors import did_you_mean
 from gss.metrics.targets import OUTLIER, VOID, as_numpy, check_target
-
-__all__ = ["LEVELS", "TRACKS", "ComponentMetrics", "ComponentResult", "TrackRules", "match_components"]
 
 LEVELS = np.linspace(0.25, 0.75, 11)
 """Quality levels over which F1 is averaged. As in the benchmark, the eighth is 0.6000000000000001, so that a

@@ -5,8 +5,6 @@ from typing import Any
 
 from gss.metrics.segmentation import SegmentationMetrics
 
-__all__ = ["DomainMetrics", "domain_figures"]
-
 
 class DomainMetrics:
     """Counts of each domain of a data set, and nothing for a plain data set.

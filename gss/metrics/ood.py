@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gss.distributed import gather_objects, sum_across
+from gss.core.distributed import gather_objects, sum_across
 from gss.metrics.ranking import FPR_RULES, Bounded, Ranking, keys_of, scores_of
 from gss.metrics.targets import INLIER, OUTLIER, as_numpy, check_target
-
-__all__ = ["FPR_RULES", "MODES", "Bounded", "OODMetrics", "OODResult"]
 
 MODES = ("pooled", "per_image")
 KEY_BITS = 20

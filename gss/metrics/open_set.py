@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gss.labels import IGNORE_INDEX
+from gss.labels.space import IGNORE_INDEX
 from gss.metrics.targets import as_numpy
-
-__all__ = ["OpenSetResult", "open_miou", "open_set_counts"]
 
 
 @dataclass(frozen=True)

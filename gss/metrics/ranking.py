@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gss.errors import did_you_mean
-
-__all__ = ["FPR_RULES", "Bounded", "Ranking", "keys_of", "scores_of"]
+from gss.core.errors import did_you_mean
 
 FPR_RULES = ("first_at_least", "first_above", "nearest", "nearest_thinned")
 """Which point of the ROC curve counts as "at 95 % true positives"; published numbers use all four.

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gss.distributed import sum_across
-from gss.labels import IGNORE_INDEX
-
-__all__ = ["SegmentationMetrics"]
+from gss.core.distributed import sum_across
+from gss.labels.space import IGNORE_INDEX
 
 # Confidences are summed as multiples of 2^-24 (a float32 in [0, 1] holds 24 bits): integer sums do not depend
 # on order.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-__all__ = ["INLIER", "OUTLIER", "VOID", "as_numpy", "check_target"]
-
 INLIER, OUTLIER, VOID = 0, 1, 255
 
 

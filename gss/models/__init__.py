@@ -1,0 +1,1 @@
+"""Networks: image to features, tokens and class logits."""

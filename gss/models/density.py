@@ -13,7 +13,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gss.mixture import (
+from gss.models.gaussians import (
     Gaussians,
     QuadraticForm,
     full_precision,
@@ -217,7 +217,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             return F.normalize(x, dim=-1) if self.config["l2_norm"] else x
 
     def form(self) -> QuadraticForm:
-        """The mixture prepared for `gss.mixture.log_density`, without its weights."""
+        """The mixture prepared for `gss.models.gaussians.log_density`, without its weights."""
         return quadratic_form(self.gaussians)
 
     def component_log_density(self, x: Tensor) -> Tensor:

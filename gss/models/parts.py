@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
-from gss.errors import did_you_mean
+from gss.core.errors import did_you_mean
 from gss.models.prior import GSSPriorModel
-
-__all__ = ["PARTS", "check_parts", "freeze_parts", "part_of"]
 
 PARTS = ("backbone", "fusion", "blocks", "token", "aux")
 # `norm` follows the fusion with the finest features; both heads read what it gives.

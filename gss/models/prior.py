@@ -20,15 +20,14 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
 from gss.models.backbone import (
-    EfficientNetLiteConfig,
     build_backbone,
     build_backbone_config,
     fixed_size,
     input_multiple,
     load_pretrained_backbone,
 )
-from gss.models.blocks import WindowBlock
-from gss.models.fusion import ChannelNorm, FeatureFusion
+from gss.models.efficientnet_lite import EfficientNetLiteConfig
+from gss.models.layers import ChannelNorm, FeatureFusion, WindowBlock
 
 _STRIDES = (4, 8, 16)
 _CLASSIFIERS = ("low_rank", "evidence", "tied", "full")
@@ -473,5 +472,3 @@ def _folder_normalisation(name: str) -> dict[str, list[float]]:
 
 
 AutoConfig.register(GSSPriorConfig.model_type, GSSPriorConfig, exist_ok=True)
-
-__all__ = ["FEATURE_SOURCES", "GSSPriorConfig", "GSSPriorModel", "GSSPriorOutput"]

@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss.models.fusion import ChannelNorm, FeatureFusion
+from gss.models.layers import ChannelNorm, FeatureFusion
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 
 TARGETS = ("pixel", "token")

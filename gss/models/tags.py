@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.models.backbone import (
-    EfficientNetLiteConfig,
     build_backbone,
     build_backbone_config,
     fixed_size,
     input_multiple,
     load_pretrained_backbone,
 )
-
-__all__ = ["TagClassifier", "TagOutput"]
+from gss.models.efficientnet_lite import EfficientNetLiteConfig
 
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])

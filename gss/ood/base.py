@@ -49,7 +49,7 @@ class OODScore(nn.Module, ABC):
         name: what users write.
         needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers"
             (its mixture of outliers), "residual" (a residual pattern head) and "fit" (a pass over training data, see
-            `gss.ood.fitting`).
+            `gss.training.density.fit_scores`).
     """
 
     name: ClassVar[str]

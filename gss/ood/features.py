@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gss.mixture import full_precision
+from gss.models.gaussians import full_precision
 from gss.ood.base import FittedScore, ScoreInputs, register
 from gss.ood.survey import Survey
 

@@ -136,3 +136,28 @@ def smooth(score: Tensor, *, size: int = 7, sigma: float = 1.0, dilation: int = 
     x = F.pad(score[:, None], (pad, pad, pad, pad), mode="replicate")
     x = F.conv2d(x, kernel.view(1, 1, -1, 1), dilation=dilation)
     return F.conv2d(x, kernel.view(1, 1, 1, -1), dilation=dilation)[:, 0]
+
+
+@register
+class ResidualEnergy(OODScore):
+    """-logsumexp of the perturbed logits (Liu et al., 2023)."""
+
+    name = "residual_energy"
+    needs = frozenset({"residual"})
+
+    def score(self, inputs: ScoreInputs) -> Tensor:
+        """Any real number."""
+        assert inputs.perturbed is not None
+        return -inputs.perturbed.logsumexp(1)
+
+
+@register
+class SmoothResidualEnergy(ResidualEnergy):
+    """The residual energy at the images' resolution, smoothed by a 7x7 Gaussian of standard deviation 1."""
+
+    name = "residual_smooth"
+
+    def score(self, inputs: ScoreInputs) -> Tensor:
+        """Any real number, at the size of the images."""
+        energy = F.interpolate(super().score(inputs)[:, None], size=inputs.size, mode="bilinear")
+        return smooth(energy[:, 0], dilation=1)

@@ -1,0 +1,1 @@
+"""Settings and data in, weights out: one folder a stage."""

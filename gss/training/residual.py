@@ -13,23 +13,28 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss import distributed
-from gss.config import load_config
-from gss.config_residual import ResidualConfig
-from gss.data.datasets import build_dataset
-from gss.data.mix import build_mixed, build_mixer, open_sources
-from gss.data.mixing import MixedTruth
-from gss.data.ood import OODDataset
-from gss.evaluation import check_classes
-from gss.files import write_json
-from gss.labels import IGNORE_INDEX, OUTLIER_LABEL
-from gss.loading import load_pipeline
+from gss.config.io import load_config
+from gss.config.residual import ResidualConfig
+from gss.core import distributed
+from gss.core.files import write_json
+from gss.core.sampling import evenly_spaced
+from gss.data.open import build_dataset
+from gss.data.outliers.benchmarks import OODDataset
+from gss.data.outliers.mixing import MixedTruth
+from gss.data.outliers.sources import build_mixed, build_mixer, open_sources
+from gss.evaluation.checks import check_classes
+from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL
 from gss.metrics.ood import OODMetrics
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
-from gss.ood.fitting import fit_scores
-from gss.pipeline import GSSPipeline
-from gss.residual_losses import (
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.report.pictures import contact_sheet, heatmap, overlay
+from gss.training.density.fit_scores import fit_scores
+from gss.training.density.train import export
+from gss.training.engine.loop import fit
+from gss.training.engine.task import Task
+from gss.training.losses.residual import (
     context_contrast,
     dissimilarity_loss,
     draw,
@@ -37,11 +42,6 @@ from gss.residual_losses import (
     pseudo_label_loss,
     rows_at,
 )
-from gss.sampling import evenly_spaced
-from gss.training.base import Task
-from gss.training.density import export
-from gss.training.loop import fit
-from gss.visualize import contact_sheet, heatmap, overlay
 
 _PICTURES = 3
 

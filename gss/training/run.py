@@ -8,20 +8,21 @@ from typing import Any
 
 import torch
 
-from gss import recon
-from gss.config import PosteriorConfig, PriorConfig
-from gss.config_density import DensityConfig
-from gss.config_residual import ResidualConfig
-from gss.config_tags import WeakTagsConfig
-from gss.config_weak import WeakAgmmConfig
-from gss.data.datasets import LabelledImages
+from gss.config.density import DensityConfig
+from gss.config.posterior import PosteriorConfig
+from gss.config.prior import PriorConfig
+from gss.config.residual import ResidualConfig
+from gss.config.tags import WeakTagsConfig
+from gss.config.weak_agmm import WeakAgmmConfig
+from gss.core.distributed import barrier, is_main, num_processes
+from gss.core.files import write_json
 from gss.data.domains import DomainDataset, describe
-from gss.distributed import barrier, is_main, num_processes
-from gss.files import write_json
+from gss.data.protocols import LabelledImages
+from gss.evaluation import reconstruction as recon
 from gss.metrics.domains import domain_figures
-from gss.posterior import Posterior
-from gss.training.loop import Task, fit
-from gss.training.posterior import PosteriorTask
+from gss.posterior.bundle import Posterior
+from gss.training.engine.loop import Task, fit
+from gss.training.posterior.task import PosteriorTask
 from gss.training.splits import open_splits
 from gss.weak.trust import check_seeds
 
@@ -47,7 +48,7 @@ def train(
     """
     out = Path(out)
     if isinstance(cfg, DensityConfig):
-        from gss.training.density import train_density  # as below
+        from gss.training.density.train import train_density  # as below
 
         return train_density(cfg, out, resume=resume)
     if isinstance(cfg, ResidualConfig):
@@ -55,11 +56,11 @@ def train(
 
         return train_residual(cfg, out, resume=resume)
     if isinstance(cfg, WeakAgmmConfig):
-        from gss.training.weak_agmm import train_weak_agmm
+        from gss.training.weak.agmm import train_weak_agmm
 
         return train_weak_agmm(cfg, out, resume=resume)
     if isinstance(cfg, WeakTagsConfig):
-        from gss.training.weak_tags import train_weak_tags
+        from gss.training.weak.tags import train_weak_tags
 
         return train_weak_tags(cfg, out, resume=resume)
     # Quantisers ask when they are built whether there are other processes to share their codebook with.
@@ -73,7 +74,7 @@ def train(
     if isinstance(cfg, PosteriorConfig):
         task: Task = PosteriorTask(cfg, plain, val)
     else:
-        from gss.training.prior import PriorTask  # the pipeline it validates with takes seconds to import
+        from gss.training.prior.task import PriorTask  # the pipeline it validates with takes seconds to import
 
         if stage == "twin":
             cfg = dataclasses.replace(cfg, loss=dataclasses.replace(cfg.loss, token=0.0, pixel=0.0))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from gss.config import DataConfig
-from gss.data.datasets import LabelledImages, build_dataset
+from gss.config.shared import DataConfig
+from gss.data.open import build_dataset
+from gss.data.protocols import LabelledImages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gss.config import WeakConfig
-from gss.data.datasets import LabelledImages, SegmentationDataset
-from gss.labels import IGNORE_INDEX
-from gss.sampling import evenly_spaced
-
-__all__ = ["Believed", "Trust", "check_seeds", "doubt"]
+from gss.config.shared import WeakConfig
+from gss.core.sampling import evenly_spaced
+from gss.data.datasets import SegmentationDataset
+from gss.data.protocols import LabelledImages
+from gss.labels.space import IGNORE_INDEX
 
 _LEVELS = 1024
 _SURVEY_IMAGES, _PEEK = 500, 16

@@ -1,0 +1,7 @@
+"""Run the command line: `python -m gss`."""
+
+import sys
+
+from gss.cli import main
+
+sys.exit(main())

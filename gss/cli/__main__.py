@@ -1,0 +1,7 @@
+"""Run the command line: `python -m gss.cli`."""
+
+import sys
+
+from gss.cli import main
+
+sys.exit(main())

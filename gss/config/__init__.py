@@ -1,0 +1,1 @@
+"""Settings as dataclasses, read from and written to YAML."""

@@ -1,0 +1,1 @@
+"""Files, processes, errors and random choices: what every other package may use."""

@@ -1,0 +1,131 @@
+"""Opening the splits of a data spec."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from gss.data.datasets import SegmentationDataset
+from gss.data.domains import DomainDataset
+from gss.data.protocols import LabelledImages
+from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec, named_split
+from gss.data.transforms import JointTransform
+
+if TYPE_CHECKING:
+    from gss.config.shared import DataConfig
+
+
+def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
+    """Build the data set a run asks for.
+
+    Args:
+        cfg: the `data` section of a run's config.
+        split: split name, or `SPEC:SPLIT` for a split of another data set.
+        train: augment with the config's scale, crop, flip, colour and shift settings.
+        seed: seed of the augmentation (a generated data set itself does not depend on it).
+
+    Returns:
+        File-based or generated data set.
+
+    Raises:
+        ValueError: see `load_spec` and `SegmentationDataset`.
+    """
+    spec, sampling = load_spec(cfg.spec, cfg.root), cfg.sampling
+    other = named_split(split)
+    if other is not None:
+        (ref, split), sampling = other, "equal"  # what is said of domains is said of those of cfg.spec
+        spec = load_spec(ref)
+    transform = None
+    if train:
+        transform = JointTransform(
+            crop=(cfg.crop[0], cfg.crop[1]),
+            scale=(cfg.scale[0], cfg.scale[1]),
+            flip=cfg.flip,
+            photometric=cfg.photometric,
+            max_class_ratio=cfg.max_class_ratio,
+            shift=cfg.shift,
+            shifts=tuple(cfg.shifts),
+            seed=seed,
+        )
+    size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
+    return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)
+
+
+def open_split(
+    spec: DataSpec,
+    split: str,
+    *,
+    transform: JointTransform | None = None,
+    size: tuple[int, int] | None = None,
+    cache: bool = False,
+    sampling: str = "equal",
+) -> LabelledImages:
+    """Open one split of a spec, whether its samples are files, generated, or those of several domains.
+
+    Args:
+        spec: data spec.
+        split: name of the split.
+        transform: augmentation.
+        size: (H, W) that images and masks are resized to when read.
+        cache: keep decoded images in memory.
+        sampling: how often training reads each domain of a mixture, see `gss.data.domains.share_out`.
+
+    Raises:
+        ValueError: see `SegmentationDataset` and `DomainDataset`.
+    """
+    if spec.domains:
+        return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
+    if sampling != "equal":
+        raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
+    if spec.generator is None:
+        return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
+    from gss.data.generated import ScenesDataset  # only generated sets need the renderer
+    from gss.data.scenes.render import Trap  # only generated sets need the renderer
+
+    spec.check_split(split)
+    options = spec.options
+    trap = options.get("trap", False)
+    return ScenesDataset(
+        split,
+        domain=str(options.get("domain", "clear")),
+        length=int(options["length"][split]),
+        size=size or tuple(options.get("image_size", (192, 256))),
+        seed=int(options.get("seed", 0)),
+        transform=transform,
+        unknown=options.get("unknown", False),
+        cache=cache,
+        trap=cast(Trap, "off" if trap is False else str(trap)),  # YAML reads the bare word `off` as false
+        label_space=spec.label_space,
+        label_map=spec.label_map if spec.label_map.values else None,
+    )
+
+
+def open_domains(
+    spec: DataSpec,
+    split: str,
+    *,
+    transform: JointTransform | None,
+    size: tuple[int, int] | None,
+    cache: bool,
+    sampling: str,
+) -> DomainDataset:
+    """Open one split of a mixture; arguments as in `open_split`.
+
+    Raises:
+        ValueError: no domain has the split, one lacks it, or files are missing (names the domain).
+    """
+    spec.check_split(split)
+    parts: dict[str, LabelledImages] = {}
+    for number, domain in enumerate(spec.domains):
+        own_split = domain.split(split)
+        if own_split is None:
+            continue
+        # Sample i of one domain must not be cropped and mirrored like sample i of the next.
+        own = transform and replace(transform, seed=transform.seed + (number << 32))
+        try:
+            parts[domain.name] = open_split(domain.spec, own_split, transform=own, size=size, cache=cache)
+        except ValueError as error:
+            raise ValueError(f"domain {domain.name!r}: {error}") from error
+    annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
+    return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)

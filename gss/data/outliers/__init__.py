@@ -1,0 +1,1 @@
+"""Unknown objects: cutting out, pasting, benchmarks."""

@@ -1,0 +1,217 @@
+"""Data sets with truth about the unknown: images with 0 in-distribution, 1 out-of-distribution, 255 void."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gss.data.datasets import SegmentationDataset
+from gss.data.files import Sample, find_files
+from gss.data.generated import ScenesDataset
+from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from gss.data.open import open_split
+from gss.data.specs.load import builtin_specs, load_spec
+from gss.data.specs.spec import DataSpec
+from gss.labels.space import IGNORE_INDEX, LabelSpace
+
+OOD_LABELS = LabelSpace(("in", "out"), ((60, 100, 160), (255, 90, 0)))
+"""Label space of every `OODDataset`."""
+
+_USUAL_SPLITS: tuple[str, ...] = ("val", "test", "all")
+
+_NUMBERED = ("fishyscapes_lostandfound", "fishyscapes_static")
+"""Labels are called NNNN_FRAME and lie apart from the images, which another data set brings along."""
+
+# Frames of a folder that belong to the published split; matched with the start of the file name.
+_LEFT_OUT = {
+    ("smiyc_obstacle21", "val"): ("validation_19", *(f"validation_{number}" for number in range(21, 30))),
+    ("smiyc_obstacle21", "test"): ("validation", "driveway", "snowstorm1", "snowstorm2"),
+    # Scenes with children and bicycles, which Cityscapes knows.
+    ("lost_and_found", "test_noknown"): (
+        *("15_Rechbergstr_Deckenpfronn", "01_Hanns_Klemm_Str_45_000006", "01_Hanns_Klemm_Str_45_000007"),
+        "10_Schlossberg_9_000004",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _BenchmarkSpec(DataSpec):
+    """A spec whose frames are those of the published benchmark of its name."""
+
+    def samples(self, split: str) -> list[Sample]:
+        if self.name in _NUMBERED:
+            return self._numbered(split)
+        part = self.splits.get(split, split)
+        # Where the split is the beginning of the file name, the whole name is the id.
+        begin = part if "{split}{id}" in self.image else ""
+        left_out = _LEFT_OUT.get((self.name, split), ())
+        samples = [Sample(begin + s.id, s.image, s.mask, s.missing) for s in super().samples(split)]
+        return [sample for sample in samples if not sample.id.rpartition("/")[2].startswith(left_out)]
+
+    def _numbered(self, split: str) -> list[Sample]:
+        root = self.folder()
+        self.check_split(split)
+        mask = self.mask.replace("{split}", self.splits.get(split, split))
+        masks = find_files(root, mask, MASK_SUFFIXES)
+        if not masks:
+            raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no labels {root / mask}")
+        images = {id.rpartition("/")[2]: path for id, path in find_files(root, self.image, IMAGE_SUFFIXES).items()}
+        samples = []
+        for id, path in sorted(masks.items()):
+            frame = id.partition("_")[2]
+            expected = root / self.image.replace("{id}", f"*/{frame}")
+            samples.append(Sample(id, images.get(frame, expected), path, () if frame in images else ("image",)))
+        return samples
+
+
+class OODDataset:
+    """One split of a data set, its labels turned into outlier truth.
+
+    Which labels are outliers:
+
+    - classes named in `outliers`; all others are in-distribution. This is how classes held out of training
+      become unknowns;
+    - otherwise the second class of a spec with two classes (the out-of-distribution benchmarks, and plain
+      folders like them);
+    - in generated scenes, the objects of no known class, besides those in `outliers`.
+
+    A frame without labels is refused, never read as background: benchmarks keep the labels of their test
+    frames to themselves.
+
+    Args:
+        spec: data spec; generated scenes need `unknown: true` or `outliers`.
+        split: name of the split.
+        outliers: class names of the spec.
+
+    Attributes:
+        known_names: the K classes that are in-distribution, in the order of the spec.
+        outlier_names: classes that are outliers; empty where only objects of no class are.
+
+    Raises:
+        ValueError: nothing says what an outlier is, no such class, all classes are outliers, or what
+            `SegmentationDataset` refuses: unknown split, missing files.
+    """
+
+    label_space = OOD_LABELS
+
+    def __init__(self, spec: DataSpec, split: str, *, outliers: Sequence[str] = ()) -> None:
+        if isinstance(outliers, str):
+            raise ValueError(f"outliers is the text {outliers!r}; give a list of class names")
+        space = spec.label_space
+        chosen = {space.index(name) for name in outliers}
+        unknown = spec.generator is not None and bool(spec.options.get("unknown"))
+        if not chosen and not unknown:
+            if space.num_classes != 2:
+                raise ValueError(
+                    f"data set {spec.name!r} has {space.num_classes} classes and none is said to be unknown; name "
+                    "the outlier classes, or use a spec with the two classes in and out"
+                )
+            chosen = {1}
+        if len(chosen) == space.num_classes:
+            raise ValueError(f"all {space.num_classes} classes of data set {spec.name!r} are outliers; leave some in")
+        known = [label for label in range(space.num_classes) if label not in chosen]
+        self.known_names = tuple(space.names[label] for label in known)
+        self.outlier_names = tuple(space.names[label] for label in sorted(chosen))
+        # A label becomes its number among the known classes, or the number after the last for outliers.
+        self._table = np.full(256, IGNORE_INDEX, np.uint8)
+        self._table[: space.num_classes] = len(known)
+        self._table[known] = np.arange(len(known))
+        self.spec, self.split = spec, split
+        if _is_benchmark(spec):
+            spec = _BenchmarkSpec(**{part.name: getattr(spec, part.name) for part in fields(DataSpec)})
+        self._source = open_split(spec, split)
+        self.ids = self._source.ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set and of the split."""
+        return f"{self.spec.name} {self.split}"
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Read one frame.
+
+        Returns:
+            PIL RGB and truth uint8 `[H, W]`: 0 in, 1 out, 255 void.
+
+        Raises:
+            ValueError: unreadable files, sizes that differ, or label values the spec does not know; the
+                message names the file.
+        """
+        image, labels = self.read_labels(index)
+        return image, self.truth(labels)
+
+    def read_labels(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Read one frame with its classes, for open-set metrics.
+
+        Returns:
+            PIL RGB and labels uint8 `[H, W]`: 0..K-1 by `known_names`, K out, 255 void.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        if isinstance(self._source, ScenesDataset):
+            scene = self._source.read_full(index)
+            labels = self._table[scene.labels]
+            labels[scene.unknown] = len(self.known_names)
+            return Image.fromarray(scene.image), labels
+        image, raw = self._source.read(index)
+        assert isinstance(self._source, SegmentationDataset)
+        if isinstance(self._source.spec, _BenchmarkSpec) and self.spec.name == "fishyscapes_static":
+            image = _with_overlay(image, self._source.samples[index].mask)
+        return image, self._table[raw]
+
+    def truth(self, labels: np.ndarray) -> np.ndarray:
+        """Truth 0, 1, 255 of what `read_labels` returned."""
+        table = np.zeros(256, np.uint8)
+        table[len(self.known_names)], table[IGNORE_INDEX] = 1, IGNORE_INDEX
+        return table[labels]
+
+
+def open_ood(
+    ref: str | Path, split: str | None = None, *, root: str | Path | None = None, outliers: Sequence[str] = ()
+) -> OODDataset:
+    """Open a split of a data set for out-of-distribution metrics.
+
+    Args:
+        ref: built-in name, YAML file or folder, see `gss.data.specs.load.load_spec`.
+        split: name of the split; default: the only one, or the first of `val`, `test`, `all` there is.
+        root: folder of the data set.
+        outliers: see `OODDataset`.
+
+    Raises:
+        ValueError: see `load_spec` and `OODDataset`.
+    """
+    spec = load_spec(ref, root)
+    if split is None:
+        existing = spec.available_splits()
+        usual = existing if len(existing) == 1 else [name for name in _USUAL_SPLITS if name in existing]
+        if not usual:
+            raise ValueError(f"data set {spec.name!r} has the splits {', '.join(existing) or 'none'}; name one")
+        split = usual[0]
+    return OODDataset(spec, split, outliers=outliers)
+
+
+def _is_benchmark(spec: DataSpec) -> bool:
+    """Whether a spec is a built-in one or based on it; a folder that only has the name of one is not."""
+    return spec.generator is None and spec.name in builtin_specs() and spec.mask == load_spec(spec.name).mask
+
+
+def _with_overlay(image: Image.Image, mask: Path) -> Image.Image:
+    """Add the signed colours of a Fishyscapes Static overlay to the Cityscapes image."""
+    path = mask.with_name(mask.name.replace("_labels.png", "_rgb.npz"))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            overlay = archive["rgb"]
+        pixels = np.asarray(image).astype(np.int64) + overlay.astype(np.int64)
+    # A damaged archive raises BadZipFile, EOFError or zlib.error, a lacking entry KeyError.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot add overlay {path} to its Cityscapes image: {reason}") from error
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -1,0 +1,245 @@
+"""Outlier mixing: objects that belong to no class, pasted into training images with the label 254."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gss.data.outliers.benchmarks import OOD_LABELS
+from gss.data.outliers.objects import Objects
+from gss.data.outliers.scenes import ForeignScenes
+from gss.data.protocols import LabelledImages
+from gss.data.transforms import JointTransform, jitter_colors, resize_pair, sample_generator, to_float
+from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL, LabelSpace
+
+# Larger cut-outs would show their own blur rather than what they are.
+_MAX_ENLARGEMENT = 2.0
+# Of the random numbers of a sample; its own augmentation draws from the plain generator.
+_STREAM = 254
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Pastes objects, each with a random size, place, mirroring and colour.
+
+    Args:
+        objects: what is pasted.
+        count: fewest and most objects an image gets.
+        size: smallest and largest length of an object's longer side, relative to the shorter side of the image; drawn
+            evenly on a logarithmic scale. An object that is larger than the image after that is scaled down to fit; a
+            cut-out is never enlarged more than twice.
+        depth: how much smaller objects are towards the top of the image, where things are far: at 0 not at all, at 1
+            they vanish there.
+        feather: pixels over which an object's edge fades in, inwards. Pixels that are more object than image get the
+            label 254, the others void.
+        probability: share of images that get objects; the others stay as they are.
+        flip: probability of mirroring an object.
+        photometric: probability of changing an object's colours.
+
+    Raises:
+        ValueError: an argument out of range, or no objects.
+    """
+
+    objects: Objects
+    count: tuple[int, int] = (1, 3)
+    size: tuple[float, float] = (0.05, 0.6)
+    depth: float = 0.0
+    feather: float = 0.0
+    probability: float = 1.0
+    flip: float = 0.5
+    photometric: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not len(self.objects):
+            raise ValueError("objects is empty; nothing can be pasted")
+        if not 1 <= self.count[0] <= self.count[1]:
+            raise ValueError(f"count is {self.count}; it must be (fewest, most) with 1 <= fewest <= most")
+        if not 0 < self.size[0] <= self.size[1]:
+            raise ValueError(f"size is {self.size}; it must be (smallest, largest) with 0 < smallest <= largest")
+        if not 0 <= self.feather < math.inf:
+            raise ValueError(f"feather is {self.feather}; it must be a number of pixels, 0 for hard edges")
+        for name in ("depth", "probability", "flip", "photometric"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+
+    def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mix one image.
+
+        Args:
+            image: float `[3, H, W]` in [0, 1].
+            labels: int64 `[H, W]`.
+            generator: the only source of randomness.
+
+        Returns:
+            New tensors, or the given ones where nothing is pasted.
+        """
+        if not _uniform(generator) < self.probability:
+            return image, labels
+        image, labels = image.clone(), labels.clone()
+        for _ in range(int(torch.randint(self.count[0], self.count[1] + 1, (), generator=generator))):
+            self._paste(image, labels, generator)
+        return image, labels
+
+    def _paste(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+        height, width = labels.shape
+        picture = self.objects.cut(int(torch.randint(len(self.objects), (), generator=generator)))
+        down, across = _uniform(generator), _uniform(generator)
+        share = self.size[0] * (self.size[1] / self.size[0]) ** _uniform(generator)
+        wanted = share * min(height, width) * (1 - self.depth * (1 - down))
+        longer = max(picture.size)
+        factor = min(wanted / longer, height / picture.height, width / picture.width, _MAX_ENLARGEMENT)
+        size = max(round(picture.width * factor), 1), max(round(picture.height * factor), 1)
+        # Pillow weighs colours with alpha, so what was around the object does not bleed into it.
+        pixels = np.array(picture.resize(size, Image.Resampling.BILINEAR))
+        if _uniform(generator) < self.flip:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+        patch = to_float(pixels[..., :3])
+        if _uniform(generator) < self.photometric:
+            patch = jitter_colors(patch, generator)
+        # Thin things may have no pixel that is half theirs.
+        solid = pixels[..., 3] >= min(128, int(pixels[..., 3].max()))
+        alpha = torch.from_numpy(feathered(solid, self.feather))
+        top, left = round(down * (height - size[1])), round(across * (width - size[0]))
+        here = slice(top, top + size[1]), slice(left, left + size[0])
+        image[:, *here] = torch.lerp(image[:, *here], patch, alpha)
+        labels[here] = torch.where(alpha >= 0.5, OUTLIER_LABEL, torch.where(alpha > 0, IGNORE_INDEX, labels[here]))
+
+
+def feathered(mask: np.ndarray, width: float) -> np.ndarray:
+    """Opacity of a mask, bool `[H, W]`, that rises to 1 over `width` pixels from its edge inwards: float32 `[H, W]`.
+
+    In masks thinner than that it rises over half their thickness, so that some pixel is opaque.
+    """
+    if width <= 0:
+        return mask.astype(np.float32)
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.clip(distance / min(width + 1, float(distance.max())), 0, 1).astype(np.float32)
+
+
+class MixedImages(Dataset[dict[str, Any]]):
+    """Training images with objects pasted in, and beside each a foreign scene.
+
+    Every image is a real one: where nothing is pasted it stays as it is.
+
+    Args:
+        base: augmented training images; all must have the size of a crop for foreign scenes to join them.
+        mixer: pastes.
+        scenes: foreign scenes; one without an object of its own gets some pasted. None: none.
+        crop: (H, W) of foreign scenes, which are scaled to cover it before `transform` draws from them.
+        seed: seed of every random choice, together with epoch and index.
+
+    Raises:
+        ValueError: the data set has 255 classes, so that the label 254 is taken.
+    """
+
+    def __init__(
+        self,
+        base: LabelledImages,
+        mixer: Mixer,
+        *,
+        scenes: ForeignScenes | None = None,
+        crop: tuple[int, int] = (192, 256),
+        seed: int = 0,
+    ) -> None:
+        check_label_free(base.label_space)
+        self.base, self.mixer, self.scenes, self.seed = base, mixer, scenes, seed
+        self.ids, self.label_space = base.ids, base.label_space
+        self._transform = JointTransform(
+            crop=crop, scale=(1.0, 1.5), flip=mixer.flip, photometric=mixer.photometric, max_class_ratio=1.0
+        )
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose random choices `__getitem__` makes in this process."""
+        self.epoch = epoch
+        self.base.set_epoch(epoch)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read, augment and mix one sample.
+
+        Returns:
+            `image` float32 `[3, H, W]` in [0, 1], `labels` int64 `[H, W]` with 254 for pasted objects and 255 for
+            void, `id`, `index`; with scenes also `context_image` and `context_labels` (0, 254, 255) of crop size.
+        """
+        generator = sample_generator(self.seed, self.epoch, index, _STREAM)
+        sample = self.base[index]
+        image, labels = self.mixer(sample["image"], sample["labels"], generator)
+        mixed = {"image": image, "labels": labels, "id": sample["id"], "index": index}
+        if self.scenes is not None:
+            mixed["context_image"], mixed["context_labels"] = self._foreign(self.scenes, generator)
+        return mixed
+
+    def _foreign(self, scenes: ForeignScenes, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        picture, labels = scenes.read(int(torch.randint(len(scenes), (), generator=generator)))
+        own = bool((labels == OUTLIER_LABEL).any())
+        crop = self._transform.crop
+        factor = max(crop[0] / picture.height, crop[1] / picture.width)
+        size = max(crop[0], round(picture.height * factor)), max(crop[1], round(picture.width * factor))
+        image, cropped, _ = self._transform.draw(*resize_pair(picture, labels, size), generator)
+        foreign = torch.from_numpy(cropped.astype(np.int64))
+        return (image, foreign) if own else self.mixer(image, foreign, generator)
+
+
+class MixedTruth:
+    """Images with objects pasted in and outlier truth, the same at every reading; see `OODDataset`.
+
+    Args:
+        base: labelled images; their void is void.
+        mixer: pastes.
+        seed: seed of every random choice, together with the index.
+        length: mixtures, of images spread evenly over `base`; more than it has repeat images with other objects. None:
+            one an image.
+
+    Raises:
+        ValueError: as `MixedImages`.
+    """
+
+    label_space = OOD_LABELS
+
+    def __init__(self, base: LabelledImages, mixer: Mixer, *, seed: int = 0, length: int | None = None) -> None:
+        check_label_free(base.label_space)
+        self.base, self.mixer, self.seed = base, mixer, seed
+        count = len(base) if length is None else length
+        self._places = [index * len(base) // count for index in range(count)]
+        self.ids = [base.ids[place] for place in self._places]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """PIL RGB and truth uint8 `[H, W]`: 0 in, 1 pasted, 255 void."""
+        picture, labels = self.base.read(self._places[index])
+        given = torch.from_numpy(labels.astype(np.int64))
+        generator = sample_generator(self.seed, 0, index, _STREAM)
+        image, mixed = self.mixer(to_float(np.asarray(picture)), given, generator)
+        truth = torch.where(mixed == OUTLIER_LABEL, 1, torch.where(mixed == IGNORE_INDEX, IGNORE_INDEX, 0))
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
+        return Image.fromarray(pixels.numpy()), truth.to(torch.uint8).numpy()
+
+
+def check_label_free(space: LabelSpace) -> None:
+    """Requires a label space without the label of pasted objects.
+
+    Raises:
+        ValueError: it has 255 classes.
+    """
+    if space.num_classes > OUTLIER_LABEL:
+        raise ValueError(
+            f"the data set has {space.num_classes} classes, so label {OUTLIER_LABEL} is {space.names[OUTLIER_LABEL]!r} "
+            "and cannot mark pasted objects; merge two classes in the data spec"
+        )
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))

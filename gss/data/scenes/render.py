@@ -1,0 +1,87 @@
+"""Render one generated street scene and its labels."""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gss.core.errors import did_you_mean
+from gss.data.scenes.canvas import Canvas
+from gss.data.scenes.domains import DOMAINS, Paint
+from gss.data.scenes.geometry import measure
+from gss.data.scenes.layout import compose, make_camera, make_street
+from gss.data.scenes.shading import shade
+from gss.data.scenes.strangers import stranger_kinds
+
+Trap = Literal["off", "paired", "context"]
+TRAPS: tuple[Trap, ...] = ("off", "paired", "context")
+_SHADING = 1_000_000  # number of the shading's own colours; objects count from 0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One generated scene; every array is `[H, W]`, the image `[H, W, 3]`."""
+
+    image: np.ndarray  # uint8 RGB
+    labels: np.ndarray  # uint8, 255 = void (own bonnet, unknown objects)
+    depth: np.ndarray  # float32, metres along the road; the sky has 1000
+    unknown: np.ndarray  # bool, pixels of objects of no known class
+
+
+def render(
+    seed: int,
+    index: int,
+    *,
+    size: tuple[int, int] = (192, 256),
+    domain: str = "clear",
+    unknown: bool | Sequence[str] = False,
+    trap: Trap = "off",
+) -> Scene:
+    """Generate one scene, a function of the arguments alone.
+
+    Args:
+        seed: seed of the series of scenes, at least 0.
+        index: number in the series, at least 0.
+        size: (H, W) of the picture, at least 16 each.
+        domain: `clear`, `fog` or `night`; the labels do not depend on it.
+        unknown: add one to three objects of no known class, of all kinds or of those named (`STRANGERS`);
+            everything else stays as it is.
+        trap: co-occurrence of cyclists and the painted cycle lane. `off`: independent. `paired`: half of the
+            scenes have both, half neither; cyclists ride near, so that they are seen. `context`: the lane is always
+            there, cyclists never.
+
+    Raises:
+        ValueError: an argument outside what is stated above.
+    """
+    if domain not in DOMAINS:
+        raise ValueError(f"domain is {domain!r} {did_you_mean(domain, DOMAINS)}; choose from {', '.join(DOMAINS)}")
+    if trap not in TRAPS:
+        raise ValueError(f"trap is {trap!r} {did_you_mean(trap, TRAPS)}; choose from {', '.join(TRAPS)}")
+    if len(size) != 2 or min(size) < 16:
+        raise ValueError(f"size is {size}; it must be (height, width) of at least 16 pixels")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index are {seed} and {index}; they must be 0 or more")
+    plan, light = np.random.default_rng([seed, index, 0]), np.random.default_rng([seed, index, 1])
+    chance = float(plan.random())
+    cyclists = {"off": None, "paired": chance < 0.5, "context": False}[trap]
+    lane = {"off": chance < 0.25, "paired": chance < 0.5, "context": True}[trap]
+    camera, street = make_camera(plan, size), make_street(plan, cycle_lane=lane)
+
+    azimuth, height = float(light.uniform(-math.pi, math.pi)), float(light.uniform(0.45, 1.0))
+    sun = (math.sin(azimuth) * math.cos(height), math.sin(height), math.cos(azimuth) * math.cos(height))
+    paint = Paint([seed, index, 2], DOMAINS[domain])
+    canvas = Canvas(camera, sun if max(paint.domain.sun) > 0 else None)
+    kinds = stranger_kinds(unknown)
+    strange = np.random.default_rng([seed, index, 3]) if kinds else None
+    compose(canvas, street, plan, paint, cyclists=cyclists, unknown=strange, kinds=kinds)
+    geometry = measure(canvas, street)
+    image = shade(canvas, geometry, paint.child(_SHADING), light)
+    return Scene(image, geometry.labels, geometry.depth, geometry.unknown)
+
+
+def split_seed(seed: int, split: str) -> int:
+    """Seed of the scenes of a split: no two splits and no two seeds share a scene."""
+    return (seed << 32) | zlib.crc32(split.encode())

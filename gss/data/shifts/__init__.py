@@ -1,0 +1,1 @@
+"""Changes of the image that leave its labels as they are."""

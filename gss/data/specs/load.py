@@ -1,0 +1,174 @@
+"""Find and read data specs: built-in names, YAML files and folders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gss.config.io import config_root
+from gss.core.errors import did_you_mean
+from gss.core.yaml import read_yaml
+from gss.data.files import check_patterns
+from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
+from gss.data.specs.spec import FOLDER_SPEC, DataSpec
+from gss.data.weak.source import WeakSource
+from gss.labels.mseg import read_columns
+
+_KEYS = (
+    *(
+        "base",
+        "name",
+        "root",
+        "image",
+        "mask",
+        "list",
+        "splits",
+        "classes",
+        "label_map",
+        "ignore",
+        "unlisted",
+    ),
+    *("color_coded", "panoptic", "mseg", "maps"),
+    *("generator", "domain", "length", "image_size", "unknown", "trap", "seed", "domains", "weak"),
+)
+
+
+def builtin_specs() -> list[str]:
+    """Names of the specs that come with the package."""
+    return sorted(path.stem for path in (config_root() / "data").glob("*.yaml"))
+
+
+def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
+    """Read a data spec.
+
+    Args:
+        ref: name of a built-in spec, path of a YAML file, or a folder with a spec `data.yaml`, or with `images/`
+            and `masks/` (and, better, `classes.json`). A built-in name wins over a folder of that name; write
+            `./NAME` for the folder.
+        root: folder of the data set; of a mixture, the folder that the roots of its domains are relative to.
+            Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
+
+    Returns:
+        The spec. Whether its root exists is checked when a split is read.
+
+    Raises:
+        ValueError: no such spec (names the nearest), or an invalid one (names file, key and fix).
+    """
+    path, names = Path(ref).expanduser(), builtin_specs()
+    if str(ref) in names:
+        path = config_root() / "data" / f"{ref}.yaml"
+    elif (path / FOLDER_SPEC).is_file():
+        path = path / FOLDER_SPEC
+    elif path.is_dir():
+        from gss.data.specs.folder import folder_spec  # it builds on this module
+
+        return folder_spec(Path(root).expanduser() if root else path)
+    if not path.is_file():
+        hint = did_you_mean(str(ref), names)
+        raise ValueError(
+            f"no data spec {str(ref)!r} {hint}; give a YAML file, a folder with images/ and masks/, "
+            f"or one of: {', '.join(names)}"
+        )
+    try:
+        data = _read(path)
+        if "domains" in data:
+            from gss.data.specs.mixture import build_mixture  # as above
+
+            return build_mixture(data, path, root)
+        spec = _build(data, path)
+    except ValueError as error:
+        raise ValueError(f"data spec {path}: {error}") from error
+    chosen = root or os.environ.get(spec.variable) or spec.root
+    return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Keys of a spec file over those of its base, which lies beside it or is a built-in spec."""
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        raise ValueError("must be a YAML mapping with keys such as name, root, image, mask, classes")
+    for key in data:
+        if key not in _KEYS:
+            raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+    if "base" in data:
+        name = f"{data.pop('base')}.yaml"
+        base = path.parent / name
+        if not base.is_file() or base == path:
+            base = config_root() / "data" / name
+        if not base.is_file() or base in above:
+            raise ValueError(f"base: no spec {name} beside this file or built in, or it leads back to itself")
+        data = _read(base, (*above, base)) | data
+    return data
+
+
+def _build(data: dict[str, Any], path: Path) -> DataSpec:
+    name = str(data.get("name") or path.stem)
+    root = Path(data["root"]).expanduser() if data.get("root") else None
+    if root is not None:
+        root = path.parent / root  # unchanged when absolute
+    splits = data.get("splits") or {}
+    splits = (
+        {str(s): str(s) for s in splits} if isinstance(splits, list) else {str(k): str(v) for k, v in splits.items()}
+    )
+    if data.get("generator"):
+        options: dict[str, Any] = {
+            key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
+        }
+        if data["generator"] != "scenes":
+            raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
+        if not isinstance(options.get("length"), dict) or not options["length"]:
+            raise ValueError("length is missing; give the number of scenes of each split, as length: {train: 400}")
+        splits = {str(split): str(split) for split in options["length"]}
+        space, label_map = generated_labels(data)
+        return DataSpec(
+            name=name,
+            label_space=space,
+            label_map=label_map,
+            generator="scenes",
+            options=options,
+            splits=splits,
+            **_relations(data),
+        )
+    weak = None
+    if data.get("weak") is not None:
+        weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
+    for key in ("image", "mask", "classes"):
+        if not data.get(key) and not (key == "mask" and weak is not None):
+            raise ValueError(f"key {key!r} is missing")
+    for key in ("image", "mask"):
+        if data.get(key) and "{id}" not in str(data[key]):
+            raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
+    list_file = data.get("list")
+    if list_file is None and not splits and "{split}" in data["image"]:
+        raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
+    if list_file is not None and not splits and list_file.count("{split}") != 1:
+        raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+    mask_key = "mask" if data.get("mask") else "image"
+    for part in splits.values() or ("",):
+        check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
+    if data.get("panoptic") and data.get("color_coded"):
+        raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
+    label_space = make_label_space(data["classes"])
+    return DataSpec(
+        name=name,
+        label_space=label_space,
+        label_map=spec_label_map(data, label_space),
+        image=data["image"],
+        mask=data.get("mask") or "",
+        list_file=list_file,
+        splits=splits,
+        root=root,
+        panoptic=data.get("panoptic"),
+        **_relations(data),
+        weak=weak,
+    )
+
+
+def _relations(data: dict[str, Any]) -> dict[str, Any]:
+    """What the spec says about other label spaces."""
+    maps = data.get("maps") or {}
+    if not isinstance(maps, dict) or any(not isinstance(names, dict) for names in maps.values()):
+        raise ValueError("maps must be a mapping of data set to {class: class there}")
+    return {"mseg": read_columns(data.get("mseg")), "maps": maps}

@@ -1,0 +1,214 @@
+"""Mixtures: several data sets in one label space, described by a YAML spec with `domains`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gss.core.errors import did_you_mean
+from gss.data.specs.label_map import LabelMap
+from gss.data.specs.labels import make_label_space
+from gss.data.specs.load import builtin_specs, load_spec
+from gss.data.specs.spec import DataSpec, Domain, root_variable
+from gss.labels.mapping import LabelMapping
+from gss.labels.names import Targets, listed, shares_of
+from gss.labels.space import IGNORE_INDEX, LabelSpace
+
+_KEYS = ("name", "root", "classes", "domains")
+_DOMAIN_KEYS = ("spec", "root", "map", "unmapped", "splits")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A domain before its labels are translated.
+
+    Attributes:
+        names: what its classes are in the mixture, as `LabelMapping.from_names` takes it.
+        stated: `names` come from the domain's own spec and may name classes that the mixture does not have.
+    """
+
+    name: str
+    spec: DataSpec
+    names: Mapping[str, Targets]
+    stated: bool
+    unmapped: Literal["error", "drop"]
+    splits: Mapping[str, str]
+
+    def meant(self) -> list[str]:
+        """Classes that its own become: the one with the largest share as mapped, else the same name."""
+        found = []
+        for name in self.spec.label_space.names:
+            shares = shares_of(name, self.names[name]) if name in self.names else {name: 1.0}
+            found += [max(shares, key=shares.__getitem__)] if shares else []
+        return list(dict.fromkeys(found))
+
+    def mapping(self, space: LabelSpace) -> LabelMapping:
+        """Its classes in those of the mixture."""
+        own = self.spec.label_space
+        names = {name: name for name in own.names if name in space.names} | dict(self.names)
+        if self.stated:
+            names = {name: to for name, to in names.items() if not isinstance(to, str) or to in space.names}
+        try:
+            return LabelMapping.from_names(own, space, names, unmapped=self.unmapped)
+        except ValueError as error:
+            raise ValueError(f"domain {self.name!r}: {error}") from error
+
+
+def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> DataSpec:
+    """The spec of a mixture.
+
+    The classes of the mixture are those listed, those of the domain named by `classes`, or, without that key, those
+    that every domain has. A class of a domain goes where `map` says, else to the class of the same name.
+
+    Args:
+        data: keys of the YAML file.
+        path: the file; other files are named relative to its folder.
+        root: folder that roots of domains are relative to. Default: the environment variable `GSS_DATA_<NAME>`, then
+            `root` of the file, then the folder of the file.
+
+    Raises:
+        ValueError: no common class, a class without a place in the mixture, one name that means two classes, a class
+            that no domain annotates, an unknown key or name, or a domain whose spec is invalid. The message names
+            domain and classes.
+    """
+    name = str(data.get("name") or path.stem)
+    for key in data:
+        if key not in _KEYS:
+            raise ValueError(f"key {key!r} has no meaning in a mixture of domains; keys: {', '.join(_KEYS)}")
+    own_root = path.parent / Path(data["root"]).expanduser() if data.get("root") else path.parent
+    base = Path(root or os.environ.get(root_variable(name)) or own_root).expanduser()
+    entries, classes = data["domains"], data.get("classes")
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError("domains must be a mapping such as {camvid: {spec: camvid}, facades: {spec: ./facades}}")
+    specs = {str(key): _domain_spec(str(key), entry, path.parent, base) for key, entry in entries.items()}
+    if isinstance(classes, str) and classes not in specs:
+        raise ValueError(
+            f"classes is {classes!r}: list names, or name a domain {did_you_mean(classes, specs)}".rstrip()
+        )
+    reference = specs[classes].name if isinstance(classes, str) else None
+    sources = [_source(str(key), specs[str(key)], entry, path.parent, reference) for key, entry in entries.items()]
+    if isinstance(classes, str):
+        space = specs[classes].label_space
+    else:
+        space = _shared_space(sources) if classes is None else make_label_space(classes)
+    mappings = {source.name: source.mapping(space) for source in sources}
+    _check_contradictions(mappings)
+    domains = tuple(_translate(source, mappings[source.name]) for source in sources)
+    annotated = {k for domain in domains for k in domain.annotated}
+    never = [class_name for k, class_name in enumerate(space.names) if k not in annotated]
+    if never:
+        raise ValueError(f"no domain annotates {', '.join(never)}: map classes to them, or take them out of classes")
+    return DataSpec(name=name, label_space=space, root=base, domains=domains)
+
+
+def _domain_spec(name: str, entry: Any, folder: Path, base: Path) -> DataSpec:
+    """The data set behind an entry of `domains`."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"domain {name!r}: a name has letters, digits, dots, dashes and underscores")
+    if not isinstance(entry, dict) or not entry.get("spec"):
+        raise ValueError(f"domain {name!r} must be a mapping with the key spec, such as {{spec: camvid}}")
+    for key in entry:
+        if key not in _DOMAIN_KEYS:
+            hint = did_you_mean(str(key), _DOMAIN_KEYS)
+            raise ValueError(f"domain {name!r}: unknown key {key!r} {hint}; keys: {', '.join(_DOMAIN_KEYS)}")
+    ref = str(entry["spec"])
+    beside = [place / ref for place in (base, folder) if ref not in builtin_specs() and (place / ref).exists()]
+    try:
+        spec = load_spec(beside[0] if beside else ref, base / str(entry["root"]) if entry.get("root") else None)
+    except ValueError as error:
+        raise ValueError(f"domain {name!r}: {error}") from error
+    if spec.domains:
+        raise ValueError(f"domain {name!r}: {ref} is a mixture itself; list its domains here instead")
+    return spec
+
+
+def _source(name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, reference: str | None) -> _Source:
+    """A domain with what its entry, or its spec, says of its classes.
+
+    Args:
+        name: of the domain.
+        spec: its data set.
+        entry: its keys.
+        folder: of the file.
+        reference: name of the data set whose classes the mixture has, if it is that of one of its domains.
+    """
+    unmapped, splits, given = entry.get("unmapped", "error"), entry.get("splits") or {}, entry.get("map", reference)
+    if unmapped not in ("error", "drop"):
+        raise ValueError(f"domain {name!r}: unmapped is {unmapped!r}; it must be error or drop")
+    if not isinstance(splits, dict):
+        raise ValueError(
+            f"domain {name!r}: splits is {splits!r}; it must map splits to its own, such as {{train: all}}"
+        )
+    names: Any = {}
+    stated = spec.maps.get(given) if isinstance(given, str) else None
+    if stated is not None:
+        names = stated
+    elif isinstance(given, dict):
+        names = given
+    elif entry.get("map") is not None:
+        names = _mapping_file(name, folder / str(given), spec)
+    names = {str(key): target for key, target in names.items()}
+    return _Source(
+        name, spec, names, stated is not None, unmapped, {str(key): str(value) for key, value in splits.items()}
+    )
+
+
+def _mapping_file(name: str, path: Path, spec: DataSpec) -> dict[str, Targets]:
+    """Class names to class names out of a file as `gss data map` writes it."""
+    from gss.labels.mapping_files import load_mapping  # it builds on the specs
+
+    if not path.is_file():
+        known = f", or what {spec.name} itself says of {listed(spec.maps)}" if spec.maps else ""
+        raise ValueError(
+            f"domain {name!r}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
+        )
+    try:
+        mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load_spec(name).label_space)
+        return mapping.to_names()
+    except ValueError as error:
+        raise ValueError(f"domain {name!r}: {error}") from error
+
+
+def _shared_space(sources: list[_Source]) -> LabelSpace:
+    """Classes that every domain has, in the order of the first."""
+    known = [source.meant() for source in sources]
+    names = [name for name in known[0] if all(name in other for other in known)]
+    if not names:
+        several = "; ".join(f"{source.name}: {listed(held)}" for source, held in zip(sources, known, strict=True))
+        raise ValueError(
+            f"the domains have no class in common ({several}): give each a map to common names, or classes"
+        )
+    space = sources[0].spec.label_space
+    if not all(name in space.names for name in names):
+        return LabelSpace(tuple(names))
+    return LabelSpace(tuple(names), tuple(space.colors[space.index(name)] for name in names))
+
+
+def _check_contradictions(mappings: Mapping[str, LabelMapping]) -> None:
+    """Refuse a class name that means one class in one domain and another class in another."""
+    meant: dict[str, tuple[str, str]] = {}
+    for domain, mapping in mappings.items():
+        for name, label in zip(mapping.source.names, mapping.table.tolist(), strict=True):
+            if label == IGNORE_INDEX:
+                continue
+            target = mapping.target.names[label]
+            other, place = meant.setdefault(name, (target, domain))
+            if other != target:
+                raise ValueError(
+                    f"contradictory maps: class {name!r} is {other!r} in domain {place!r} and {target!r} in domain "
+                    f"{domain!r}; map it alike, or leave it out of one of them with {name}: null"
+                )
+
+
+def _translate(source: _Source, mapping: LabelMapping) -> Domain:
+    """The domain with its labels in the common space."""
+    label_map = source.spec.label_map
+    if source.spec.generator:
+        # A generator draws labels as they are.
+        label_map = LabelMap(tuple((k,) for k in range(mapping.source.num_classes)))
+    label_map = label_map.translated(mapping.table.tolist(), mapping.target.num_classes)
+    return Domain(source.name, replace(source.spec, label_space=mapping.target, label_map=label_map), source.splits)

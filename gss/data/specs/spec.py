@@ -1,0 +1,222 @@
+"""Data specs: where a data set keeps its images and masks, and what its mask values mean, as YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gss.core.errors import did_you_mean
+from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
+from gss.data.images import MASK_SUFFIXES
+from gss.data.specs.label_map import LabelMap
+from gss.data.weak.source import WeakSource
+from gss.labels.mseg import MSegColumn
+from gss.labels.space import LabelSpace
+
+FOLDER_SPEC = "data.yaml"
+"""Spec in a folder that is a data set."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set on disk or a generated one.
+
+    Args:
+        name: short name; `GSS_DATA_<NAME>` is the environment variable that sets its root.
+        label_space: the classes.
+        label_map: meaning of raw mask values.
+        image, mask: path patterns below the root with `{id}`, optionally `{split}`, `*` for part of a name
+            before `{id}`, and `.*` for any image suffix.
+        panoptic: pattern of the JSON file that gives the categories of panoptic masks; None: other masks.
+        list_file: pattern of the text file with one id a line; None finds ids by searching `image`.
+        splits: split name to what replaces `{split}`; empty with a list file: one split per list found.
+        root: folder of the data set, if known.
+        note: remark to show to the user (names that were inferred).
+        generator: name of a generator instead of files.
+        options: arguments of the generator.
+        mseg: where the classes stand in the MSeg table: "to" the universal classes and "from" them.
+        maps: name of another data set to what the classes are there, as `LabelMapping.from_names` takes it.
+        domains: data sets that this one is a mixture of; it has no files of its own then.
+        weak: labels that take the place of full masks in the splits they cover.
+    """
+
+    name: str
+    label_space: LabelSpace
+    label_map: LabelMap = LabelMap(())
+    image: str = ""
+    mask: str = ""
+    list_file: str | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+    note: str = ""
+    generator: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    panoptic: str | None = None
+    mseg: Mapping[str, MSegColumn] = field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    domains: tuple[Domain, ...] = ()
+    weak: WeakSource | None = None
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the root folder."""
+        return root_variable(self.name)
+
+    def folder(self) -> Path:
+        """The root folder.
+
+        Raises:
+            ValueError: it is not set or does not exist; the message says how to set it.
+        """
+        fix = f"set data.root=FOLDER, --root FOLDER or the environment variable {self.variable}"
+        if self.root is None:
+            raise ValueError(f"data set {self.name!r} has no root folder: {fix}")
+        if not self.root.is_dir():
+            raise ValueError(f"root folder of data set {self.name!r} does not exist: {self.root}; {fix}")
+        return self.root
+
+    def available_splits(self) -> list[str]:
+        """Names of the splits that can be read (for list files: those whose list exists)."""
+        if self.domains:
+            offered = dict.fromkeys(name for domain in self.domains for name in domain.offers())
+            return [
+                name for name in offered if all(domain.splits or name in domain.offers() for domain in self.domains)
+            ]
+        if self.generator:
+            return list(self.splits)
+        root = self.folder()
+        if self.list_file is None:
+            return list(self.splits) or ["all"]
+        if self.splits:
+            return [name for name, part in self.splits.items() if (root / self._list_name(part)).is_file()]
+        before, after = self.list_file.split("{split}")
+        start = len(before.rpartition("/")[2])
+        return sorted(path.name[start : len(path.name) - len(after)] for path in root.glob(f"{before}*{after}"))
+
+    @property
+    def undivided(self) -> bool:
+        """True when nothing says what is for training: `train` is then the first four fifths by id, `val` the rest.
+
+        Not every fifth image: neighbours by name are often neighbours in a video.
+        """
+        return not self.domains and self.generator is None and self.list_file is None and not self.splits
+
+    def _list_name(self, part: str) -> str:
+        assert self.list_file is not None
+        return self.list_file.replace("{split}", part)
+
+    def check_split(self, split: str) -> None:
+        """Require an existing split.
+
+        Raises:
+            ValueError: it does not exist; the message lists those that do.
+        """
+        for domain in self.domains:
+            domain.check_split(split)
+        existing = self.available_splits()
+        if split not in existing and not (self.undivided and split in ("train", "val")):
+            hint = did_you_mean(split, existing)
+            listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
+            raise ValueError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
+
+    def samples(self, split: str) -> list[Sample]:
+        """Image and mask files of a split, in list order or sorted by id.
+
+        Files are looked up but not opened; a file that is not there has `None` or its expected path, see
+        `Sample`.
+
+        Raises:
+            ValueError: unknown or empty split (names the existing ones), no root folder, or a mixture.
+        """
+        if self.domains:
+            raise ValueError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
+        root = self.folder()
+        self.check_split(split)
+        part = self.splits.get(split, split)
+        image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
+        if self.list_file is not None:
+            source = root / self._list_name(part)
+            ids = read_list(source)
+        else:
+            source = root / image
+            ids = find_ids(root, image)
+            if self.undivided and split != "all":
+                cut = len(ids) - max(1, len(ids) // 5)
+                ids = ids[:cut] if split == "train" else ids[cut:]
+        if not ids:
+            raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
+        if self.weak is not None and self.weak.covers(split):
+            return self.weak.samples(self, split, image, ids)
+        if not mask:
+            raise ValueError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
+        samples = pair_up(root, image, mask, ids)
+        if self.panoptic is None:
+            return samples
+        return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
+
+    def stray_masks(self, split: str) -> list[Path]:
+        """Masks of a split without an image; none where a list file says which ids belong to it."""
+        if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
+            return []
+        samples = self.samples(split)
+        known = {sample.mask for sample in samples}
+        mask = self.mask.replace("{split}", self.splits.get(split, split))
+        return [path for path in find_files(self.folder(), mask, MASK_SUFFIXES).values() if path not in known]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One of the data sets of a mixture.
+
+    Args:
+        name: unique in the mixture.
+        spec: the data set, its labels in the classes of the mixture.
+        splits: split of the mixture to split of the data set; the domain takes part in these alone. Empty: it must
+            have every split that is asked for, under the same name.
+    """
+
+    name: str
+    spec: DataSpec
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        """Classes that its masks can show."""
+        values = self.spec.label_map.values
+        return tuple(k for k in range(self.spec.label_space.num_classes) if not values or values[k])
+
+    def offers(self) -> list[str]:
+        """Splits of the mixture that it can contribute to."""
+        return list(self.splits) or [*self.spec.available_splits(), *(["train", "val"] if self.spec.undivided else [])]
+
+    def split(self, name: str) -> str | None:
+        """Its split behind a split of the mixture; None where it takes no part."""
+        return self.splits.get(name) if self.splits else name
+
+    def check_split(self, name: str) -> None:
+        """Require its part of a split of the mixture.
+
+        Raises:
+            ValueError: the data set lacks it; the message names the domain.
+        """
+        split = self.split(name)
+        if split is None:
+            return
+        try:
+            self.spec.check_split(split)
+        except ValueError as error:
+            raise ValueError(f"domain {self.name!r}: {error}; name its splits under splits:") from error
+
+
+def root_variable(name: str) -> str:
+    """Environment variable that names the root folder of a data set."""
+    return "GSS_DATA_" + re.sub(r"\W", "_", name).upper()
+
+
+def named_split(ref: str) -> tuple[str, str] | None:
+    """`SPEC:SPLIT` taken apart; None where no split is named (the colon of `C:/data` names none)."""
+    spec, colon, split = ref.rpartition(":")
+    return (spec, split) if colon and spec and re.fullmatch(r"[^/\\]+", split) else None

@@ -1,0 +1,133 @@
+"""Files of weak labels beside the images of a split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gss.data.files import Sample, find_files
+from gss.data.images import IMAGE_SUFFIXES
+from gss.data.weak.labels import Size, WeakLabels
+from gss.data.weak.names import ClassNames
+from gss.data.weak.pictures import load_confidence
+from gss.data.weak.readers import READERS, Options, TableReader
+
+if TYPE_CHECKING:
+    from gss.data.specs.spec import DataSpec
+
+
+class WeakFiles:
+    """Weak labels of one split.
+
+    Args:
+        spec: data spec with `weak`.
+        split: one that it covers.
+        samples: of the split.
+
+    Raises:
+        ValueError: a table names images that are not there, or lacks images of the split; the message names the
+            file, how many and the first.
+    """
+
+    def __init__(self, spec: DataSpec, split: str, samples: Sequence[Sample]) -> None:
+        assert spec.weak is not None
+        if spec.label_space.names != spec.weak.classes:
+            raise ValueError(
+                f"weak labels of data set {spec.name!r} are about its own classes and cannot be "
+                "read in others; use it with data sets of the same classes"
+            )
+        self.source, self._samples = spec.weak, samples
+        source, part = spec.weak, spec.splits.get(split, split)
+        place = source.folder or spec.folder()
+        names = ClassNames(spec.label_space, source.aliases, source.ignore)
+        background = names.background() if source.background is None else spec.label_space.index(source.background)
+        options = Options(
+            names=names,
+            label_map=spec.label_map,
+            raw=source.values == "raw",
+            width=float(source.width),
+            core=float(source.core),
+            exhaustive=source.exhaustive,
+            background=background,
+            ids=None if source.ids is None else place / source.ids,
+            order=source.order,
+        )
+        self.reader = READERS[source.format](options)
+        self._files: list[dict[str, Path]] = []
+        for pattern in source.path:
+            if "{id}" in pattern:
+                self._files.append(source._files(spec, pattern, part))
+            else:
+                path = place / pattern.replace("{split}", part)
+                if not path.exists():
+                    raise ValueError(f"file of weak labels not found: {path}")
+                self._files.append(dict.fromkeys([sample.id for sample in samples], path))
+        self._confidence = {}
+        if source.confidence:
+            pattern = source.confidence.replace("{split}", part)
+            self._confidence = find_files(place, pattern, (".png", ".tif", ".tiff"))
+            self._require("confidence", [s.id for s in samples if s.id not in self._confidence], place / pattern)
+        if isinstance(self.reader, TableReader):
+            self._check_tables(spec)
+
+    def read(self, index: int, size: Size) -> WeakLabels:
+        """Labels of a sample.
+
+        Args:
+            index: position in the split.
+            size: (H, W) of the image as it is stored.
+
+        Raises:
+            ValueError: unreadable, of another size, outside the image, or with unknown classes; names file and fix.
+        """
+        sample = self._samples[index]
+        paths = [files[sample.id] for files in self._files if sample.id in files]
+        if not paths:
+            return self.reader.build(sample.id, size, exhaustive=False)
+        found = []
+        for path in paths:
+            weak = self.reader.read(path, sample.id, size)
+            beyond = weak.outside()
+            if beyond and self.source.outside == "error":
+                raise ValueError(
+                    f"{path}: {beyond} labels of image {sample.id!r} reach outside its {size[1]}x{size[0]} pixels; "
+                    "correct them, or set 'outside: clip' under weak to move them onto the image"
+                )
+            found.append(weak.clipped())
+        return reduce(WeakLabels.merged, found)
+
+    def confidence(self, index: int, size: Size) -> np.ndarray | None:
+        """Confidence float32 `[H, W]` in 0..1 of a sample; None if the labels have none."""
+        path = self._confidence.get(self._samples[index].id)
+        return None if path is None else load_confidence(path, size)
+
+    def _check_tables(self, spec: DataSpec) -> None:
+        assert isinstance(self.reader, TableReader)
+        paths = {path for files in self._files for path in files.values()}
+        named = {id for path in sorted(paths) for id in self.reader.table(path)}
+        if self.source.unlabelled == "error":
+            absent = [sample.id for sample in self._samples if sample.id not in named]
+            self._require("entry", absent, ", ".join(map(str, sorted(paths))))
+        images: set[str] = set()
+        for part in set(spec.splits.values()) or {""}:
+            images |= find_files(spec.folder(), spec.image.replace("{split}", part), IMAGE_SUFFIXES).keys()
+        for path in sorted(paths):
+            strange = sorted(set(self.reader.table(path)) - images)
+            if strange:
+                raise ValueError(
+                    f"{path} names {len(strange)} images that are not in the data set, first: {strange[0]!r} (no file "
+                    f"{spec.folder() / re.sub('{id}', strange[0], spec.image)}); remove these entries or add the images"
+                )
+
+    @staticmethod
+    def _require(kind: str, absent: Sequence[str], place: object) -> None:
+        if absent:
+            raise ValueError(
+                f"{len(absent)} images of the split have no {kind} in {place}, first: {absent[0]!r}; add them, take "
+                "the images off the list, or set 'unlabelled: allow' under weak"
+            )

@@ -1,0 +1,25 @@
+"""Evaluations: a pipeline and data in, numbers and pages out."""
+
+from typing import TYPE_CHECKING
+
+from gss.core.lazy import lazy_names
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "gss.evaluation.segmentation": ["evaluate"],
+        "gss.evaluation.shifts.evaluate": ["evaluate_shifts"],
+        "gss.evaluation.cross_domain.evaluate": ["evaluate_cross_domain"],
+        "gss.evaluation.cross_domain.inputs": ["Home"],
+        "gss.evaluation.cross_domain.protocol": ["Protocol"],
+        "gss.evaluation.ood.evaluate": ["evaluate_ood"],
+    },
+)
+
+if TYPE_CHECKING:
+    from gss.evaluation.cross_domain.evaluate import evaluate_cross_domain as evaluate_cross_domain
+    from gss.evaluation.cross_domain.inputs import Home as Home
+    from gss.evaluation.cross_domain.protocol import Protocol as Protocol
+    from gss.evaluation.ood.evaluate import evaluate_ood as evaluate_ood
+    from gss.evaluation.segmentation import evaluate as evaluate
+    from gss.evaluation.shifts.evaluate import evaluate_shifts as evaluate_shifts

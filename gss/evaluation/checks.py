@@ -1,0 +1,54 @@
+"""Checks shared by the evaluations: classes of pipeline and data set, device."""
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from gss.core.errors import did_you_mean
+
+
+def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
+    """Refuse a data set whose label numbers mean something else than the pipeline's.
+
+    Raises:
+        ValueError: Names what differs.
+    """
+    names, data_names = list(names), list(data_names)
+    if names == data_names:
+        return
+    differences = []
+    for title, some, others in (
+        ("the pipeline lacks", data_names, names),
+        ("the data set lacks", names, data_names),
+    ):
+        missing = [name for name in some if name not in others]
+        if missing:
+            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            differences.append(f"{title} {', '.join(missing[:8])}{more}")
+    if not differences:
+        place = next(i for i, (a, b) in enumerate(zip(names, data_names, strict=True)) if a != b)
+        differences = [f"the order differs from class {place}: {names[place]!r} is {data_names[place]!r} there"]
+    raise ValueError(
+        f"classes of the data set differ from those of the pipeline: {'; '.join(differences)}; "
+        "map the labels in the data spec"
+    )
+
+
+def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a name that none of several pipelines knows.
+
+    Raises:
+        ValueError: Names the first, the nearest known one and all known ones.
+    """
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            listed = ", ".join(sorted(known))
+            raise ValueError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
+
+
+def device_name(device: torch.device) -> str:
+    """What computes, for reports."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type

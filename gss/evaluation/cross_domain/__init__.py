@@ -1,0 +1,1 @@
+"""Pipelines on data sets they were not trained on."""

@@ -1,0 +1,172 @@
+"""Score maps of a data set, and the counts of one score over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from gss.core.distributed import is_main, shard, sum_across
+from gss.data.outliers.benchmarks import OODDataset
+from gss.evaluation.ood.result import OpenSetFigures, ScoreFigures
+from gss.metrics.ood import OODMetrics
+from gss.metrics.open_set import open_miou, open_set_counts
+from gss.pipeline.pipeline import GSSPipeline
+
+CURVE_POINTS = 200
+PREDICTION = "prediction"
+"""Key of the closed-set prediction among the maps of a frame; no score has this name."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image with its maps.
+
+    Attributes:
+        index: place in the data set.
+        id: name.
+        image: PIL RGB.
+        labels: uint8 `[H, W]`, see `OODDataset.read_labels`.
+        truth: uint8 `[H, W]`: 0 in, 1 out, 255 void.
+        maps: float32 `[H, W]` by score; `PREDICTION`, int64, where classes were asked for.
+    """
+
+    index: int
+    id: str
+    image: Image.Image
+    labels: np.ndarray
+    truth: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+class ScoreMaps:
+    """Runs a pipeline once an image for all scores.
+
+    Args:
+        pipeline: stays in its mode and on its device.
+        window: `whole`, `slide` or `auto`.
+        size: (H, W) the network runs at instead of the processor's choice.
+        progress: show progress bars on the main process.
+
+    Raises:
+        ValueError: an argument the pipeline does not take.
+    """
+
+    def __init__(
+        self,
+        pipeline: GSSPipeline,
+        *,
+        window: str = "auto",
+        size: tuple[int, int] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.pipeline, self.progress = pipeline, progress
+        self.options: dict[str, Any] = {"window": window, "size": size}
+        pipeline.check_inputs([pipeline.default_decode], **self.options)
+
+    def frame(self, dataset: OODDataset, index: int, names: Sequence[str], *, channels: Sequence[int] = ()) -> Frame:
+        """Maps of one image.
+
+        Args:
+            dataset: image and labels.
+            index: of the image.
+            names: scores.
+            channels: classes of the pipeline; the place in this list of the most probable one is `PREDICTION`.
+
+        Raises:
+            ValueError: a map has another size than the labels.
+        """
+        image, labels = dataset.read_labels(index)
+        id = dataset.ids[index]
+        modes = [self.pipeline.default_decode] if channels else []
+        found = self.pipeline.predict_probabilities([image], modes=modes, scores=names, **self.options)
+        maps = {name: found[name][0][0].cpu().numpy() for name in names}
+        for name, values in maps.items():
+            if values.shape != labels.shape:
+                raise ValueError(
+                    f"score {name!r} of {id} has size {list(values.shape)}, its labels {list(labels.shape)}; image and "
+                    "labels must have one size"
+                )
+        if channels:
+            maps[PREDICTION] = found[modes[0]][0][list(channels)].argmax(0).cpu().numpy()
+        return Frame(index, id, image, labels, dataset.truth(labels), maps)
+
+    def frames(
+        self,
+        dataset: OODDataset,
+        indices: Sequence[int],
+        names: Sequence[str],
+        *,
+        channels: Sequence[int] = (),
+        title: str = "scores",
+    ) -> Iterator[Frame]:
+        """This process's share of some images, with a progress bar of this title; see `frame`."""
+        mine = [indices[place] for place in shard(len(indices))]
+        for index in tqdm(mine, unit="image", desc=title, disable=not (self.progress and is_main())):
+            yield self.frame(dataset, index, names, channels=channels)
+
+
+class Meter:
+    """Counts of one score; integer sums but for the records of single images.
+
+    Args:
+        name: of the score.
+        exact: count distinct scores, see `OODMetrics`.
+        single: also rank every image by itself, which takes longer than counting its pixels.
+        threshold: also count how well classes are told with pixels of at least this score rejected.
+        known: number of known classes, with a threshold.
+    """
+
+    def __init__(
+        self, name: str, *, exact: bool = False, single: bool = False, threshold: float | None = None, known: int = 0
+    ) -> None:
+        self.name, self.threshold, self.known = name, threshold, known
+        self.pooled = OODMetrics(exact=exact)
+        self.single = OODMetrics(mode="per_image") if single else None
+        self.opened = torch.zeros(2, known + 1, known, dtype=torch.int64)
+
+    def update(self, frame: Frame) -> None:
+        """Count one frame.
+
+        Raises:
+            ValueError: a counted score is NaN; names score and frame.
+        """
+        scores = frame.maps[self.name]
+        try:
+            self.pooled.update(scores, frame.truth)
+            if self.single is not None:
+                self.single.update(scores, frame.truth, ids=frame.id)
+            if self.threshold is not None:
+                self.opened += open_set_counts(
+                    frame.maps[PREDICTION], scores, frame.labels, threshold=self.threshold, num_classes=self.known
+                )
+        except ValueError as error:
+            raise ValueError(f"score {self.name!r} of {frame.id}: {error}") from error
+
+    def sum_across(self) -> None:
+        """Replace the counts by those of all processes; call once on each of them."""
+        self.pooled.sum_across()
+        self.opened = sum_across(self.opened)
+        if self.single is not None:
+            self.single.sum_across()
+
+    def figures(self, ids: Sequence[str]) -> ScoreFigures:
+        """What was found; records of single images in the order of `ids`."""
+        ranking = self.pooled.ranking()
+        curve = histogram = per_image = opened = None
+        if ranking is not None:
+            drawn = ranking.curve(CURVE_POINTS), ranking.histogram()
+            curve, histogram = ({key: values.tolist() for key, values in part.items()} for part in drawn)
+        if self.single is not None:
+            order = {id: place for place, id in enumerate(ids)}
+            per_image = self.single.compute()
+            records = sorted(per_image.per_image, key=lambda record: order[record["id"]])
+            per_image = replace(per_image, per_image=tuple(records))
+        if self.threshold is not None:
+            opened = OpenSetFigures(self.threshold, open_miou(self.opened))
+        return ScoreFigures(self.pooled.compute(), per_image, curve, histogram, open_set=opened)

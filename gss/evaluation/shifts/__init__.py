@@ -1,0 +1,1 @@
+"""Pipelines under noise, blur, compression, light and weather."""

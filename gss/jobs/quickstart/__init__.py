@@ -1,0 +1,1 @@
+"""The quickstart: train and measure all stages, one report."""

@@ -1,0 +1,129 @@
+"""The main job: both stages, twin, density and residual head, evaluation, predictions and one report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from gss.config.prior import PriorConfig
+from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.sampling import evenly_spaced
+from gss.data.open import open_split
+from gss.data.outliers.benchmarks import open_ood
+from gss.data.protocols import LabelledImages
+from gss.data.specs.load import load_spec
+from gss.evaluation.ood.result import OODEvaluation, format_evaluation
+from gss.evaluation.segmentation import EvaluationResult, evaluate
+from gss.jobs.predict import predict
+from gss.jobs.quickstart.page import _format, _scoring, write_report
+from gss.jobs.quickstart.stages import STAGES, parse_stages, stage_configs, train_once
+from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.training.residual import same_masks
+
+# Data set of the second domain that goes with a first one.
+_OTHER_DOMAIN = {"scenes": "scenes_fog"}
+# Data set with objects of no known class that goes with a first one.
+_UNKNOWN = {"scenes": "scenes_unknown"}
+# Objects to paste for the residual head, and the data set that is measured then: none of its kinds was pasted.
+_OUTLIERS = {"scenes": ("scenes_outliers", "scenes_strangers")}
+_NEW_IMAGES = 6
+
+
+def main(args: argparse.Namespace) -> None:
+    """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
+    if args.labels:
+        if parse_stages(args.stages) != STAGES[:4]:  # not the default
+            raise ValueError("--stages is about training from full masks; with --labels leave it out")
+        from gss.jobs.quickstart.weak import quickstart_weak  # the usual quickstart needs nothing of it
+
+        quickstart_weak(args)
+        return
+    out = Path(args.out)
+    stages = parse_stages(args.stages)
+    objects, unknown_data = "", _UNKNOWN.get(args.data)
+    if "residual" in stages:
+        if args.data not in _OUTLIERS:
+            raise ValueError(
+                f"the stage residual has no objects to paste into {args.data}: leave it out of --stages, and use "
+                "'gss train residual' with outliers.objects=FOLDER"
+            )
+        objects, unknown_data = _OUTLIERS[args.data]
+        check_kinds(objects, unknown_data)
+    common = [f"data.spec={args.data}", f"train.seed={args.seed}"] + ([f"data.root={args.root}"] if args.root else [])
+    configs = stage_configs(stages, common, out, objects=objects)
+    prior_cfg = cast(PriorConfig, configs["prior"])
+    if args.overwrite or not (out / "posterior").exists():
+        prepare_output(out, overwrite=args.overwrite)
+    times: dict[str, float] = {}
+    for stage in stages:
+        # A density belongs to the features of one prior, a residual head to both.
+        below = {"density": ("prior",), "residual": ("prior", "density")}.get(stage, ())
+        again = args.overwrite or any(times.get(part, 0) > 0 for part in below)
+        times[stage] = train_once(stage, configs[stage], out / stage, again=again)
+
+    pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
+    networks = [name for name in ("prior", "twin") if name in stages]
+    domains = [args.data, *([_OTHER_DOMAIN[args.data]] if args.data in _OTHER_DOMAIN else [])]
+    results: dict[tuple[str, str], EvaluationResult] = {}
+    for domain in domains:
+        dataset = open_split(load_spec(domain, args.root), prior_cfg.data.val_split)
+        for name in networks:
+            pipeline = pipelines[name]
+            print(f"measuring {name} on {domain}")
+            result = evaluate(
+                pipeline, dataset, progress=True, pictures=3 if name == "prior" else 0, throughput=name == "prior"
+            )
+            split = f"{domain} {prior_cfg.data.val_split}"
+            results[name, domain] = replace(result, pipeline=str(out / name / "pipeline"), data=split)
+    unknown: OODEvaluation | None = None
+    unchanged: bool | None = None
+    if unknown_data:
+        print(f"measuring scores on {unknown_data}")
+        strange = open_ood(unknown_data, prior_cfg.data.val_split, root=args.root)
+        unknown = measure_unknown(_scoring(pipelines), pipelines.get("twin"), strange)
+        if "residual" in pipelines:
+            unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
+    _predict_new(pipelines["prior"], args, prior_cfg, out)
+    summary = {
+        "seconds": times,
+        "recon": json.loads((out / "posterior" / "recon.json").read_text()),
+        "results": {f"{name} on {domain}": result.to_dict() for (name, domain), result in results.items()},
+        "matrix": {
+            f"{'generative' if name == 'prior' else name}, {mode}": {
+                domain: results[name, domain].modes[mode]["miou"] for domain in domains
+            }
+            for name in networks
+            for mode in results[name, domains[0]].modes
+        },
+        "unknown": unknown.to_dict() if unknown else None,
+        "masks_unchanged": unchanged,
+    }
+    write_json(out / "results.json", summary)
+    write_report(out, pipelines, domains, results, summary, prior_cfg, unknown)
+    print(_format(domains, results))
+    if unknown:
+        print(f"\n{format_evaluation(unknown)}")
+    if unchanged is not None:
+        print(equality(unchanged))
+    print(f"report: {out / 'report.html'}")
+
+
+def _predict_new(pipeline: GSSPipeline, args: argparse.Namespace, cfg: PriorConfig, out: Path) -> None:
+    """Writes images that no stage has seen as files, and segments these files."""
+    spec = load_spec(args.data, args.root)
+    split = "test" if "test" in spec.splits else cfg.data.val_split
+    dataset: LabelledImages = open_split(spec, split)
+    chosen = evenly_spaced(len(dataset), _NEW_IMAGES)
+    with atomic_path(out / "new_images") as folder:
+        folder.mkdir()
+        for index in chosen:
+            dataset.read(index)[0].save(folder / f"{split}_{index:04d}.png")
+    with atomic_path(out / "predictions") as folder:
+        folder.mkdir()
+        paths = sorted((out / "new_images").iterdir())
+        predict(pipeline, paths, folder, source=str(out / "prior" / "pipeline"), decode=pipeline.default_decode)

@@ -1,0 +1,155 @@
+"""Reusing a posterior for other classes: `gss transfer`. The maths is in gss/posterior/reassign.py."""
+
+from __future__ import annotations
+
+import copy
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gss.config.posterior import PosteriorLossConfig
+from gss.core import distributed
+from gss.core.files import atomic_path, prepare_output, write_json
+from gss.data.open import open_split
+from gss.data.protocols import LabelledImages
+from gss.data.specs.load import load_spec
+from gss.evaluation import reconstruction as recon
+from gss.labels.space import LabelSpace
+from gss.posterior.bundle import Posterior
+from gss.posterior.cells import class_weights
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.reassign import Assignment, assign_colors
+from gss.training.posterior.refine import calibrate, count_codes, painted_table, refine, sample_cells
+from gss.training.posterior.task import count_classes
+
+# A class whose masks survive the tokens with less than this IoU is pointed out.
+_WELL = 0.7
+
+
+@dataclass
+class Transferred:
+    """A posterior for other classes.
+
+    Attributes:
+        posterior: its codec and table are new; its VQ model is that of the source, refined or not.
+        source: classes of the source.
+        assignment: whose colour each class took.
+    """
+
+    posterior: Posterior
+    source: LabelSpace
+    assignment: Assignment
+
+
+def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0) -> Transferred:
+    """Gives a posterior the classes of another data set.
+
+    The palette is reassigned (see gss/posterior/reassign.py). With a local decoder the table p(c | z) starts from what
+    each code paints in the new palette, p_0(c | z) = softmax_c(-|x_z - beta_c|^2 / tau), and becomes the class
+    frequencies observed per code over the masks of `train`, with p_0 as a prior worth two cells. Codes, coders and
+    hence the meaning of tokens stay bit-identical, unless a refinement repaints them for the new classes.
+
+    Args:
+        source: trained posterior; not changed.
+        train: images of the other data set, without augmentation; at most 500 masks are read.
+        refine_steps: steps of the refinement at the end of stage 1 (see gss/training/posterior/refine.py); 0 for none.
+
+    Raises:
+        ValueError: a refinement of a contextual decoder, which has no table, or masks that are void throughout.
+    """
+    vqvae, device = source.vqvae, source.vqvae.device
+    if refine_steps and not vqvae.is_local:
+        raise ValueError(f"--refine {refine_steps}: a contextual decoder has no code table to refine; leave it out")
+    counts = count_classes(train)
+    if not counts.sum():
+        raise ValueError("every pixel of the training masks is void: check the label map of the data set")
+    class_weight = class_weights(counts, PosteriorLossConfig().class_balance).to(device)
+    maps, cells, _ = sample_cells(train, vqvae.downsample, class_weight, device=device)
+    palette = source.codec.palette.detach().round().to("cpu", torch.uint8).numpy()
+    table = None if source.likelihood is None else source.likelihood.table
+    assignment = assign_colors(train.label_space, source.label_space, palette, cells=cells, counts=counts, table=table)
+    # A learned inverse has one output a class and cannot be renamed; the nearest colour needs no training.
+    codec = MaskigeCodec([list(color) for color in assignment.colors], temperature=source.codec.temperature)
+    codec = codec.to(device).eval()
+    likelihood = None
+    if refine_steps:
+        vqvae = copy.deepcopy(vqvae)
+        likelihood = refine(codec, vqvae, train, class_weight, steps=refine_steps)
+    elif vqvae.is_local:
+        likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.downsample).to(device).eval()
+        with torch.no_grad():
+            likelihood.set_table(painted_table(codec, vqvae), class_weight)
+            count_codes(likelihood, maps)
+    posterior = Posterior(codec, vqvae, likelihood, train.label_space)
+    calibrate(posterior, train)
+    return Transferred(posterior, source.label_space, assignment)
+
+
+def main(args: Namespace) -> int:
+    """`gss transfer POSTERIOR --data SPEC --out DIR`: writes `DIR/posterior` and prints its ceiling.
+
+    Args:
+        args: `posterior`, `data`, `root`, `split` (masks that are counted), `val_split` (measured; None takes `val` if
+            there is one, else `split`), `limit` (images measured), `refine` (steps), `out`, `overwrite`.
+
+    Raises:
+        ValueError: bad posterior, data set or output folder.
+    """
+    spec = load_spec(args.data, args.root)
+    train = open_split(spec, args.split)
+    val_split = args.val_split or ("val" if "val" in spec.available_splits() else args.split)
+    val = open_split(spec, val_split)
+    source = Posterior.from_pretrained(args.posterior)
+    if distributed.is_main():
+        prepare_output(args.out, overwrite=args.overwrite)
+    for part in (source.codec, source.vqvae, source.likelihood):
+        if part is not None:
+            part.to(distributed.device())
+    torch.manual_seed(0)
+    result = transfer(source, train, refine_steps=args.refine)
+    ceiling = recon.reconstruct(result.posterior, val, limit=args.limit, progress=True)
+    if distributed.is_main():
+        out = Path(args.out)
+        with atomic_path(out / "posterior") as folder:
+            folder.mkdir()
+            result.posterior.save_pretrained(folder)
+        write_json(out / "recon.json", ceiling)
+        rows = describe(result, ceiling)
+        facts = {"source": str(args.posterior), "data": f"{spec.name}, split {args.split}", "refine": args.refine}
+        write_json(out / "transfer.json", {**facts, "measured_on": val_split, "classes": rows})
+        print(format_classes(rows, refined=args.refine > 0))
+        print(f"\nceiling on {spec.name} {val_split}:")
+        row = {"posterior": str(out), "downsample": source.vqvae.downsample, **ceiling}
+        print(recon.format_table([row], train.label_space.names))
+    return 0
+
+
+def describe(result: Transferred, ceiling: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per class: its name, its colour, the class the colour comes from and how, and the IoU that tokens allow."""
+    best = ceiling["exact" if "exact" in ceiling else "encoder"]["iou"]
+    names, assignment, rows = result.posterior.label_space.names, result.assignment, []
+    for k, name in enumerate(names):
+        origin = assignment.origins[k]
+        how = "new colour" if origin is None else "same name" if assignment.named[k] else "best outlines"
+        source = None if origin is None else result.source.names[origin]
+        rows.append({"name": name, "color": assignment.colors[k], "from": source, "how": how, "iou": best[k]})
+    return rows
+
+
+def format_classes(rows: list[dict[str, Any]], *, refined: bool) -> str:
+    """Text table of `describe`, and which classes the tokens cannot express well."""
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{'class':<{width}}  colour       from                  how             IoU"]
+    for row in rows:
+        colour = " ".join(f"{value:3d}" for value in row["color"])
+        iou = "    -" if row["iou"] is None else f"{100 * row['iou']:5.1f}"
+        lines.append(f"{row['name']:<{width}}  {colour}  {row['from'] or '-':20}  {row['how']:13} {iou}")
+    poor = [row["name"] for row in rows if row["iou"] is not None and row["iou"] < _WELL]
+    if poor:
+        fix = "train a posterior of its own" if refined else "--refine 500 repaints the codes for them"
+        lines.append(f"hard to express with these codes (IoU below {_WELL:.0%}): {', '.join(poor)}; {fix}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""From weak labels to a measured pipeline in one job."""

@@ -1,0 +1,205 @@
+"""The stages of `gss weak run`: each is the function behind a command, with the settings that decide its result."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from gss.config.io import load_config
+from gss.core import distributed
+from gss.core.files import prepare_output
+from gss.data.datasets import SegmentationDataset
+from gss.data.export import write_spec
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.data.specs.spec import FOLDER_SPEC, DataSpec
+from gss.jobs.stages import Stage, flat_settings, read_records
+from gss.jobs.weak_run.inputs import Measured, open_truth
+from gss.jobs.weak_run.report import write_results
+from gss.jobs.weak_run.settings import RunConfig, Teacher
+from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
+from gss.training.run import train
+from gss.training.weak.tags import check_tags
+from gss.weak.agmm import produce
+from gss.weak.pseudo_masks import MANIFEST
+from gss.weak.quality import measure
+from gss.weak.quality_page import format_report
+from gss.weak.trust import check_seeds
+
+
+@dataclass(frozen=True)
+class WeakRun:
+    """What the stages share.
+
+    Args:
+        out: folder of the job.
+        spec: weakly labelled data set.
+        ref: what the stages open it by, and `root` its folder if that is not its own.
+        root: see `ref`.
+        weak: value of the key `weak` of a data set that the job writes; None for one that is there.
+        split: trained on.
+        measured: images for validation, if there are any.
+        truth: data set with full masks of the training images, if it is another one.
+        tagged: the labels are tags alone.
+        teacher: kind of teacher.
+        cfg: configurations.
+    """
+
+    out: Path
+    spec: DataSpec
+    ref: str
+    root: str | None
+    weak: dict[str, Any] | None
+    split: str
+    measured: Measured | None
+    truth: str | None
+    tagged: bool
+    teacher: Teacher
+    cfg: RunConfig
+
+    def stages(self) -> list[Stage]:
+        """The stages with their settings."""
+        folder, free = self.out, FREE_KEYS - {"train.steps"}
+        trained = {
+            name: {
+                key: self._portable(value)
+                for key, value in flat_settings(getattr(self.cfg, name), without=free).items()
+            }
+            for name in ("teacher", "posterior", "prior")
+        }
+        labels = {"data": str(self.spec.folder()), "split": self.split, "weak": self.weak, "files": self._fingerprint()}
+        measured = {"val": self.measured and (self.measured.split or self.measured.name), "truth": self.truth}
+        written = [] if self.weak is None else [folder / "labels" / FOLDER_SPEC]
+        return [
+            Stage("labels", {**labels, "classes": list(self.spec.label_space.names)}, written, self._labels),
+            Stage("teacher", trained["teacher"], [folder / "teacher" / self.teacher.product], self._teacher),
+            Stage("pseudo", flat_settings(self.cfg.pseudo), [folder / "pseudo" / MANIFEST], self._pseudo),
+            Stage("posterior", trained["posterior"], [folder / "posterior" / "posterior"], self._posterior),
+            Stage("prior", trained["prior"], [folder / "prior" / "pipeline"], self._prior),
+            Stage("evaluate", measured, [folder / "results.json", folder / "report.html"], self._evaluate),
+        ]
+
+    def weak_images(self) -> SegmentationDataset:
+        """The training images with their weak labels."""
+        return cast(SegmentationDataset, open_split(self.spec, self.split))
+
+    def pseudo_images(self) -> SegmentationDataset:
+        """The training images with their pseudo-masks."""
+        return cast(SegmentationDataset, open_split(load_spec(self.out / "pseudo"), self.split))
+
+    def _portable(self, value: Any) -> Any:
+        """Paths inside the folder do not depend on where it is: it may be moved."""
+        inside = isinstance(value, str) and Path(value).is_relative_to(self.out)
+        return str(Path("OUT") / Path(value).relative_to(self.out)) if inside else value
+
+    def _fingerprint(self) -> str:
+        """Eight digits that change with the label files."""
+        dataset = self.weak_images()
+        paths = {sample.mask for sample in dataset.samples}
+        facts = [f"{len(dataset)}"]
+        facts += [
+            f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(paths) if path.is_file()
+        ]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+    def _labels(self, fresh: bool) -> Mapping[str, Any]:
+        if self.weak is not None and distributed.is_main():
+            write_spec(self.out / "labels", self.spec, name=self.spec.name, weak={"splits": None, **self.weak})
+        distributed.barrier()
+        dataset = self.weak_images()
+        result, _ = measure(
+            dataset, open_truth(self.truth, self.spec, dataset), pictures=0, progress=distributed.is_main()
+        )
+        names = dataset.label_space.names
+        coding = getattr(dataset.weak.reader, "coding", None) if dataset.weak else None
+        result["coding"] = f"unlabelled pixels are {coding} or 255" if coding else None
+        allow = self.cfg.prior.weak.allow_missing
+        if self.tagged:
+            result["tagged"] = _tag_counts(dataset)
+            check_tags(dataset, allow=allow)
+        else:
+            check_seeds(
+                dataset,
+                allow=allow,
+                partial=True,
+                source="" if self.weak is None else f"--labels {self.weak['folder']}",
+            )
+        if distributed.is_main():
+            print(format_report(result, names) if not self.tagged else _format_tags(result, names))
+        return result
+
+    def _teacher(self, fresh: bool) -> Mapping[str, Any]:
+        return _train(self.teacher.stage, self.cfg.teacher, self.out / "teacher", fresh)
+
+    def _pseudo(self, fresh: bool) -> Mapping[str, Any]:
+        settings = [f"{key}={json.dumps(value)}" for key, value in flat_settings(self.cfg.pseudo).items()]
+        produce.main(
+            argparse.Namespace(
+                pipeline=str(self.out / "teacher" / self.teacher.product),
+                settings=settings,
+                data=self.ref,
+                root=self.root,
+                split=self.split,
+                out=str(self.out / "pseudo"),
+                overwrite=True,
+            )
+        )
+        distributed.barrier()
+        truth = open_truth(self.truth, self.spec, self.weak_images())
+        result, _ = measure(self.pseudo_images(), truth, pictures=0)
+        by_hand = read_records(self.out)["labels"]["result"]["coverage"]
+        if not result["coverage"] > 1.05 * by_hand and distributed.is_main():
+            warnings.warn(
+                "the pseudo-masks hold hardly more than the labels: train the teacher longer (teacher.train.steps), or "
+                "keep pixels that it is less sure of (pseudo.threshold)",
+                stacklevel=2,
+            )
+        if truth is not None and distributed.is_main():
+            print(format_report(result, self.spec.label_space.names))
+        return result
+
+    def _posterior(self, fresh: bool) -> Mapping[str, Any]:
+        return _train("posterior", self.cfg.posterior, self.out / "posterior", fresh)
+
+    def _prior(self, fresh: bool) -> Mapping[str, Any]:
+        return _train("prior", self.cfg.prior, self.out / "prior", fresh)
+
+    def _evaluate(self, fresh: bool) -> Mapping[str, Any]:
+        return write_results(
+            self.out,
+            weak=self.weak_images(),
+            pseudo=self.pseudo_images(),
+            truth=open_truth(self.truth, self.spec, self.weak_images()),
+            measured=self.measured,
+        )
+
+
+def _train(stage: str, cfg: Any, folder: Path, fresh: bool) -> dict[str, Any]:
+    goes_on = not fresh and bool(list_checkpoints(folder / "checkpoints"))
+    # A checkpoint knows its data by path: in a folder that was moved the stage starts anew.
+    goes_on = goes_on and load_config(type(cfg), [str(folder / "config.yaml")], []) == cfg
+    distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
+    return train(stage, cfg, folder, resume=goes_on)
+
+
+def _tag_counts(dataset: SegmentationDataset) -> list[int]:
+    """Images that every class is tagged in."""
+    counts = np.zeros(dataset.label_space.num_classes, np.int64)
+    for index in distributed.shard(len(dataset)):
+        weak = dataset.read_weak(index)[0]
+        counts += 0 if weak is None else weak.present()
+    return list(np.sum(distributed.gather_objects(counts), axis=0).tolist())
+
+
+def _format_tags(result: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    width = max(map(len, names))
+    rows = [f"{name:<{width}}  {count:>6}" for name, count in zip(names, result["tagged"], strict=True)]
+    return "\n".join([f"{result['images']} images with tags; of each class:", *rows])

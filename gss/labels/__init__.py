@@ -1,0 +1,18 @@
+"""Label spaces and mappings between them."""
+
+from typing import TYPE_CHECKING
+
+from gss.core.lazy import lazy_names
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "gss.labels.space": ["IGNORE_INDEX", "LabelSpace"],
+        "gss.labels.mapping": ["LabelMapping"],
+    },
+)
+
+if TYPE_CHECKING:
+    from gss.labels.mapping import LabelMapping as LabelMapping
+    from gss.labels.space import IGNORE_INDEX as IGNORE_INDEX
+    from gss.labels.space import LabelSpace as LabelSpace

@@ -1,0 +1,289 @@
+"""Dense inference as pure functions: whole images, sliding windows, flip and multi-scale averaging.
+
+Everything here takes a `DenseFn`: a callable from images `[B, 3, H, W]` (H and W multiples of the model's
+stride) to per-pixel maps. Maps are averaged, so they may be anything linear: class probabilities
+`[B, K, H, W]` or score maps `[B, 1, H, W]`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gss.core.errors import did_you_mean
+from gss.pipeline.processor import check_size, pad_to_multiple, resize_images
+
+# A strip of resized rows holds at most this many numbers (64 MB in float32).
+STRIP_NUMBERS = 2**24
+
+
+@dataclass(frozen=True)
+class Dense:
+    """What a model says about a batch of equally sized images.
+
+    Attributes:
+        maps: name to float tensor `[B, C, H, W]`.
+        tokens: int64 `[B, h, w]` on the model's token grid (padding included), or None when not computed.
+    """
+
+    maps: dict[str, Tensor]
+    tokens: Tensor | None
+
+
+DenseFn = Callable[[Tensor], Dense]
+WINDOW_MODES = ("auto", "whole", "slide")
+
+
+@dataclass(frozen=True)
+class Views:
+    """How often and through which windows an image is looked at.
+
+    Attributes:
+        window: "whole" (one pass), "slide" (windows) or "auto" (windows above `max_pixels`).
+        window_size: (H, W) of a window in pixels.
+        overlap: overlap of neighbouring windows as a fraction of the window, in [0, 1).
+        flip: also run the mirrored image.
+        scales: sizes to run at, relative to the image.
+        max_pixels: largest H * W that "auto" runs in one pass.
+        batch_size: images, or windows of one image, run at once.
+
+    Raises:
+        ValueError: a value outside the above.
+    """
+
+    window: str = "auto"
+    window_size: tuple[int, int] = (512, 512)
+    overlap: float = 0.5
+    flip: bool = False
+    scales: Sequence[float] = (1.0,)
+    max_pixels: int = 2048 * 1024
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.window not in WINDOW_MODES:
+            hint = did_you_mean(str(self.window), WINDOW_MODES)
+            allowed = ", ".join(WINDOW_MODES)
+            raise ValueError(f"window is {self.window!r}; allowed are {allowed} {hint}".rstrip())
+        check_size(self.window_size, "window_size")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap is {self.overlap}; it must be at least 0 and below 1")
+        if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
+            raise ValueError(f"scales is {self.scales!r}; give at least one number above 0 and up to 16")
+        for name, value in (("max_pixels", self.max_pixels), ("batch_size", self.batch_size)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> Dense:
+    """Maps of `images` `[B, 3, H, W]` at their own size, as `views` says.
+
+    Args:
+        fn: the model; only called with H and W that are multiples of `multiple`.
+        images: equally sized images, float in [0, 1].
+        views: windows and averaging.
+        multiple: pixels that padding and window corners keep to.
+    """
+
+    def one_view(view: Tensor) -> Dense:
+        huge = view.shape[-2] * view.shape[-1] > views.max_pixels
+        if views.window == "whole" or (views.window == "auto" and not huge):
+            return whole(fn, view, multiple=multiple)
+        return slide(
+            fn,
+            view,
+            window=views.window_size,
+            overlap=views.overlap,
+            multiple=multiple,
+            batch_size=views.batch_size,
+        )
+
+    return average_views(one_view, images, flip=views.flip, scales=views.scales)
+
+
+def window_weights(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Hann weights sampled at pixel centres: float32 `[height, width]`, strictly positive."""
+
+    def hann(length: int) -> Tensor:
+        # Half-pixel centres keep the border above zero, so a pixel seen by one window only stays defined.
+        centres = (torch.arange(length, dtype=torch.float32, device=device) + 0.5) / length
+        return torch.sin(math.pi * centres).square()
+
+    return hann(height)[:, None] * hann(width)[None, :]
+
+
+def window_starts(length: int, window: int, overlap: float, multiple: int = 1) -> list[int]:
+    """First pixels of windows that cover `length`, each a multiple of `multiple`.
+
+    Args:
+        length: extent to cover; with `window` a multiple of `multiple`.
+        window: extent of one window.
+        overlap: wanted overlap of neighbours as a fraction of the window, in [0, 1); the last window is
+            moved inwards to end at the border, so it may overlap more.
+        multiple: grid the windows stay on.
+    """
+    if window >= length:
+        return [0]
+    step = max(multiple, int(window * (1 - overlap)) // multiple * multiple)
+    return [*range(0, length - window, step), length - window]
+
+
+def whole(fn: DenseFn, images: Tensor, *, multiple: int) -> Dense:
+    """One pass over `images` `[B, 3, H, W]`, padded to `multiple`; the maps are cropped back."""
+    height, width = images.shape[-2:]
+    out = fn(pad_to_multiple(images, multiple))
+    return Dense({name: m[..., :height, :width] for name, m in out.maps.items()}, out.tokens)
+
+
+def slide(
+    fn: DenseFn,
+    images: Tensor,
+    *,
+    window: tuple[int, int],
+    overlap: float = 0.5,
+    multiple: int = 1,
+    batch_size: int = 1,
+) -> Dense:
+    """Sliding windows merged with smooth weights.
+
+    Weighted maps are added in place into one float32 buffer per map and image, so memory does not depend on
+    the number of windows. Tokens cannot be averaged: every cell takes the token of the window in which it
+    lies nearest to the centre.
+
+    Args:
+        fn: model to run on windows.
+        images: `[B, 3, H, W]`.
+        window: window size in pixels, rounded up to `multiple` and clipped to the padded image.
+        overlap: see `window_starts`.
+        multiple: grid that window corners stay on; keeps the token cells of all windows aligned.
+        batch_size: windows run at once.
+    """
+    height, width = images.shape[-2:]
+    padded = pad_to_multiple(images, multiple)
+    full_h, full_w = padded.shape[-2:]
+    size_h, size_w = (
+        min(full, math.ceil(wanted / multiple) * multiple)
+        for full, wanted in zip((full_h, full_w), window, strict=True)
+    )
+    corners = [
+        (top, left)
+        for top in window_starts(full_h, size_h, overlap, multiple)
+        for left in window_starts(full_w, size_w, overlap, multiple)
+    ]
+    weights = window_weights(size_h, size_w, padded.device)
+    merged = [_slide_one(fn, image, corners, weights, batch_size) for image in padded]
+    maps = {
+        name: torch.stack([one.maps[name] for one in merged])[..., :height, :width]
+        if len(merged) > 1
+        else merged[0].maps[name][None, :, :height, :width]
+        for name in merged[0].maps
+    }
+    tokens = [one.tokens for one in merged if one.tokens is not None]
+    return Dense(maps, torch.stack(tokens) if tokens else None)
+
+
+def _slide_one(fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weights: Tensor, batch_size: int) -> Dense:
+    """Merges the windows of one image `[3, H, W]`; maps `[C, H, W]`, tokens `[h, w]`."""
+    height, width = image.shape[-2:]
+    size_h, size_w = weights.shape
+    buffers: dict[str, Tensor] = {}
+    total = torch.zeros(height, width, device=image.device)
+    tokens: Tensor | None = None
+    best = cell_weights = torch.empty(0)
+    cell = 1
+    for first in range(0, len(corners), batch_size):
+        batch = corners[first : first + batch_size]
+        out = fn(torch.stack([image[:, y : y + size_h, x : x + size_w] for y, x in batch]))
+        for name, values in out.maps.items():
+            if name not in buffers:
+                buffers[name] = torch.zeros(values.shape[1], height, width, device=values.device)
+            for value, (y, x) in zip(values, batch, strict=True):
+                buffers[name][:, y : y + size_h, x : x + size_w].addcmul_(value.float(), weights)
+        for y, x in batch:
+            total[y : y + size_h, x : x + size_w] += weights
+        if out.tokens is None:
+            continue
+        if tokens is None:
+            cell = size_h // out.tokens.shape[-2]
+            tokens = out.tokens.new_zeros(height // cell, width // cell)
+            best = torch.zeros(tokens.shape, device=image.device)
+            cell_weights = window_weights(size_h // cell, size_w // cell, image.device)
+        for value, (y, x) in zip(out.tokens, batch, strict=True):
+            here = (
+                slice(y // cell, y // cell + value.shape[0]),
+                slice(x // cell, x // cell + value.shape[1]),
+            )
+            nearer = cell_weights > best[here]
+            tokens[here] = torch.where(nearer, value, tokens[here])
+            best[here] = torch.maximum(best[here], cell_weights)
+    for buffer in buffers.values():
+        buffer.div_(total)
+    return Dense(buffers, tokens)
+
+
+def average_views(fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Dense:
+    """Mean of the maps over scaled and mirrored views of `images` `[B, 3, H, W]`, at the images' own size.
+
+    Tokens are those of the first view (first scale, not mirrored): codes are neither mirror- nor
+    scale-equivariant, so there is no mean of them. `fn` must accept any size (see `whole`, `slide`).
+    """
+    size = (images.shape[-2], images.shape[-1])
+    total: dict[str, Tensor] = {}
+    tokens: Tensor | None = None
+    views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    for number, (scale, mirrored) in enumerate(views):
+        view = resize_images(images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+        out = fn(view.flip(-1) if mirrored else view)
+        tokens = out.tokens if number == 0 else tokens
+        for name, values in out.maps.items():
+            upright = values.flip(-1) if mirrored else values
+            if upright.shape[-2:] != size:
+                upright = F.interpolate(upright.float(), size=size, mode="bilinear", align_corners=False)
+            total[name] = total[name].add_(upright) if name in total else upright.float()
+    if len(views) > 1:
+        for values in total.values():
+            values.div_(len(views))
+    return Dense(total, tokens)
+
+
+def resized_strips(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Bilinear resize of one map `[C, h, w]` to `size`, a strip of rows at a time.
+
+    Lets a caller reduce a map (argmax) at the size of a huge image without ever holding it there. Equals
+    `F.interpolate(mode="bilinear", align_corners=False)` up to rounding; probabilities still sum to 1.
+
+    Yields:
+        The rows of the result and their values `[C, rows, W]`.
+    """
+    channels, h, w = values.shape
+    height, width = size
+    rows = max(1, STRIP_NUMBERS // max(1, channels * width))
+    for top in range(0, height, rows):
+        here = slice(top, min(height, top + rows))
+        if (h, w) == (height, width):
+            yield here, values[:, here]
+            continue
+        strip = values[:, here]
+        if h != height:
+            # Half-pixel centres, clamped at the border, as in F.interpolate.
+            source = (torch.arange(here.start, here.stop, device=values.device) + 0.5) * (h / height) - 0.5
+            source = source.clamp(0, h - 1)
+            upper = source.floor().long()
+            lower = (upper + 1).clamp(max=h - 1)
+            share = (source - upper)[:, None].to(values.dtype)
+            strip = torch.lerp(values[:, upper], values[:, lower], share)
+        if w != width:
+            strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
+        yield here, strip
+
+
+def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of one map `[C, h, w]` to `[C, H, W]`; the same numbers as `resized_strips`."""
+    if tuple(values.shape[-2:]) == tuple(size):
+        return values
+    out = values.new_empty(values.shape[0], *size)
+    for rows, strip in resized_strips(values, size):
+        out[:, rows] = strip
+    return out

@@ -1,0 +1,95 @@
+"""The product of stage 1: codec, VQ model, code table and class names in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gss.core.files import write_json
+from gss.labels.space import LabelSpace
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.palette import build
+from vqvae import MaskigeVQModel
+
+
+@dataclass
+class Posterior:
+    """q(z | c), p(c | z) and what they speak about.
+
+    Attributes:
+        codec: labels to maskige and back.
+        vqvae: maskige to tokens and back.
+        likelihood: code table; None if the decoder is contextual.
+        label_space: class names and display colours.
+    """
+
+    codec: MaskigeCodec
+    vqvae: MaskigeVQModel
+    likelihood: CellLikelihood | None
+    label_space: LabelSpace
+
+    @classmethod
+    def placeholder(cls, space: LabelSpace) -> Posterior:
+        """Palette and cell size for a network without tokens; its codes mean nothing."""
+        colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
+        return cls(MaskigeCodec(colors), MaskigeVQModel(), None, space)
+
+    def tokens(self, labels: Tensor, filled: Tensor) -> Tensor:
+        """Tokens `[B, h, w]` of label maps `[B, H, W]`, -100 where a cell is wholly void.
+
+        A local posterior chooses the code that explains the valid pixels best; a contextual one encodes the painted
+        map.
+
+        Args:
+            labels: int64, 255 where void.
+            filled: the same with void replaced, for the encoder.
+        """
+        if self.likelihood is not None:
+            return self.likelihood.tokens(labels)
+        tokens = self.vqvae.encode(self.codec.encode(filled).to(self.vqvae.dtype)).indices
+        return tokens.masked_fill(~_any_valid(labels, self.vqvae.downsample), -100)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes the parts into `folder`."""
+        self.codec.save_pretrained(folder / "codec")
+        self.vqvae.save_pretrained(folder / "vqvae")
+        if self.likelihood is not None:
+            self.likelihood.save_pretrained(folder / "likelihood")
+        write_json(folder / "posterior.json", {"label_space": self.label_space.to_dict()})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Posterior:
+        """Reads what `save_pretrained` wrote; also accepts the run folder around it.
+
+        Raises:
+            ValueError: the folder holds no posterior, or a damaged one.
+        """
+        folder = Path(folder)
+        if not (folder / "posterior.json").is_file() and (folder / "posterior" / "posterior.json").is_file():
+            folder = folder / "posterior"
+        if not (folder / "posterior.json").is_file():
+            raise ValueError(
+                f"posterior='{folder}' holds no posterior.json: give the --out folder of 'gss train posterior'"
+            )
+        local = (folder / "likelihood").is_dir()
+        try:
+            return cls(
+                codec=MaskigeCodec.from_pretrained(folder / "codec").eval(),
+                vqvae=MaskigeVQModel.from_pretrained(folder / "vqvae").eval(),
+                likelihood=CellLikelihood.from_pretrained(folder / "likelihood").eval() if local else None,
+                label_space=LabelSpace.from_dict(json.loads((folder / "posterior.json").read_text())["label_space"]),
+            )
+        # diffusers and safetensors raise many types here; for the user they are all one thing.
+        except Exception as error:
+            raise ValueError(f"cannot load the posterior at {folder}: {' '.join(str(error).split())}") from error
+
+
+def _any_valid(labels: Tensor, downsample: int) -> Tensor:
+    """True for cells `[B, h, w]` with at least one valid pixel."""
+    valid = (labels != 255).float()[:, None]
+    return torch.nn.functional.max_pool2d(valid, downsample)[:, 0] > 0

@@ -1,0 +1,353 @@
+"""Charts as inline SVG or HTML for `gss.report.page`: curves, bars, histograms, reliability, heat tables.
+
+No script and no drawing library: colours are CSS variables of the report's style sheet, so the charts follow
+its light and dark theme; exact values appear in native tool-tips.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 400, 250
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 42
+SERIES_COLORS = 7
+MAX_POINTS = 600
+
+
+class Markup(str):
+    """HTML that was built here, with every text already escaped; the report inserts it as it is."""
+
+
+class _Frame:
+    """Plot area with linear or logarithmic scales, grid lines, tick labels and axis titles."""
+
+    def __init__(
+        self,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        x_label: str,
+        y_label: str,
+        log_y: bool = False,
+    ) -> None:
+        self.x_range, self.y_range, self.log_y = x_range, y_range, log_y
+        self.parts: list[str] = []
+        x_ticks = _ticks(*x_range)
+        y_ticks = _log_ticks(*y_range) if log_y else _ticks(*y_range)
+        for value in y_ticks:
+            y = self.y(value)
+            self.parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            self.parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
+        bottom = HEIGHT - BOTTOM
+        self.parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+        for value in x_ticks:
+            x = self.x(value)
+            self.parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{_number(value)}</text>')
+        middle = (LEFT + WIDTH - RIGHT) / 2
+        self.parts.append(
+            f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
+        )
+        centre = (TOP + bottom) / 2
+        self.parts.append(
+            f'<text class="label" transform="translate(12 {centre}) rotate(-90)" text-anchor="middle">'
+            f"{escape(y_label)}</text>"
+        )
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        if self.log_y:
+            low, high, value = math.log10(low), math.log10(high), math.log10(max(value, 1e-300))
+        share = min(max((value - low) / (high - low), 0.0), 1.0)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+    def path(self, points: Iterable[tuple[float, float]]) -> str:
+        return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
+
+    def finish(self, title: str, names: Sequence[str]) -> Markup:
+        svg = _svg(HEIGHT, title, self.parts)
+        keys = [f'<span><i class="{_style(i)}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
+        return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(names) > 1 else ""))
+
+
+def line_chart(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x_label: str = "",
+    y_label: str = "",
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    log_y: bool = False,
+    smooth: float = 0.0,
+) -> Markup:
+    """Curves over a common axis (learning curves, precision over recall).
+
+    Args:
+        series: Name -> points (x, y) in drawing order; points that are not finite (or not positive with
+            `log_y`) are left out.
+        x_label: Title of the horizontal axis.
+        y_label: Title of the vertical axis.
+        x_range: Limits of the axis; those of the data by default.
+        y_range: Limits of the axis; those of the data by default.
+        log_y: Logarithmic vertical axis.
+        smooth: Exponential smoothing 0..1 (exclusive) of the bold line; the raw values stay visible as a
+            faint one.
+
+    Raises:
+        ValueError: No series holds a point to draw, or `smooth` is out of range.
+    """
+    if not 0 <= smooth < 1:
+        raise ValueError(f"smooth must be in [0, 1), got {smooth}")
+    clean = {
+        name: [
+            (float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
+        ]
+        for name, points in series.items()
+    }
+    every = [point for points in clean.values() for point in points]
+    if not every:
+        raise ValueError(f"series {', '.join(series) or '(none)'} holds no finite point to draw")
+    x_range = x_range or _span([x for x, _ in every])
+    y_range = y_range or _span([y for _, y in every], margin=0.0 if log_y else 0.05, log=log_y)
+    frame = _Frame(x_range, y_range, x_label, y_label, log_y)
+    for index, (name, points) in enumerate(clean.items()):
+        if not points:
+            continue
+        style = _style(index)
+        drawn = _thin(points)
+        if smooth and len(points) > 2:
+            frame.parts.append(f'<path class="line faint {style}" d="{frame.path(drawn)}"/>')
+            drawn = _thin(_smoothed(points, smooth))
+        last_x, last_y = drawn[-1]
+        hint = f"{escape(name)}: {_number(points[-1][1])} at {_number(points[-1][0])}"
+        frame.parts.append(f'<path class="line {style}" d="{frame.path(drawn)}"><title>{hint}</title></path>')
+        dot = f'<circle class="{style}" cx="{frame.x(last_x):.1f}" cy="{frame.y(last_y):.1f}" r="3.5">'
+        frame.parts.append(f"{dot}<title>{hint}</title></circle>")
+    return frame.finish(f"{y_label} over {x_label}", list(clean))
+
+
+def histogram(
+    edges: Sequence[float],
+    counts: Mapping[str, Sequence[float]],
+    *,
+    x_label: str = "",
+    y_label: str = "share of pixels",
+) -> Markup:
+    """Overlaid outlines of distributions, each normalised to a sum of 1.
+
+    Args:
+        edges: Increasing bin edges, one more than bins.
+        counts: Name -> count of each bin.
+        x_label: Title of the horizontal axis.
+        y_label: Title of the vertical axis.
+
+    Raises:
+        ValueError: Lengths do not fit.
+    """
+    shares: dict[str, list[float]] = {}
+    for name, values in counts.items():
+        if len(values) != len(edges) - 1:
+            raise ValueError(f"counts {name!r} has {len(values)} bins, edges describe {len(edges) - 1}")
+        total = float(sum(values)) or 1.0
+        shares[name] = [float(value) / total for value in values]
+    top = max((value for values in shares.values() for value in values), default=0.0) or 1.0
+    frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, top * 1.05), x_label, y_label)
+    for index, (name, values) in enumerate(shares.items()):
+        outline = [(float(edges[0]), 0.0)]
+        for left, right, value in zip(edges[:-1], edges[1:], values, strict=True):
+            outline += [(float(left), value), (float(right), value)]
+        outline.append((float(edges[-1]), 0.0))
+        style = _style(index)
+        frame.parts.append(f'<path class="area {style}" d="{frame.path(outline)}"><title>{escape(name)}</title></path>')
+    return frame.finish(f"{y_label} over {x_label}", list(shares))
+
+
+def bar_chart(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    colors: Sequence[Sequence[int]] | None = None,
+    high: float = 1.0,
+    digits: int = 3,
+) -> Markup:
+    """Horizontal bars, one group a label (per-class IoU of one or several decoders).
+
+    Args:
+        labels: Name of each group.
+        series: Name -> value of each group, `None` for "not present".
+        colors: RGB of each label's bar, only used with one series.
+        high: Value of a full bar; values are drawn from 0.
+        digits: Decimals of the printed values.
+
+    Raises:
+        ValueError: Lengths do not fit.
+    """
+    for name, values in series.items():
+        if len(values) != len(labels):
+            raise ValueError(f"series {name!r} has {len(values)} values for {len(labels)} labels")
+    thick = 14 if len(series) == 1 else 11
+    group = len(series) * (thick + 2) + 8
+    name_width = min(150, 14 + max((len(label) for label in labels), default=0) * 7)
+    span = WIDTH - name_width - 52
+    parts: list[str] = []
+    for row, label in enumerate(labels):
+        top = row * group + 4
+        text = label if len(label) <= 20 else label[:19] + "…"
+        middle = top + (group - 8) / 2
+        parts.append(
+            f'<text class="name" x="{name_width - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(text)}</text>'
+        )
+        for index, (name, values) in enumerate(series.items()):
+            value, y = values[row], top + index * (thick + 2)
+            if value is None:
+                parts.append(f'<text class="none" x="{name_width}" y="{y + thick / 2 + 4:.1f}">not present</text>')
+                continue
+            length = max(min(value / high, 1.0), 0.0) * span
+            own = colors is not None and len(series) == 1
+            paint = f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if own and colors else ""
+            hint = f"<title>{escape(name)} {escape(label)}: {value:.{digits}f}</title>"
+            parts.append(
+                f'<rect class="track" x="{name_width}" y="{y}" width="{span}" height="{thick}" rx="3"/>'
+                f'<rect class="bar s{index % SERIES_COLORS}"{paint} x="{name_width}" y="{y}" rx="3" '
+                f'width="{length:.1f}" height="{thick}">{hint}</rect>'
+                f'<text x="{name_width + span + 6}" y="{y + thick / 2 + 4:.1f}">{value:.{digits}f}</text>'
+            )
+    svg = _svg(len(labels) * group + 4, "bars", parts)
+    keys = [f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(series)]
+    return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(series) > 1 else ""))
+
+
+def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> Markup:
+    """Accuracy over confidence; below the dashed diagonal the model is too sure of itself.
+
+    Args:
+        bins: `reliability` of `SegmentationMetrics.compute`: `confidence`, `accuracy` (or `None`) and
+            `pixels` of each equal bin.
+    """
+    frame = _Frame((0.0, 1.0), (0.0, 1.0), "confidence", "accuracy")
+    width = frame.x(1 / max(len(bins), 1)) - frame.x(0)
+    total = sum(entry["pixels"] or 0 for entry in bins) or 1
+    for index, entry in enumerate(bins):
+        accuracy, confidence = entry["accuracy"], entry["confidence"]
+        if accuracy is None or confidence is None:
+            continue
+        x, y = frame.x(index / len(bins)) + 1, frame.y(accuracy)
+        gap_top, gap_bottom = sorted((y, frame.y(confidence)))
+        share = (entry["pixels"] or 0) / total
+        hint = f"confidence {confidence:.3f}, accuracy {accuracy:.3f}, {share:.1%} of pixels"
+        place = f'x="{x:.1f}" width="{width - 2:.1f}"'
+        frame.parts.append(
+            f'<rect class="bar s0" {place} y="{y:.1f}" height="{HEIGHT - BOTTOM - y:.1f}">'
+            f"<title>{hint}</title></rect>"
+            f'<rect class="gap" {place} y="{gap_top:.1f}" height="{gap_bottom - gap_top:.1f}"/>'
+        )
+    frame.parts.append(f'<path class="diagonal" d="{frame.path([(0, 0), (1, 1)])}"/>')
+    return frame.finish("reliability diagram", ["accuracy", "gap to the confidence"])
+
+
+def heat_table(
+    matrix: Sequence[Sequence[float | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    digits: int = 2,
+    corner: str = "",
+) -> Markup:
+    """Table whose cells are shaded by value (confusion matrix, cross-domain matrix).
+
+    Args:
+        matrix: Values, `None` for an empty cell.
+        rows: Row names.
+        columns: Column names.
+        low: Value without shade.
+        high: Value with full shade.
+        digits: Decimals of the printed values.
+        corner: Text of the upper left cell.
+
+    Raises:
+        ValueError: The matrix has other dimensions than the names.
+    """
+    if len(matrix) != len(rows) or any(len(line) != len(columns) for line in matrix):
+        raise ValueError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
+    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in columns)
+    body: list[str] = []
+    for name, line in zip(rows, matrix, strict=True):
+        cells: list[str] = []
+        for column, value in zip(columns, line, strict=True):
+            if value is None:
+                cells.append("<td></td>")
+                continue
+            shade = min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
+            strong = ' class="strong"' if shade > 0.55 else ""
+            hint = escape(f"{name} / {column}: {value:.{digits + 2}f}")
+            cells.append(f'<td{strong} style="--v:{shade:.3f}" title="{hint}">{value:.{digits}f}</td>')
+        body.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
+    return Markup(
+        f'<div class="scroll"><table class="heat"><thead><tr><th>{escape(corner)}</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _style(index: int) -> str:
+    """Classes of a series: colours come again after `SERIES_COLORS`, then dashed, then dotted."""
+    dash = min(index // SERIES_COLORS, 2)
+    return f"s{index % SERIES_COLORS}" + (f" d{dash}" if dash else "")
+
+
+def _svg(height: float, title: str, parts: Iterable[str]) -> str:
+    head = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
+    return f"{head}{''.join(parts)}</svg>"
+
+
+def _span(values: list[float], margin: float = 0.0, log: bool = False) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if log:
+        low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
+        return (low, high) if high > low else (low / 10, high * 10)
+    room = (high - low) * margin
+    if high - low <= abs(high) * 1e-9:
+        room = abs(high) * 0.1 or 1.0
+        return low - room, high + room
+    # A loss or a score that starts near zero is easier to judge against zero itself.
+    return (0.0 if 0 <= low <= 0.3 * high and margin else low - room), high + room
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    raw = (high - low) / 5
+    unit = 10 ** math.floor(math.log10(raw))
+    step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    step = max(1, (last - first) // 6)
+    return [10.0**k for k in range(first, last + 1, step)]
+
+
+def _number(value: float) -> str:
+    if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:,.4f}".rstrip("0").rstrip(".")
+
+
+def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `MAX_POINTS` points, first and last kept."""
+    if len(points) <= MAX_POINTS:
+        return points
+    return [points[round(i * (len(points) - 1) / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
+
+
+def _smoothed(points: list[tuple[float, float]], factor: float) -> list[tuple[float, float]]:
+    """Bias-corrected exponential mean, so that the first value does not dominate."""
+    level, weight, result = 0.0, 0.0, []
+    for x, y in points:
+        level, weight = factor * level + (1 - factor) * y, factor * weight + (1 - factor)
+        result.append((x, level / weight))
+    return result

@@ -1,0 +1,227 @@
+"""Pictures of label maps and dense scores as PIL images: colours, overlays, errors, heat, contact sheets."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gss.labels.space import IGNORE_INDEX
+
+Colors = Sequence[Sequence[int]] | np.ndarray
+Palette = Literal["viridis", "magma"]
+
+# Nine anchors of matplotlib's perceptual maps; between them linear interpolation errs by at most
+# 18 of 255.
+ANCHORS: dict[str, tuple[str, ...]] = {
+    "viridis": ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"),
+    "magma": ("000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf"),
+}
+WRONG, VOID, NOT_FINITE = (230, 57, 53), (84, 94, 110), (128, 128, 128)
+
+
+def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
+    """Paint a label map.
+
+    Args:
+        labels: Integers `[H, W]`, 0..K-1 or 255.
+        colors: K RGB triples, 0..255.
+        void: Colour of label 255.
+
+    Raises:
+        ValueError: `labels` is not an integer map, or holds a label without colour.
+    """
+    labels = _label_map("labels", labels)
+    table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
+    lookup = np.zeros((IGNORE_INDEX + 1, 3), dtype=np.uint8)
+    lookup[: len(table)] = table
+    lookup[IGNORE_INDEX] = void
+    unknown = labels[(labels >= len(table)) & (labels != IGNORE_INDEX)]
+    if unknown.size:
+        raise ValueError(f"labels holds {int(unknown[0])}, but colors has only {len(table)} entries")
+    return Image.fromarray(lookup[labels])
+
+
+def overlay(
+    image: Image.Image, labels: np.ndarray, colors: Colors, *, opacity: float = 0.55, contours: bool = True
+) -> Image.Image:
+    """Blend class colours over the image; void pixels show the image alone.
+
+    Args:
+        image: Picture of the size of `labels`.
+        labels: Integers `[H, W]`, 0..K-1 or 255.
+        colors: K RGB triples.
+        opacity: Share of the class colour, 0..1.
+        contours: Draw a thin white line where the class changes.
+
+    Raises:
+        ValueError: Sizes differ or a label has no colour.
+    """
+    labels = _label_map("labels", labels)
+    base = _picture(image, labels.shape).astype(np.float32)
+    paint = np.asarray(colorize(labels, colors), dtype=np.float32)
+    weight = np.where(labels == IGNORE_INDEX, 0.0, opacity).astype(np.float32)[..., None]
+    blended = base * (1 - weight) + paint * weight
+    if contours:
+        edge = np.zeros(labels.shape, dtype=bool)
+        edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+        edge[1:] |= labels[1:] != labels[:-1]
+        blended[edge] = 0.25 * blended[edge] + 0.75 * 255
+    return Image.fromarray(blended.round().astype(np.uint8))
+
+
+def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | None = None) -> Image.Image:
+    """Show wrong pixels red on a pale grey version of the image (plain grey without one), void pixels slate.
+
+    Args:
+        prediction: Integers `[H, W]`.
+        target: True labels `[H, W]`, 255 for void.
+        image: Picture of the same size.
+
+    Raises:
+        ValueError: Sizes differ.
+    """
+    prediction, target = _label_map("prediction", prediction), _label_map("target", target)
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction is {prediction.shape}, target is {target.shape}; they must have one size")
+    if image is None:
+        grey = np.full(target.shape, 226.0)
+    else:
+        grey = 150 + 0.4 * (_picture(image, target.shape).astype(np.float32) @ (0.299, 0.587, 0.114))
+    canvas = np.repeat(grey[..., None], 3, axis=2)
+    canvas[target == IGNORE_INDEX] = VOID
+    canvas[(prediction != target) & (target != IGNORE_INDEX)] = WRONG
+    return Image.fromarray(canvas.round().astype(np.uint8))
+
+
+def heatmap(
+    values: np.ndarray, *, low: float | None = None, high: float | None = None, palette: Palette = "viridis"
+) -> Image.Image:
+    """Paint a score map with a perceptually uniform palette; non-finite values are grey.
+
+    Args:
+        values: Real numbers `[H, W]`.
+        low: Value of the darkest colour; the smallest finite value by default.
+        high: Value of the brightest colour; the largest finite value by default.
+        palette: `viridis` or `magma`.
+
+    Raises:
+        ValueError: Not a two-dimensional map, or unknown palette.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"values must be [H, W], got shape {values.shape}")
+    finite = np.isfinite(values)
+    low = float(values[finite].min(initial=np.inf)) if low is None else low
+    high = float(values[finite].max(initial=-np.inf)) if high is None else high
+    # A constant map (or one without any finite value) is painted with the darkest colour.
+    span = high - low if high > low else 1.0
+    unit = np.clip((np.where(finite, values, low) - low) / span, 0, 1) if finite.any() else np.zeros(values.shape)
+    painted = _lookup(palette)[(unit * 255).round().astype(np.int64)]
+    painted[~finite] = NOT_FINITE
+    return Image.fromarray(painted)
+
+
+def legend(names: Sequence[str], colors: Colors, *, columns: int = 4, width: int = 640) -> Image.Image:
+    """Colour chips with class names, white background.
+
+    Raises:
+        ValueError: Not one colour a name.
+    """
+    table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
+    if len(names) != len(table):
+        raise ValueError(f"names has {len(names)} entries, colors has {len(table)}; give one colour a name")
+    columns = max(1, min(columns, len(names)))
+    rows, cell = -(-len(names) // columns), width // columns
+    canvas = Image.new("RGB", (width, rows * 24 + 8), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for index, (name, color) in enumerate(zip(names, table, strict=True)):
+        x, y = index % columns * cell + 6, index // columns * 24 + 6
+        draw.rounded_rectangle((x, y, x + 20, y + 16), radius=4, fill=tuple(color.tolist()), outline=(120, 120, 120))
+        draw.text((x + 27, y + 8), _shorten(name, cell - 36, font), fill="black", font=font, anchor="lm")
+    return canvas
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Image.Image]],
+    titles: Sequence[str] = (),
+    *,
+    captions: Sequence[str] = (),
+    width: int = 240,
+) -> Image.Image:
+    """Grid of pictures on white, each scaled to one width, with a title above each column.
+
+    Args:
+        rows: Pictures, row by row; rows may have different lengths.
+        titles: Column titles, none or one a column.
+        captions: Text under each row, none or one a row.
+        width: Width of a cell in pixels.
+
+    Raises:
+        ValueError: No picture, or a wrong number of titles or captions.
+    """
+    count = max((len(row) for row in rows), default=0)
+    if count == 0:
+        raise ValueError("rows holds no picture; give at least one row with one picture")
+    for name, texts, wanted in (("titles", titles, count), ("captions", captions, len(rows))):
+        if texts and len(texts) != wanted:
+            raise ValueError(f"{name} has {len(texts)} entries, needed are none or {wanted}")
+    gap, font = 8, ImageFont.load_default(14)
+    cells = [[_fit(picture, width) for picture in row] for row in rows]
+    heights = [max((cell.height for cell in row), default=0) for row in cells]
+    top, under = (24 if titles else 0) + gap, 22 if captions else 0
+    canvas = Image.new("RGB", (gap + count * (width + gap), top + sum(h + gap + under for h in heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(titles):
+        x = gap + column * (width + gap)
+        draw.text((x, gap), _shorten(title, width, font), fill="black", font=font)
+    y = top
+    for index, row in enumerate(cells):
+        for column, cell in enumerate(row):
+            canvas.paste(cell, (gap + column * (width + gap), y))
+        if captions:
+            text = _shorten(captions[index], canvas.width - 2 * gap, font)
+            draw.text((gap, y + heights[index] + 3), text, fill=(90, 90, 90), font=font)
+        y += heights[index] + gap + under
+    return canvas
+
+
+def _lookup(palette: str) -> np.ndarray:
+    """Interpolated colours, uint8 `[256, 3]`."""
+    if palette not in ANCHORS:
+        raise ValueError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
+    anchors = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in ANCHORS[palette]], dtype=np.float64)
+    positions = np.linspace(0, len(anchors) - 1, 256)
+    channels = [np.interp(positions, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+def _label_map(name: str, labels: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{name} must be an integer map [H, W], got {labels.dtype} {list(labels.shape)}")
+    if labels.size and not (labels.min() >= 0 and labels.max() <= IGNORE_INDEX):
+        raise ValueError(f"{name} holds {int(labels.min())}..{int(labels.max())}, allowed are 0..{IGNORE_INDEX}")
+    return labels
+
+
+def _picture(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    if (image.height, image.width) != shape:
+        raise ValueError(f"image is {image.height}x{image.width}, labels are {shape[0]}x{shape[1]}; give one size")
+    return np.asarray(image.convert("RGB"))
+
+
+def _fit(picture: Image.Image, width: int) -> Image.Image:
+    picture = picture.convert("RGB")
+    height = max(1, round(picture.height * width / picture.width))
+    # Few colours mean a painted label map: smoothing would invent colours of other classes.
+    flat = picture.getcolors(256) is not None
+    return picture.resize((width, height), Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS)
+
+
+def _shorten(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

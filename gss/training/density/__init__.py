@@ -1,0 +1,1 @@
+"""The density head: mixtures of features."""

@@ -1,0 +1,101 @@
+"""The mixture of outliers of a density head: what the score `gmm_ratio` weighs the classes against."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from gss.config.density import DensityConfig, OutlierConfig
+from gss.core import distributed
+from gss.core.sampling import balanced_sample, random_keys
+from gss.data.outliers.benchmarks import OODDataset, open_ood
+from gss.data.outliers.mixing import MixedTruth, Mixer
+from gss.data.outliers.objects import open_objects
+from gss.data.protocols import LabelledImages
+from gss.models.density import GMMDensityHead
+from gss.ood.survey import Reservoir, check_finite
+from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.fit_scores import labelled_inputs
+from gss.training.density.posthoc import run_em
+
+
+def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> OODDataset | MixedTruth | None:
+    """Images with outlier pixels: of pasted ones as many as there are objects; None if none are configured.
+
+    Args:
+        cfg: where they are, and whether they are pasted.
+        scenes: what they are pasted on.
+        seed: of pasting.
+
+    Raises:
+        ValueError: no such data, masks without an object, or sizes in the wrong order.
+    """
+    if not cfg.spec:
+        return None
+    if cfg.scale[0] > cfg.scale[1]:
+        raise ValueError(f"outliers.scale={list(cfg.scale)} must be [smallest, largest]: swap them")
+    if not cfg.paste:
+        return open_ood(cfg.spec, cfg.split, root=cfg.root)
+    objects = open_objects(cfg.spec, cfg.split, root=cfg.root)
+    mixer = Mixer(objects, size=(cfg.scale[0], cfg.scale[1]), flip=0.0, photometric=0.0)
+    return MixedTruth(scenes, mixer, seed=seed, length=len(objects))
+
+
+def fit_outliers(
+    cfg: DensityConfig, pipeline: GSSPipeline, dataset: OODDataset | MixedTruth, *, progress: bool = False
+) -> float:
+    """Fits the mixture of outliers of a pipeline's density head, in place, by the EM that fits a class.
+
+    Args:
+        cfg: `outliers`, `em` and `posthoc` are read.
+        pipeline: its density head has outlier components.
+        dataset: of all processes; each reads its share.
+        progress: show a progress bar.
+
+    Returns:
+        Mean log p(x | outlier) in nats per pixel, before the last round.
+
+    Raises:
+        ValueError: no outlier pixel, or features that are not finite.
+    """
+    head = pipeline.density
+    assert head is not None
+    reservoir = Reservoir(1, cfg.outliers.pixels, features=torch.zeros(0, pipeline.prior.config.hidden_dim))
+    bar = "outliers" if progress else ""
+    for index, inputs, truth in labelled_inputs(pipeline, dataset, range(len(dataset)), progress=bar):
+        features = inputs.features[0].cpu()
+        check_finite(features, "features", str(dataset.ids[index]))
+        rows = features[:, truth == 1].t()
+        one_class = torch.zeros(len(rows), dtype=torch.long)
+        # Two draws, as in `Survey.add`.
+        first, second = random_keys(2 * len(rows), cfg.train.seed, index).view(2, -1)
+        chosen = balanced_sample(one_class, cfg.outliers.pixels_per_image, 1, first)
+        reservoir.add(features=rows[chosen], labels=one_class[chosen], keys=second[chosen])
+    sample = {name: rows.to(pipeline.device) for name, rows in reservoir.finish().items()}
+    pixels = int(distributed.sum_across(torch.tensor(len(sample["labels"]))))
+    if pixels == 0:
+        raise ValueError(
+            f"no pixel of the {len(dataset)} images of outliers.spec={cfg.outliers.spec} is an outlier on the grid of "
+            "features: check the split, or raise outliers.scale"
+        )
+    if pixels < cfg.outliers.components and distributed.is_main():
+        warnings.warn(
+            f"{pixels} outlier pixels are fewer than outliers.components={cfg.outliers.components}: each gets one",
+            stacklevel=2,
+        )
+    with torch.no_grad():
+        x = head.embed(sample["features"].t()[None, :, None])[0, 0]
+    settings = {name: head.config[name] for name in ("covariance", "rank", "mixture_weights", "variance_floor")}
+    mixture = GMMDensityHead(1, head.config["outlier_components"], head.dim, **settings).to(pipeline.device)
+    history = run_em(
+        mixture,
+        x,
+        sample["labels"],
+        sample["keys"],
+        cfg.em,
+        iterations=cfg.posthoc.iterations,
+        tolerance=cfg.posthoc.tolerance,
+    )
+    head.set_outliers(mixture.gaussians, mixture.log_weights[0])
+    return history[-1]

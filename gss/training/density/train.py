@@ -1,0 +1,124 @@
+"""Stage `density`: gives a trained pipeline a GMM density head and fitted out-of-distribution scores."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gss.config.density import DensityConfig
+from gss.config.io import save_config
+from gss.core import distributed
+from gss.core.files import atomic_path, write_json
+from gss.data.balanced import ClassBalanced
+from gss.evaluation.checks import check_classes
+from gss.evaluation.segmentation import evaluate
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.fit_scores import check_names, fit_scores, survey_images
+from gss.training.density.outliers import fit_outliers, open_outliers
+from gss.training.density.posthoc import fit_mixture
+from gss.training.engine.loop import fit
+from gss.training.splits import open_splits
+
+
+def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) -> dict[str, float]:
+    """Fits (or trains) a density head; the product is `out/pipeline`, a copy of `cfg.pipeline` with the head.
+
+    Args:
+        cfg: its configuration.
+        out: run folder.
+        resume: go on from the newest checkpoint of a hybrid run; the post-hoc fit takes minutes and starts again.
+
+    Returns:
+        mIoU of the mixture as a classifier and of the pipeline's own mode, and the fit's figures.
+
+    Raises:
+        ValueError: no pipeline, other classes, scores that do not exist, or data that no mixture can be fitted to.
+    """
+    if not cfg.pipeline:
+        raise ValueError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
+    out = Path(out)
+    torch.manual_seed(cfg.train.seed)
+    names = [name.strip() for name in cfg.posthoc.scores.split(",") if name.strip()]
+    check_names(names)
+    pipeline = load_pipeline(cfg.pipeline)
+    splits = open_splits(cfg.data, seed=cfg.train.seed, plain_as_read=True, val_as_read=True)
+    check_classes(list(pipeline.id2label.values()), splits.plain.label_space.names)
+    outliers = open_outliers(cfg.outliers, splits.plain, seed=cfg.train.seed)
+    figures: dict[str, float] = {}
+    if cfg.mode == "hybrid":
+        from gss.training.density.hybrid import HybridTask
+
+        if cfg.hybrid.class_balanced and cfg.data.sampling != "equal":
+            raise ValueError(
+                f"data.sampling={cfg.data.sampling} has no effect while hybrid.class_balanced=true draws images by "
+                "class: turn that off, or leave the sampling out"
+            )
+        task = HybridTask(cfg, pipeline, splits.val)
+        balanced = ClassBalanced(splits.augmented, seed=cfg.train.seed) if cfg.hybrid.class_balanced else None
+        fit(
+            task,
+            balanced or splits.augmented,
+            optim=cfg.optim,
+            train=cfg.train,
+            out=out,
+            workers=cfg.data.workers,
+            resume=resume,
+            config=cfg,
+        )
+        pipeline = task.pipeline()
+    elif distributed.is_main():
+        save_config(cfg, out / "config.yaml")
+    posthoc = cfg.posthoc
+    survey = None
+    if cfg.mode == "posthoc" or names:
+        survey = survey_images(
+            pipeline,
+            splits.plain,
+            source=cfg.model.source,
+            images=posthoc.images,
+            pixels_per_class=posthoc.pixels_per_class,
+            pixels_per_image=posthoc.pixels_per_image,
+            bank_size=posthoc.bank_size,
+            per_class="ddu" in names,
+            seed=cfg.train.seed,
+            progress=True,
+        )
+    if cfg.mode == "posthoc":
+        assert survey is not None
+        head, history = fit_mixture(cfg, survey, class_names=list(pipeline.id2label.values()), device=pipeline.device)
+        figures = {"log_likelihood": history[-1], "rounds": float(len(history))}
+        pipeline = _with(pipeline, density=head)
+    if outliers is not None:
+        figures["outlier_log_likelihood"] = fit_outliers(cfg, pipeline, outliers, progress=True)
+    fitted = None
+    if survey is not None and names:
+        combine = [name.strip() for name in posthoc.combine.split(",") if name.strip()]
+        fitted = fit_scores(pipeline, survey, splits.plain, names=names, combine=combine)
+    pipeline = _with(pipeline, ood=fitted)
+    result = evaluate(pipeline, splits.val, modes=["density", pipeline.default_decode], pictures=0, throughput=False)
+    figures |= result.figures()
+    if distributed.is_main():
+        export(pipeline, out / "pipeline", source=Path(cfg.pipeline))
+        write_json(out / "density.json", figures)
+        print("  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    distributed.barrier()
+    return figures
+
+
+def export(pipeline: GSSPipeline, folder: Path, *, source: Path) -> None:
+    """Writes a pipeline with the model card of the one it came from, whose results still hold."""
+    with atomic_path(folder) as temporary:
+        pipeline.save_pretrained(temporary)
+        if (source / "README.md").is_file():
+            shutil.copyfile(source / "README.md", temporary / "README.md")
+
+
+def _with(pipeline: GSSPipeline, **parts: Any) -> GSSPipeline:
+    """A pipeline of the same components but those named."""
+    changed = GSSPipeline(**{**pipeline.components, **parts})
+    changed.set_progress_bar_config(disable=True)
+    return changed

@@ -1,0 +1,103 @@
+"""What a run tells: progress bar, `metrics.jsonl`, and tensorboard on request."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gss.core.files import atomic_path
+
+
+class RunLog:
+    """Writer of the main process; on the others every call does nothing.
+
+    `metrics.jsonl` has one JSON object per line, each with "step" (optimizer steps made). Training lines
+    hold "epoch", the mean of each loss term since the line before, "lr", "grad_norm", "images_per_second"
+    and "data_wait" (share of the time spent waiting for data); validation lines hold "val_<name>".
+    """
+
+    def __init__(self, out: Path, *, steps: int, start: int, active: bool, tensorboard: bool) -> None:
+        """Open the log; lines after `start` (of a part that is being repeated) are dropped.
+
+        Args:
+            out: Folder of the run.
+            steps: Optimizer steps of the whole run.
+            start: Optimizer steps made already.
+            active: Whether this is the main process.
+            tensorboard: Also write event files to `out/tensorboard`.
+        """
+        self.path = out / "metrics.jsonl"
+        self.active = active
+        self._board: Any = None
+        interactive = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=steps,
+            initial=start,
+            unit="step",
+            disable=not active,
+            dynamic_ncols=True,
+            mininterval=0.5 if interactive else 10.0,
+        )
+        if not active:
+            return
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        lines = [line for line in read_metrics(out) if line["step"] <= start] if start else []
+        with atomic_path(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def advance(self) -> None:
+        """Move the progress bar by one step."""
+        self._bar.update()
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Append one line of numbers.
+
+        Args:
+            step: Optimizer steps made.
+            values: Finite or not; what is not finite is written as null, to stay valid JSON.
+        """
+        if not self.active:
+            return
+        line = {k: v if v == v and abs(v) != float("inf") else None for k, v in values.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **line}) + "\n")
+        if "loss" in values:
+            self._bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
+        if self._board is not None:
+            for key, value in values.items():
+                self._board.add_scalar(key, value, step)
+
+    def say(self, text: str) -> None:
+        """Print one line on stderr without tearing the progress bar."""
+        if self.active:
+            tqdm.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the last state of the bar on the screen and close the files."""
+        self._bar.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """Lines of `metrics.jsonl` in a run folder.
+
+    Args:
+        out: Folder of the run.
+
+    Returns:
+        The lines in order; a last line that a kill cut off is left out; empty without a file.
+    """
+    path = out / "metrics.jsonl"
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines

@@ -1,0 +1,164 @@
+"""Stage 1: learn to paint masks with a small vocabulary of codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gss.config.posterior import PosteriorConfig
+from gss.core.sampling import evenly_spaced
+from gss.data.protocols import LabelledImages
+from gss.evaluation import reconstruction as recon
+from gss.labels.space import IGNORE_INDEX, LabelSpace
+from gss.metrics.domains import domain_figures
+from gss.posterior.bundle import Posterior
+from gss.posterior.cells import class_weights, collage, draw_cells, pixel_weights, to_cells
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from gss.posterior.palette import build, from_list
+from gss.report.pictures import colorize, contact_sheet
+from gss.training.engine.task import Task
+from gss.training.losses.classification import weighted_cross_entropy
+from gss.training.posterior.refine import calibrate, refine, survey
+from gss.weak.trust import Trust
+from vqvae import MaskigeVQModel
+from vqvae.losses import colour_loss
+
+
+class PosteriorTask(Task):
+    """Trains codec and VQ model; at the end refines the code table of a local decoder and repaints the codes.
+
+    Args:
+        cfg: the run's configuration.
+        train: unaugmented training images, for class frequencies and the code table.
+        val: validation images.
+    """
+
+    export_name = "posterior"
+
+    def __init__(self, cfg: PosteriorConfig, train: LabelledImages, val: LabelledImages) -> None:
+        super().__init__()
+        self.cfg, self._train_set, self._val_set = cfg, train, val
+        space, f, crop = train.label_space, cfg.vq.downsample, cfg.data.crop
+        if crop[0] % f or crop[1] % f:
+            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+        self.codec = build_codec(cfg, space)
+        self.vqvae = MaskigeVQModel(**vars(cfg.vq))
+        self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
+        self.trust = Trust(cfg.weak, train)
+
+    @property
+    def class_weight(self) -> Tensor:
+        """Loss weight of each class `[K]`."""
+        return self._class_weight.to(self.device)
+
+    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
+        # Only which pixels count: a doubtful mask is still a mask, and stage 1 learns what masks look like.
+        labels, filled = self.trust(batch["labels"], batch.get("confidence")).labels, batch["filled"]
+        loss = self.cfg.loss
+        if self._is_local:
+            f = self.vqvae.downsample
+            drawn = draw_cells(labels, f, loss.cells, self.class_weight, loss.uniform_share)
+            if len(drawn):
+                labels, filled = (collage(to_cells(x, f).flatten(0, 2)[drawn]) for x in (labels, filled))
+        maskige = self.codec.encode(filled)
+        output = self.vqvae(maskige)
+        weight = pixel_weights(labels, self.class_weight)
+        if not self._is_local and loss.boundary:
+            weight = weight * (1 + loss.boundary * near_boundary(filled))
+        pixel = weighted_cross_entropy(self.codec.logits(output.sample), labels, weights=weight)
+        colour = colour_loss(output.sample, maskige.detach(), weight)
+        total = loss.pixel * pixel + loss.colour * colour + loss.commit * output.loss
+        return {
+            "loss": total,
+            "pixel": pixel.detach(),
+            "colour": colour.detach(),
+            "commit": output.loss.detach(),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Reconstruction of the validation split through the encoder."""
+        result = recon.reconstruct(self._posterior(None), self._val_set)["encoder"]
+        names = ("miou", "boundary_f", "perplexity", "dead_codes", "dominant_code")
+        values = {name: float(result[name] or 0.0) for name in names}
+        return values | domain_figures("miou", result.get("domains", {}), "miou")
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """Truth, maskige and reconstruction of three validation images."""
+        space = self._val_set.label_space
+        rows = []
+        for index in evenly_spaced(len(self._val_set), 3):
+            labels, filled = recon.label_pair(self._val_set, int(index), self.vqvae.downsample, self.device)
+            maskige = self.codec.encode(filled)
+            sample = self.vqvae.decode_tokens(self.vqvae.encode(maskige).indices)
+            painted = [recon.to_image(x[0]) for x in (maskige, sample)]
+            decoded = colorize(self.codec.decode(sample)[0].cpu().numpy(), space.colors)
+            rows.append([colorize(labels[0].cpu().numpy(), space.colors), *painted, decoded])
+        return {"reconstruction": contact_sheet(rows, ["truth", "maskige", "painted by codes", "decoded"])}
+
+    def export(self, folder: Path) -> None:
+        """Writes the posterior; a local one is refined first."""
+        likelihood = None
+        if self._is_local:
+            likelihood = refine(
+                self.codec, self.vqvae, self._train_set, self.class_weight, steps=self.cfg.loss.repaint_steps
+            )
+        posterior = self._posterior(likelihood)
+        if self.cfg.codec.inverse == "nearest":
+            calibrate(posterior, self._train_set)
+        posterior.save_pretrained(folder)
+
+    @property
+    def _is_local(self) -> bool:
+        """True when a code alone decides the classes of its cell: neither decoder nor inverse look beyond."""
+        return self.vqvae.is_local and self.codec.pointwise
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.vqvae.device
+
+    def _posterior(self, likelihood: CellLikelihood | None) -> Posterior:
+        return Posterior(self.codec, self.vqvae, likelihood, self._train_set.label_space)
+
+
+def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
+    """The codec a configuration asks for, for the classes of `space`."""
+    codec = cfg.codec
+    if codec.palette == "list":
+        palette = from_list(codec.colors or [])
+        if len(palette) != space.num_classes:
+            raise ValueError(f"codec.colors has {len(palette)} colours for {space.num_classes} classes: give one each")
+    else:
+        colors = space.colors if codec.palette == "display" else None
+        palette = build(codec.palette, space.num_classes, codec.palette_seed, colors=colors)
+    return MaskigeCodec(
+        colors=[[int(v) for v in color] for color in palette],
+        inverse=codec.inverse,
+        learn_palette=codec.learn_palette,
+        temperature=codec.temperature,
+        inverse_width=codec.inverse_width,
+        inverse_reduction=codec.inverse_reduction,
+    )
+
+
+def count_classes(dataset: LabelledImages) -> Tensor:
+    """Pixels per class `[K]` over a survey of the data set."""
+    counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
+    for index in survey(dataset):
+        counts += np.bincount(dataset.read(index)[1].ravel(), minlength=len(counts))
+    return torch.from_numpy(counts[: dataset.label_space.num_classes])
+
+
+def near_boundary(labels: Tensor) -> Tensor:
+    """1 where one of the 8 neighbours has another class, else 0; float `[B, H, W]`."""
+    x = labels[:, None].float()
+    high = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
+    low = -torch.nn.functional.max_pool2d(-x, 3, stride=1, padding=1)
+    return (high != low).float()[:, 0]

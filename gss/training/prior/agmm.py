@@ -1,0 +1,75 @@
+"""AGMM losses on the batches of a data set with partial masks."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gss.config.agmm import AgmmConfig
+from gss.core import distributed
+from gss.data.protocols import LabelledImages
+from gss.labels.space import IGNORE_INDEX
+from gss.models.prior import GSSPriorOutput
+from gss.weak.agmm.losses import AGMMLoss
+
+
+class BatchAGMM(nn.Module):
+    """`AGMMLoss` with the tags and the clock of a run.
+
+    Args:
+        cfg: its settings.
+        train: unaugmented training images; read once if tags are the labels of whole images.
+        dim: channels of the features.
+        steps: length of the run.
+    """
+
+    presence: Tensor | None
+
+    def __init__(self, cfg: AgmmConfig, train: LabelledImages, dim: int, *, steps: int) -> None:
+        super().__init__()
+        self.cfg, self.steps = cfg, steps
+        self.loss = AGMMLoss(cfg, train.label_space.num_classes, dim)
+        presence = class_presence(train) if cfg.tags == "labels" else None
+        self.register_buffer("presence", presence, persistent=False)
+
+    def forward(
+        self, output: GSSPriorOutput, batch: dict[str, Any], step: int, *, labels: Tensor, confidence: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum, and parts to log; see `AGMMLoss`.
+
+        Args:
+            output: of the network on the batch.
+            batch: as `gss.data.sample.make_item` gives it; `index`, `valid`, `tags` and `exhaustive` are read if
+                they are there.
+            step: optimizer step.
+            labels: int64 `[B, H, W]`, 255 where unlabelled.
+            confidence: weight of the labels `[B, H, W]`, or None.
+        """
+        tags = exhaustive = None
+        if self.presence is not None:
+            tags = self.presence[batch["index"]]
+        elif self.cfg.tags == "data" and "tags" in batch:
+            tags, exhaustive = batch["tags"], batch["exhaustive"]
+        return self.loss(
+            cast(Tensor, output.features),
+            cast(Tensor, output.aux_logits),
+            labels,
+            progress=step / self.steps,
+            valid=batch.get("valid"),
+            confidence=confidence,
+            tags=tags,
+            exhaustive=exhaustive,
+            images=batch["image"],
+        )
+
+
+def class_presence(dataset: LabelledImages) -> Tensor:
+    """Which classes are labelled in each image, bool `[N, K]`; the images are shared among processes."""
+    found = torch.zeros(len(dataset), dataset.label_space.num_classes, dtype=torch.uint8)
+    for index in distributed.shard(len(dataset)):
+        counts = np.bincount(dataset.read(index)[1].ravel(), minlength=IGNORE_INDEX + 1)
+        found[index] = torch.from_numpy(counts[: found.shape[1]] > 0)
+    return distributed.sum_across(found).bool()

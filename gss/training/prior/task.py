@@ -1,0 +1,262 @@
+"""Stage 2: predict the tokens of a mask from an image; with two losses off, the discriminative twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gss.config.prior import PriorConfig
+from gss.core.sampling import evenly_spaced
+from gss.data.protocols import LabelledImages
+from gss.evaluation.segmentation import evaluate
+from gss.labels.space import IGNORE_INDEX
+from gss.models.parts import freeze_parts
+from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.pipeline.decode import decode
+from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import GSSImageProcessor
+from gss.posterior.bundle import Posterior
+from gss.posterior.cells import class_weights, pixel_weights, to_cells
+from gss.report.pictures import colorize, contact_sheet
+from gss.training.engine.task import Task
+from gss.training.losses.classification import (
+    pixel_nll,
+    token_cross_entropy,
+    uncertain_cross_entropy,
+    weighted_cross_entropy,
+)
+from gss.training.losses.marginal import token_and_pixel_loss
+from gss.training.posterior.task import count_classes
+from gss.training.prior.agmm import BatchAGMM
+from gss.training.prior.warm_start import start_from
+from gss.weak.trust import Trust
+
+# Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
+_SOFT_CODES = 8
+
+
+class PriorTask(Task):
+    """Trains a prior under a frozen posterior.
+
+    Args:
+        cfg: the run's configuration.
+        posterior: frozen; gives token targets and the decoder behind the pixel term.
+        train: unaugmented training images, for class frequencies.
+        val: validation images at their original size.
+    """
+
+    export_name = "pipeline"
+
+    def __init__(self, cfg: PriorConfig, posterior: Posterior, train: LabelledImages, val: LabelledImages) -> None:
+        super().__init__()
+        self.cfg, self._val_set = cfg, val
+        self.posterior = posterior
+        self.freeze(codec=posterior.codec, vqvae=posterior.vqvae)
+        if posterior.likelihood is not None:
+            self.freeze(likelihood=posterior.likelihood)
+        self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
+        if self.is_twin and cfg.loss.aux == 0:
+            raise ValueError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
+        if cfg.loss.token_soften > 0 and posterior.likelihood is None:
+            raise ValueError("loss.token_soften needs a posterior with a local decoder: set it to 0")
+        self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
+        f, crop = posterior.vqvae.downsample, cfg.data.crop
+        if crop[0] % f or crop[1] % f:
+            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+        self.trust = Trust(cfg.weak, train)
+        self.agmm = (
+            BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
+        )
+        if cfg.loss.rarity > 0:
+            self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
+
+    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        """The weighted sum of the losses that are on, and each of them."""
+        loss = self.cfg.loss
+        labels, weights, unsure = self.trust(batch["labels"], batch.get("confidence"))
+        contextual = self.posterior.likelihood is None
+        # Only the pixel term of a contextual decoder needs all token logits at once.
+        all_logits = contextual and loss.pixel > 0
+        output = self.prior(batch["image"], return_tokens=all_logits, return_hidden=not self.is_twin)
+        terms: dict[str, Tensor] = {}
+        total = torch.zeros((), device=labels.device)
+        if loss.aux > 0:
+            terms["aux"] = self._aux_loss(output, labels, weights, unsure)
+            total = total + loss.aux * terms["aux"]
+        if self.agmm is not None:
+            mixture, parts = self.agmm(output, batch, step, labels=labels, confidence=weights)
+            terms |= {f"agmm_{name}": value for name, value in parts.items()}
+            total = total + loss.agmm * mixture
+        if not self.is_twin:
+            targets, probs = self._targets(labels, batch["filled"], output, step)
+            cell_weight = self._cell_weight(labels, weights)
+            weight, bias = self.prior.classifier_weight()
+            hidden = cast(Tensor, output.token_hidden)
+            if contextual:
+                if loss.token > 0:
+                    terms["token"] = token_cross_entropy(
+                        hidden, weight, bias, targets[:, 0], chunk=loss.token_chunk, token_weights=cell_weight
+                    )
+                    total = total + loss.token * terms["token"]
+                if loss.pixel > 0:
+                    decoded = self._decode("expected", output)
+                    if unsure is None:
+                        terms["pixel"] = pixel_nll(decoded, labels, weights)
+                    else:
+                        terms["pixel"] = self._uncertain(decoded.clamp_min(1e-8).log(), labels, unsure, weights)
+                    total = total + loss.pixel * terms["pixel"]
+            else:
+                both, terms["token"], terms["pixel"] = token_and_pixel_loss(
+                    hidden,
+                    weight,
+                    bias,
+                    targets=targets,
+                    target_probs=probs,
+                    labels=labels,
+                    table=self.posterior.likelihood.table,  # type: ignore[union-attr]
+                    token_scale=loss.token,
+                    pixel_scale=loss.pixel,
+                    cell_weights=cell_weight,
+                    pixel_weights=weights,
+                    doubt=unsure,
+                    collision=self.cfg.weak.loss == "collision",
+                    chunk=loss.token_chunk,
+                )
+                total = total + both
+        return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def _aux_loss(
+        self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        """Cross-entropy of the auxiliary head, a mean over the labelled pixels of the batch."""
+        logits = F.interpolate(cast(Tensor, output.aux_logits), size=labels.shape[-2:], mode="bilinear")
+        if unsure is None:
+            return weighted_cross_entropy(logits, labels, weights=weights)
+        return self._uncertain(logits.float().log_softmax(1), labels, unsure, weights)
+
+    def _uncertain(
+        self, log_probs: Tensor, labels: Tensor, unsure: tuple[Tensor, Tensor], weights: Tensor | None
+    ) -> Tensor:
+        collision = self.cfg.weak.loss == "collision"
+        return uncertain_cross_entropy(log_probs, labels, *unsure, collision=collision, weights=weights)
+
+    def _targets(self, labels: Tensor, filled: Tensor, output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
+        """Codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
+        loss = self.cfg.loss
+        if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
+            labels = filled = self._fill_void(labels, output)
+        if loss.token_soften > 0:
+            likelihood = self.posterior.likelihood
+            assert likelihood is not None
+            return likelihood.posterior(labels, _SOFT_CODES, loss.token_soften)
+        targets = self.posterior.tokens(labels, filled)[:, None]
+        return targets, torch.ones_like(targets, dtype=torch.float32)
+
+    def _cell_weight(self, labels: Tensor, weights: Tensor | None) -> Tensor | None:
+        """Mean weight of every cell `[B, h, w]`: of its classes, and of its valid pixels; None when all are alike."""
+        f, cell_weight = self.posterior.vqvae.downsample, None
+        if self.cfg.loss.rarity > 0:
+            cells = to_cells(labels, f)
+            cell_weight = pixel_weights(cells, self.class_weight.to(labels.device)).mean((-1, -2))
+        if weights is not None:
+            valid = to_cells((labels != IGNORE_INDEX).float(), f)
+            count = valid.sum((-1, -2))
+            trust = (to_cells(weights, f) * valid).sum((-1, -2)) / count.clamp(min=1)
+            trust = torch.where(count > 0, trust, 1.0)  # a void cell may have been filled
+            cell_weight = trust if cell_weight is None else cell_weight * trust
+        return cell_weight
+
+    def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
+        """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
+        logits = F.interpolate(cast(Tensor, output.aux_logits).detach(), size=labels.shape[-2:], mode="bilinear")
+        return torch.where(labels == IGNORE_INDEX, logits.argmax(1), labels)
+
+    def _decode(self, mode: str, output: GSSPriorOutput) -> Tensor:
+        posterior = self.posterior
+        return decode(mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood)
+
+    def validate(self) -> dict[str, float]:
+        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode, and of every domain."""
+        result = evaluate(self.pipeline(), self._val_set, pictures=0, throughput=False)
+        return result.figures(("miou", "boundary_f"))
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """Image, truth, maskige and prediction of three validation images."""
+        colors, pipeline, rows = self._val_set.label_space.colors, self.pipeline(), []
+        for index in evenly_spaced(len(self._val_set), 3):
+            image, labels = self._val_set.read(int(index))
+            output = pipeline(image, return_tokens=not self.is_twin)
+            row = [image, colorize(labels, colors), colorize(np.asarray(output.masks[0]), colors)]
+            if output.maskiges is not None:
+                row.insert(2, Image.fromarray(np.asarray(output.maskiges[0])))
+            rows.append(row)
+        titles = ["image", "truth", *([] if self.is_twin else ["maskige"]), "prediction"]
+        return {"prediction": contact_sheet(rows, titles)}
+
+    def pipeline(self) -> GSSPipeline:
+        """The pipeline made of the current weights."""
+        data = self.cfg.data
+        posterior = self.posterior
+        pipeline = GSSPipeline(
+            processor=GSSImageProcessor(size=data.size, window_size=data.crop),
+            prior=self.prior,
+            vqvae=None if self.is_twin else posterior.vqvae,
+            codec=posterior.codec,
+            likelihood=None if self.is_twin else posterior.likelihood,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def export(self, folder: Path) -> None:
+        """Writes the pipeline."""
+        data = self.cfg.data
+        self.pipeline().save_pretrained(folder, training_data=f"{data.spec}, split {data.train_split}")
+
+
+def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *, tokens: bool) -> GSSPriorModel:
+    """The network a configuration asks for, with the class names of the data; without tokens it is the twin."""
+    model, names = cfg.model, train.label_space.names
+    vqvae = posterior.vqvae
+    rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
+    taken = model.init_parts if model.init_from else []
+    try:
+        prior = GSSPriorModel.from_backbone(
+            model.backbone,
+            backbone_config=model.backbone_config,
+            pretrained=model.pretrained and "backbone" not in taken,
+            codebook_size=vqvae.codebook_size if tokens else 0,
+            token_stride=vqvae.downsample,
+            context_stride=max(model.context_stride, vqvae.downsample),
+            hidden_dim=model.hidden_dim,
+            depth=model.depth,
+            num_heads=model.num_heads,
+            window_size=model.window_size,
+            classifier=model.classifier,
+            classifier_rank=rank,
+            dropout=model.dropout,
+            freeze_batch_norm=model.freeze_batch_norm,
+            num_labels=len(names),
+        )
+    except StrictDataclassError as error:  # not a ValueError
+        raise ValueError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
+    prior.config.id2label = dict(enumerate(names))
+    prior.config.label2id = {name: index for index, name in enumerate(names)}
+    if model.init_from:
+        start_from(prior, model.init_from, taken, posterior)
+    if model.classifier == "tied" and tokens:
+        prior.tie_codebook(vqvae.code_embeddings())
+    if model.classifier == "evidence" and tokens:
+        if posterior.likelihood is None:
+            raise ValueError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
+        prior.tie_evidence(posterior.likelihood.table)
+    freeze_parts(prior, model.freeze)
+    if cfg.train.gradient_checkpointing:
+        prior.gradient_checkpointing_enable()
+    return prior

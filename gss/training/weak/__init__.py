@@ -1,0 +1,1 @@
+"""Classifiers from weak labels."""

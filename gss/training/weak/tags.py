@@ -1,0 +1,255 @@
+"""Stage `weak-tags`: a tag classifier, which out-of-distribution images keep from seeing context as its classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gss.config.tags import WeakTagsConfig
+from gss.core import distributed
+from gss.core.sampling import evenly_spaced
+from gss.data.datasets import SegmentationDataset
+from gss.data.open import build_dataset
+from gss.data.protocols import LabelledImages, ReadableImages
+from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
+from gss.data.transforms import JointTransform
+from gss.data.weak.names import ClassNames
+from gss.evaluation.checks import check_classes
+from gss.labels.space import LabelSpace
+from gss.models.tags import TagClassifier
+from gss.pipeline.loading import load_classifier
+from gss.report.pictures import contact_sheet, heatmap
+from gss.training.engine.loop import fit
+from gss.training.engine.task import Task
+from gss.training.weak.wood import OoDLosses, tags_of, whole_image
+from gss.weak.tags.cam import activation_maps
+
+_PICTURES = 6
+
+
+class TagTask(Task):
+    """Trains a tag classifier with the losses of W-OoD (Lee et al., CVPR 2022).
+
+    For a share of the run it learns tags alone. Then, once, centres of the classes and of the out-of-distribution
+    images are fitted to the features it has by then, and follow them from batch to batch. What is exported are the last
+    weights, or their average (`train.ema_decay`): no pixel truth chooses them.
+
+    Args:
+        cfg: the run's configuration.
+        train: unaugmented training images, for the centres.
+        val: images with tags to validate on; None goes without, and pictures show training images.
+        others: out-of-distribution images, if they are in a folder.
+    """
+
+    export_name = "classifier"
+
+    def __init__(
+        self, cfg: WeakTagsConfig, train: LabelledImages, val: LabelledImages | None, others: ImageFolder | None
+    ) -> None:
+        super().__init__()
+        self.cfg, self._train_set, self._val_set, self._others = cfg, train, val, others
+        self.classifier = build_classifier(cfg, train.label_space, background_of(train))
+        self.size = int(self.classifier.config["image_size"])
+        self.first = round(cfg.wood.start * cfg.train.steps)
+        if cfg.wood.ood:
+            self.ood = OoDLosses(cfg, self.classifier.dim, len(self.classifier.classes), train, others)
+
+    def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        """The weighted sum of the losses that are on, and each of them."""
+        wood, on = self.cfg.wood, bool(self.cfg.wood.ood) and step >= self.first
+        tags = self.classifier.tags(batch["tags"])
+        output = self.classifier(batch["image"], features=on and self._others is None)
+        total = tag_loss(cast(Tensor, output.logits), tags, batch["exhaustive"])
+        terms = {"tags": total}
+        if on:
+            terms |= self.ood(self.classifier, output, batch, tags, step)
+            total = total + wood.absent * terms["absent"]
+            if wood.distance:
+                total = total + wood.distance * terms["distance"]
+        return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def validate(self) -> dict[str, float]:
+        """Mean average precision of the tags, and mean probability of classes that are not there."""
+        if self._val_set is None:
+            return {}
+        rows = []
+        for index in distributed.shard(len(self._val_set)):
+            tags, exhaustive = read_tags(self._val_set, index)
+            logits = self.classifier(whole_image(self.classifier, self._val_set.read(index)[0])).logits
+            known = tags | exhaustive
+            classes = list(self.classifier.classes)
+            rows.append((index, logits[0].float().sigmoid().cpu().numpy(), tags[classes], known[classes]))
+        rows = sorted((row for part in distributed.gather_objects(rows) for row in part), key=lambda row: row[0])
+        probs, tags, known = (np.stack([row[k] for row in rows]) for k in (1, 2, 3))
+        absent = known & ~tags
+        return {
+            "map": mean_average_precision(probs, tags, known),
+            "false": float(probs[absent].mean()) if absent.any() else float("nan"),
+        }
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """Images with the activation map of each of their tags, one row an image."""
+        shown: ReadableImages = self._train_set if self._val_set is None else self._val_set
+        names, rows, captions = shown.label_space.names, [], []
+        for index in evenly_spaced(len(shown), _PICTURES):
+            image, tags = fit_longer_side(shown.read(index)[0], self.size), tags_of(self.classifier, shown, index)
+            maps = activation_maps(self.classifier, whole_image(self.classifier, image), tags)
+            heat = F.interpolate(maps, size=image.size[::-1], mode="bilinear")[0].cpu().numpy()
+            found = [k for k in np.flatnonzero(tags[0].cpu().numpy())][:4]
+            rows.append([image, *(heatmap(heat[k], low=0, high=1) for k in found)])
+            captions.append(", ".join(names[self.classifier.classes[k]] for k in found))
+        widest = max(len(row) for row in rows)
+        rows = [row + [Image.new("RGB", row[0].size, "white")] * (widest - len(row)) for row in rows]
+        return {"maps": contact_sheet(rows, ["image", *[""] * (widest - 1)], captions=captions, width=240)}
+
+    def export(self, folder: Path) -> None:
+        """Writes the classifier."""
+        self.classifier.save_pretrained(folder)
+
+
+def tag_loss(logits: Tensor, tags: Tensor, exhaustive: Tensor) -> Tensor:
+    """Binary cross-entropy over what is known: a class without a tag is absent only where the tags are all.
+
+    Args:
+        logits: `[B, K]`.
+        tags: bool `[B, K]`.
+        exhaustive: bool `[B]`.
+    """
+    known = (tags | exhaustive[:, None]).float()
+    each = F.binary_cross_entropy_with_logits(logits.float(), tags.float(), reduction="none")
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+def mean_average_precision(scores: np.ndarray, tags: np.ndarray, known: np.ndarray) -> float:
+    """Mean over classes of the precision at every true image, in order of falling score; nan without any.
+
+    Args:
+        scores: `[N, K]`.
+        tags: bool `[N, K]`.
+        known: bool `[N, K]`, where a missing tag means absence.
+    """
+    found = []
+    for k in range(scores.shape[1]):
+        rows = np.flatnonzero(known[:, k])
+        right = tags[rows[np.argsort(-scores[rows, k], kind="stable")], k]
+        if right.any():
+            found.append(float((right.cumsum() / np.arange(1, len(right) + 1))[right].mean()))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def background_of(dataset: ReadableImages) -> int | None:
+    """Label that stands for no tag: what the weak labels say, or the class called background."""
+    if isinstance(dataset, SegmentationDataset) and dataset.weak is not None:
+        return dataset.weak.reader.options.background
+    return ClassNames(dataset.label_space).background()
+
+
+def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | None) -> TagClassifier:
+    """The classifier a configuration asks for.
+
+    Raises:
+        ValueError: what `TagClassifier` refuses, or `tags.init_from` is of other classes or shape.
+    """
+    model = cfg.tags
+    built = TagClassifier.from_backbone(
+        model.backbone,
+        backbone_config=model.backbone_config,
+        pretrained=model.pretrained and not model.init_from,
+        output_stride=model.output_stride,
+        class_names=list(space.names),
+        background=background,
+        levels=model.levels,
+        freeze_batch_norm=model.freeze_batch_norm,
+        image_size=max(cfg.data.crop),
+    )
+    if model.init_from:
+        start = load_classifier(model.init_from, device="cpu")
+        check_classes(list(start.config["class_names"]), list(space.names))
+        try:
+            built.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give "
+                "tags.backbone, tags.output_stride and tags.levels as they were"
+            ) from error
+    return built
+
+
+def check_tags(dataset: LabelledImages, *, allow: bool) -> None:
+    """Require that every class but the background is the tag of some image.
+
+    Raises:
+        ValueError: one is not; names all such classes.
+    """
+    names, background = dataset.label_space.names, background_of(dataset)
+    seen = np.arange(len(names)) == background
+    for index in range(len(dataset)):
+        seen |= read_tags(dataset, index)[0]
+        if seen.all():
+            return
+    absent = ", ".join(name for name, found in zip(names, seen, strict=True) if not found)
+    if not allow:
+        raise ValueError(
+            f"no image of the training split has the tag {absent}: tag some, or set tags.allow_missing=true to train "
+            "without these classes"
+        )
+
+
+def train_weak_tags(cfg: WeakTagsConfig, out: str | Path, *, resume: bool = False) -> dict[str, float]:
+    """Trains a tag classifier; the product is `out/classifier`.
+
+    Args:
+        cfg: its configuration; an empty `data.val_split` goes without validation.
+        out: run folder.
+        resume: go on from the newest checkpoint.
+
+    Returns:
+        Validation figures of the last weights.
+
+    Raises:
+        ValueError: a class that is no image's tag, other classes in the splits, a folder of out-of-distribution images
+            that is empty or shares images with the training data.
+    """
+    distributed.num_processes()
+    torch.manual_seed(cfg.train.seed)
+    data = cfg.data
+    plain = build_dataset(data, data.train_split, train=False)
+    check_tags(plain, allow=cfg.tags.allow_missing)
+    others = None
+    if cfg.wood.ood not in ("", "self"):
+        others = ImageFolder(cfg.wood.ood, cache=data.cache)
+        if isinstance(plain, SegmentationDataset):
+            others.check_apart([sample.image for sample in plain.samples], "the training images")
+    transform = JointTransform(
+        crop=(data.crop[0], data.crop[1]),
+        scale=(data.scale[0], data.scale[1]),
+        flip=data.flip,
+        photometric=data.photometric,
+        shift=data.shift,
+        shifts=tuple(data.shifts),
+        seed=cfg.train.seed,
+    )
+    val = None
+    if data.val_split:
+        val = build_dataset(dataclasses.replace(data, cache=False), data.val_split, train=False)
+        check_classes(plain.label_space.names, val.label_space.names)
+    metrics = fit(
+        TagTask(cfg, plain, val, others),
+        TaggedImages(plain, transform, others=others),
+        optim=cfg.optim,
+        train=cfg.train,
+        out=Path(out),
+        workers=data.workers,
+        resume=resume,
+        config=cfg,
+    )
+    if metrics and distributed.is_main():
+        print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return metrics

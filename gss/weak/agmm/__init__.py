@@ -1,0 +1,1 @@
+"""Adaptive Gaussian mixtures: pseudo-labels from clicks, scribbles and blocks."""

@@ -1,0 +1,1 @@
+"""Weak labels made from full masks."""

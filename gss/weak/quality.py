@@ -1,0 +1,98 @@
+"""`gss weak report`: how much of a data set is labelled, and how good weak labels or pseudo-masks are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from gss.core import distributed
+from gss.core.files import write_json
+from gss.core.sampling import evenly_spaced
+from gss.data.datasets import SegmentationDataset
+from gss.data.export import open_labelled
+from gss.data.open import open_split
+from gss.data.protocols import LabelledImages
+from gss.data.specs.load import load_spec
+from gss.labels.space import IGNORE_INDEX
+from gss.metrics.label_quality import LabelQuality
+from gss.report.pictures import colorize, error_map, heatmap
+from gss.weak.quality_page import build_report, format_report
+
+_PICTURES = 6
+
+
+def measure(
+    dataset: LabelledImages, truth: LabelledImages | None = None, *, pictures: int = _PICTURES, progress: bool = False
+) -> tuple[dict[str, Any], list[tuple[str, list[Image.Image]]]]:
+    """Measure the labels of a data set; sharded over processes.
+
+    Args:
+        dataset: labels to judge.
+        truth: full masks of the same images, found by id.
+        pictures: number of images to draw.
+        progress: show a bar.
+
+    Returns:
+        `LabelQuality.compute`, and (caption, pictures) of images evenly spread, on the main process.
+
+    Raises:
+        ValueError: other classes, or images without truth.
+    """
+    space = dataset.label_space
+    where: dict[str, int] = {}
+    if truth is not None:
+        if truth.label_space.names != space.names:
+            mine, theirs = (", ".join(names[:8]) for names in (space.names, truth.label_space.names))
+            raise ValueError(f"the classes differ: labels have {mine}; their truth has {theirs}")
+        where = {id: index for index, id in enumerate(truth.ids)}
+        absent = [id for id in dataset.ids if id not in where]
+        if absent:
+            raise ValueError(
+                f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
+            )
+    quality = LabelQuality(space.num_classes)
+    drawn = set(evenly_spaced(len(dataset), pictures))
+    rows = []
+    for index in tqdm(distributed.shard(len(dataset)), desc="reading labels", unit="img", disable=not progress):
+        image, labels = dataset.read(index)
+        confidence = dataset.read_weak(index)[1] if isinstance(dataset, SegmentationDataset) else None
+        true = None if truth is None else truth.read(where[dataset.ids[index]])[1]
+        try:
+            quality.update(labels, confidence, true)
+        except ValueError as error:
+            raise ValueError(f"image {dataset.ids[index]!r}: {error}") from error
+        if index in drawn and distributed.is_main():
+            row = [image, colorize(labels, space.colors, void=(255, 255, 255))]
+            if confidence is not None:
+                row.append(heatmap(confidence, low=0, high=1))
+            if true is not None:
+                judged = np.where(labels == IGNORE_INDEX, IGNORE_INDEX, true).astype(np.uint8)
+                row += [
+                    colorize(true, space.colors),
+                    error_map(np.where(labels == IGNORE_INDEX, 0, labels), judged, image),
+                ]
+            rows.append((dataset.ids[index], row))
+    quality.sum_across()
+    return quality.compute(), rows
+
+
+def main(args: argparse.Namespace) -> None:
+    """Handle `gss weak report`."""
+    spec = load_spec(args.spec, args.root)
+    dataset, truth = open_split(spec, args.split), None
+    if args.truth:
+        truth = open_labelled(load_spec(args.truth, args.truth_root), args.truth_split or args.split)
+    result, rows = measure(dataset, truth, pictures=_PICTURES if args.html else 0, progress=distributed.is_main())
+    if not distributed.is_main():
+        return
+    print(format_report(result, dataset.label_space.names))
+    facts = {"data": spec.name, "split": args.split, "classes": list(dataset.label_space.names), "truth": args.truth}
+    if args.json:
+        write_json(Path(args.json), {**facts, **result})
+    if args.html:
+        build_report(result, rows, dataset, title=f"{spec.name} · {args.split}").save(args.html)

@@ -1,0 +1,82 @@
+"""The report on weak labels as text and as an HTML page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+
+from gss.data.protocols import LabelledImages
+from gss.report import charts
+from gss.report.page import Report
+
+
+def format_report(result: dict[str, Any], names: tuple[str, ...]) -> str:
+    """Text of the figures of `gss.weak.quality.measure`."""
+    lines = [f"{result['images']} images, {100 * result['coverage']:.2f} % of their pixels labelled"]
+    if result["unlabelled_images"]:
+        lines.append(f"{result['unlabelled_images']} images without any labelled pixel")
+    judged = "iou" in result
+    if judged:
+        parts = [f"{key} {_percent(result[key])}" for key in ("precision", "recall", "miou")]
+        lines.append("  ".join(parts + ([f"ece {result['ece']:.4f}"] if "ece" in result else [])))
+    width = max(len(name) for name in (*names, "class"))
+    lines += ["", f"{'class':<{width}}  {'pixels':>11}" + ("  precision  recall     IoU" if judged else "")]
+    for k, name in enumerate(names):
+        line = f"{name:<{width}}  {result['pixels'][k]:>11}"
+        if judged:
+            figures = [result[key][k] for key in ("precision_per_class", "recall_per_class", "iou")]
+            line += f"  {_percent(figures[0]):>9}  {_percent(figures[1]):>6}  {_percent(figures[2]):>6}"
+        lines.append(line)
+    never = [name for name, count in zip(names, result["pixels"], strict=True) if count == 0]
+    if never:
+        lines += ["", f"never labelled: {', '.join(never)}"]
+    return "\n".join(lines)
+
+
+def build_report(
+    result: dict[str, Any],
+    rows: list[tuple[str, list[Image.Image]]],
+    dataset: LabelledImages,
+    *,
+    title: str,
+) -> Report:
+    """HTML page of the figures of `gss.weak.quality.measure`."""
+    space, judged = dataset.label_space, "iou" in result
+    report = Report("Weak labels", subtitle=title).section("Coverage and quality" if judged else "Coverage")
+    tiles = [("Labelled", _percent(result["coverage"]), f"of all pixels, {result['images']} images")]
+    if judged:
+        tiles += [
+            ("Precision", _percent(result["precision"]), "labelled pixels that are right"),
+            ("Recall", _percent(result["recall"]), "pixels labelled and right"),
+            ("mIoU", _percent(result["miou"]), "abstention counts as a miss"),
+        ]
+    if "ece" in result:
+        tiles.append(("Calibration error", f"{result['ece']:.3f}", f"expected, {len(result['reliability'])} bins"))
+    report.tiles(tiles)
+    header, columns = ["class", "pixels"], [result["pixels"]]
+    if judged:
+        header += ["precision", "recall", "IoU"]
+        columns += [result["precision_per_class"], result["recall_per_class"], result["iou"]]
+    cells = [[name, *(column[k] for column in columns)] for k, name in enumerate(space.names)]
+    report.table(header, cells, colors=space.colors)
+    if "reliability" in result:
+        curve = {"precision": [(point["coverage"], point["precision"]) for point in result["curve"]]}
+        report.section("Confidence", "How often labels of a confidence are right, and what a threshold would leave.")
+        report.charts(
+            [
+                ("Reliability", charts.reliability_diagram(result["reliability"])),
+                ("Precision over coverage", charts.line_chart(curve, x_label="coverage", y_label="precision")),
+            ]
+        )
+    if rows:
+        titles = ["image", "labels"]
+        titles += ["confidence"] * (len(rows[0][1]) in (3, 5)) + ["truth", "errors"] * judged
+        report.section("Pictures", "White: unlabelled. Errors are red; where there is no label or no truth, slate.")
+        report.picture_rows(titles, rows)
+        report.legend(space.names, space.colors)
+    return report.section("Raw numbers").details("All results", result)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,1 @@
+"""Labels refined along the edges of the image."""
