@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,12 +16,16 @@ from typing import Any, NoReturn
 import gss
 from gss.cli.runtime import flush_denormals, one_line, show_warning
 from gss.cli.weak import FORM_NAMES, add_weak
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import check_writable
 
 # Arguments that name a file to write.
 _FILES = ("json", "html", "markdown", "sheet", "preview")
 _EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
+
+
+# 70 is EX_SOFTWARE of sysexits.h.
+_BUG = "gss: this is a bug in gss, not a mistake of yours: please report it with the lines above"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,11 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (`| head`) went away; keep the interpreter's last flush from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         if os.environ.get("GSS_DEBUG", "") not in ("", "0"):
             raise
         print(f"gss: error: {_message(error)}", file=sys.stderr)
         return 2
+    except Exception:
+        traceback.print_exc()
+        print(_BUG, file=sys.stderr)
+        return 70
     finally:
         flush_denormals(False)  # who called this function goes on as before
 

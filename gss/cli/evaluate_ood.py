@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gss.core.distributed import is_main
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.data.outliers.benchmarks import OODDataset, open_ood
 from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
@@ -28,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     """
     given = [f"--{name.replace('_', '-')}" for name in ("save_as", "dtype", "overwrite") if getattr(args, name)]
     if given and not args.save_scores:
-        raise ValueError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
+        raise InputError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
     # All mistakes show before the first image is read.
     datasets = _open_all(args, args.split)
     sources = _open_all(args, args.threshold_from) if args.threshold_from else [None] * len(datasets)
@@ -81,7 +82,7 @@ def _open_all(args: argparse.Namespace, split: str | None) -> list[OODDataset]:
     """The data sets, each with its root."""
     roots: Sequence[str | None] = args.root or [None]
     if len(roots) not in (1, len(args.data)):
-        raise ValueError(
+        raise InputError(
             f"--root names {len(roots)} folders for {len(args.data)} data sets; give one for all or one for each"
         )
     roots = list(roots) * len(args.data) if len(roots) == 1 else roots
@@ -91,5 +92,5 @@ def _open_all(args: argparse.Namespace, split: str | None) -> list[OODDataset]:
     names = [dataset.name for dataset in opened]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"--data names {twice} twice; results could not be told apart")
+        raise InputError(f"--data names {twice} twice; results could not be told apart")
     return opened

@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gss.core.errors import did_you_mean, nearest
+from gss.core.errors import InputError, did_you_mean, nearest
 from gss.core.files import atomic_path
 
 
@@ -71,13 +71,13 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
             try:
                 OmegaConf.update(merged, key, value, merge=True, force_add=True)
             except (OmegaConfBaseException, ValueError, TypeError) as error:
-                raise ValueError(f"{source}: {key} = {_shown(value)} is not {_describe(expected)}") from error
+                raise InputError(f"{source}: {key} = {_shown(value)} is not {_describe(expected)}") from error
             origins[key] = source
     try:
         config: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere
         source = origins.get(str(error.full_key), "config")
-        raise ValueError(f"{source}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{source}: {str(error).splitlines()[0]}") from error
     _check_limits(config, "", origins)
     return config
 
@@ -126,15 +126,15 @@ def _read_files(cls: type, names: list[str]) -> Iterator[tuple[str, dict]]:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise ValueError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
+            raise InputError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not a text file in UTF-8") from error
+            raise InputError(f"{path}: not a text file in UTF-8") from error
         except (OmegaConfBaseException, OSError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: cannot be read as a config: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{path}: cannot be read as a config: {str(error).splitlines()[0]}") from error
         if not isinstance(content, dict):
-            raise ValueError(f"{path}: a config is a mapping of keys to values, not a {type(content).__name__}")
+            raise InputError(f"{path}: a config is a mapping of keys to values, not a {type(content).__name__}")
         if "classes" in content or "generator" in content:
-            raise ValueError(f"{path} describes a data set, it is no config: write data.spec={path}")
+            raise InputError(f"{path} describes a data set, it is no config: write data.spec={path}")
         yield str(path), content
 
 
@@ -142,11 +142,11 @@ def _read_overrides(overrides: list[str]) -> Iterator[tuple[str, dict]]:
     for text in overrides:
         source = f"override {text!r}"
         if "=" not in text:
-            raise ValueError(f"{source}: write it as key=value, for example train.steps=1000")
+            raise InputError(f"{source}: write it as key=value, for example train.steps=1000")
         try:
             content = OmegaConf.to_container(OmegaConf.from_dotlist([text]), resolve=False)
         except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
-            raise ValueError(f"{source}: the value is not valid YAML: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{source}: the value is not valid YAML: {str(error).splitlines()[0]}") from error
         if isinstance(content, dict):
             yield source, content
 
@@ -158,14 +158,14 @@ def _find(cls: type, name: str) -> Path:
         if candidate.is_file():
             return candidate
     if Path(name).is_dir():
-        raise ValueError(f"config {name} is a folder: name a YAML file in it")
+        raise InputError(f"config {name} is a folder: name a YAML file in it")
     if name in _all_keys(cls):
-        raise ValueError(f"{name} is a key, not a config file: write {name}=VALUE")
+        raise InputError(f"{name} is a key, not a config file: write {name}=VALUE")
     shipped = [path.relative_to(root).as_posix() for path in root.rglob("*.yaml")]
     beside = [str(path) for path in Path(name).parent.glob("*.yaml")]
     options = [*shipped, *(f"configs/{option}" for option in shipped), *beside]
     hint = did_you_mean(name, options) or f"configs that come with gss are in {root}"
-    raise ValueError(f"config file {name} not found: {hint}")
+    raise InputError(f"config file {name} not found: {hint}")
 
 
 def _leaves(content: dict, cls: type, prefix: str, source: str, top: type) -> Iterator[tuple[str, Any, Any]]:
@@ -174,14 +174,14 @@ def _leaves(content: dict, cls: type, prefix: str, source: str, top: type) -> It
     for name, value in content.items():
         key = f"{prefix}{name}"
         if name not in expected:
-            raise ValueError(f"{source}: unknown key {key!r}{_nearest_key(key, prefix, cls, top)}")
+            raise InputError(f"{source}: unknown key {key!r}{_nearest_key(key, prefix, cls, top)}")
         if not dataclasses.is_dataclass(expected[name]):
             yield key, value, expected[name]
         elif isinstance(value, dict):
             yield from _leaves(value, expected[name], f"{key}.", source, top)
         else:
             section = ", ".join(get_type_hints(expected[name]))
-            raise ValueError(f"{source}: {key} = {_shown(value)} is not a section with the keys {section}")
+            raise InputError(f"{source}: {key} = {_shown(value)} is not a section with the keys {section}")
 
 
 def _nearest_key(key: str, prefix: str, cls: type, top: type) -> str:
@@ -242,4 +242,4 @@ def _check_limits(config: Any, prefix: str, origins: dict[str, str]) -> None:
             allowed = f"at most {high:g}"
         else:
             continue
-        raise ValueError(f"{origins.get(key, 'config')}: {key} = {_shown(value)} must be {allowed}")
+        raise InputError(f"{origins.get(key, 'config')}: {key} = {_shown(value)} must be {allowed}")

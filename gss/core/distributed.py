@@ -16,6 +16,8 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
+from gss.core.errors import InputError
+
 T = TypeVar("T")
 
 _leaves_group_at_exit = False
@@ -122,7 +124,7 @@ def run_on_main(action: Callable[[], object]) -> None:
             error = str(refused)
     reason = gather_objects(error)[0]
     if reason is not None:
-        raise ValueError(reason)
+        raise InputError(reason)
 
 
 def copy_from_main(tensors: Iterable[Tensor]) -> None:

@@ -1,7 +1,20 @@
-"""Help for error messages: the nearest valid name for a misspelt one."""
+"""The error that a user can mend, and the nearest valid name for a misspelt one.
+
+    Exception
+    ├── ValueError
+    │   └── InputError    a mistake in files, settings or arguments
+    ├── OSError           the machine: a file that is not there, a full disk, missing rights
+    └── anything else     a bug
+
+The command line prints the first two in one line; everything else shows its traceback.
+"""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+
+class InputError(ValueError):
+    """A mistake in files, settings or arguments; its text names what is wrong, what is allowed and how to mend it."""
 
 
 def nearest(value: str, options: Iterable[str]) -> str | None:
@@ -15,11 +28,31 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
     """Suggest the option closest to a misspelt value.
 
     Args:
-        value: What the user wrote.
-        options: The valid names.
+        value: what the user wrote.
+        options: the valid names.
 
     Returns:
         `"did you mean 'x'?"`, or an empty string when nothing is close.
     """
     option = nearest(value, options)
     return f"did you mean '{option}'?" if option else ""
+
+
+def unknown_name(kind: str, name: object, known: Collection[str], *, where: str = "", plural: str = "") -> InputError:
+    """Build the error for a name that does not exist, with the nearest one and all of them.
+
+    Args:
+        kind: what the name stands for, such as "stage".
+        name: what the user wrote.
+        known: the valid names.
+        where: what the name was found in, such as "--stages"; it opens the message.
+        plural: of `kind`, where an s is not enough.
+
+    Returns:
+        An error such as "--stages: unknown stage 'prier', did you mean 'prior'? Stages: posterior, prior, twin".
+    """
+    option = nearest(str(name), known)
+    hint = f", did you mean '{option}'?" if option else "."
+    head = f"{where}: " if where else ""
+    listed = ", ".join(known) or "none"
+    return InputError(f"{head}unknown {kind} {str(name)!r}{hint} {(plural or kind + 's').capitalize()}: {listed}")

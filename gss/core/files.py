@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gss.core.errors import InputError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -41,7 +43,7 @@ def _replace(source: Path, target: Path, aside: Path) -> None:
         os.replace(source, target)
         return
     if source.is_file():
-        raise ValueError(f"{target} is a folder: name a file to write")
+        raise InputError(f"{target} is a folder: name a file to write")
     os.rename(target, aside)
     try:
         os.rename(source, target)
@@ -78,7 +80,7 @@ def check_writable(path: str | os.PathLike[str], argument: str) -> None:
         reason = f"no permission for {above}; choose another place"
     else:
         return
-    raise ValueError(f"cannot write {argument} {path}: {reason}")
+    raise InputError(f"cannot write {argument} {path}: {reason}")
 
 
 def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:
@@ -99,21 +101,21 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
     """
     out = Path(folder)
     if out.exists() and not out.is_dir():
-        raise ValueError(f"output folder {out} is a file: choose another --out")
+        raise InputError(f"output folder {out} is a file: choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
         held = sorted(entry.name for entry in out.iterdir())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f"cannot create or read output folder {out}: {reason}; choose another --out") from error
+        raise InputError(f"cannot create or read output folder {out}: {reason}; choose another --out") from error
     if held and not (overwrite or resume):
         goes_on = "" if resume is None else " (--resume to go on with a training run)"
-        raise ValueError(
+        raise InputError(
             f"output folder {out} already holds {held[0]!r}{' and more' if len(held) > 1 else ''}: "
             f"pass --overwrite to replace it{goes_on}, or choose another --out"
         )
     if not os.access(out, os.W_OK | os.X_OK):
-        raise ValueError(f"no permission to write to output folder {out}: choose another --out")
+        raise InputError(f"no permission to write to output folder {out}: choose another --out")
     return out
 
 
@@ -143,4 +145,4 @@ def _plain(obj: Any) -> Any:
         return os.fspath(obj)
     if hasattr(obj, "tolist"):  # arrays, tensors and their scalars
         return _plain(obj.tolist())
-    raise ValueError(f"cannot write a {type(obj).__name__} as JSON: {obj!r}")
+    raise InputError(f"cannot write a {type(obj).__name__} as JSON: {obj!r}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from gss.core.errors import InputError
+
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML loader that refuses a key given twice (PyYAML keeps the last one silently)."""
@@ -17,7 +19,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
-                raise ValueError(f"{key!r} is given twice in the block at line {line}; names must be unique")
+                raise InputError(f"{key!r} is given twice in the block at line {line}; names must be unique")
         return super().construct_mapping(node, deep)
 
 
@@ -31,4 +33,4 @@ def read_yaml(path: Path) -> Any:
         with path.open(encoding="utf-8") as file:
             return yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"not valid YAML: {' '.join(str(error).split())}") from error

@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.data.protocols import LabelledImages
 from gss.labels.space import IGNORE_INDEX
 
@@ -33,7 +34,7 @@ class ClassBalanced:
         presence = class_presence(dataset) if presence is None else presence
         self._images = [found for found in map(np.flatnonzero, presence.T) if len(found)]
         if not self._images:
-            raise ValueError("no training image has a label; check the split with 'gss data check'")
+            raise InputError("no training image has a label; check the split with 'gss data check'")
         self.dataset, self.seed, self.epoch = dataset, seed, 0
         self.ids, self.label_space = dataset.ids, dataset.label_space
 

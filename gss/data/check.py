@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.data.datasets import check_sizes, load_raw, resize_pair
 from gss.data.files import Sample
@@ -236,7 +237,7 @@ def check_domains(spec: DataSpec, split: str | None) -> dict[str, list[SplitRepo
         if split is not None:
             chosen = [found] if (found := domain.split(split)) else []
         elif not chosen:
-            raise ValueError(f"data set {own.name!r} has no split: no list {own.list_file} in {own.root}")
+            raise InputError(f"data set {own.name!r} has no split: no list {own.list_file} in {own.root}")
         reports[domain.name] = [check_split(own, name) for name in dict.fromkeys(chosen)]
     return reports
 
@@ -260,7 +261,7 @@ def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
     """
     candidates = [(report, index, held) for report in reports for index, held in report.classes]
     if not candidates:
-        raise ValueError(f"data set {spec.name!r} has no readable sample to draw")
+        raise InputError(f"data set {spec.name!r} has no readable sample to draw")
     held = np.stack([has for _, _, has in candidates])
     shown = np.zeros(spec.label_space.num_classes, bool)
     chosen: list[int] = []
@@ -316,7 +317,7 @@ def main(args: argparse.Namespace) -> int:
         ValueError: no such spec, split or root folder, or an empty split.
     """
     if args.sheet and Path(args.sheet).suffix.lower() not in (".png", ".jpg"):
-        raise ValueError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
+        raise InputError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
     spec = load_spec(args.spec, args.root)
     domains = spec.domains or (Domain(spec.name, spec),)
     reports = check_domains(spec, args.split)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from gss.core.errors import InputError
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
 from gss.data.panoptic import load_panoptic, require_segments
@@ -57,7 +58,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         cache: bool = False,
     ) -> None:
         if size is not None and (len(size) != 2 or min(size) < 1):
-            raise ValueError(f"size is {size}; it must be (height, width) of at least 1 pixel")
+            raise InputError(f"size is {size}; it must be (height, width) of at least 1 pixel")
         self.spec = spec
         self.split = split
         self.transform = transform
@@ -69,7 +70,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         if absent:
             kind, sample = absent[0]
             path = sample.image if kind == "image" else sample.mask
-            raise ValueError(
+            raise InputError(
                 f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
                 f"first: {path}; 'gss data check' lists them all"
             )
@@ -141,7 +142,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             shown = ", ".join(map(self.spec.label_map.show, unknown[:8].tolist())) + (
                 ", ..." if len(unknown) > 8 else ""
             )
-            raise ValueError(
+            raise InputError(
                 f"mask {sample.mask} holds label values unknown to data set {self.spec.name!r}: {shown}; "
                 "correct the mask, or add them to label_map or ignore in the spec"
             )
@@ -181,7 +182,7 @@ def check_sizes(sample: Sample, image: Image.Image, raw: np.ndarray) -> None:
         fix = (
             "the image carries an EXIF rotation the mask lacks" if turned else "resize the mask with nearest neighbour"
         )
-        raise ValueError(
+        raise InputError(
             f"image {sample.image} is {image.width}x{image.height} but its mask {sample.mask} is "
             f"{mask_size[0]}x{mask_size[1]}; {fix}"
         )

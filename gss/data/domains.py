@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
 from gss.labels.space import IGNORE_INDEX, LabelSpace
@@ -113,12 +113,12 @@ def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
     elif weights and len(weights) == len(counts):
         shares = np.array(weights) / max(weights)
     elif weights:
-        raise ValueError(
+        raise InputError(
             f"data.sampling={sampling!r} has {len(weights)} numbers for {len(counts)} domains ({', '.join(sizes)}): "
             "give one each"
         )
     else:
-        raise ValueError(
+        raise InputError(
             f"data.sampling={sampling!r} is not equal, proportional, temperature:T or positive numbers with commas "
             f"{did_you_mean(sampling, _WORDS)}".rstrip()
         )

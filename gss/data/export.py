@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
@@ -73,9 +74,9 @@ def require_files(spec: DataSpec) -> None:
         ValueError: it is generated, or a mixture.
     """
     if spec.domains:
-        raise ValueError(f"data set {spec.name!r} is a mixture of domains: give the spec of one of them here")
+        raise InputError(f"data set {spec.name!r} is a mixture of domains: give the spec of one of them here")
     if spec.generator is not None:
-        raise ValueError(f"data set {spec.name!r} is generated; labels of images need images in files")
+        raise InputError(f"data set {spec.name!r} is generated; labels of images need images in files")
 
 
 def materialise(spec: DataSpec, folder: Path) -> DataSpec:
@@ -115,7 +116,7 @@ def open_labelled(spec: DataSpec, split: str) -> LabelledImages:
         ValueError: its labels are weak already.
     """
     if spec.weak is not None and spec.weak.covers(split):
-        raise ValueError(
+        raise InputError(
             f"split {split!r} of data set {spec.name!r} has weak labels; give the data set with full masks"
         )
     return open_split(spec, split)

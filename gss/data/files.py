@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from gss.core.errors import InputError
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 
@@ -40,7 +41,7 @@ def read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read split list {path}: {error}") from error
+        raise InputError(f"cannot read split list {path}: {error}") from error
     return list(dict.fromkeys(without_suffix(line.strip()) for line in lines if line.strip()))
 
 
@@ -89,7 +90,7 @@ def check_patterns(image: str, mask: str) -> None:
     """
     before = [pattern.partition("{id}")[0].count("*") for pattern in (image, mask)]
     if before != [pattern.removesuffix(".*").count("*") for pattern in (image, mask)] or before[0] != before[1]:
-        raise ValueError(f"image is {image!r} and mask {mask!r}; both need the same number of *, all before {{id}}")
+        raise InputError(f"image is {image!r} and mask {mask!r}; both need the same number of *, all before {{id}}")
 
 
 def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -164,7 +165,7 @@ def find_images(arguments: Sequence[str], *, exclude: Path | None = None) -> lis
             candidates = [Path(match) for match in glob.glob(argument, recursive=True)]
             place = f"glob {argument!r} matches"
         else:
-            raise ValueError(f"{argument}: no such image or folder; check the path (quote globs)")
+            raise InputError(f"{argument}: no such image or folder; check the path (quote globs)")
         images = {
             candidate.resolve(): candidate
             for candidate in sorted(candidates)
@@ -172,7 +173,7 @@ def find_images(arguments: Sequence[str], *, exclude: Path | None = None) -> lis
         }
         images = {full: path for full, path in images.items() if skip is None or skip not in full.parents}
         if not images:
-            raise ValueError(f"{place} no image; readable are {', '.join(IMAGE_SUFFIXES)}")
+            raise InputError(f"{place} no image; readable are {', '.join(IMAGE_SUFFIXES)}")
         for full, image in images.items():
             found.setdefault(full, image)
     return list(found.values())

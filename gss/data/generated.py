@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from gss.core.errors import InputError
 from gss.data.sample import make_item
 from gss.data.scenes.labels import LABELS
 from gss.data.scenes.render import Scene, Trap, render, split_seed
@@ -54,7 +55,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         label_map: LabelMap | None = None,
     ) -> None:
         if length < 1:
-            raise ValueError(f"length is {length}; a split needs at least 1 scene")
+            raise InputError(f"length is {length}; a split needs at least 1 scene")
         self.split, self.domain, self.transform, self.trap = split, domain, transform, trap
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
@@ -65,7 +66,7 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
         render(max(seed, -1), 0, size=(16, 16), domain=domain, trap=trap)  # bad arguments show here, not in a worker
         if min(self.size) < 16:
-            raise ValueError(f"size is {self.size}; it must be (height, width) of at least 16 pixels")
+            raise InputError(f"size is {self.size}; it must be (height, width) of at least 16 pixels")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -7,6 +7,8 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
+from gss.core.errors import InputError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
 
@@ -34,7 +36,7 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     try:
         return image_from_pil(image)
     except ValueError as error:
-        raise ValueError(f"image {path}: {error}") from error
+        raise InputError(f"image {path}: {error}") from error
 
 
 def image_from_pil(image: Image.Image) -> Image.Image:
@@ -47,11 +49,11 @@ def image_from_pil(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range; save the image with 8 or 16 bits")
+        raise InputError("floating-point pixels have no fixed range; save the image with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit pixels outside 0..65535; save the image with 8 or 16 bits")
+            raise InputError("32-bit pixels outside 0..65535; save the image with 8 or 16 bits")
         return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -75,7 +77,7 @@ def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """
     image, rawmode = _decode(path, "mask")
     if image.format == "JPEG":
-        raise ValueError(f"mask {path} is a JPEG, whose compression changes label values; save masks as PNG")
+        raise InputError(f"mask {path} is a JPEG, whose compression changes label values; save masks as PNG")
     image = ImageOps.exif_transpose(image)
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
@@ -85,9 +87,9 @@ def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
     if image.mode.startswith("I"):
         wide = np.asarray(image)
         if wide.min() < 0 or wide.max() > 65535:
-            raise ValueError(f"mask {path} holds values outside 0..65535; save class numbers with 8 or 16 bits")
+            raise InputError(f"mask {path} holds values outside 0..65535; save class numbers with 8 or 16 bits")
         return wide.astype(np.uint16)
-    raise ValueError(
+    raise InputError(
         f"mask {path} has {len(image.getbands())} channels (mode {image.mode}), not a class number a pixel; "
         "save a grey or palette PNG, or set color_coded: true in the spec if colours are the classes"
     )
@@ -104,9 +106,9 @@ def load_color_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """
     image, _ = _decode(path, "mask")
     if image.format == "JPEG":
-        raise ValueError(f"mask {path} is a JPEG, whose compression changes label colours; save masks as PNG")
+        raise InputError(f"mask {path} is a JPEG, whose compression changes label colours; save masks as PNG")
     if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(f"mask {path} has mode {image.mode} but color_coded: true needs 8-bit RGB colours")
+        raise InputError(f"mask {path} has mode {image.mode} but color_coded: true needs 8-bit RGB colours")
     return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
@@ -127,7 +129,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             turned = image.getexif().get(_ORIENTATION_TAG, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except OSError as error:
-        raise ValueError(f"cannot read image {path}: {error}") from error
+        raise InputError(f"cannot read image {path}: {error}") from error
 
 
 def _decode(path: str | os.PathLike[str], kind: str) -> tuple[Image.Image, str | None]:
@@ -139,12 +141,12 @@ def _decode(path: str | os.PathLike[str], kind: str) -> tuple[Image.Image, str |
         with image:
             image.load()
     except FileNotFoundError:
-        raise ValueError(f"{kind} file not found: {path}") from None
+        raise InputError(f"{kind} file not found: {path}") from None
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{kind} {path} is too large to decode: {error}; cut it into smaller files") from error
+        raise InputError(f"{kind} {path} is too large to decode: {error}; cut it into smaller files") from error
     # Pillow's decoders report damage as OSError, SyntaxError, ValueError, EOFError, struct.error or
     # IndexError.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read {kind} {path}: {reason}; the file is damaged or no image") from error
+        raise InputError(f"cannot read {kind} {path}: {reason}; the file is damaged or no image") from error
     return image, rawmode if isinstance(rawmode, str) else None

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gss.core.errors import InputError
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.mapping import LabelMapping
@@ -68,7 +69,7 @@ def find_mapping(
             back = LabelMapping.from_names(there, here, backward)
             return back.inverse(), f"by what {target.name} says of {source.name}, reversed"
     except ValueError as error:
-        raise ValueError(f"maps of {source.name if forward is not None else target.name}: {error}") from error
+        raise InputError(f"maps of {source.name if forward is not None else target.name}: {error}") from error
     return LabelMapping.by_spelling(here, there), "by spelling"
 
 
@@ -83,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
         ValueError: see `find_mapping`; or the output exists.
     """
     if args.out and Path(args.out).exists() and not args.overwrite:
-        raise ValueError(f"{args.out} exists and may hold corrections; pass --overwrite or another --out")
+        raise InputError(f"{args.out} exists and may hold corrections; pass --overwrite or another --out")
     mseg = MSegTaxonomy.read(args.mseg) if args.mseg else None
     source, target = _side(args.source, mseg), _side(args.target, mseg)
     mapping, origin = find_mapping(source, target, file=args.map, mseg=mseg)
@@ -107,7 +108,7 @@ def _side(ref: str, mseg: MSegTaxonomy | None) -> DataSpec:
         try:
             names = json.loads(model.read_text(encoding="utf-8"))["id2label"].values()
         except (ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{model} names no classes: {error}") from error
+            raise InputError(f"{model} names no classes: {error}") from error
         return DataSpec(name="the model", label_space=LabelSpace(tuple(names)))
     if mseg is not None and ref not in builtin_specs():
         if ref == "universal":
@@ -136,7 +137,7 @@ def _builtin() -> tuple[DataSpec, ...]:
 
 def _column(spec: DataSpec, direction: str, mseg: MSegTaxonomy) -> MSegColumn:
     if direction not in spec.mseg:
-        raise ValueError(
+        raise InputError(
             f"data set {spec.name!r} names no column of the MSeg table; add mseg: COLUMN to its spec, with one of: "
             + ", ".join(mseg.columns)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
 from gss.data.protocols import LabelledImages
@@ -77,7 +78,7 @@ def open_split(
     if spec.domains:
         return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
     if sampling != "equal":
-        raise ValueError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
+        raise InputError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
     from gss.data.generated import ScenesDataset  # only generated sets need the renderer
@@ -126,6 +127,6 @@ def open_domains(
         try:
             parts[domain.name] = open_split(domain.spec, own_split, transform=own, size=size, cache=cache)
         except ValueError as error:
-            raise ValueError(f"domain {domain.name!r}: {error}") from error
+            raise InputError(f"domain {domain.name!r}: {error}") from error
     annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
     return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.files import Sample
 from gss.data.images import load_color_mask
 
@@ -38,9 +39,9 @@ def read_segments(path: Path) -> dict[str, np.ndarray]:
         with path.open(encoding="utf-8") as file:
             json.load(file, object_hook=reduce)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"cannot read panoptic annotations {path}: {error}") from error
+        raise InputError(f"cannot read panoptic annotations {path}: {error}") from error
     if not segments:
-        raise ValueError(f"panoptic annotations {path} describe no mask: no entry has segments_info")
+        raise InputError(f"panoptic annotations {path} describe no mask: no entry has segments_info")
     return segments
 
 
@@ -69,11 +70,11 @@ def load_panoptic(mask: Path, segments: Path) -> np.ndarray:
     """
     known = read_segments(segments).get(mask.name)
     if known is None:
-        raise ValueError(f"mask {mask} has no entry in {segments}")
+        raise InputError(f"mask {mask} has no entry in {segments}")
     ids = load_color_mask(mask).astype(np.int32) @ np.array([1, 0x100, 0x10000], np.int32)
     keys, categories = np.concatenate([np.zeros((2, 1), np.int32), known], axis=1)
     slot = np.minimum(np.searchsorted(keys, ids), len(keys) - 1)
     strange = np.unique(ids[keys[slot] != ids])
     if len(strange):
-        raise ValueError(f"mask {mask} holds {len(strange)} segment ids that {segments} lacks, such as {strange[0]}")
+        raise InputError(f"mask {mask} holds {len(strange)} segment ids that {segments} lacks, such as {strange[0]}")
     return categories[slot].astype(np.uint16)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from gss.core.errors import InputError
 from gss.data.transforms import JointTransform, to_float
 from gss.data.weak.labels import WeakLabels
 from gss.labels.space import IGNORE_INDEX
@@ -85,7 +86,7 @@ def fill_void(labels: Labels) -> Labels:
     if labels.ndim == 3:
         return np.stack([fill_void(image) for image in labels]) if len(labels) else labels.copy()
     if labels.ndim != 2:
-        raise ValueError(f"labels must be [H, W] or [B, H, W], got shape {tuple(labels.shape)}")
+        raise InputError(f"labels must be [H, W] or [B, H, W], got shape {tuple(labels.shape)}")
     void = labels == IGNORE_INDEX
     if not void.any():
         return labels.copy()

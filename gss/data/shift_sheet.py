@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -55,12 +56,12 @@ def main(args: argparse.Namespace) -> int:
         ValueError: bad data set, image, shift, severity or file name.
     """
     if Path(args.sheet).suffix.lower() not in (".png", ".jpg"):
-        raise ValueError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
+        raise InputError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
     shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
     spec = load_spec(args.spec, args.root)
     dataset = open_split(spec, args.split)
     if args.image is not None and args.image not in dataset.ids:
-        raise ValueError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
+        raise InputError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
     index = len(dataset) // 2 if args.image is None else dataset.ids.index(args.image)
     sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
     with atomic_path(Path(args.sheet)) as temporary:

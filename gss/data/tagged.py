@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
@@ -36,14 +37,14 @@ class ImageFolder:
     def __init__(self, folder: str | Path, *, cache: bool = False) -> None:
         place = Path(folder).expanduser()
         if not place.is_dir():
-            raise ValueError(f"folder of images not found: {place}")
+            raise InputError(f"folder of images not found: {place}")
         if (place / "images").is_dir():
             place = place / "images"
         found = find_files(place, "{id}.*", IMAGE_SUFFIXES)
         self.ids = sorted(found)
         self.files = [found[id] for id in self.ids]
         if not self.files:
-            raise ValueError(f"{place} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
+            raise InputError(f"{place} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
         self._cache: dict[int, Image.Image] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -65,7 +66,7 @@ class ImageFolder:
         """
         shared = {path.resolve() for path in self.files} & {path.resolve() for path in files}
         if shared:
-            raise ValueError(f"{len(shared)} images are also among {what}, such as {min(shared)}: take them out")
+            raise InputError(f"{len(shared)} images are also among {what}, such as {min(shared)}: take them out")
 
 
 def read_tags(dataset: ReadableImages, index: int) -> tuple[np.ndarray, bool]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.data.shifts.apply import RandomShift
 from gss.labels.space import IGNORE_INDEX
 
@@ -146,16 +147,16 @@ class JointTransform:
 
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
-            raise ValueError(f"crop is {self.crop}; it must be (height, width) of at least 1 pixel")
+            raise InputError(f"crop is {self.crop}; it must be (height, width) of at least 1 pixel")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest")
+            raise InputError(f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest")
         for name in ("flip", "photometric"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is a probability from 0 to 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it is a probability from 0 to 1")
         if not 0 < self.max_class_ratio <= 1:
-            raise ValueError(f"max_class_ratio is {self.max_class_ratio}; it must be above 0 and at most 1")
+            raise InputError(f"max_class_ratio is {self.max_class_ratio}; it must be above 0 and at most 1")
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be 0 or larger")
+            raise InputError(f"seed is {self.seed}; it must be 0 or larger")
         RandomShift(self.shift, self.shifts)  # raises for a bad probability or name
 
     def __call__(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 
 def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
     if not differences:
         place = next(i for i, (a, b) in enumerate(zip(names, data_names, strict=True)) if a != b)
         differences = [f"the order differs from class {place}: {names[place]!r} is {data_names[place]!r} there"]
-    raise ValueError(
+    raise InputError(
         f"classes of the data set differ from those of the pipeline: {'; '.join(differences)}; "
         "map the labels in the data spec"
     )
@@ -44,7 +44,7 @@ def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None
         if name not in known:
             hint = did_you_mean(name, known)
             listed = ", ".join(sorted(known))
-            raise ValueError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
+            raise InputError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
 
 
 def device_name(device: torch.device) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
@@ -131,7 +132,7 @@ def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) ->
         odd = [a for a, b in zip(ours, theirs, strict=False) if a != b] or [
             f"{len(ours)} against {len(theirs)} classes"
         ]
-        raise ValueError(
+        raise InputError(
             f"posterior {folder} has other classes than the data set (first difference: {odd[0]}); "
             "'gss transfer' gives it those of the data set"
         )

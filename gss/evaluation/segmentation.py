@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.distributed import gather_objects, is_main, num_processes, shard, sum_across
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
@@ -141,9 +142,9 @@ def evaluate(
     """
     for name, value in (("limit", limit), ("batch_size", batch_size)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+            raise InputError(f"{name} must be at least 1, got {value}")
     if len(dataset) == 0:
-        raise ValueError("the data set has no images; choose another split")
+        raise InputError("the data set has no images; choose another split")
     names = [pipeline.id2label[index] for index in range(len(pipeline.id2label))]
     check_classes(names, dataset.label_space.names)
     modes = tuple(dict.fromkeys(pipeline.decode_modes if modes is None else modes))

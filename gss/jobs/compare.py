@@ -11,6 +11,7 @@ from typing import Any
 from gss.config.io import load_config, split_overrides
 from gss.config.posterior import PosteriorConfig
 from gss.core.distributed import barrier, is_main
+from gss.core.errors import InputError
 from gss.core.files import prepare_output, write_json
 
 
@@ -26,7 +27,7 @@ def main(args: argparse.Namespace) -> None:
     files, overrides = split_overrides(args.configs)
     out = Path(args.out)
     if len({Path(variant).stem for variant in args.variants}) < len(args.variants):
-        raise ValueError(f"--variants {' '.join(args.variants)}: two have the same name, and would share a folder")
+        raise InputError(f"--variants {' '.join(args.variants)}: two have the same name, and would share a folder")
     # Every configuration is read before the first run starts, so that a typing error costs no hours.
     configs = {variant: load_config(PosteriorConfig, [*files, _path(variant)], overrides) for variant in args.variants}
     for variant, config in configs.items():
@@ -59,7 +60,7 @@ def _check_finished(folder: Path, config: PosteriorConfig) -> None:
     """
     done = (folder / "recon.json").is_file() and (folder / "config.yaml").is_file()
     if done and load_config(PosteriorConfig, [str(folder / "config.yaml")], []) != config:
-        raise ValueError(f"{folder} holds a finished run with other settings: choose another --out, or remove it")
+        raise InputError(f"{folder} holds a finished run with other settings: choose another --out, or remove it")
 
 
 def _path(variant: str) -> str:

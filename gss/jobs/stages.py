@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.core import distributed
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import write_json
 
 RECORDS = "stages.json"
@@ -66,7 +66,7 @@ def check_names(given: Sequence[str], names: Sequence[str], option: str) -> None
     for name in given:
         if name not in names:
             hint = did_you_mean(name, names)
-            raise ValueError(f"{option}: no stage {name!r} {hint}; stages: {', '.join(names)}".replace(" ;", ";"))
+            raise InputError(f"{option}: no stage {name!r} {hint}; stages: {', '.join(names)}".replace(" ;", ";"))
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -83,7 +83,7 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {path}: {error}; remove it to run all stages again") from error
+        raise InputError(f"cannot read {path}: {error}; remove it to run all stages again") from error
 
 
 def run_stages(
@@ -159,7 +159,7 @@ def _plan(
             _require_same(stage, record["settings"], folder)
         if stage.name in chosen:
             if missing:
-                raise ValueError(f"stage {stage.name!r} needs {missing!r}, which is not finished: add it to the stages")
+                raise InputError(f"stage {stage.name!r} needs {missing!r}, which is not finished: add it to the stages")
             plan.append((stage.name, reason))
             earlier = earlier or (stage.name if reason else "")
         elif reason:
@@ -171,7 +171,7 @@ def _require_same(stage: Stage, before: Mapping[str, Any], folder: Path) -> None
     now = dict(stage.settings)
     for key in [*now, *before]:
         if now.get(key) != before.get(key):
-            raise ValueError(
+            raise InputError(
                 f"stage {stage.name!r} in {folder} is finished with {key} = {before.get(key)!r}, which is "
                 f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what follows again, or choose another "
                 "--out"

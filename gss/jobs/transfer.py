@@ -12,6 +12,7 @@ import torch
 
 from gss.config.posterior import PosteriorLossConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, prepare_output, write_json
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
@@ -63,10 +64,10 @@ def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0)
     """
     vqvae, device = source.vqvae, source.vqvae.device
     if refine_steps and not vqvae.is_local:
-        raise ValueError(f"--refine {refine_steps}: a contextual decoder has no code table to refine; leave it out")
+        raise InputError(f"--refine {refine_steps}: a contextual decoder has no code table to refine; leave it out")
     counts = count_classes(train)
     if not counts.sum():
-        raise ValueError("every pixel of the training masks is void: check the label map of the data set")
+        raise InputError("every pixel of the training masks is void: check the label map of the data set")
     class_weight = class_weights(counts, PosteriorLossConfig().class_balance).to(device)
     maps, cells, _ = sample_cells(train, vqvae.downsample, class_weight, device=device)
     palette = source.codec.palette.detach().round().to("cpu", torch.uint8).numpy()

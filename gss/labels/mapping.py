@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.labels.names import Targets, by_key, listed, require_known, shares_of, spelling_key
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
@@ -112,16 +113,16 @@ class LabelMapping:
 
     def __post_init__(self) -> None:
         if len(self.shares) != self.source.num_classes:
-            raise ValueError(f"shares has {len(self.shares)} rows for {self.source.num_classes} source classes")
+            raise InputError(f"shares has {len(self.shares)} rows for {self.source.num_classes} source classes")
         for name, row in zip(self.source.names, self.shares, strict=True):
             targets = [target for target, _ in row]
             if len(set(targets)) < len(targets) or any(not 0 <= t < self.target.num_classes for t in targets):
-                raise ValueError(f"targets of {name!r} are {targets}; each must be one of the target classes, once")
+                raise InputError(f"targets of {name!r} are {targets}; each must be one of the target classes, once")
             total = sum(share for _, share in row)
             if any(not share >= 0 for _, share in row) or total > 1 + _ROUNDING:
-                raise ValueError(f"shares of {name!r} are {[s for _, s in row]}; they must be 0 to 1 and add up to 1")
+                raise InputError(f"shares of {name!r} are {[s for _, s in row]}; they must be 0 to 1 and add up to 1")
         if not self.matrix.any():
-            raise ValueError(
+            raise InputError(
                 f"no class of the one label space maps to a class of the other: {listed(self.source.names)} against "
                 f"{listed(self.target.names)}; write a mapping by hand"
             )
@@ -157,7 +158,7 @@ class LabelMapping:
         require_known("source", names, source)
         absent = [name for name in source.names if name not in names]
         if absent and unmapped == "error":
-            raise ValueError(
+            raise InputError(
                 f"the mapping is incomplete, it lacks {len(absent)} source classes: {listed(absent)}; map them, or "
                 "write NAME: null to leave them out"
             )
@@ -266,7 +267,7 @@ class LabelMapping:
         found = [f"{listed(sources)} -> {target}" for target, sources in self.siblings.items()]
         found += [f"{name} -> {listed(targets)}" for name, targets in self.divided.items()]
         if found:
-            raise ValueError(f"the mapping is not one-to-one: {'; '.join(found)}; map one class to one class")
+            raise InputError(f"the mapping is not one-to-one: {'; '.join(found)}; map one class to one class")
 
     def then(self, other: LabelMapping) -> LabelMapping:
         """This mapping followed by another; shares multiply along the way and add up over the ways.
@@ -277,7 +278,7 @@ class LabelMapping:
         if self.target.names != other.source.names:
             ours, theirs = set(self.target.names), set(other.source.names)
             differ = f"only in the first: {listed(ours - theirs)}; only in the second: {listed(theirs - ours)}"
-            raise ValueError(
+            raise InputError(
                 "the second mapping does not start from the target classes of the first: "
                 + (differ if ours != theirs else "the classes are in another order")
             )
@@ -295,7 +296,7 @@ class LabelMapping:
         """
         prior = np.ones(self.source.num_classes) if frequency is None else np.asarray(frequency, np.float64)
         if prior.shape != (self.source.num_classes,) or not np.isfinite(prior).all() or (prior < 0).any():
-            raise ValueError(f"frequency must be {self.source.num_classes} numbers of at least 0, got {frequency}")
+            raise InputError(f"frequency must be {self.source.num_classes} numbers of at least 0, got {frequency}")
         links = self.links.T
         joint = (self.matrix * prior[:, None]).T
         joint = np.where(joint.any(1, keepdims=True), joint, links)  # classes that are covered only
@@ -350,7 +351,7 @@ class LabelMapping:
         known = ((labels >= 0) & (labels < self.source.num_classes)) | (labels == IGNORE_INDEX)
         if not known.all():
             strange = sorted(set(labels[~known].tolist()))
-            raise ValueError(
+            raise InputError(
                 f"labels hold {listed(map(str, strange))}, but the source space has the classes 0.."
                 f"{self.source.num_classes - 1} and void is {IGNORE_INDEX}; read the masks with the data set's spec"
             )
@@ -381,9 +382,9 @@ class LabelMapping:
             ValueError: not floating point, another number of planes, or an unknown `other`.
         """
         if other not in ("exclude", "keep"):
-            raise ValueError(f"other is {other!r}; it must be exclude or keep")
+            raise InputError(f"other is {other!r}; it must be exclude or keep")
         if not probs.is_floating_point() or probs.ndim < 3 or probs.shape[-3] != self.source.num_classes:
-            raise ValueError(
+            raise InputError(
                 f"probs must be class probabilities [..., {self.source.num_classes}, H, W], got {probs.dtype} "
                 f"{list(probs.shape)}"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import atomic_path
 from gss.core.yaml import read_yaml
 from gss.labels.mapping import LabelMapping
@@ -44,12 +44,12 @@ def load_mapping(
     try:
         data = read_yaml(Path(path))
         if not isinstance(data, dict) or not isinstance(data.get("map"), dict):
-            raise ValueError("must be a YAML mapping with from, to and map: {class: class}")
+            raise InputError("must be a YAML mapping with from, to and map: {class: class}")
         for key in data:
             if key not in _KEYS:
-                raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+                raise InputError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
         if data.get("unmapped", "error") not in ("error", "drop"):
-            raise ValueError(f"unmapped is {data['unmapped']!r}; it must be error or drop")
+            raise InputError(f"unmapped is {data['unmapped']!r}; it must be error or drop")
         names = {str(name): targets for name, targets in data["map"].items()}
         return LabelMapping.from_names(
             _space(data.get("from"), "from", source, open_space),
@@ -59,7 +59,7 @@ def load_mapping(
             one_to_one=bool(data.get("one_to_one", False)),
         )
     except (OSError, ValueError) as error:
-        raise ValueError(f"mapping {path}: {error}") from error
+        raise InputError(f"mapping {path}: {error}") from error
 
 
 def save_mapping(mapping: LabelMapping, path: str | Path, *, source: str = "", target: str = "") -> None:
@@ -112,12 +112,12 @@ def _space(entry: Any, key: str, given: LabelSpace | None, open_space: Callable[
     elif isinstance(entry, str):
         found = open_space(entry)
     else:
-        raise ValueError(f"{key} is {entry!r}; it must be a data spec or a list of class names")
+        raise InputError(f"{key} is {entry!r}; it must be a data spec or a list of class names")
     if given is None:
         return found
     extra, lacking = set(found.names) - set(given.names), set(given.names) - set(found.names)
     if extra or lacking:
-        raise ValueError(
+        raise InputError(
             f"{key} has other classes than asked for; only in the file: {listed(sorted(extra))}; only asked for: "
             f"{listed(sorted(lacking))}"
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.labels.mapping import LabelMapping
 from gss.labels.names import Targets, by_key
 from gss.labels.space import LabelSpace
@@ -51,11 +51,11 @@ class MSegColumn:
             return cls(entry)
         form = "mseg must be COLUMN or {column: COLUMN, names: {class: name}, leave_out: [class]}"
         if not isinstance(entry, dict) or not isinstance(entry.get("column"), str):
-            raise ValueError(f"{form}, got {entry!r}")
+            raise InputError(f"{form}, got {entry!r}")
         names, leave_out = entry.get("names") or {}, entry.get("leave_out") or []
         unknown = set(entry) - {"column", "names", "leave_out"}
         if unknown or not isinstance(names, dict) or not isinstance(leave_out, list):
-            raise ValueError(f"{form}, got {entry!r}")
+            raise InputError(f"{form}, got {entry!r}")
         spelt = {str(k): tuple(map(str, v)) if isinstance(v, list) else (str(v),) for k, v in names.items()}
         return cls(entry["column"], spelt, tuple(map(str, leave_out)))
 
@@ -71,7 +71,7 @@ def read_columns(entry: Any) -> dict[str, MSegColumn]:
     directions = entry if isinstance(entry, dict) and {"to", "from"} & set(entry) else {"to": entry, "from": entry}
     for key in directions:
         if key not in ("to", "from"):
-            raise ValueError(f"mseg has the key {key!r}; besides one column for both directions, it takes to and from")
+            raise InputError(f"mseg has the key {key!r}; besides one column for both directions, it takes to and from")
     return {key: MSegColumn.from_yaml(column) for key, column in directions.items()}
 
 
@@ -99,17 +99,17 @@ class MSegTaxonomy:
                 # Definitions hold quotation marks that quote nothing.
                 rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if any(row)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"cannot read the MSeg table {path}: {error}") from error
+            raise InputError(f"cannot read the MSeg table {path}: {error}") from error
         header = [name.strip() for name in rows[0]] if rows else []
         if _UNIVERSAL not in header or len(set(header)) < len(header):
-            raise ValueError(
+            raise InputError(
                 f"{path} is no MSeg master table: its first line must name the columns, separated by tabs, each once "
                 f"and one of them {_UNIVERSAL!r}"
             )
         try:
             return _parse(header, rows[1:])
         except ValueError as error:
-            raise ValueError(f"MSeg table {path}: {error}") from error
+            raise InputError(f"MSeg table {path}: {error}") from error
 
     def classes(self, column: str) -> LabelSpace:
         """The classes that a column names, in table order.
@@ -166,7 +166,7 @@ class MSegTaxonomy:
     def _cells(self, column: str) -> tuple[tuple[str, ...], ...]:
         if column not in self.columns:
             hint = did_you_mean(column, self.columns)
-            raise ValueError(f"the MSeg table has no column {column!r} {hint}; columns: {', '.join(self.columns)}")
+            raise InputError(f"the MSeg table has no column {column!r} {hint}; columns: {', '.join(self.columns)}")
         return self.columns[column]
 
     def _placed(self, column: str | MSegColumn, space: LabelSpace | None) -> tuple[MSegColumn, LabelSpace]:
@@ -189,7 +189,7 @@ class MSegTaxonomy:
                 missing.append(f"{name!r} {did_you_mean(wanted, known.names)}".strip())
             found.setdefault(name, spelt)
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"column {place.column!r} of the MSeg table lacks {', '.join(missing)}; name them under mseg: names or "
                 "leave_out in the data set's spec"
             )
@@ -203,10 +203,10 @@ def _parse(header: list[str], rows: list[list[str]]) -> MSegTaxonomy:
     unlabeled: list[str] | None = None
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise ValueError(f"line {line} has {len(row)} cells, the first line {len(header)}")
+            raise InputError(f"line {line} has {len(row)} cells, the first line {len(header)}")
         name = row[header.index(_UNIVERSAL)].strip()
         if not name:
-            raise ValueError(f"line {line} has no name in the column {_UNIVERSAL!r}")
+            raise InputError(f"line {line} has no name in the column {_UNIVERSAL!r}")
         if name == _UNLABELED:
             unlabeled = row
             continue
@@ -221,8 +221,8 @@ def _parse(header: list[str], rows: list[list[str]]) -> MSegTaxonomy:
 def _cell(text: str, line: int, column: str) -> tuple[str, ...]:
     text = text.strip()
     if text.startswith("{") != text.endswith("}") or any(mark in text[1:-1] for mark in "{}"):
-        raise ValueError(f"cell {text!r} in line {line}, column {column!r}, has unpaired braces")
+        raise InputError(f"cell {text!r} in line {line}, column {column!r}, has unpaired braces")
     names = text[1:-1].split(",") if text.startswith("{") else [text] if text else []
     if any(not name.strip() for name in names):
-        raise ValueError(f"cell {text!r} in line {line}, column {column!r}, has an empty name")
+        raise InputError(f"cell {text!r} in line {line}, column {column!r}, has an empty name")
     return tuple(name.strip() for name in names)

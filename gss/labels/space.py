@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 IGNORE_INDEX = 255
 """Label of pixels without a class, everywhere inside the package."""
@@ -60,20 +60,20 @@ class LabelSpace:
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in self.names)
         if not 1 <= len(names) <= MAX_CLASSES:
-            raise ValueError(
+            raise InputError(
                 f"a label space needs 1 to {MAX_CLASSES} classes, got {len(names)}: labels are 8-bit and "
                 f"{IGNORE_INDEX} means void"
             )
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
-            raise ValueError(f"class names must be unique, repeated: {', '.join(repeated)}; rename them")
+            raise InputError(f"class names must be unique, repeated: {', '.join(repeated)}; rename them")
         if any(not name.strip() for name in names):
-            raise ValueError(f"class {[not name.strip() for name in names].index(True)} has an empty name")
+            raise InputError(f"class {[not name.strip() for name in names].index(True)} has an empty name")
         colors = tuple(_checked_color(color, name) for color, name in zip(self.colors, names, strict=False))
         if not self.colors:
             colors = default_colors(len(names))
         elif len(self.colors) != len(names):
-            raise ValueError(f"{len(names)} class names but {len(self.colors)} colours; give one colour per class")
+            raise InputError(f"{len(names)} class names but {len(self.colors)} colours; give one colour per class")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "colors", colors)
 
@@ -90,7 +90,7 @@ class LabelSpace:
         """
         if name not in self.names:
             known = ", ".join(self.names[:20]) + (", ..." if self.num_classes > 20 else "")
-            raise ValueError(f"no class is called {name!r} {did_you_mean(name, self.names)}; known: {known}")
+            raise InputError(f"no class is called {name!r} {did_you_mean(name, self.names)}; known: {known}")
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,12 +105,12 @@ class LabelSpace:
             ValueError: `names` is missing, or the content is invalid.
         """
         if "names" not in data:
-            raise ValueError(f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}")
+            raise InputError(f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}")
         return cls(names=tuple(data["names"]), colors=tuple(data.get("colors") or ()))
 
 
 def _checked_color(color: Any, name: str) -> tuple[int, int, int]:
     values = list(color) if isinstance(color, list | tuple) else [color]
     if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in values):
-        raise ValueError(f"colour of class {name!r} is {color!r}; it must be [r, g, b] with whole numbers 0..255")
+        raise InputError(f"colour of class {name!r} is {color!r}; it must be [r, g, b] with whole numbers 0..255")
     return values[0], values[1], values[2]

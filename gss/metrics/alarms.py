@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gss.core.distributed import sum_across
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.ood import KEY_BITS
 from gss.metrics.ranking import keys_of, scores_of
@@ -49,10 +50,10 @@ class AlarmThreshold:
             ValueError: share not in (0, 1), or no pixel was counted.
         """
         if not 0 < share < 1:
-            raise ValueError(f"share of false alarms is {share}; it must lie between 0 and 1, such as 0.05")
+            raise InputError(f"share of false alarms is {share}; it must lie between 0 and 1, such as 0.05")
         total = int(self._bins.sum())
         if total == 0:
-            raise ValueError("no labelled pixel sets the threshold of alarms; check the split with 'gss data check'")
+            raise InputError("no labelled pixel sets the threshold of alarms; check the split with 'gss data check'")
         used = np.flatnonzero(self._bins)[::-1]
         fit = int((np.cumsum(self._bins[used]) <= share * total).sum())
         return float(_edge(used[fit - 1])) if fit else float("inf")
@@ -84,8 +85,8 @@ def _edge(bin: np.integer) -> np.float32:
 def _labelled(scores: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Tensor:
     values, truth = torch.as_tensor(scores), torch.as_tensor(labels)
     if values.shape != truth.shape:
-        raise ValueError(f"scores have shape {list(values.shape)}, labels {list(truth.shape)}; they must be equal")
+        raise InputError(f"scores have shape {list(values.shape)}, labels {list(truth.shape)}; they must be equal")
     counted = values[(truth != IGNORE_INDEX).to(values.device)].float()
     if counted.isnan().any():
-        raise ValueError(f"scores hold {int(counted.isnan().sum())} NaN of {counted.numel()}; nothing can compare them")
+        raise InputError(f"scores hold {int(counted.isnan().sum())} NaN of {counted.numel()}; nothing can compare them")
     return counted

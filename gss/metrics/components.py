@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from gss.core.distributed import sum_across
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.metrics.targets import OUTLIER, VOID, as_numpy, check_target
 
 LEVELS = np.linspace(0.25, 0.75, 11)
@@ -133,10 +133,10 @@ class ComponentMetrics:
     def __init__(self, rules: str | TrackRules) -> None:
         if isinstance(rules, str):
             if rules not in TRACKS:
-                raise ValueError(f"rules is {rules!r} {did_you_mean(rules, TRACKS)}; choose from {', '.join(TRACKS)}")
+                raise InputError(f"rules is {rules!r} {did_you_mean(rules, TRACKS)}; choose from {', '.join(TRACKS)}")
             rules = TRACKS[rules]
         if min(rules.min_predicted, rules.min_true) < 0:
-            raise ValueError(f"{rules} has a negative size; sizes are pixel counts")
+            raise InputError(f"{rules} has a negative size; sizes are pixel counts")
         self.rules = rules
         self._counts = torch.zeros(5 + 2 * len(LEVELS), dtype=torch.int64)
 
@@ -152,7 +152,7 @@ class ComponentMetrics:
         """
         maps = as_numpy(predicted)
         if maps.dtype != bool:
-            raise ValueError(f"predicted must be bool, got {maps.dtype}; threshold the scores: scores >= threshold")
+            raise InputError(f"predicted must be bool, got {maps.dtype}; threshold the scores: scores >= threshold")
         truths = check_target(target, maps, "predicted")
         size = (-1, *truths.shape[-2:])
         for image, truth in zip(maps.reshape(size), truths.reshape(size), strict=True):
@@ -169,7 +169,7 @@ class ComponentMetrics:
             ValueError: it was made with other size rules.
         """
         if self.rules != other.rules:
-            raise ValueError(f"cannot merge metrics of {other.rules} into {self.rules}")
+            raise InputError(f"cannot merge metrics of {other.rules} into {self.rules}")
         self._counts += other._counts
 
     def state(self) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 BINS = 20
@@ -44,7 +45,7 @@ class LabelQuality:
         """
         K = self.num_classes
         if truth is not None and truth.shape != labels.shape:
-            raise ValueError(
+            raise InputError(
                 f"labels are {labels.shape}, their truth is {truth.shape}: give the data set they were made for"
             )
         known = labels != IGNORE_INDEX

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gss.core.distributed import gather_objects, sum_across
+from gss.core.errors import InputError
 from gss.metrics.ranking import FPR_RULES, Bounded, Ranking, keys_of, scores_of
 from gss.metrics.targets import INLIER, OUTLIER, as_numpy, check_target
 
@@ -108,9 +109,9 @@ class OODMetrics:
 
     def __init__(self, *, mode: str = "pooled", exact: bool = False, tpr: float = 0.95) -> None:
         if mode not in MODES:
-            raise ValueError(f"mode is {mode!r}; choose from {', '.join(MODES)}")
+            raise InputError(f"mode is {mode!r}; choose from {', '.join(MODES)}")
         if not 0 < tpr < 1:
-            raise ValueError(f"tpr is {tpr}; it must lie between 0 and 1, such as 0.95")
+            raise InputError(f"tpr is {tpr}; it must lie between 0 and 1, such as 0.95")
         self.mode, self.exact, self.tpr = mode, exact or mode == "per_image", tpr
         self.images = 0
         self._totals = np.zeros(2, np.int64)
@@ -137,7 +138,7 @@ class OODMetrics:
         """
         values = as_numpy(scores)
         if values.dtype.kind != "f":
-            raise ValueError(f"scores must be floating point, got {values.dtype}")
+            raise InputError(f"scores must be floating point, got {values.dtype}")
         truth = check_target(target, values, "scores")
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(values, np.float32)
@@ -146,11 +147,11 @@ class OODMetrics:
             missing &= truth != 255
             if missing.any():
                 where = ", ".join(map(str, np.argwhere(missing)[0].tolist()))
-                raise ValueError(f"scores hold {int(missing.sum())} NaN, the first at [{where}]; nothing can rank them")
+                raise InputError(f"scores hold {int(missing.sum())} NaN, the first at [{where}]; nothing can rank them")
         count = 1 if truth.ndim == 2 else len(truth)
         names = [ids] if isinstance(ids, str) else list(ids or map(str, range(self.images, self.images + count)))
         if len(names) != count:
-            raise ValueError(f"ids names {len(names)} images, scores hold {count}")
+            raise InputError(f"ids names {len(names)} images, scores hold {count}")
         self.images += count
         if self.mode == "per_image":
             size = (count, *truth.shape[-2:])
@@ -199,7 +200,7 @@ class OODMetrics:
             ValueError: in per-image mode, where scores are not kept.
         """
         if self.mode != "pooled":
-            raise ValueError(f"mode is {self.mode!r}; a common ranking and thresholds need mode='pooled'")
+            raise InputError(f"mode is {self.mode!r}; a common ranking and thresholds need mode='pooled'")
         self._flush()
         if not self._totals.all():
             return None
@@ -217,7 +218,7 @@ class OODMetrics:
         """
         mine, theirs = ((m.mode, m.exact, m.tpr) for m in (self, other))
         if mine != theirs:
-            raise ValueError(f"cannot merge metrics of (mode, exact, tpr) {theirs} into {mine}")
+            raise InputError(f"cannot merge metrics of (mode, exact, tpr) {theirs} into {mine}")
         other._flush()
         self._flush()
         self.images += other.images

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.targets import as_numpy
 
@@ -71,10 +72,10 @@ def open_set_counts(
         ValueError: shapes differ, labels out of range, or a NaN among scores or threshold.
     """
     if not 1 <= num_classes < IGNORE_INDEX:
-        raise ValueError(f"num_classes is {num_classes}; it must be 1 to {IGNORE_INDEX - 1}: anomalies need a label")
+        raise InputError(f"num_classes is {num_classes}; it must be 1 to {IGNORE_INDEX - 1}: anomalies need a label")
     labels, values, truth = (as_numpy(array) for array in (prediction, scores, target))
     if not labels.shape == values.shape == truth.shape:
-        raise ValueError(
+        raise InputError(
             f"prediction, scores and target have shapes {list(labels.shape)}, {list(values.shape)} and "
             f"{list(truth.shape)}; bring them to the size of the labels"
         )
@@ -82,9 +83,9 @@ def open_set_counts(
     labels, values, truth = labels[valid].astype(np.int64), values[valid], truth[valid].astype(np.int64)
     for name, array, last in (("prediction", labels, num_classes - 1), ("target", truth, num_classes)):
         if array.size and not 0 <= array.min() <= array.max() <= last:
-            raise ValueError(f"{name} holds labels {array.min()}..{array.max()}, allowed are 0..{last}")
+            raise InputError(f"{name} holds labels {array.min()}..{array.max()}, allowed are 0..{last}")
     if np.isnan(values).any() or np.isnan(threshold):
-        raise ValueError(f"scores hold {int(np.isnan(values).sum())} NaN and threshold is {threshold}; neither ranks")
+        raise InputError(f"scores hold {int(np.isnan(values).sum())} NaN and threshold is {threshold}; neither ranks")
     rejected = values > threshold if strict else values >= threshold
     slots = (rejected * (num_classes + 1) + truth) * num_classes + labels
     shape = (2, num_classes + 1, num_classes)
@@ -104,9 +105,9 @@ def open_miou(counts: Tensor | np.ndarray, *, absent: str = "skip") -> OpenSetRe
     """
     table = as_numpy(counts)
     if table.ndim != 3 or table.shape[0] != 2 or table.shape[1] != table.shape[2] + 1:
-        raise ValueError(f"counts has shape {list(table.shape)}, expected [2, K + 1, K] as open_set_counts returns")
+        raise InputError(f"counts has shape {list(table.shape)}, expected [2, K + 1, K] as open_set_counts returns")
     if absent not in ("skip", "zero"):
-        raise ValueError(f"absent is {absent!r}; it must be skip or zero")
+        raise InputError(f"absent is {absent!r}; it must be skip or zero")
     known = table.shape[2]
     accepted, rejected = table
     closed = table.sum(axis=0)[:known]

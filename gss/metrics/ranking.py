@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 FPR_RULES = ("first_at_least", "first_above", "nearest", "nearest_thinned")
 """Which point of the ROC curve counts as "at 95 % true positives"; published numbers use all four.
@@ -203,7 +203,7 @@ class Ranking:
     def _operating_point(self, tpr: float, rule: str) -> int:
         """Index of the last block that counts as outliers; -1 for none."""
         if rule not in FPR_RULES:
-            raise ValueError(f"rule is {rule!r} {did_you_mean(rule, FPR_RULES)}; choose from {', '.join(FPR_RULES)}")
+            raise InputError(f"rule is {rule!r} {did_you_mean(rule, FPR_RULES)}; choose from {', '.join(FPR_RULES)}")
         true, false = self._above
         rates = true / true[-1]
         if rule in ("first_at_least", "first_above"):

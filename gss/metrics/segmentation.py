@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gss.core.distributed import sum_across
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 # Confidences are summed as multiples of 2^-24 (a float32 in [0, 1] holds 24 bits): integer sums do not depend
@@ -57,7 +58,7 @@ class SegmentationMetrics:
             ("ece_bins", ece_bins, 1, 1000),
         ):
             if not low <= value <= high:
-                raise ValueError(f"{name} must be between {low} and {high}, got {value}")
+                raise InputError(f"{name} must be between {low} and {high}, got {value}")
         self.num_classes = num_classes
         self.boundary_px = boundary_px
         self.ece_bins = ece_bins
@@ -95,10 +96,10 @@ class SegmentationMetrics:
         """
         prediction, target = torch.as_tensor(prediction), torch.as_tensor(target)
         if target.ndim not in (2, 3) or target.is_floating_point():
-            raise ValueError(f"target must be an integer [H, W] or [B, H, W], got {_describe(target)}")
+            raise InputError(f"target must be an integer [H, W] or [B, H, W], got {_describe(target)}")
         if prediction.ndim == target.ndim + 1 and prediction.is_floating_point():
             if prediction.shape[-3] != self.num_classes:
-                raise ValueError(
+                raise InputError(
                     f"prediction has {prediction.shape[-3]} class probabilities ({_describe(prediction)}), "
                     f"these metrics were made for num_classes={self.num_classes}"
                 )
@@ -106,12 +107,12 @@ class SegmentationMetrics:
         elif prediction.ndim == target.ndim and not prediction.is_floating_point():
             confidence, labels = None, prediction
         else:
-            raise ValueError(
+            raise InputError(
                 f"prediction must be integer labels like target ({_describe(target)}) or floating-point "
                 f"probabilities with an axis of {self.num_classes} classes more, got {_describe(prediction)}"
             )
         if labels.shape != target.shape:
-            raise ValueError(
+            raise InputError(
                 f"prediction size {tuple(labels.shape)} differs from target size {tuple(target.shape)}; "
                 "predict at the original size of the image"
             )
@@ -140,7 +141,7 @@ class SegmentationMetrics:
         mine = (self.num_classes, self.boundary_px, self.ece_bins)
         theirs = (other.num_classes, other.boundary_px, other.ece_bins)
         if mine != theirs:
-            raise ValueError(f"cannot merge metrics of (num_classes, boundary_px, ece_bins) {theirs} into {mine}")
+            raise InputError(f"cannot merge metrics of (num_classes, boundary_px, ece_bins) {theirs} into {mine}")
         self._counts += other._counts
 
     def state(self) -> Tensor:
@@ -201,7 +202,7 @@ class SegmentationMetrics:
         low, high = (float(v) for v in confidence.aminmax()) if confidence.numel() else (0.0, 0.0)
         # Negated, so that NaN is refused too.
         if not (low >= 0 and high <= 1.001):
-            raise ValueError(
+            raise InputError(
                 f"prediction holds top probabilities {low:.4g}..{high:.4g}, allowed are 0..1: apply softmax"
             )
         units = (confidence.clamp(max=1) * CONFIDENCE_UNIT).round().long()
@@ -260,7 +261,7 @@ def _bytes(name: str, labels: Tensor, num_classes: int, *, void: bool = False) -
     if unknown.any():
         also = f" and {IGNORE_INDEX} (void)" if void else ""
         first = int(labels[unknown][0])
-        raise ValueError(f"{name} holds label {first}, allowed are 0..{num_classes - 1}{also}")
+        raise InputError(f"{name} holds label {first}, allowed are 0..{num_classes - 1}{also}")
     return labels.to(torch.uint8)
 
 

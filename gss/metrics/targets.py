@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from gss.core.errors import InputError
+
 INLIER, OUTLIER, VOID = 0, 1, 255
 
 
@@ -33,15 +35,15 @@ def check_target(target: Tensor | np.ndarray, of: np.ndarray, name: str) -> np.n
     """
     truth = as_numpy(target)
     if truth.ndim not in (2, 3) or truth.dtype.kind not in "bui":
-        raise ValueError(f"target must be an integer [H, W] or [B, H, W], got {truth.dtype} {list(truth.shape)}")
+        raise InputError(f"target must be an integer [H, W] or [B, H, W], got {truth.dtype} {list(truth.shape)}")
     if truth.shape != of.shape:
-        raise ValueError(
+        raise InputError(
             f"{name} has shape {list(of.shape)} but target {list(truth.shape)}; interpolate {name} to the size of "
             "the labels"
         )
     known = (truth == INLIER) | (truth == OUTLIER) | (truth == VOID)
     if not known.all():
-        raise ValueError(
+        raise InputError(
             f"target holds label {int(truth[~known][0])}, allowed are {INLIER} (in), {OUTLIER} (out) and {VOID} "
             "(void); translate other labels in the data spec"
         )

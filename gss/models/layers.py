@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
+
 
 class WindowBlock(nn.Module):
     """Positional convolution, windowed self-attention and MLP, each a pre-normalised residual.
@@ -30,9 +32,9 @@ class WindowBlock(nn.Module):
     def __init__(self, dim: int, num_heads: int, window_size: int, shift: bool, mlp_ratio: float = 2.0) -> None:
         super().__init__()
         if num_heads < 1 or dim % num_heads:
-            raise ValueError(f"num_heads={num_heads} must divide dim={dim}; choose another number of heads")
+            raise InputError(f"num_heads={num_heads} must divide dim={dim}; choose another number of heads")
         if window_size < 1:
-            raise ValueError(f"window_size={window_size} must be at least 1")
+            raise InputError(f"window_size={window_size} must be at least 1")
         self.num_heads = num_heads
         self.window_size = window_size
         self.shift = shift

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.models.prior import GSSPriorModel
 
 PARTS = ("backbone", "fusion", "blocks", "token", "aux")
@@ -38,7 +38,7 @@ def check_parts(key: str, parts: Iterable[str]) -> None:
     for part in parts:
         if part not in PARTS:
             hint = did_you_mean(part, PARTS)
-            raise ValueError(f"{key}: there is no part {part!r}; the parts are {', '.join(PARTS)} {hint}".rstrip())
+            raise InputError(f"{key}: there is no part {part!r}; the parts are {', '.join(PARTS)} {hint}".rstrip())
 
 
 def freeze_parts(prior: GSSPriorModel, parts: Iterable[str]) -> None:
@@ -60,5 +60,5 @@ def freeze_parts(prior: GSSPriorModel, parts: Iterable[str]) -> None:
         if part_of(name) in parts:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in prior.parameters()):
-        raise ValueError(f"model.freeze=[{', '.join(parts)}] holds the whole network: leave a part out to train it")
+        raise InputError(f"model.freeze=[{', '.join(parts)}] holds the whole network: leave a part out to train it")
     prior.hold([module for name, module in prior.named_children() if part_of(name) in parts])

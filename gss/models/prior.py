@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
+from gss.core.errors import InputError
 from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
@@ -97,28 +98,28 @@ class GSSPriorConfig(PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Check the values; runs by itself after the types of the fields are checked."""
         if self.token_stride not in _STRIDES:
-            raise ValueError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
+            raise InputError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
         self.context_stride = self.context_stride or max(8, self.token_stride)
         if self.context_stride < 1 or self.context_stride % self.token_stride:
-            raise ValueError(
+            raise InputError(
                 f"context_stride={self.context_stride} must be a multiple of token_stride={self.token_stride}"
             )
         if self.codebook_size < 0:
-            raise ValueError(f"codebook_size={self.codebook_size} must be at least 1, or 0 for no tokens")
+            raise InputError(f"codebook_size={self.codebook_size} must be at least 1, or 0 for no tokens")
         if self.classifier not in _CLASSIFIERS:
-            raise ValueError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
+            raise InputError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
         mean, std = self.image_mean or [], self.image_std or []
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")
+            raise InputError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")
         if self.depth < 0:
-            raise ValueError(f"depth={self.depth} must be at least 0")
+            raise InputError(f"depth={self.depth} must be at least 0")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
+            raise InputError(f"dropout={self.dropout} must be in [0, 1)")
         for name in ("hidden_dim", "num_heads", "window_size", "classifier_rank"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
         if self.hidden_dim % self.num_heads:
-            raise ValueError(f"hidden_dim={self.hidden_dim} must be a multiple of num_heads={self.num_heads}")
+            raise InputError(f"hidden_dim={self.hidden_dim} must be a multiple of num_heads={self.num_heads}")
 
 
 @dataclass
@@ -215,14 +216,14 @@ class GSSPriorModel(PreTrainedModel):
         """
         unknown = set(config) - {field.name for field in fields(GSSPriorConfig)} - {"num_labels"}
         if unknown:
-            raise ValueError(f"{sorted(unknown)} are no fields of GSSPriorConfig")
+            raise InputError(f"{sorted(unknown)} are no fields of GSSPriorConfig")
         found = build_backbone_config(name, backbone_config)
         if backbone_config is None and "image_mean" not in config and "image_std" not in config:
             config = {**_folder_normalisation(name), **config}
         try:
             model = cls(GSSPriorConfig(backbone_config=found, **config))
         except StrictDataclassError as error:
-            raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
+            raise InputError(" ".join(str(error.__cause__ or error).split())) from error
         if pretrained and backbone_config is None:
             model.backbone.load_state_dict(load_pretrained_backbone(name, found).state_dict())
         return model
@@ -238,10 +239,10 @@ class GSSPriorModel(PreTrainedModel):
             ValueError: If the classifier is not tied or the shape differs.
         """
         if self.config.classifier != "tied" or not self.config.codebook_size:
-            raise ValueError(f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'")
+            raise InputError(f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'")
         expected = (self.config.codebook_size, self.config.classifier_rank)
         if tuple(code_embeddings.shape) != expected:
-            raise ValueError(
+            raise InputError(
                 f"code_embeddings have shape {tuple(code_embeddings.shape)}, expected {expected}; set"
                 " codebook_size and classifier_rank to the posterior's number and dimension of codes"
             )
@@ -266,11 +267,11 @@ class GSSPriorModel(PreTrainedModel):
             ValueError: If the classifier is another one or the shape differs.
         """
         if self.config.classifier != "evidence" or not self.config.codebook_size:
-            raise ValueError(f"classifier={self.config.classifier!r} uses no code table; configure 'evidence'")
+            raise InputError(f"classifier={self.config.classifier!r} uses no code table; configure 'evidence'")
         side = self.config.token_stride
         expected = (self.config.codebook_size, self.config.num_labels, side, side)
         if tuple(table.shape) != expected:
-            raise ValueError(f"table has shape {tuple(table.shape)}, expected {expected} of this prior")
+            raise InputError(f"table has shape {tuple(table.shape)}, expected {expected} of this prior")
         self.code_evidence.copy_(table.flatten(1).log().clamp(min=_LEAST_LOG))
 
     def classifier_weight(self) -> tuple[Tensor, Tensor]:
@@ -283,7 +284,7 @@ class GSSPriorModel(PreTrainedModel):
             ValueError: If the model has no token classifier.
         """
         if not self.config.codebook_size:
-            raise ValueError("codebook_size=0: this prior has no token classifier; it reads pixels only")
+            raise InputError("codebook_size=0: this prior has no token classifier; it reads pixels only")
         if self.config.classifier == "evidence":
             return torch.cat([self.token_head.weight, self.code_evidence], 1), self.token_head.bias
         if self.config.classifier != "tied":
@@ -408,7 +409,7 @@ class GSSPriorModel(PreTrainedModel):
             ValueError: If there is no such source.
         """
         if source not in FEATURE_SOURCES:
-            raise ValueError(f"source={source!r} must be one of {', '.join(FEATURE_SOURCES)}")
+            raise InputError(f"source={source!r} must be one of {', '.join(FEATURE_SOURCES)}")
         features = cast(Tensor, output.features)
         if source == "head":
             return features
@@ -425,14 +426,14 @@ class GSSPriorModel(PreTrainedModel):
 
     def _check_input(self, pixel_values: Tensor) -> None:
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
-            raise ValueError(f"pixel_values have shape {tuple(pixel_values.shape)}, expected (B, 3, H, W)")
+            raise InputError(f"pixel_values have shape {tuple(pixel_values.shape)}, expected (B, 3, H, W)")
         if not pixel_values.is_floating_point():
-            raise ValueError(f"pixel_values have type {pixel_values.dtype}, expected floats in [0, 1]; divide by 255")
+            raise InputError(f"pixel_values have type {pixel_values.dtype}, expected floats in [0, 1]; divide by 255")
         stride = self.config.token_stride
         height, width = pixel_values.shape[-2:]
         if height % stride or width % stride or not height or not width:
             size = "x".join(str(max(-(-n // stride), 1) * stride) for n in (height, width))
-            raise ValueError(f"image size {height}x{width} is no multiple of token_stride={stride}; pad it to {size}")
+            raise InputError(f"image size {height}x{width} is no multiple of token_stride={stride}; pad it to {size}")
 
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise new layers; only called for those without loaded weights."""

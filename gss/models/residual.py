@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.layers import ChannelNorm, FeatureFusion
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 
@@ -50,7 +51,7 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         if target not in TARGETS:
-            raise ValueError(f"target={target!r} must be one of {', '.join(TARGETS)}")
+            raise InputError(f"target={target!r} must be one of {', '.join(TARGETS)}")
         for name, numbers in (
             ("in_channels", in_channels),
             ("feature_dim", [feature_dim]),
@@ -58,7 +59,7 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
             ("rates", rates),
         ):
             if not numbers or min(numbers) < 1:
-                raise ValueError(f"{name}={numbers} must hold at least one number, each of at least 1")
+                raise InputError(f"{name}={numbers} must hold at least one number, each of at least 1")
         self.fusion = FeatureFusion(in_channels, width)
         self.branches = nn.ModuleList(
             nn.Conv2d(width, width, 3, padding=rate, dilation=rate, groups=width, bias=False) for rate in rates

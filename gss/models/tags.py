@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
@@ -78,17 +79,17 @@ class TagClassifier(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         if background is not None and not 0 <= background < len(class_names):
-            raise ValueError(f"background={background} is no label: there are {len(class_names)} classes")
+            raise InputError(f"background={background} is no label: there are {len(class_names)} classes")
         self.classes = tuple(k for k in range(len(class_names)) if k != background)
         if not self.classes:
-            raise ValueError(
+            raise InputError(
                 f"class_names={list(class_names)} leave no tag: name at least one class besides background"
             )
         found = build_backbone_config(config=backbone_config or EfficientNetLiteConfig().to_dict())
         self.backbone = build_backbone(found)
         channels = [int(count) for count in self.backbone.channels]
         if not 1 <= levels <= len(channels):
-            raise ValueError(f"levels={levels} must be 1 to {len(channels)}, the maps of the backbone")
+            raise InputError(f"levels={levels} must be 1 to {len(channels)}, the maps of the backbone")
         self.multiple, self.fixed_size = input_multiple(found), fixed_size(found)
         self.dim = sum(channels[-levels:])
         self.classifier = nn.Conv2d(self.dim, len(self.classes), 1, bias=False)
@@ -125,7 +126,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
             output_stride = 16
         if output_stride is not None:
             if not isinstance(found, EfficientNetLiteConfig):
-                raise ValueError(
+                raise InputError(
                     f"output_stride={output_stride}: only EfficientNet-Lite can keep its maps finer, not "
                     f"{found.model_type!r}; leave it out, or read more levels"
                 )
@@ -156,7 +157,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
             ValueError: the input's shape or type does not fit.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
+            raise InputError(
                 f"images are {images.dtype} {list(images.shape)}; expected floats in 0..1 of shape [B, 3, H, W]"
             )
         height, width = images.shape[-2:]

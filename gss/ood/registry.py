@@ -6,7 +6,7 @@ from typing import Any
 
 # A pipeline looks the base class of a component up in the component's own module when it loads it.
 # Imported for their registration.
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.models.density import GMMDensityHead
 from gss.ood import features, generative, logits  # noqa: F401
 from gss.ood import logits as _residual  # noqa: F401
@@ -57,7 +57,7 @@ def build_score(
         ValueError: unknown, or in need of something this pipeline lacks.
     """
     if name not in SCORES:
-        raise ValueError(
+        raise InputError(
             f"score {name!r} is unknown; there are {', '.join(SCORES)} {did_you_mean(name, SCORES)}".strip()
         )
     have: dict[str, Any] = {"density": density, "fitted": fitted, "tokens": tokens, "residual": residual}
@@ -71,7 +71,7 @@ def build_score(
             "tokens": "predicted tokens, which a discriminative network does not have",
         }
         need = next(text for key, text in lacks.items() if key in lacking)
-        raise ValueError(f"score {name!r} needs {need}; this pipeline has {', '.join(allowed)}")
+        raise InputError(f"score {name!r} needs {need}; this pipeline has {', '.join(allowed)}")
     score = SCORES[name]
     if issubclass(score, DensityScore):
         assert density is not None

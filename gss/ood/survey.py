@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import balanced_sample, balanced_sample_across, random_keys
 
 
@@ -148,11 +149,11 @@ class Survey:
         for name in ("count", "first", "second", "unit_first", "unit_second", "logit_moments"):
             setattr(self, name, distributed.sum_across(getattr(self, name)))
         if self.count.sum() == 0:
-            raise ValueError("no pixel of the training images has a label; check the split with 'gss data check'")
+            raise InputError("no pixel of the training images has a label; check the split with 'gss data check'")
         covariance = self.covariance(within=False)
         scale = self.second.sum(0).trace() / self.count.sum()
         if covariance.trace() <= 1e-10 * scale.clamp(min=1e-30):
-            raise ValueError(
+            raise InputError(
                 f"features are constant over {int(self.count.sum())} pixels: there is no density to fit; the prior is "
                 "untrained or damaged"
             )
@@ -202,7 +203,7 @@ def check_finite(values: Tensor, what: str, name: str) -> None:
     bad = ~values.isfinite().all(0)
     if bad.any():
         row, column = bad.nonzero()[0].tolist()
-        raise ValueError(
+        raise InputError(
             f"{what} of image {name or '?'} are not finite at {int(bad.sum())} of {bad.numel()} cells, first at row "
             f"{row}, column {column}: the network's weights or its precision are at fault"
         )

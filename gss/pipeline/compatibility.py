@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gss.core.errors import InputError
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
@@ -36,7 +37,7 @@ def check_fit(
             ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
         ]
     if likelihood is not None and vqvae is None:
-        raise ValueError("likelihood is given but vqvae is None; give both or neither")
+        raise InputError("likelihood is given but vqvae is None; give both or neither")
     if likelihood is not None:
         codes, classes, *cell = likelihood.table.shape
         facts += [
@@ -50,7 +51,7 @@ def check_fit(
             ("number of feature channels", prior.config.hidden_dim, "density", density.config["feature_dim"]),
         ]
     if density is not None and ood is not None and density.source != ood.source:
-        raise ValueError(
+        raise InputError(
             f"density describes the features of source={density.source!r}, the fitted scores those of {ood.source!r}: "
             "use both of one 'gss train density'"
         )
@@ -61,9 +62,9 @@ def check_fit(
             ("number of feature channels", prior.config.hidden_dim, "residual", residual.config["feature_dim"]),
         ]
         if residual.config["target"] == "token" and not prior.config.codebook_size:
-            raise ValueError("residual perturbs tokens, which this prior does not predict; use one of target 'pixel'")
+            raise InputError("residual perturbs tokens, which this prior does not predict; use one of target 'pixel'")
     for what, expected, part, found in facts:
         if expected != found:
-            raise ValueError(
+            raise InputError(
                 f"{what} of the prior is {expected}, of the {part} {found}; use the {part} of its training"
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
@@ -57,9 +58,9 @@ def decode(
         ValueError: unknown mode, or one that needs a missing component.
     """
     if mode not in MODES:
-        raise ValueError(f"decode='{mode}' is unknown: choose one of {', '.join(MODES)}")
+        raise InputError(f"decode='{mode}' is unknown: choose one of {', '.join(MODES)}")
     if mode in ("marginal", "fused") and likelihood is None:
-        raise ValueError(f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'")
+        raise InputError(f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'")
     if mode == "aux":
         assert output.aux_logits is not None
         h, w = output.aux_logits.shape[-2:]
@@ -67,7 +68,7 @@ def decode(
         logits = torch.nn.functional.interpolate(output.aux_logits.float(), size=size, mode="bilinear")
         return logits.softmax(1)
     if output.token_logits is None:
-        raise ValueError(f"decode='{mode}' needs token logits: run the prior with return_tokens=True")
+        raise InputError(f"decode='{mode}' needs token logits: run the prior with return_tokens=True")
     if mode == "hard":
         maskige = vqvae.decode_tokens(output.token_logits.argmax(1))
         return codec.logits(maskige).float().softmax(1)

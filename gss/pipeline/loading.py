@@ -11,6 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -48,16 +49,16 @@ def _load(cls: type[_Saved], folder: str | os.PathLike[str], what: str, config: 
     """An object of `cls` from its folder; `what` it is called, and the file every such folder has."""
     path = Path(folder)
     if not (path / config).is_file():
-        raise ValueError(f"no {what} at {path}: {config} is missing; give the folder training wrote")
+        raise InputError(f"no {what} at {path}: {config} is missing; give the folder training wrote")
     try:
         found = cls.load_config(str(path)).get("_class_name")
         if found != cls.__name__:
-            raise ValueError(f"it holds a {found}, not a {cls.__name__}")
+            raise InputError(f"it holds a {found}, not a {cls.__name__}")
         with without_bars():
             return cls.from_pretrained(path, local_files_only=True)
     # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
-        raise ValueError(f"cannot load the {what} at {path}: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot load the {what} at {path}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
@@ -304,13 +304,13 @@ class GSSPipeline(DiffusionPipeline):
         for mode in modes:
             if mode not in self.decode_modes:
                 hint = did_you_mean(str(mode), self.decode_modes)
-                raise ValueError(
+                raise InputError(
                     f"decode is {mode!r}; this pipeline has {', '.join(self.decode_modes)} {hint}".rstrip()
                 )
         if not modes:
-            raise ValueError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
+            raise InputError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
         if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"output_type is {output_type!r}; allowed are {', '.join(OUTPUT_TYPES)}")
+            raise InputError(f"output_type is {output_type!r}; allowed are {', '.join(OUTPUT_TYPES)}")
         if size is not None:
             check_size(size, "size")
         return Views(window_size=window_size or self.processor.window_size, **views)

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ImagesKwargs
 
+from gss.core.errors import InputError
 from gss.data.images import image_from_pil, load_image
 
 ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -71,7 +72,7 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
     many = isinstance(inputs, list | tuple)
     items: Sequence[Any] = inputs if isinstance(inputs, list | tuple) else [inputs]
     if not items:
-        raise ValueError("images is an empty list; pass at least one image")
+        raise InputError("images is an empty list; pass at least one image")
     loaded: list[Tensor] = []
     for number, item in enumerate(items):
         name = f"images[{number}]" if many else "images"
@@ -81,14 +82,14 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
             try:
                 loaded.append(_from_array(np.asarray(image_from_pil(item)), name))
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+                raise InputError(f"{name}: {error}") from error
         elif isinstance(item, Tensor):
             loaded += _from_tensor(item, name)
         elif isinstance(item, np.ndarray):
             batch = item if item.ndim == 4 else [item]
             loaded += [_from_array(array, name) for array in batch]
         else:
-            raise ValueError(f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor")
+            raise InputError(f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor")
     return loaded
 
 
@@ -97,11 +98,11 @@ def _from_array(array: np.ndarray, name: str) -> Tensor:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise ValueError(f"{name} has shape {list(array.shape)}; arrays must be [H, W], [H, W, 3] or [H, W, 4]{hint}")
+        raise InputError(f"{name} has shape {list(array.shape)}; arrays must be [H, W], [H, W, 3] or [H, W, 4]{hint}")
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
         array = np.asarray(image_from_pil(Image.fromarray(array)))
     elif array.ndim == 3 and array.shape[-1] == 4:
-        raise ValueError(f"{name} has 4 channels of {array.dtype}; alpha is only understood in uint8 arrays")
+        raise InputError(f"{name} has 4 channels of {array.dtype}; alpha is only understood in uint8 arrays")
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
     # from_numpy refuses negative strides and read-only memory is never written to, hence the copy.
@@ -111,25 +112,25 @@ def _from_array(array: np.ndarray, name: str) -> Tensor:
 def _from_tensor(tensor: Tensor, name: str) -> list[Tensor]:
     if tensor.ndim not in (3, 4) or tensor.shape[-3] != 3:
         hint = "; move the channels first" if tensor.ndim in (3, 4) and tensor.shape[-1] == 3 else ""
-        raise ValueError(f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}")
+        raise InputError(f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}")
     return [_to_unit(image, name) for image in (tensor if tensor.ndim == 4 else tensor[None])]
 
 
 def _to_unit(image: Tensor, name: str) -> Tensor:
     """`[3, H, W]` of any allowed dtype to contiguous float32 in [0, 1]."""
     if 0 in image.shape:
-        raise ValueError(f"{name} has shape {list(image.shape)}; an image needs at least one pixel")
+        raise InputError(f"{name} has shape {list(image.shape)}; an image needs at least one pixel")
     if image.dtype == torch.uint8:
         return image.float().div_(255).contiguous()
     if image.dtype == torch.uint16:
         return image.to(torch.float32).div_(65535).contiguous()
     if not image.is_floating_point():
-        raise ValueError(f"{name} has dtype {image.dtype}; allowed are uint8, uint16 and floats in [0, 1]")
+        raise InputError(f"{name} has dtype {image.dtype}; allowed are uint8, uint16 and floats in [0, 1]")
     if not torch.isfinite(image).all():
-        raise ValueError(f"{name} holds NaN or infinite values; clean the image first")
+        raise InputError(f"{name} holds NaN or infinite values; clean the image first")
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
-        raise ValueError(
+        raise InputError(
             f"{name} holds floats from {low:g} to {high:g}, allowed is 0 to 1; divide by 255 or pass uint8"
         )
     return image.detach().to(torch.float32, copy=True).contiguous()
@@ -162,17 +163,17 @@ class GSSImageProcessor(ImageProcessingMixin):
         # Written by `to_dict` into preprocessor_config.json; every other unknown keyword is a mistake.
         kwargs.pop("image_processor_type", None)
         if kwargs:
-            raise ValueError(
+            raise InputError(
                 f"unknown processor options {sorted(kwargs)}; allowed are size, short_side, size_multiple, window_size"
             )
         super().__init__()
         if size is not None and short_side is not None:
-            raise ValueError(f"size {size} and short_side {short_side} exclude each other; set one of them to None")
+            raise InputError(f"size {size} and short_side {short_side} exclude each other; set one of them to None")
         self.size = None if size is None else check_size(size, "size")
         self.window_size = check_size(window_size, "window_size")
         for name, value in (("short_side", short_side), ("size_multiple", size_multiple)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ValueError(f"{name} is {value!r}; it must be a positive whole number")
+                raise InputError(f"{name} is {value!r}; it must be a positive whole number")
         self.short_side = short_side
         self.size_multiple = size_multiple
 
@@ -218,5 +219,5 @@ def check_size(size: Sequence[int], name: str) -> tuple[int, int]:
         and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size)
     )
     if not valid:
-        raise ValueError(f"{name} is {size!r}; it must be two positive whole numbers (height, width)")
+        raise InputError(f"{name} is {size!r}; it must be two positive whole numbers (height, width)")
     return int(size[0]), int(size[1])

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.pipeline.processor import check_size, pad_to_multiple, resize_images
 
 # A strip of resized rows holds at most this many numbers (64 MB in float32).
@@ -66,15 +66,15 @@ class Views:
         if self.window not in WINDOW_MODES:
             hint = did_you_mean(str(self.window), WINDOW_MODES)
             allowed = ", ".join(WINDOW_MODES)
-            raise ValueError(f"window is {self.window!r}; allowed are {allowed} {hint}".rstrip())
+            raise InputError(f"window is {self.window!r}; allowed are {allowed} {hint}".rstrip())
         check_size(self.window_size, "window_size")
         if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; it must be at least 0 and below 1")
+            raise InputError(f"overlap is {self.overlap}; it must be at least 0 and below 1")
         if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
-            raise ValueError(f"scales is {self.scales!r}; give at least one number above 0 and up to 16")
+            raise InputError(f"scales is {self.scales!r}; give at least one number above 0 and up to 16")
         for name, value in (("max_pixels", self.max_pixels), ("batch_size", self.batch_size)):
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
 
 def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> Dense:

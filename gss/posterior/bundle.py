@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.labels.space import LabelSpace
 from gss.posterior.codec import MaskigeCodec
@@ -73,7 +74,7 @@ class Posterior:
         if not (folder / "posterior.json").is_file() and (folder / "posterior" / "posterior.json").is_file():
             folder = folder / "posterior"
         if not (folder / "posterior.json").is_file():
-            raise ValueError(
+            raise InputError(
                 f"posterior='{folder}' holds no posterior.json: give the --out folder of 'gss train posterior'"
             )
         local = (folder / "likelihood").is_dir()
@@ -86,7 +87,7 @@ class Posterior:
             )
         # diffusers and safetensors raise many types here; for the user they are all one thing.
         except Exception as error:
-            raise ValueError(f"cannot load the posterior at {folder}: {' '.join(str(error).split())}") from error
+            raise InputError(f"cannot load the posterior at {folder}: {' '.join(str(error).split())}") from error
 
 
 def _any_valid(labels: Tensor, downsample: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 
@@ -17,7 +18,7 @@ def to_cells(labels: Tensor, downsample: int) -> Tensor:
     B, H, W = labels.shape
     f = downsample
     if H % f or W % f:
-        raise ValueError(f"labels of {H}x{W} pixels do not divide into cells of {f}: crop or pad them first")
+        raise InputError(f"labels of {H}x{W} pixels do not divide into cells of {f}: crop or pad them first")
     return labels.reshape(B, H // f, f, W // f, f).transpose(2, 3)
 
 

@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.posterior.inverses import build_inverse, nearest_table
 from gss.posterior.palette import from_list
@@ -85,9 +86,9 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         super().__init__()
         palette = from_list(colors)
         if len(void_color) != 3 or not all(0 <= value <= 255 for value in void_color):
-            raise ValueError(f"void_color: {list(void_color)} is not an 8-bit colour; give [R, G, B], 0 to 255")
+            raise InputError(f"void_color: {list(void_color)} is not an 8-bit colour; give [R, G, B], 0 to 255")
         if not temperature > 0:
-            raise ValueError(f"temperature: {temperature} is not positive; 900 is usual")
+            raise InputError(f"temperature: {temperature} is not positive; 900 is usual")
         # 8-bit buffers: `.to(torch.float16)` and checkpoints leave them exact.
         self.register_buffer("start_palette", torch.from_numpy(palette))
         self.register_buffer("void_paint", torch.tensor(list(void_color), dtype=torch.uint8))
@@ -139,14 +140,14 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             ValueError: wrong shape or type, or a label out of range.
         """
         if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
-            raise ValueError(f"labels: {labels.dtype} of shape {tuple(labels.shape)}; give integers of shape [B, H, W]")
+            raise InputError(f"labels: {labels.dtype} of shape {tuple(labels.shape)}; give integers of shape [B, H, W]")
         index = labels.long()
         void = index == IGNORE_INDEX
         if validate and labels.numel():
             low, high = torch.aminmax(index.masked_fill(void, 0))
             if low < 0 or high >= self.num_classes:
                 value = int(low) if low < 0 else int(high)
-                raise ValueError(
+                raise InputError(
                     f"labels: value {value} is outside 0 to {self.num_classes - 1}; "
                     f"map it to a class or to void ({IGNORE_INDEX})"
                 )
@@ -236,7 +237,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         """
         pixels = np.asarray(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"image: {pixels.dtype} of shape {pixels.shape}; give an 8-bit RGB picture, uint8 [H, W, 3]"
             )
         if self.refiner is not None:
@@ -266,16 +267,16 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
                 already calibrated it.
         """
         if self.refiner is not None:
-            raise ValueError(f"inverse: {self.config['inverse']!r} is calibrated by its training; use 'nearest'")
+            raise InputError(f"inverse: {self.config['inverse']!r} is calibrated by its training; use 'nearest'")
         _check_maskige(maskiges)
         if labels.shape != maskiges.shape[:1] + maskiges.shape[2:]:
-            raise ValueError(
+            raise InputError(
                 f"labels: shape {tuple(labels.shape)} does not match maskiges {tuple(maskiges.shape)}; "
                 "give [B, H, W] of the same size"
             )
         valid = (labels != IGNORE_INDEX).flatten().nonzero()[:, 0]
         if not len(valid):
-            raise ValueError("labels: every pixel is void; give labelled images to calibrate on")
+            raise InputError("labels: every pixel is void; give labelled images to calibrate on")
         valid = valid[:: -(-len(valid) // _CALIBRATION_PIXELS)]
         pixels = maskiges.movedim(1, -1).reshape(-1, 3)[valid].float()
         targets = labels.flatten()[valid].long()
@@ -322,4 +323,4 @@ class _CubeClamp(torch.autograd.Function):
 
 def _check_maskige(maskige: Tensor) -> None:
     if maskige.ndim != 4 or maskige.shape[1] != 3 or not maskige.is_floating_point():
-        raise ValueError(f"maskige: {maskige.dtype} of shape {tuple(maskige.shape)}; give floats of shape [B, 3, H, W]")
+        raise InputError(f"maskige: {maskige.dtype} of shape {tuple(maskige.shape)}; give floats of shape [B, 3, H, W]")

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.layers import WindowBlock
 
 _NUM_HEADS = 4
@@ -86,17 +87,17 @@ def build_inverse(name: str, num_classes: int, *, width: int, reduction: int) ->
         ValueError: unknown name, or a width or reduction that the network cannot have.
     """
     if name not in ("nearest", "conv", "swin"):
-        raise ValueError(f"inverse: unknown name {name!r}; choose nearest, conv or swin")
+        raise InputError(f"inverse: unknown name {name!r}; choose nearest, conv or swin")
     if width < 1:
-        raise ValueError(f"inverse_width: {width} is not positive; 64 is usual")
+        raise InputError(f"inverse_width: {width} is not positive; 64 is usual")
     if reduction < 1:
-        raise ValueError(f"inverse_reduction: {reduction} is not positive; 1 keeps full resolution, 2 is usual")
+        raise InputError(f"inverse_reduction: {reduction} is not positive; 1 keeps full resolution, 2 is usual")
     if name == "conv":
         return ConvInverse(num_classes, width)
     if name == "swin":
         if width % _NUM_HEADS:
             fix = -(-width // _NUM_HEADS) * _NUM_HEADS
-            raise ValueError(f"inverse_width: {width} is not a multiple of {_NUM_HEADS} heads; use {fix}")
+            raise InputError(f"inverse_width: {width} is not a multiple of {_NUM_HEADS} heads; use {fix}")
         return SwinInverse(num_classes, width, reduction)
     return None
 

@@ -17,6 +17,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.posterior.cells import is_uniform, to_cells
 
@@ -61,9 +62,9 @@ class CellLikelihood(ModelMixin, ConfigMixin):
             ValueError: a shape differs, or probabilities do not sum to one over K.
         """
         if table.shape != self.table.shape:
-            raise ValueError(f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}")
+            raise InputError(f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}")
         if not torch.allclose(table.float().sum(1), torch.ones_like(self.table[:, 0]), atol=1e-4):
-            raise ValueError("table does not sum to 1 over classes: normalise it over dimension 1")
+            raise InputError("table does not sum to 1 over classes: normalise it over dimension 1")
         self.table.copy_(table)
         if pixel_weight is not None:
             self.pixel_weight.copy_(pixel_weight)

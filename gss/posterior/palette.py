@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import atomic_path
 
 MAX_CLASSES = 255
@@ -25,9 +25,9 @@ METHODS = ("maxmin", "lattice", "random", "jitter", "display")
 
 def _check_count(num_classes: int) -> None:
     if not isinstance(num_classes, (int, np.integer)) or isinstance(num_classes, bool):
-        raise ValueError(f"num_classes: {num_classes!r} is not an integer; give the number of classes (1 to 255)")
+        raise InputError(f"num_classes: {num_classes!r} is not an integer; give the number of classes (1 to 255)")
     if not 1 <= num_classes <= MAX_CLASSES:
-        raise ValueError(
+        raise InputError(
             f"num_classes: {num_classes} is outside 1 to {MAX_CLASSES} (255 is void); merge classes to fit"
         )
 
@@ -207,21 +207,21 @@ def from_list(colors: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
     try:
         palette = np.asarray(colors)
     except ValueError as error:
-        raise ValueError("colors: rows differ in length; give one [R, G, B] triple per class") from error
+        raise InputError("colors: rows differ in length; give one [R, G, B] triple per class") from error
     if palette.ndim != 2 or palette.shape[1] != 3:
-        raise ValueError(f"colors: shape {palette.shape} is not [K, 3]; give one [R, G, B] triple per class")
+        raise InputError(f"colors: shape {palette.shape} is not [K, 3]; give one [R, G, B] triple per class")
     if not (np.issubdtype(palette.dtype, np.number) and np.array_equal(palette, np.rint(palette))):
-        raise ValueError(f"colors: {palette.dtype} values are not integers; give 8-bit values 0 to 255")
+        raise InputError(f"colors: {palette.dtype} values are not integers; give 8-bit values 0 to 255")
     _check_count(len(palette))
     if palette.min() < 0 or palette.max() > 255:
         row = int(np.argmax(((palette < 0) | (palette > 255)).any(axis=1)))
-        raise ValueError(f"colors: class {row} has {palette[row].tolist()}; every value must be 0 to 255")
+        raise InputError(f"colors: class {row} has {palette[row].tolist()}; every value must be 0 to 255")
     _, first, inverse = np.unique(palette, axis=0, return_index=True, return_inverse=True)
     owner = first[inverse.reshape(-1)]
     repeated = np.flatnonzero(owner != np.arange(len(palette)))
     if len(repeated):
         row = int(repeated[0])
-        raise ValueError(
+        raise InputError(
             f"colors: classes {int(owner[row])} and {row} share {palette[row].tolist()}; "
             "decoding needs distinct colours, change one or use palette 'maxmin'"
         )
@@ -283,16 +283,16 @@ def build(
         return jitter(num_classes, seed)
     if method == "display":
         if colors is None:
-            raise ValueError("colors: palette 'display' needs the data set's colours; give them or use 'maxmin'")
+            raise InputError("colors: palette 'display' needs the data set's colours; give them or use 'maxmin'")
         if len(colors) != num_classes:
             few = "too few" if len(colors) < num_classes else "too many"
-            raise ValueError(
+            raise InputError(
                 f"colors: {few}, {len(colors)} colours for {num_classes} classes; "
                 "give one per class or use palette 'maxmin'"
             )
         return from_list(colors)
     hint = did_you_mean(method, METHODS)
-    raise ValueError(
+    raise InputError(
         f"palette: unknown method {method!r}; choose from {', '.join(METHODS)}{f'; {hint}' if hint else ''}"
     )
 
@@ -309,7 +309,7 @@ def swatch(palette: np.ndarray, names: Sequence[str] | None = None) -> Image.Ima
     """
     names = [str(k) for k in range(len(palette))] if names is None else list(names)
     if len(names) != len(palette):
-        raise ValueError(f"names: {len(names)} names for {len(palette)} colours; give one name per class")
+        raise InputError(f"names: {len(names)} names for {len(palette)} colours; give one name per class")
     columns = min(len(palette), max(4, int(np.ceil(np.sqrt(len(palette) * 0.6)))))
     tile_width, tile_height, header = 132, 56, 40
     rows = -(-len(palette) // columns)

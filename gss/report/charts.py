@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from gss.core.errors import InputError
+
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 42
 SERIES_COLORS = 7
@@ -99,7 +101,7 @@ def line_chart(
         ValueError: No series holds a point to draw, or `smooth` is out of range.
     """
     if not 0 <= smooth < 1:
-        raise ValueError(f"smooth must be in [0, 1), got {smooth}")
+        raise InputError(f"smooth must be in [0, 1), got {smooth}")
     clean = {
         name: [
             (float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
@@ -108,7 +110,7 @@ def line_chart(
     }
     every = [point for points in clean.values() for point in points]
     if not every:
-        raise ValueError(f"series {', '.join(series) or '(none)'} holds no finite point to draw")
+        raise InputError(f"series {', '.join(series) or '(none)'} holds no finite point to draw")
     x_range = x_range or _span([x for x, _ in every])
     y_range = y_range or _span([y for _, y in every], margin=0.0 if log_y else 0.05, log=log_y)
     frame = _Frame(x_range, y_range, x_label, y_label, log_y)
@@ -149,7 +151,7 @@ def histogram(
     shares: dict[str, list[float]] = {}
     for name, values in counts.items():
         if len(values) != len(edges) - 1:
-            raise ValueError(f"counts {name!r} has {len(values)} bins, edges describe {len(edges) - 1}")
+            raise InputError(f"counts {name!r} has {len(values)} bins, edges describe {len(edges) - 1}")
         total = float(sum(values)) or 1.0
         shares[name] = [float(value) / total for value in values]
     top = max((value for values in shares.values() for value in values), default=0.0) or 1.0
@@ -186,7 +188,7 @@ def bar_chart(
     """
     for name, values in series.items():
         if len(values) != len(labels):
-            raise ValueError(f"series {name!r} has {len(values)} values for {len(labels)} labels")
+            raise InputError(f"series {name!r} has {len(values)} values for {len(labels)} labels")
     thick = 14 if len(series) == 1 else 11
     group = len(series) * (thick + 2) + 8
     name_width = min(150, 14 + max((len(label) for label in labels), default=0) * 7)
@@ -272,7 +274,7 @@ def heat_table(
         ValueError: The matrix has other dimensions than the names.
     """
     if len(matrix) != len(rows) or any(len(line) != len(columns) for line in matrix):
-        raise ValueError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
+        raise InputError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
     head = "".join(f"<th><span>{escape(name)}</span></th>" for name in columns)
     body: list[str] = []
     for name, line in zip(rows, matrix, strict=True):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.report.charts import Markup
 from gss.report.style import STYLE, ZOOM_SCRIPT
@@ -82,13 +83,13 @@ class Report:
                 is not given.
         """
         if any(len(row) != len(header) for row in rows):
-            raise ValueError(f"table rows must have {len(header)} cells, as the header {list(header)} has")
+            raise InputError(f"table rows must have {len(header)} cells, as the header {list(header)} has")
         if colors is not None and len(colors) != len(rows):
-            raise ValueError(f"colors has {len(colors)} entries for {len(rows)} table rows")
+            raise InputError(f"colors has {len(colors)} entries for {len(rows)} table rows")
         winners: dict[int, float] = {}
         for name, kind in (best or {}).items():
             if name not in header:
-                raise ValueError(f"best names column {name!r}, the table has {list(header)}")
+                raise InputError(f"best names column {name!r}, the table has {list(header)}")
             column = list(header).index(name)
             values = [float(value) for row in rows if isinstance(value := row[column], int | float)]
             if len(values) > 1:
@@ -150,7 +151,7 @@ class Report:
         """
         for caption, pictures in rows:
             if len(pictures) != len(titles):
-                raise ValueError(f"picture row {caption!r} has {len(pictures)} pictures for {len(titles)} titles")
+                raise InputError(f"picture row {caption!r} has {len(pictures)} pictures for {len(titles)} titles")
         parts: list[str] = []
         for caption, pictures in rows:
             cells = [
@@ -172,7 +173,7 @@ class Report:
         """
         for title, chart in charts:
             if not isinstance(chart, Markup):
-                raise ValueError(f"chart {title!r} must be made by gss.report.charts, got {type(chart).__name__}")
+                raise InputError(f"chart {title!r} must be made by gss.report.charts, got {type(chart).__name__}")
         parts = [f'<figure class="chart"><h3>{escape(title)}</h3>{chart}</figure>' for title, chart in charts]
         return self._add(f'<div class="charts">{"".join(parts)}</div>')
 
@@ -183,7 +184,7 @@ class Report:
             ValueError: The part is a plain string, which might hold unescaped text.
         """
         if not isinstance(part, Markup):
-            raise ValueError(f"a part of a report must be Markup of gss.report.charts, got {type(part).__name__}")
+            raise InputError(f"a part of a report must be Markup of gss.report.charts, got {type(part).__name__}")
         return self._add(part)
 
     def details(self, title: str, content: Any) -> "Report":

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 Colors = Sequence[Sequence[int]] | np.ndarray
@@ -38,7 +39,7 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
     lookup[IGNORE_INDEX] = void
     unknown = labels[(labels >= len(table)) & (labels != IGNORE_INDEX)]
     if unknown.size:
-        raise ValueError(f"labels holds {int(unknown[0])}, but colors has only {len(table)} entries")
+        raise InputError(f"labels holds {int(unknown[0])}, but colors has only {len(table)} entries")
     return Image.fromarray(lookup[labels])
 
 
@@ -83,7 +84,7 @@ def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | N
     """
     prediction, target = _label_map("prediction", prediction), _label_map("target", target)
     if prediction.shape != target.shape:
-        raise ValueError(f"prediction is {prediction.shape}, target is {target.shape}; they must have one size")
+        raise InputError(f"prediction is {prediction.shape}, target is {target.shape}; they must have one size")
     if image is None:
         grey = np.full(target.shape, 226.0)
     else:
@@ -110,7 +111,7 @@ def heatmap(
     """
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 2:
-        raise ValueError(f"values must be [H, W], got shape {values.shape}")
+        raise InputError(f"values must be [H, W], got shape {values.shape}")
     finite = np.isfinite(values)
     low = float(values[finite].min(initial=np.inf)) if low is None else low
     high = float(values[finite].max(initial=-np.inf)) if high is None else high
@@ -130,7 +131,7 @@ def legend(names: Sequence[str], colors: Colors, *, columns: int = 4, width: int
     """
     table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
     if len(names) != len(table):
-        raise ValueError(f"names has {len(names)} entries, colors has {len(table)}; give one colour a name")
+        raise InputError(f"names has {len(names)} entries, colors has {len(table)}; give one colour a name")
     columns = max(1, min(columns, len(names)))
     rows, cell = -(-len(names) // columns), width // columns
     canvas = Image.new("RGB", (width, rows * 24 + 8), "white")
@@ -162,10 +163,10 @@ def contact_sheet(
     """
     count = max((len(row) for row in rows), default=0)
     if count == 0:
-        raise ValueError("rows holds no picture; give at least one row with one picture")
+        raise InputError("rows holds no picture; give at least one row with one picture")
     for name, texts, wanted in (("titles", titles, count), ("captions", captions, len(rows))):
         if texts and len(texts) != wanted:
-            raise ValueError(f"{name} has {len(texts)} entries, needed are none or {wanted}")
+            raise InputError(f"{name} has {len(texts)} entries, needed are none or {wanted}")
     gap, font = 8, ImageFont.load_default(14)
     cells = [[_fit(picture, width) for picture in row] for row in rows]
     heights = [max((cell.height for cell in row), default=0) for row in cells]
@@ -189,7 +190,7 @@ def contact_sheet(
 def _lookup(palette: str) -> np.ndarray:
     """Interpolated colours, uint8 `[256, 3]`."""
     if palette not in ANCHORS:
-        raise ValueError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
+        raise InputError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
     anchors = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in ANCHORS[palette]], dtype=np.float64)
     positions = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(positions, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
@@ -199,15 +200,15 @@ def _lookup(palette: str) -> np.ndarray:
 def _label_map(name: str, labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{name} must be an integer map [H, W], got {labels.dtype} {list(labels.shape)}")
+        raise InputError(f"{name} must be an integer map [H, W], got {labels.dtype} {list(labels.shape)}")
     if labels.size and not (labels.min() >= 0 and labels.max() <= IGNORE_INDEX):
-        raise ValueError(f"{name} holds {int(labels.min())}..{int(labels.max())}, allowed are 0..{IGNORE_INDEX}")
+        raise InputError(f"{name} holds {int(labels.min())}..{int(labels.max())}, allowed are 0..{IGNORE_INDEX}")
     return labels
 
 
 def _picture(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
     if (image.height, image.width) != shape:
-        raise ValueError(f"image is {image.height}x{image.width}, labels are {shape[0]}x{shape[1]}; give one size")
+        raise InputError(f"image is {image.height}x{image.width}, labels are {shape[0]}x{shape[1]}; give one size")
     return np.asarray(image.convert("RGB"))
 
 

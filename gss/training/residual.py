@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gss.config.io import load_config
 from gss.config.residual import ResidualConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import build_dataset
@@ -174,15 +175,15 @@ def build_head(cfg: ResidualConfig, pipeline: GSSPipeline) -> ResidualPatternHea
     model, prior = cfg.model, pipeline.prior
     if model.target == "pixel" and not bool(prior.aux_head.bias.any()):
         # Its bias starts at exactly zero, and no step of training leaves it there.
-        raise ValueError(
+        raise InputError(
             f"the auxiliary pixel head of {cfg.pipeline} was never trained: train the prior with loss.aux above 0, "
             "or set model.target=token"
         )
     if model.target == "token" and pipeline.vqvae is None:
-        raise ValueError(f"{cfg.pipeline} predicts no tokens, so model.target=token has none to perturb; use pixel")
+        raise InputError(f"{cfg.pipeline} predicts no tokens, so model.target=token has none to perturb; use pixel")
     channels = [int(count) for count in prior.backbone.channels]
     if model.levels > len(channels):
-        raise ValueError(f"model.levels={model.levels}, but the backbone gives {len(channels)} maps; use at most those")
+        raise InputError(f"model.levels={model.levels}, but the backbone gives {len(channels)} maps; use at most those")
     head = ResidualPatternHead(
         in_channels=channels[-model.levels :],
         feature_dim=prior.config.hidden_dim,
@@ -214,7 +215,7 @@ def measure(
         result = metrics[name].compute()
         fpr = result.fpr["first_at_least"]
         if result.ap is None or result.auroc is None or fpr is None:
-            raise ValueError(f"validation images with pasted objects show {result.reason}: check data.val_split")
+            raise InputError(f"validation images with pasted objects show {result.reason}: check data.val_split")
         figures[name] = {"ap": result.ap.value, "fpr95": fpr.value, "auroc": result.auroc.value}
     return figures
 
@@ -257,11 +258,11 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
             what `ResidualTask` refuses.
     """
     if not cfg.pipeline:
-        raise ValueError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
+        raise InputError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
     if cfg.loss.contrast > 0 and not cfg.context.source:
-        raise ValueError("loss.contrast needs foreign scenes: set context.source=FOLDER, or loss.contrast=0")
+        raise InputError("loss.contrast needs foreign scenes: set context.source=FOLDER, or loss.contrast=0")
     if cfg.loss.contrast == 0 and cfg.context.source:
-        raise ValueError("context.source is of no use with loss.contrast=0: set one of them")
+        raise InputError("context.source is of no use with loss.contrast=0: set one of them")
     out = Path(out)
     sources = open_sources(cfg)
     _check_ids(cfg, out, sources.ids, resume=resume)
@@ -303,7 +304,7 @@ def _check_ids(cfg: ResidualConfig, out: Path, ids: str, *, resume: bool) -> Non
     if resume and (out / "config.yaml").is_file():
         expected = load_config(ResidualConfig, [str(out / "config.yaml")], []).outliers.ids
     if expected and expected != ids:
-        raise ValueError(
+        raise InputError(
             f"the outlier set is another one: {ids} now (training, validation, scenes), {expected} when {out} was "
             "begun; name the same objects and scenes, or start anew in another folder with outliers.ids=''"
         )

@@ -15,6 +15,7 @@ from gss.config.residual import ResidualConfig
 from gss.config.tags import WeakTagsConfig
 from gss.config.weak_agmm import WeakAgmmConfig
 from gss.core.distributed import barrier, is_main, num_processes
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.data.domains import DomainDataset, describe
 from gss.data.protocols import LabelledImages
@@ -108,7 +109,7 @@ def _load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> P
     """The frozen posterior; a twin may do without one and only takes its grid and palette."""
     if not cfg.posterior:
         if not twin:
-            raise ValueError("posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'")
+            raise InputError("posterior='' is empty: set posterior=FOLDER to the --out of 'gss train posterior'")
         return Posterior.placeholder(train.label_space)
     posterior = Posterior.from_pretrained(cfg.posterior)
     recon.check_classes(posterior, train, cfg.posterior)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gss.config.shared import DataConfig
+from gss.core.errors import InputError
 from gss.data.open import build_dataset
 from gss.data.protocols import LabelledImages
 
@@ -45,5 +46,5 @@ def open_splits(data: DataConfig, *, seed: int, plain_as_read: bool = False, val
         val=build_dataset(as_read if val_as_read else unaugmented, data.val_split, train=False),
     )
     if splits.plain.label_space.names != splits.val.label_space.names:
-        raise ValueError("training and validation split have different classes: check data.train_split, data.val_split")
+        raise InputError("training and validation split have different classes: check data.train_split, data.val_split")
     return splits

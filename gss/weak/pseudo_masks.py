@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, prepare_output, write_json
 from gss.data.export import require_files, write_spec
 from gss.data.files import find_files
@@ -117,10 +118,10 @@ class PseudoMaskWriter:
         """
         labels, K = mask.labels, self.spec.label_space.num_classes
         if labels.ndim != 2 or labels.dtype != np.uint8:
-            raise ValueError(f"labels of {mask.id!r} must be uint8 [H, W], got {labels.dtype} {list(labels.shape)}")
+            raise InputError(f"labels of {mask.id!r} must be uint8 [H, W], got {labels.dtype} {list(labels.shape)}")
         counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
         if counts[K:IGNORE_INDEX].any():
-            raise ValueError(
+            raise InputError(
                 f"labels of {mask.id!r} hold {K + int(counts[K:].argmax())}, allowed are 0..{K - 1} and 255"
             )
         row: dict[str, Any] = {
@@ -130,7 +131,7 @@ class PseudoMaskWriter:
             "labelled": float(1 - counts[IGNORE_INDEX] / labels.size),
         }
         if mask.confidence is not None and mask.confidence.shape != labels.shape:
-            raise ValueError(f"confidence of {mask.id!r} is {mask.confidence.shape}, labels are {labels.shape}")
+            raise InputError(f"confidence of {mask.id!r} is {mask.confidence.shape}, labels are {labels.shape}")
         if not self._rows:
             for name in (MANIFEST, FOLDER_SPEC):
                 (self.folder / name).unlink(missing_ok=True)
@@ -151,11 +152,11 @@ class PseudoMaskWriter:
     def _finish(self) -> None:
         rows = sorted((row for part in distributed.gather_objects(self._rows) for row in part), key=lambda r: r["id"])
         if not rows:
-            raise ValueError(f"no pseudo-mask was made for {self.folder}: there is nothing to train on")
+            raise InputError(f"no pseudo-mask was made for {self.folder}: there is nothing to train on")
         names = self.spec.label_space.names
         pixels = {name: sum(row["pixels"].get(name, 0) for row in rows) for name in names}
         if not any(pixels.values()):
-            raise ValueError(
+            raise InputError(
                 f"none of the {len(rows)} masks in {self.folder} has a labelled pixel: there is nothing to train on; "
                 "look at the labels they were made from, and at the thresholds of their producer"
             )
@@ -163,7 +164,7 @@ class PseudoMaskWriter:
             return
         with_confidence = sum("confidence" in row for row in rows)
         if 0 < with_confidence < len(rows):
-            raise ValueError(f"{with_confidence} of {len(rows)} pseudo-masks have a confidence: give it to all or none")
+            raise InputError(f"{with_confidence} of {len(rows)} pseudo-masks have a confidence: give it to all or none")
         write_json(
             self.folder / MANIFEST,
             {
@@ -202,11 +203,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds no {MANIFEST}: it is no folder of pseudo-masks, or its producer was stopped"
         ) from None
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {error}") from error
 
 
 def summary(folder: str | Path) -> str:
@@ -236,21 +237,21 @@ def import_masks(
     """
     folder = Path(masks)
     if not folder.is_dir():
-        raise ValueError(f"folder of masks not found: {folder}")
+        raise InputError(f"folder of masks not found: {folder}")
     found = find_files(folder, "{id}.*", MASK_SUFFIXES)
     sure = {} if confidence is None else find_files(Path(confidence), "{id}.*", MASK_SUFFIXES)
     samples = spec.samples(split)
     known = {sample.id for sample in samples}
     strange = sorted(found.keys() - known)
     if strange:
-        raise ValueError(
+        raise InputError(
             f"{len(strange)} masks in {folder} belong to no image of split {split!r}, first: {found[strange[0]].name}; "
             "name masks as images are, or give another --split"
         )
     K = spec.label_space.num_classes
     samples = [sample for sample in samples if sample.id in found]
     if not samples:
-        raise ValueError(
+        raise InputError(
             f"no mask in {folder} has the name of an image of split {split!r}, such as {sorted(known)[0]}.png"
         )
     mine, coded = distributed.shard(len(samples)), False
@@ -266,7 +267,7 @@ def import_masks(
         trust = None
         if confidence is not None:
             if sample.id not in sure:
-                raise ValueError(f"no confidence for {sample.id!r} in {confidence}: give it for all masks or none")
+                raise InputError(f"no confidence for {sample.id!r} in {confidence}: give it for all masks or none")
             trust = load_confidence(sure[sample.id], size)
         yield PseudoMask(sample.id, labels, trust)
 

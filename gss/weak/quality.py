@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
@@ -48,11 +49,11 @@ def measure(
     if truth is not None:
         if truth.label_space.names != space.names:
             mine, theirs = (", ".join(names[:8]) for names in (space.names, truth.label_space.names))
-            raise ValueError(f"the classes differ: labels have {mine}; their truth has {theirs}")
+            raise InputError(f"the classes differ: labels have {mine}; their truth has {theirs}")
         where = {id: index for index, id in enumerate(truth.ids)}
         absent = [id for id in dataset.ids if id not in where]
         if absent:
-            raise ValueError(
+            raise InputError(
                 f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
             )
     quality = LabelQuality(space.num_classes)
@@ -65,7 +66,7 @@ def measure(
         try:
             quality.update(labels, confidence, true)
         except ValueError as error:
-            raise ValueError(f"image {dataset.ids[index]!r}: {error}") from error
+            raise InputError(f"image {dataset.ids[index]!r}: {error}") from error
         if index in drawn and distributed.is_main():
             row = [image, colorize(labels, space.colors, void=(255, 255, 255))]
             if confidence is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gss.config.shared import WeakConfig
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
@@ -146,10 +147,10 @@ def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False, 
         fix = "all of them are unlabelled (255), so there is nothing to learn"
         if any(labels is not None and labels.present().any() for labels in weak):
             fix = "tags alone need masks first, of gss train weak-tags and gss weak produce, or gss weak run for it all"
-        raise ValueError(f"no pixel of {where} has a label: {fix}")
+        raise InputError(f"no pixel of {where} has a label: {fix}")
     message = f"no pixel of {where} is labelled {absent}"
     if not allow:
-        raise ValueError(f"{message}: label some, or set weak.allow_missing=true to train without these classes")
+        raise InputError(f"{message}: label some, or set weak.allow_missing=true to train without these classes")
     warnings.warn(f"{message}: these classes will not be learnt", stacklevel=2)
 
 

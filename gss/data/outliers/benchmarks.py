@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.files import Sample, find_files
 from gss.data.generated import ScenesDataset
@@ -58,7 +59,7 @@ class _BenchmarkSpec(DataSpec):
         mask = self.mask.replace("{split}", self.splits.get(split, split))
         masks = find_files(root, mask, MASK_SUFFIXES)
         if not masks:
-            raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no labels {root / mask}")
+            raise InputError(f"split {split!r} of data set {self.name!r} is empty: no labels {root / mask}")
         images = {id.rpartition("/")[2]: path for id, path in find_files(root, self.image, IMAGE_SUFFIXES).items()}
         samples = []
         for id, path in sorted(masks.items()):
@@ -100,19 +101,19 @@ class OODDataset:
 
     def __init__(self, spec: DataSpec, split: str, *, outliers: Sequence[str] = ()) -> None:
         if isinstance(outliers, str):
-            raise ValueError(f"outliers is the text {outliers!r}; give a list of class names")
+            raise InputError(f"outliers is the text {outliers!r}; give a list of class names")
         space = spec.label_space
         chosen = {space.index(name) for name in outliers}
         unknown = spec.generator is not None and bool(spec.options.get("unknown"))
         if not chosen and not unknown:
             if space.num_classes != 2:
-                raise ValueError(
+                raise InputError(
                     f"data set {spec.name!r} has {space.num_classes} classes and none is said to be unknown; name "
                     "the outlier classes, or use a spec with the two classes in and out"
                 )
             chosen = {1}
         if len(chosen) == space.num_classes:
-            raise ValueError(f"all {space.num_classes} classes of data set {spec.name!r} are outliers; leave some in")
+            raise InputError(f"all {space.num_classes} classes of data set {spec.name!r} are outliers; leave some in")
         known = [label for label in range(space.num_classes) if label not in chosen]
         self.known_names = tuple(space.names[label] for label in known)
         self.outlier_names = tuple(space.names[label] for label in sorted(chosen))
@@ -193,7 +194,7 @@ def open_ood(
         existing = spec.available_splits()
         usual = existing if len(existing) == 1 else [name for name in _USUAL_SPLITS if name in existing]
         if not usual:
-            raise ValueError(f"data set {spec.name!r} has the splits {', '.join(existing) or 'none'}; name one")
+            raise InputError(f"data set {spec.name!r} has the splits {', '.join(existing) or 'none'}; name one")
         split = usual[0]
     return OODDataset(spec, split, outliers=outliers)
 
@@ -213,5 +214,5 @@ def _with_overlay(image: Image.Image, mask: Path) -> Image.Image:
     # A damaged archive raises BadZipFile, EOFError or zlib.error, a lacking entry KeyError.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot add overlay {path} to its Cityscapes image: {reason}") from error
+        raise InputError(f"cannot add overlay {path} to its Cityscapes image: {reason}") from error
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gss.core.errors import InputError
 from gss.data.images import load_color_mask, load_image
 from gss.data.outliers.cutout import cutout
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL
@@ -30,9 +31,9 @@ class CocoFile:
 
     def __init__(self, path: Path, split: str, *, images: str | Path | None, exclude: Collection[str]) -> None:
         if split not in ("train", "val", "all"):
-            raise ValueError(f"split {split!r} of {path} does not exist; a COCO file has train, val and all")
+            raise InputError(f"split {split!r} of {path} does not exist; a COCO file has train, val and all")
         if not images or not Path(images).is_dir():
-            raise ValueError(f"images={str(images or '')!r} is no folder; name the one with the pictures of {path}")
+            raise InputError(f"images={str(images or '')!r} is no folder; name the one with the pictures of {path}")
         self.path, self.folder = path, Path(images)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -45,9 +46,9 @@ class CocoFile:
             categories = [int(segment["category_id"]) for segment in found]
             owners = [int(segment["image_id"]) for segment in found]
         except FileNotFoundError:
-            raise ValueError(f"annotation file not found: {path}") from None
+            raise InputError(f"annotation file not found: {path}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no COCO instance or panoptic file: {error!r}") from error
+            raise InputError(f"{path} is no COCO instance or panoptic file: {error!r}") from error
         self.names = names
         banned = {key for key, name in names.items() if name.lower() in {text.lower() for text in exclude}}
         known = {owner for owner, category in zip(owners, categories, strict=True) if category in banned}
@@ -62,7 +63,7 @@ class CocoFile:
                 self.instances[owner].append(segment)
         missing = [self.files[id] for id in self.images if not (self.folder / self.files[id]).is_file()]
         if missing:
-            raise ValueError(f"{len(missing)} pictures of {path} are missing, first: {self.folder / missing[0]}")
+            raise InputError(f"{len(missing)} pictures of {path} are missing, first: {self.folder / missing[0]}")
 
     def read(self, image: int) -> Image.Image:
         """One picture, RGB."""
@@ -77,7 +78,7 @@ class CocoFile:
         colors = load_color_mask(self.path.with_suffix("") / segments[0]["file_name"]).astype(np.int64)
         ids = colors @ [1, 256, 65536]
         if ids.shape != size:
-            raise ValueError(f"panoptic mask of {self.files[image]} is {ids.shape}, its picture {size} (H, W)")
+            raise InputError(f"panoptic mask of {self.files[image]} is {ids.shape}, its picture {size} (H, W)")
         return [ids == int(segment["id"]) for segment in segments]
 
 
@@ -130,7 +131,7 @@ class CocoObjects:
         picture = self._file.read(image)
         (mask,) = self._file.masks(image, (picture.height, picture.width), [segment])
         if not mask.any():
-            raise ValueError(f"instance {self.ids[index]} of {self._file.path} has no pixel; correct the file")
+            raise InputError(f"instance {self.ids[index]} of {self._file.path} has no pixel; correct the file")
         return cutout(picture, mask)
 
 
@@ -149,7 +150,7 @@ def instance_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """
     if isinstance(segmentation, Mapping):
         if list(segmentation["size"]) != list(size):
-            raise ValueError(f"run lengths are of size {segmentation['size']}, the picture has {list(size)}")
+            raise InputError(f"run lengths are of size {segmentation['size']}, the picture has {list(size)}")
         counts = segmentation["counts"]
         return decode_runs(_unpack(counts) if isinstance(counts, str) else counts, size)
     canvas = Image.new("1", (size[1], size[0]))
@@ -168,7 +169,7 @@ def decode_runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
         ValueError: the runs do not add up to H W pixels.
     """
     if sum(counts) != size[0] * size[1]:
-        raise ValueError(f"run lengths cover {sum(counts)} pixels, the picture has {size[0] * size[1]}")
+        raise InputError(f"run lengths cover {sum(counts)} pixels, the picture has {size[0] * size[1]}")
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return values.reshape(size[1], size[0]).T
 

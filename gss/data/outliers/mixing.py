@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OOD_LABELS
 from gss.data.outliers.objects import Objects
 from gss.data.outliers.scenes import ForeignScenes
@@ -59,16 +60,16 @@ class Mixer:
 
     def __post_init__(self) -> None:
         if not len(self.objects):
-            raise ValueError("objects is empty; nothing can be pasted")
+            raise InputError("objects is empty; nothing can be pasted")
         if not 1 <= self.count[0] <= self.count[1]:
-            raise ValueError(f"count is {self.count}; it must be (fewest, most) with 1 <= fewest <= most")
+            raise InputError(f"count is {self.count}; it must be (fewest, most) with 1 <= fewest <= most")
         if not 0 < self.size[0] <= self.size[1]:
-            raise ValueError(f"size is {self.size}; it must be (smallest, largest) with 0 < smallest <= largest")
+            raise InputError(f"size is {self.size}; it must be (smallest, largest) with 0 < smallest <= largest")
         if not 0 <= self.feather < math.inf:
-            raise ValueError(f"feather is {self.feather}; it must be a number of pixels, 0 for hard edges")
+            raise InputError(f"feather is {self.feather}; it must be a number of pixels, 0 for hard edges")
         for name in ("depth", "probability", "flip", "photometric"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mix one image.
@@ -235,7 +236,7 @@ def check_label_free(space: LabelSpace) -> None:
         ValueError: it has 255 classes.
     """
     if space.num_classes > OUTLIER_LABEL:
-        raise ValueError(
+        raise InputError(
             f"the data set has {space.num_classes} classes, so label {OUTLIER_LABEL} is {space.names[OUTLIER_LABEL]!r} "
             "and cannot mark pasted objects; merge two classes in the data spec"
         )

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
+from gss.core.errors import InputError
 from gss.data.datasets import check_sizes
 from gss.data.generated import ScenesDataset
 from gss.data.images import load_image, load_mask
@@ -76,7 +77,7 @@ def open_objects(
     else:
         objects = FolderObjects(spec, split, exclude=exclude, min_pixels=min_pixels)
     if not len(objects):
-        raise ValueError(
+        raise InputError(
             f"{source} holds no object for split {split!r} that is not excluded and has {min_pixels} pixels or more"
         )
     return objects
@@ -115,7 +116,7 @@ class FolderObjects:
         if absent:
             kind = absent[0].missing[0]
             path = absent[0].image if kind == "image" else absent[0].mask
-            raise ValueError(f"{len(absent)} objects of {spec.root} lack a file, first: {path}")
+            raise InputError(f"{len(absent)} objects of {spec.root} lack a file, first: {path}")
         category = _categories(spec.folder() / "objects.json")
         banned = {name.lower() for name in exclude}
         samples = [sample for sample in samples if category.get(sample.id, "").lower() not in banned]
@@ -125,7 +126,7 @@ class FolderObjects:
         ]
         empty = [sample.mask for sample, count in zip(samples, pixels, strict=True) if not count]
         if empty:
-            raise ValueError(
+            raise InputError(
                 f"{len(empty)} of {len(samples)} masks of {spec.root} show no object, first: {empty[0]}; take them "
                 f"off the list of split {split!r}, or say in classes.json which value is the background"
             )
@@ -147,7 +148,7 @@ class FolderObjects:
         labels, unknown = self._spec.label_map.apply(load_mask(path))
         if len(unknown):
             shown = ", ".join(map(str, unknown[:8].tolist()))
-            raise ValueError(f"mask {path} holds values that classes.json does not name: {shown}")
+            raise InputError(f"mask {path} holds values that classes.json does not name: {shown}")
         return (labels != self._background) & (labels != IGNORE_INDEX)
 
 
@@ -158,7 +159,7 @@ def _categories(path: Path) -> dict[str, str]:
     try:
         return {str(entry["name"]): str(entry["category"]) for entry in json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: needs a list of {{"name": id, "category": "..."}}') from error
+        raise InputError(f'{path}: needs a list of {{"name": id, "category": "..."}}') from error
 
 
 class SceneObjects:
@@ -208,7 +209,7 @@ class SceneObjects:
                 sizes = np.bincount(parts.ravel())[1:]
                 if sizes.max() >= self._min_pixels:
                     return cutout(Image.fromarray(scene.image), parts == sizes.argmax() + 1)
-        raise ValueError(f"{_TRIES} scenes show no object of {self._min_pixels} pixels: choose a smaller min_pixels")
+        raise InputError(f"{_TRIES} scenes show no object of {self._min_pixels} pixels: choose a smaller min_pixels")
 
 
 _TRIES = 20  # scenes looked at for one object; most show one
@@ -223,7 +224,7 @@ def check_unknown(objects: Objects, class_names: Sequence[str]) -> None:
     known = {name.lower(): name for name in class_names}
     found = sorted({category for category in objects.categories if category.lower() in known})
     if found:
-        raise ValueError(
+        raise InputError(
             f"objects of the category {found[0]!r} are no outliers, because {known[found[0].lower()]!r} is a class of "
             f"the data set; add {', '.join(found)} to outliers.exclude"
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
 from gss.data.open import open_split
@@ -69,7 +70,7 @@ def open_scenes(
         return _CocoScenes(CocoFile(path, split, images=images, exclude=exclude))
     if path.is_dir() and not (path / "masks").is_dir():
         if objects:
-            raise ValueError(f"{path} has no masks/ that could show {objects[0]!r}: leave the objects empty")
+            raise InputError(f"{path} has no masks/ that could show {objects[0]!r}: leave the objects empty")
         return _PlainScenes(path)
     return _LabelledScenes(open_split(load_spec(source), split), objects, exclude)
 
@@ -79,7 +80,7 @@ class _CocoScenes:
         self._file = file
         self.ids = [str(image) for image in file.images]
         if not self.ids:
-            raise ValueError(f"{file.path} has no picture without an excluded category")
+            raise InputError(f"{file.path} has no picture without an excluded category")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +96,7 @@ class _PlainScenes:
         self._files = find_files(folder, "{id}.*", IMAGE_SUFFIXES)
         self.ids = sorted(self._files)
         if not self.ids:
-            raise ValueError(f"{folder} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
+            raise InputError(f"{folder} holds no picture: put some there, ending in {', '.join(IMAGE_SUFFIXES)}")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gss.config.io import load_config
 from gss.config.residual import ResidualConfig
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.core.sampling import evenly_spaced
 from gss.data.open import build_dataset
@@ -55,14 +56,14 @@ def open_sources(cfg: ResidualConfig) -> Sources:
     """
     outliers, context = cfg.outliers, cfg.context
     if not outliers.objects:
-        raise ValueError("outliers.objects='' is empty: set it to a folder of objects, a COCO file or scenes_unknown")
+        raise InputError("outliers.objects='' is empty: set it to a folder of objects, a COCO file or scenes_unknown")
     source = outliers.val_objects or outliers.objects
     images = outliers.val_images or (outliers.images if source == outliers.objects else "")
     options: dict[str, Any] = {"exclude": outliers.exclude, "min_pixels": outliers.min_pixels}
     train = open_objects(outliers.objects, outliers.split, images=outliers.images, **options)
     val = open_objects(source, outliers.val_split, images=images, **options)
     if source == outliers.objects and (shared := set(train.ids) & set(val.ids)):
-        raise ValueError(
+        raise InputError(
             f"{len(shared)} objects are trained and validated on, such as {min(shared)}: set outliers.val_split to a "
             f"split that shares none with {outliers.split!r}, or outliers.val_objects to another source"
         )
@@ -146,7 +147,7 @@ def main(args: argparse.Namespace) -> int:
     from gss.config.io import split_overrides
 
     if Path(args.preview).suffix.lower() not in (".png", ".jpg"):
-        raise ValueError(f"preview is {args.preview!r}; its name must end in .png or .jpg")
+        raise InputError(f"preview is {args.preview!r}; its name must end in .png or .jpg")
     cfg = load_config(ResidualConfig, *split_overrides(args.configs))
     data = dataclasses.replace(cfg.data, spec=args.spec, root=args.root or cfg.data.root, train_split=args.split)
     outliers = dataclasses.replace(cfg.outliers, objects=args.objects)

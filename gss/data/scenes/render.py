@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.scenes.canvas import Canvas
 from gss.data.scenes.domains import DOMAINS, Paint
 from gss.data.scenes.geometry import measure
@@ -57,13 +57,13 @@ def render(
         ValueError: an argument outside what is stated above.
     """
     if domain not in DOMAINS:
-        raise ValueError(f"domain is {domain!r} {did_you_mean(domain, DOMAINS)}; choose from {', '.join(DOMAINS)}")
+        raise InputError(f"domain is {domain!r} {did_you_mean(domain, DOMAINS)}; choose from {', '.join(DOMAINS)}")
     if trap not in TRAPS:
-        raise ValueError(f"trap is {trap!r} {did_you_mean(trap, TRAPS)}; choose from {', '.join(TRAPS)}")
+        raise InputError(f"trap is {trap!r} {did_you_mean(trap, TRAPS)}; choose from {', '.join(TRAPS)}")
     if len(size) != 2 or min(size) < 16:
-        raise ValueError(f"size is {size}; it must be (height, width) of at least 16 pixels")
+        raise InputError(f"size is {size}; it must be (height, width) of at least 16 pixels")
     if seed < 0 or index < 0:
-        raise ValueError(f"seed and index are {seed} and {index}; they must be 0 or more")
+        raise InputError(f"seed and index are {seed} and {index}; they must be 0 or more")
     plan, light = np.random.default_rng([seed, index, 0]), np.random.default_rng([seed, index, 1])
     chance = float(plan.random())
     cyclists = {"off": None, "paired": chance < 0.5, "context": False}[trap]

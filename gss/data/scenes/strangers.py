@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.scenes.canvas import BOARDS, LEAVES, Canvas
 from gss.data.scenes.cars import DARK, TYRE, box, frame, ground_xz
 from gss.data.scenes.domains import Color, Paint
@@ -24,11 +24,11 @@ def stranger_kinds(unknown: bool | Sequence[str]) -> tuple[str, ...]:
     if isinstance(unknown, bool):
         return STRANGERS if unknown else ()
     if isinstance(unknown, str) or not isinstance(unknown, Sequence):
-        raise ValueError(f"unknown is {unknown!r}; give true, false or a list of {', '.join(STRANGERS)}")
+        raise InputError(f"unknown is {unknown!r}; give true, false or a list of {', '.join(STRANGERS)}")
     for kind in unknown:
         if kind not in STRANGERS:
             hint = did_you_mean(str(kind), STRANGERS)
-            raise ValueError(f"unknown lists {kind!r}; there are {', '.join(STRANGERS)} {hint}".rstrip())
+            raise InputError(f"unknown lists {kind!r}; there are {', '.join(STRANGERS)} {hint}".rstrip())
     return tuple(unknown)
 
 

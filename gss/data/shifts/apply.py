@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.shifts import camera as shift_camera
 from gss.data.shifts import weather as shift_weather
 
@@ -62,13 +62,13 @@ def choose_shifts(names: Iterable[str]) -> tuple[str, ...]:
         ValueError: a name is unknown; the message has the nearest one.
     """
     if isinstance(names, str):
-        raise ValueError(f"shifts is the text {names!r}; give a list of names")
+        raise InputError(f"shifts is the text {names!r}; give a list of names")
     chosen: dict[str, None] = {}
     for name in names:
         if name not in SHIFTS and name not in GROUPS:
             hint = did_you_mean(name, [*SHIFTS, *GROUPS])
             known = f"shifts are {', '.join(SHIFTS)}; groups are {', '.join(GROUPS)}"
-            raise ValueError(f"unknown shift {name!r}{', ' + hint if hint else ''} {known}")
+            raise InputError(f"unknown shift {name!r}{', ' + hint if hint else ''} {known}")
         chosen |= dict.fromkeys(GROUPS.get(name, (name,)))
     return tuple(chosen) or tuple(SHIFTS)
 
@@ -81,7 +81,7 @@ def choose_severities(severities: Iterable[int]) -> tuple[int, ...]:
     """
     chosen = tuple(sorted(set(severities)))
     if not chosen:
-        raise ValueError("severities is empty; choose from 1, 2, 3, 4, 5")
+        raise InputError("severities is empty; choose from 1, 2, 3, 4, 5")
     for severity in chosen:
         _check_severity(severity)
     return chosen
@@ -110,10 +110,10 @@ def apply_shift(image: np.ndarray, shift: str, severity: int, rng: np.random.Gen
     """
     if shift not in SHIFTS:
         choose_shifts([shift])
-        raise ValueError(f"shift {shift!r} is a group of {', '.join(GROUPS[shift])}; name one of them")
+        raise InputError(f"shift {shift!r} is a group of {', '.join(GROUPS[shift])}; name one of them")
     _check_severity(severity)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image must be uint8 RGB [H, W, 3] with pixels, got {image.dtype} {list(image.shape)}")
+        raise InputError(f"image must be uint8 RGB [H, W, 3] with pixels, got {image.dtype} {list(image.shape)}")
     return SHIFTS[shift](image, severity, rng)
 
 
@@ -165,7 +165,7 @@ class RandomShift:
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"shift is {self.probability}; it is a probability from 0 to 1")
+            raise InputError(f"shift is {self.probability}; it is a probability from 0 to 1")
         object.__setattr__(self, "shifts", choose_shifts(self.shifts))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -178,4 +178,4 @@ class RandomShift:
 
 def _check_severity(severity: int) -> None:
     if severity not in SEVERITIES:
-        raise ValueError(f"severity is {severity}; choose from 1 (mild) to 5")
+        raise InputError(f"severity is {severity}; choose from 1 (mild) to 5")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from gss.core.errors import InputError
 from gss.data.files import find_ids, pair_up, read_list
 from gss.data.images import load_mask
 from gss.data.specs.label_map import LabelMap
@@ -36,7 +37,7 @@ def folder_spec(root: Path) -> DataSpec:
     """
     for part in ("images", "masks"):
         if not (root / part).is_dir():
-            raise ValueError(f"{root} has no folder {part}/; a data folder needs images/ and masks/, else a YAML spec")
+            raise InputError(f"{root} has no folder {part}/; a data folder needs images/ and masks/, else a YAML spec")
     known = set(find_ids(root, "images/{id}.*"))
     folders = {path.name for path in (root / "images").iterdir() if path.is_dir()}
     nested = sorted(name for name in folders if (root / "masks" / name).is_dir())
@@ -73,25 +74,25 @@ def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[str,
         colors = {int(raw): tuple(color) for raw, color in data.get("colors", {}).items()}
         void = data.get("ignore_index", IGNORE_INDEX)
         if void is not None and void in classes:
-            raise ValueError(f"ignore_index {void} is also class {classes[void]!r}; remove one of them")
+            raise InputError(f"ignore_index {void} is also class {classes[void]!r}; remove one of them")
         if colors and set(colors) != set(classes):
-            raise ValueError("colors must name the same values as classes")
+            raise InputError("colors must name the same values as classes")
         space = LabelSpace(tuple(classes.values()), tuple(colors[raw] for raw in classes) if colors else ())
         maps = {key.removesuffix("_map"): names for key, names in data.items() if key.endswith("_map")}
         for name, names in maps.items():
             if not isinstance(names, dict):
-                raise ValueError(f"{name}_map must hold the class there of each class, as {{class: class}}")
+                raise InputError(f"{name}_map must hold the class there of each class, as {{class: class}}")
         return space, LabelMap(tuple((raw,) for raw in classes), () if void is None else (int(void),)), maps
     except (KeyError, TypeError, AttributeError, OSError) as error:
-        raise ValueError(f'{path}: needs {{"classes": {{"0": "name", ...}}, "ignore_index": 255}}') from error
+        raise InputError(f'{path}: needs {{"classes": {{"0": "name", ...}}, "ignore_index": 255}}') from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        raise InputError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
     return dict(pairs)
 
 
@@ -100,20 +101,20 @@ def _infer_classes(root: Path) -> tuple[LabelSpace, LabelMap, str]:
     pairs = pair_up(root, "images/{id}.*", "masks/{id}.*", find_ids(root, "images/{id}.*"))
     masks = [pair.mask for pair in pairs if "mask" not in pair.missing]
     if not masks:
-        raise ValueError(f"{root}: no mask in masks/ has the name of an image in images/")
+        raise InputError(f"{root}: no mask in masks/ has the name of an image in images/")
     step = -(-len(masks) // _SCAN_LIMIT)
     values: set[int] = set()
     for path in tqdm(masks[::step], desc="reading mask values", disable=len(masks) < 200, leave=False):
         values.update(np.unique(load_mask(path)).tolist())
     if values == {0, IGNORE_INDEX}:
-        raise ValueError(
+        raise InputError(
             f"masks in {root} hold only 0 and 255; say what they mean in {root}/classes.json, for example "
             '{"classes": {"0": "background", "255": "object"}, "ignore_index": null}'
         )
     valid = values - {IGNORE_INDEX}
     if not valid or max(valid) >= MAX_CLASSES:
         found = f"values up to {max(valid)}" if valid else "only 255"
-        raise ValueError(
+        raise InputError(
             f"masks in {root} hold {found}; write {root / 'classes.json'} with the values that are classes"
         )
     count = max(valid) + 1

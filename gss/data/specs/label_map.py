@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 _UNKNOWN = -1
@@ -38,9 +39,9 @@ class LabelMap:
         listed = [(raw, f"class {k}") for k, raws in enumerate(self.values) for raw in raws]
         for raw, owner in [*listed, *((raw, "ignore") for raw in self.ignore)]:
             if not 0 <= raw <= limit:
-                raise ValueError(f"raw label value {raw} of {owner} is outside 0..{limit}")
+                raise InputError(f"raw label value {raw} of {owner} is outside 0..{limit}")
             if seen.get(raw, owner) != owner:
-                raise ValueError(f"raw label value {self.show(raw)} means both {seen[raw]} and {owner}; keep one")
+                raise InputError(f"raw label value {self.show(raw)} means both {seen[raw]} and {owner}; keep one")
             seen[raw] = owner
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.scenes.labels import LABELS
 from gss.data.specs.label_map import LabelMap
 from gss.labels.space import IGNORE_INDEX, LabelSpace
@@ -20,7 +21,7 @@ def make_label_space(classes: Any) -> LabelSpace:
     if isinstance(classes, list):
         return LabelSpace(tuple(map(str, classes)))
     if not isinstance(classes, dict):
-        raise ValueError("classes must be a list of names or a mapping of name: [r, g, b]")
+        raise InputError("classes must be a list of names or a mapping of name: [r, g, b]")
     colors = tuple(classes.values())
     if all(color is None for color in colors):
         return LabelSpace(tuple(map(str, classes)))
@@ -35,12 +36,12 @@ def generated_labels(data: dict[str, Any]) -> tuple[LabelSpace, LabelMap]:
     """
     if not data.get("classes"):
         if data.get("label_map"):
-            raise ValueError("label_map of a generated data set needs the classes that it maps to; give classes too")
+            raise InputError("label_map of a generated data set needs the classes that it maps to; give classes too")
         return LABELS, LabelMap(())
     space = make_label_space(data["classes"])
     label_map = spec_label_map(data, space)
     if data.get("label_map") is None or label_map.apply(np.arange(LABELS.num_classes, dtype=np.uint8))[1].size:
-        raise ValueError(
+        raise InputError(
             f"classes of a generated data set need a label_map of all its classes 0..{LABELS.num_classes - 1}: "
             f"{', '.join(LABELS.names)}"
         )
@@ -56,7 +57,7 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
     color_coded = bool(data.get("color_coded", False))
     unlisted = data.get("unlisted", "error")
     if unlisted not in ("error", "ignore"):
-        raise ValueError(f"unlisted is {unlisted!r}; it must be error or ignore")
+        raise InputError(f"unlisted is {unlisted!r}; it must be error or ignore")
     ignore = list(_raws(data.get("ignore", [] if color_coded else IGNORE_INDEX), color_coded))
     mapping = data.get("label_map")
     values: list[list[int]] = [[] for _ in space.names]
@@ -64,14 +65,14 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
         values = [_raws(list(c), True) for c in space.colors] if color_coded else [[k] for k in range(len(values))]
     elif isinstance(mapping, list):
         if len(mapping) != space.num_classes:
-            raise ValueError(f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each")
+            raise InputError(f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each")
         values = [_raws(entry, color_coded) for entry in mapping]
     elif isinstance(mapping, dict) and not color_coded:
         for raw, label in mapping.items():
             target = ignore if label == "ignore" else values[space.index(str(label))]
             target.extend(_raws(raw, False))
     else:
-        raise ValueError("label_map must list the raw value(s) of each class, or map raw values to class names")
+        raise InputError("label_map must list the raw value(s) of each class, or map raw values to class names")
     return LabelMap(tuple(map(tuple, values)), tuple(ignore), unlisted, color_coded)
 
 
@@ -83,9 +84,9 @@ def _raws(entry: Any, color_coded: bool) -> list[int]:
         if any(not isinstance(t, list) or len(t) != 3 for t in triples) or any(
             not isinstance(v, int) or not 0 <= v <= 255 for t in triples for v in t
         ):
-            raise ValueError(f"{entry!r} is no colour; a colour-coded value is [r, g, b] with 0..255")
+            raise InputError(f"{entry!r} is no colour; a colour-coded value is [r, g, b] with 0..255")
         return [r << 16 | g << 8 | b for r, g, b in triples]
     raws = entry if isinstance(entry, list) else [entry]
     if any(isinstance(raw, bool) or not isinstance(raw, int) for raw in raws):
-        raise ValueError(f"{entry!r} is no raw label value; it must be a whole number or a list of them")
+        raise InputError(f"{entry!r} is no raw label value; it must be a whole number or a list of them")
     return list(raws)

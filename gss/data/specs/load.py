@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.config.io import config_root
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.yaml import read_yaml
 from gss.data.files import check_patterns
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
@@ -67,7 +67,7 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
         return folder_spec(Path(root).expanduser() if root else path)
     if not path.is_file():
         hint = did_you_mean(str(ref), names)
-        raise ValueError(
+        raise InputError(
             f"no data spec {str(ref)!r} {hint}; give a YAML file, a folder with images/ and masks/, "
             f"or one of: {', '.join(names)}"
         )
@@ -79,7 +79,7 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
             return build_mixture(data, path, root)
         spec = _build(data, path)
     except ValueError as error:
-        raise ValueError(f"data spec {path}: {error}") from error
+        raise InputError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root
     return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
 
@@ -88,17 +88,17 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Keys of a spec file over those of its base, which lies beside it or is a built-in spec."""
     data = read_yaml(path)
     if not isinstance(data, dict):
-        raise ValueError("must be a YAML mapping with keys such as name, root, image, mask, classes")
+        raise InputError("must be a YAML mapping with keys such as name, root, image, mask, classes")
     for key in data:
         if key not in _KEYS:
-            raise ValueError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+            raise InputError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
     if "base" in data:
         name = f"{data.pop('base')}.yaml"
         base = path.parent / name
         if not base.is_file() or base == path:
             base = config_root() / "data" / name
         if not base.is_file() or base in above:
-            raise ValueError(f"base: no spec {name} beside this file or built in, or it leads back to itself")
+            raise InputError(f"base: no spec {name} beside this file or built in, or it leads back to itself")
         data = _read(base, (*above, base)) | data
     return data
 
@@ -117,9 +117,9 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
             key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
         }
         if data["generator"] != "scenes":
-            raise ValueError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
+            raise InputError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
         if not isinstance(options.get("length"), dict) or not options["length"]:
-            raise ValueError("length is missing; give the number of scenes of each split, as length: {train: 400}")
+            raise InputError("length is missing; give the number of scenes of each split, as length: {train: 400}")
         splits = {str(split): str(split) for split in options["length"]}
         space, label_map = generated_labels(data)
         return DataSpec(
@@ -136,20 +136,20 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
     for key in ("image", "mask", "classes"):
         if not data.get(key) and not (key == "mask" and weak is not None):
-            raise ValueError(f"key {key!r} is missing")
+            raise InputError(f"key {key!r} is missing")
     for key in ("image", "mask"):
         if data.get(key) and "{id}" not in str(data[key]):
-            raise ValueError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
+            raise InputError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
     list_file = data.get("list")
     if list_file is None and not splits and "{split}" in data["image"]:
-        raise ValueError("splits is missing: name them, or give a list file, when image contains {split}")
+        raise InputError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
-        raise ValueError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+        raise InputError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
     mask_key = "mask" if data.get("mask") else "image"
     for part in splits.values() or ("",):
         check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
     if data.get("panoptic") and data.get("color_coded"):
-        raise ValueError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
+        raise InputError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
     label_space = make_label_space(data["classes"])
     return DataSpec(
         name=name,
@@ -170,5 +170,5 @@ def _relations(data: dict[str, Any]) -> dict[str, Any]:
     """What the spec says about other label spaces."""
     maps = data.get("maps") or {}
     if not isinstance(maps, dict) or any(not isinstance(names, dict) for names in maps.values()):
-        raise ValueError("maps must be a mapping of data set to {class: class there}")
+        raise InputError("maps must be a mapping of data set to {class: class there}")
     return {"mseg": read_columns(data.get("mseg")), "maps": maps}

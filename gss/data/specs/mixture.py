@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.specs.label_map import LabelMap
 from gss.data.specs.labels import make_label_space
 from gss.data.specs.load import builtin_specs, load_spec
@@ -55,7 +55,7 @@ class _Source:
         try:
             return LabelMapping.from_names(own, space, names, unmapped=self.unmapped)
         except ValueError as error:
-            raise ValueError(f"domain {self.name!r}: {error}") from error
+            raise InputError(f"domain {self.name!r}: {error}") from error
 
 
 def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> DataSpec:
@@ -78,15 +78,15 @@ def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> 
     name = str(data.get("name") or path.stem)
     for key in data:
         if key not in _KEYS:
-            raise ValueError(f"key {key!r} has no meaning in a mixture of domains; keys: {', '.join(_KEYS)}")
+            raise InputError(f"key {key!r} has no meaning in a mixture of domains; keys: {', '.join(_KEYS)}")
     own_root = path.parent / Path(data["root"]).expanduser() if data.get("root") else path.parent
     base = Path(root or os.environ.get(root_variable(name)) or own_root).expanduser()
     entries, classes = data["domains"], data.get("classes")
     if not isinstance(entries, dict) or not entries:
-        raise ValueError("domains must be a mapping such as {camvid: {spec: camvid}, facades: {spec: ./facades}}")
+        raise InputError("domains must be a mapping such as {camvid: {spec: camvid}, facades: {spec: ./facades}}")
     specs = {str(key): _domain_spec(str(key), entry, path.parent, base) for key, entry in entries.items()}
     if isinstance(classes, str) and classes not in specs:
-        raise ValueError(
+        raise InputError(
             f"classes is {classes!r}: list names, or name a domain {did_you_mean(classes, specs)}".rstrip()
         )
     reference = specs[classes].name if isinstance(classes, str) else None
@@ -101,28 +101,28 @@ def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> 
     annotated = {k for domain in domains for k in domain.annotated}
     never = [class_name for k, class_name in enumerate(space.names) if k not in annotated]
     if never:
-        raise ValueError(f"no domain annotates {', '.join(never)}: map classes to them, or take them out of classes")
+        raise InputError(f"no domain annotates {', '.join(never)}: map classes to them, or take them out of classes")
     return DataSpec(name=name, label_space=space, root=base, domains=domains)
 
 
 def _domain_spec(name: str, entry: Any, folder: Path, base: Path) -> DataSpec:
     """The data set behind an entry of `domains`."""
     if not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"domain {name!r}: a name has letters, digits, dots, dashes and underscores")
+        raise InputError(f"domain {name!r}: a name has letters, digits, dots, dashes and underscores")
     if not isinstance(entry, dict) or not entry.get("spec"):
-        raise ValueError(f"domain {name!r} must be a mapping with the key spec, such as {{spec: camvid}}")
+        raise InputError(f"domain {name!r} must be a mapping with the key spec, such as {{spec: camvid}}")
     for key in entry:
         if key not in _DOMAIN_KEYS:
             hint = did_you_mean(str(key), _DOMAIN_KEYS)
-            raise ValueError(f"domain {name!r}: unknown key {key!r} {hint}; keys: {', '.join(_DOMAIN_KEYS)}")
+            raise InputError(f"domain {name!r}: unknown key {key!r} {hint}; keys: {', '.join(_DOMAIN_KEYS)}")
     ref = str(entry["spec"])
     beside = [place / ref for place in (base, folder) if ref not in builtin_specs() and (place / ref).exists()]
     try:
         spec = load_spec(beside[0] if beside else ref, base / str(entry["root"]) if entry.get("root") else None)
     except ValueError as error:
-        raise ValueError(f"domain {name!r}: {error}") from error
+        raise InputError(f"domain {name!r}: {error}") from error
     if spec.domains:
-        raise ValueError(f"domain {name!r}: {ref} is a mixture itself; list its domains here instead")
+        raise InputError(f"domain {name!r}: {ref} is a mixture itself; list its domains here instead")
     return spec
 
 
@@ -138,9 +138,9 @@ def _source(name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, refe
     """
     unmapped, splits, given = entry.get("unmapped", "error"), entry.get("splits") or {}, entry.get("map", reference)
     if unmapped not in ("error", "drop"):
-        raise ValueError(f"domain {name!r}: unmapped is {unmapped!r}; it must be error or drop")
+        raise InputError(f"domain {name!r}: unmapped is {unmapped!r}; it must be error or drop")
     if not isinstance(splits, dict):
-        raise ValueError(
+        raise InputError(
             f"domain {name!r}: splits is {splits!r}; it must map splits to its own, such as {{train: all}}"
         )
     names: Any = {}
@@ -163,14 +163,14 @@ def _mapping_file(name: str, path: Path, spec: DataSpec) -> dict[str, Targets]:
 
     if not path.is_file():
         known = f", or what {spec.name} itself says of {listed(spec.maps)}" if spec.maps else ""
-        raise ValueError(
+        raise InputError(
             f"domain {name!r}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
         )
     try:
         mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load_spec(name).label_space)
         return mapping.to_names()
     except ValueError as error:
-        raise ValueError(f"domain {name!r}: {error}") from error
+        raise InputError(f"domain {name!r}: {error}") from error
 
 
 def _shared_space(sources: list[_Source]) -> LabelSpace:
@@ -179,7 +179,7 @@ def _shared_space(sources: list[_Source]) -> LabelSpace:
     names = [name for name in known[0] if all(name in other for other in known)]
     if not names:
         several = "; ".join(f"{source.name}: {listed(held)}" for source, held in zip(sources, known, strict=True))
-        raise ValueError(
+        raise InputError(
             f"the domains have no class in common ({several}): give each a map to common names, or classes"
         )
     space = sources[0].spec.label_space
@@ -198,7 +198,7 @@ def _check_contradictions(mappings: Mapping[str, LabelMapping]) -> None:
             target = mapping.target.names[label]
             other, place = meant.setdefault(name, (target, domain))
             if other != target:
-                raise ValueError(
+                raise InputError(
                     f"contradictory maps: class {name!r} is {other!r} in domain {place!r} and {target!r} in domain "
                     f"{domain!r}; map it alike, or leave it out of one of them with {name}: null"
                 )

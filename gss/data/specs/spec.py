@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
 from gss.data.images import MASK_SUFFIXES
 from gss.data.specs.label_map import LabelMap
@@ -73,9 +73,9 @@ class DataSpec:
         """
         fix = f"set data.root=FOLDER, --root FOLDER or the environment variable {self.variable}"
         if self.root is None:
-            raise ValueError(f"data set {self.name!r} has no root folder: {fix}")
+            raise InputError(f"data set {self.name!r} has no root folder: {fix}")
         if not self.root.is_dir():
-            raise ValueError(f"root folder of data set {self.name!r} does not exist: {self.root}; {fix}")
+            raise InputError(f"root folder of data set {self.name!r} does not exist: {self.root}; {fix}")
         return self.root
 
     def available_splits(self) -> list[str]:
@@ -120,7 +120,7 @@ class DataSpec:
         if split not in existing and not (self.undivided and split in ("train", "val")):
             hint = did_you_mean(split, existing)
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
-            raise ValueError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
+            raise InputError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
 
     def samples(self, split: str) -> list[Sample]:
         """Image and mask files of a split, in list order or sorted by id.
@@ -132,7 +132,7 @@ class DataSpec:
             ValueError: unknown or empty split (names the existing ones), no root folder, or a mixture.
         """
         if self.domains:
-            raise ValueError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
+            raise InputError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
         root = self.folder()
         self.check_split(split)
         part = self.splits.get(split, split)
@@ -147,11 +147,11 @@ class DataSpec:
                 cut = len(ids) - max(1, len(ids) // 5)
                 ids = ids[:cut] if split == "train" else ids[cut:]
         if not ids:
-            raise ValueError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
+            raise InputError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
         if self.weak is not None and self.weak.covers(split):
             return self.weak.samples(self, split, image, ids)
         if not mask:
-            raise ValueError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
+            raise InputError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
         samples = pair_up(root, image, mask, ids)
         if self.panoptic is None:
             return samples
@@ -208,7 +208,7 @@ class Domain:
         try:
             self.spec.check_split(split)
         except ValueError as error:
-            raise ValueError(f"domain {self.name!r}: {error}; name its splits under splits:") from error
+            raise InputError(f"domain {self.name!r}: {error}; name its splits under splits:") from error
 
 
 def root_variable(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.files import Sample, find_files
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.weak.labels import Size, WeakLabels
@@ -37,7 +38,7 @@ class WeakFiles:
     def __init__(self, spec: DataSpec, split: str, samples: Sequence[Sample]) -> None:
         assert spec.weak is not None
         if spec.label_space.names != spec.weak.classes:
-            raise ValueError(
+            raise InputError(
                 f"weak labels of data set {spec.name!r} are about its own classes and cannot be "
                 "read in others; use it with data sets of the same classes"
             )
@@ -65,7 +66,7 @@ class WeakFiles:
             else:
                 path = place / pattern.replace("{split}", part)
                 if not path.exists():
-                    raise ValueError(f"file of weak labels not found: {path}")
+                    raise InputError(f"file of weak labels not found: {path}")
                 self._files.append(dict.fromkeys([sample.id for sample in samples], path))
         self._confidence = {}
         if source.confidence:
@@ -94,7 +95,7 @@ class WeakFiles:
             weak = self.reader.read(path, sample.id, size)
             beyond = weak.outside()
             if beyond and self.source.outside == "error":
-                raise ValueError(
+                raise InputError(
                     f"{path}: {beyond} labels of image {sample.id!r} reach outside its {size[1]}x{size[0]} pixels; "
                     "correct them, or set 'outside: clip' under weak to move them onto the image"
                 )
@@ -119,7 +120,7 @@ class WeakFiles:
         for path in sorted(paths):
             strange = sorted(set(self.reader.table(path)) - images)
             if strange:
-                raise ValueError(
+                raise InputError(
                     f"{path} names {len(strange)} images that are not in the data set, first: {strange[0]!r} (no file "
                     f"{spec.folder() / re.sub('{id}', strange[0], spec.image)}); remove these entries or add the images"
                 )
@@ -127,7 +128,7 @@ class WeakFiles:
     @staticmethod
     def _require(kind: str, absent: Sequence[str], place: object) -> None:
         if absent:
-            raise ValueError(
+            raise InputError(
                 f"{len(absent)} images of the split have no {kind} in {place}, first: {absent[0]!r}; add them, take "
                 "the images off the list, or set 'unlabelled: allow' under weak"
             )

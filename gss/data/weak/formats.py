@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gss.core.errors import InputError
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.weak.readers.base import parse_xml
 from gss.labels.names import spelling_key
@@ -37,12 +38,12 @@ def find_format(labels: Path, form: str, space: LabelSpace) -> dict[str, str]:
     found = _file_formats(labels) if labels.is_file() else _folder_formats(labels, space)
     fitting = {name: path for name, path in found.items() if form == "auto" or name in FORM_FORMATS[form]}
     if not found:
-        raise ValueError(
+        raise InputError(
             f"--labels {labels}: not recognised; give XML, JSON, text or mask files named as the images are, or one "
             ".json, .csv, .txt or .npy for all (docs/weak.md lists the formats)"
         )
     if not fitting:
-        raise ValueError(
+        raise InputError(
             f"--labels {labels} look like {' or '.join(found)}, but --form {form} is written as "
             f"{', '.join(FORM_FORMATS[form])}; correct one of them"
         )
@@ -97,4 +98,4 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
+        raise InputError(f"cannot read weak labels {path}: not valid JSON: {error}") from error

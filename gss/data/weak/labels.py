@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.weak.raster import paint_segments
 from gss.labels.space import IGNORE_INDEX
 
@@ -39,9 +40,9 @@ class Stroke:
     def __post_init__(self) -> None:
         xy = np.asarray(self.xy, dtype=np.float64)
         if xy.ndim != 2 or xy.shape[1] != 2 or not len(xy) or not np.isfinite(xy).all():
-            raise ValueError(f"a stroke needs finite vertices [n, 2] with n of at least 1, got shape {xy.shape}")
+            raise InputError(f"a stroke needs finite vertices [n, 2] with n of at least 1, got shape {xy.shape}")
         if not 0 < self.width < float("inf"):
-            raise ValueError(f"width of a stroke is {self.width}; it must be above 0 pixels")
+            raise InputError(f"width of a stroke is {self.width}; it must be above 0 pixels")
         object.__setattr__(self, "xy", xy)
 
 
@@ -106,17 +107,17 @@ class WeakLabels:
         used += [] if self.background is None else [self.background]
         strange = [label for label in used if not 0 <= label < self.num_classes]
         if strange:
-            raise ValueError(f"{self.id}: class {strange[0]} is outside 0..{self.num_classes - 1}")
+            raise InputError(f"{self.id}: class {strange[0]} is outside 0..{self.num_classes - 1}")
         if len(boxes) and not (np.isfinite(boxes).all() and (boxes[:, 2:4] > boxes[:, :2]).all()):
-            raise ValueError(f"{self.id}: a box has no area; it needs x0 < x1 and y0 < y1")
+            raise InputError(f"{self.id}: a box has no area; it needs x0 < x1 and y0 < y1")
         if self.partial is not None:
             if self.partial.shape != self.size:
-                raise ValueError(f"{self.id}: partial mask is {self.partial.shape}, the image is {self.size}")
+                raise InputError(f"{self.id}: partial mask is {self.partial.shape}, the image is {self.size}")
             known = self.partial[self.partial != IGNORE_INDEX]
             if known.size and known.max() >= self.num_classes:
-                raise ValueError(f"{self.id}: partial mask holds {known.max()}, allowed are 0..{self.num_classes - 1}")
+                raise InputError(f"{self.id}: partial mask holds {known.max()}, allowed are 0..{self.num_classes - 1}")
         if self.tags is not None and np.shape(self.tags) != (self.num_classes,):
-            raise ValueError(f"{self.id}: tags have shape {np.shape(self.tags)}, there are {self.num_classes} classes")
+            raise InputError(f"{self.id}: tags have shape {np.shape(self.tags)}, there are {self.num_classes} classes")
 
     @property
     def points(self) -> np.ndarray:

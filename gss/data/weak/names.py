@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.labels.space import LabelSpace
 
 VOC_SHORT_NAMES = {
@@ -82,7 +82,7 @@ class ClassNames:
         """
         if isinstance(name, int) and not isinstance(name, bool):
             if not 0 <= name < len(self):
-                raise ValueError(
+                raise InputError(
                     f"{source}: class number {name} is outside 0..{len(self) - 1}; numbers are places in the list of "
                     f"classes, counted from 0: {self._listed()}"
                 )
@@ -91,7 +91,7 @@ class ClassNames:
         if plain in self._ignored:
             return None
         if plain not in self._numbers:
-            raise ValueError(f"{source}: unknown class {str(name)!r}; {self._offer(str(name), plain)}")
+            raise InputError(f"{source}: unknown class {str(name)!r}; {self._offer(str(name), plain)}")
         return self._numbers[plain]
 
     def _offer(self, name: str, plain: str) -> str:

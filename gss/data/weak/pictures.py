@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.data.images import load_mask
 from gss.data.weak.labels import Size, WeakLabels
@@ -35,9 +36,9 @@ def save_confidence(path: Path, confidence: np.ndarray, *, bits: int = 8) -> Non
         ValueError: another number of bits, or values outside 0..1.
     """
     if bits not in (8, 16):
-        raise ValueError(f"bits is {bits}; confidence is written with 8 or 16 bits")
+        raise InputError(f"bits is {bits}; confidence is written with 8 or 16 bits")
     if not (confidence.min(initial=0) >= 0 and confidence.max(initial=0) <= 1):  # NaN fails too
-        raise ValueError(
+        raise InputError(
             f"confidence of {path.name} lies in {confidence.min()}..{confidence.max()}; it must be in 0..1"
         )
     levels = np.round(confidence.astype(np.float64) * (2**bits - 1))
@@ -53,7 +54,7 @@ def load_confidence(path: Path, size: Size) -> np.ndarray:
     """
     levels = load_mask(path)
     if levels.shape != size:
-        raise ValueError(
+        raise InputError(
             f"confidence {path} is {levels.shape[1]}x{levels.shape[0]}, its image {size[1]}x{size[0]}; resize it"
         )
     return levels.astype(np.float32) / np.float32(255 if levels.dtype == np.uint8 else 65535)

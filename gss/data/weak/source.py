@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.files import Sample, find_files, read_list
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.weak.readers import READERS
@@ -75,30 +75,30 @@ class WeakSource:
         """
         keys = [item.name for item in fields(cls) if item.name != "classes"]
         if not isinstance(data, dict) or "format" not in data or "path" not in data:
-            raise ValueError(f"weak must be a mapping with format and path; keys: {', '.join(keys)}")
+            raise InputError(f"weak must be a mapping with format and path; keys: {', '.join(keys)}")
         for key in data:
             if key not in keys:
-                raise ValueError(f"weak: unknown key {key!r} {did_you_mean(str(key), keys)}; keys: {', '.join(keys)}")
+                raise InputError(f"weak: unknown key {key!r} {did_you_mean(str(key), keys)}; keys: {', '.join(keys)}")
         values = dict(data)
         if values["format"] not in READERS:
             hint = did_you_mean(str(values["format"]), READERS)
-            raise ValueError(f"weak: no format {values['format']!r} {hint}; formats: {', '.join(READERS)}")
+            raise InputError(f"weak: no format {values['format']!r} {hint}; formats: {', '.join(READERS)}")
         for key, allowed in (
             ("outside", ("error", "clip")),
             ("unlabelled", ("error", "allow")),
             ("values", ("labels", "raw")),
         ):
             if values.get(key, allowed[0]) not in allowed:
-                raise ValueError(f"weak: {key} is {values[key]!r}; it must be {' or '.join(allowed)}")
+                raise InputError(f"weak: {key} is {values[key]!r}; it must be {' or '.join(allowed)}")
         for key in ("path", "splits", "ignore", "order"):
             if key in values and values[key] is not None:
                 values[key] = tuple(map(str, values[key] if isinstance(values[key], list) else [values[key]]))
         if any(Path(pattern).is_absolute() for pattern in values["path"]):
-            raise ValueError("weak: path must be relative; set folder to the folder of the files")
+            raise InputError("weak: path must be relative; set folder to the folder of the files")
         if values.get("confidence") and "{id}" not in str(values["confidence"]):
-            raise ValueError(f"weak: confidence is {values['confidence']!r}; the pattern must contain {{id}}")
+            raise InputError(f"weak: confidence is {values['confidence']!r}; the pattern must contain {{id}}")
         if not float(values.get("width", 1)) > 0 or not 0 <= float(values.get("core", 0)) <= 1:
-            raise ValueError("weak: width must be above 0 and core between 0 and 1")
+            raise InputError("weak: width must be above 0 and core between 0 and 1")
         if values.get("folder") is not None:
             values["folder"] = place / Path(str(values["folder"])).expanduser()
         return cls(**values, classes=classes)

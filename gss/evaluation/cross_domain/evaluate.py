@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.mapping import find_mapping
 from gss.data.protocols import ReadableImages
@@ -175,19 +176,19 @@ def _check_inputs(
 ) -> None:
     every = [pipeline for members in groups.values() for pipeline in members.values()]
     if not datasets or not every or any(not members for members in groups.values()):
-        raise ValueError("pipelines or data is empty; name at least one of each")
+        raise InputError("pipelines or data is empty; name at least one of each")
     check_known("decode mode", protocol.modes or (), {mode for pipe in every for mode in pipe.decode_modes})
     if protocol.scores != Protocol.scores:
         check_known("score", protocol.scores, {score for pipe in every for score in pipe.score_names})
     for name, data in datasets.items():
         if len(data) == 0:
-            raise ValueError(f"test set {name} has no images; choose another split")
+            raise InputError(f"test set {name} has no images; choose another split")
     for group, members in groups.items():
         first = next(iter(members.values()))
         for name, pipeline in members.items():
             pipeline.check_inputs(pipeline.decode_modes, size=protocol.size, **protocol.views)
             if _space(pipeline).names != _space(first).names or (pipeline.vqvae is None) != (first.vqvae is None):
-                raise ValueError(
+                raise InputError(
                     f"pipeline {name} has other classes or is of another kind than the rest of group {group!r}; "
                     "only seeds of one model form a group, name them apart with NAME=FOLDER,..."
                 )

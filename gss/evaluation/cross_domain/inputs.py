@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.data.mapping import find_mapping, read_mapping
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -71,7 +71,7 @@ def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
             continue
         folders = [folder.strip() for folder in rest.split(",") if folder.strip()]
         if not name or not folders or name in named:
-            raise ValueError(f"pipelines {entry!r}: write NAME=FOLDER,FOLDER,... with every NAME once")
+            raise InputError(f"pipelines {entry!r}: write NAME=FOLDER,FOLDER,... with every NAME once")
         named[name] = folders
     short = short_names([*free, *(folder for folders in named.values() for folder in folders)])
     names = {path: name for name, path in short.items()}
@@ -81,7 +81,7 @@ def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
         groups.setdefault(_SEED.sub("", name) or name, {})[name] = folder
     for group, folders in named.items():
         if group in groups:
-            raise ValueError(f"pipelines: {group!r} is a group that you name and one by folder names; rename yours")
+            raise InputError(f"pipelines: {group!r} is a group that you name and one by folder names; rename yours")
         groups[group] = {names[str(Path(folder))]: folder for folder in folders}
     return groups
 
@@ -101,7 +101,7 @@ def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dic
     for entry in roots:
         name, equals, folder = entry.partition("=")
         if not (name and equals and folder):
-            raise ValueError(f"roots {entry!r}: write NAME=FOLDER, such as camvid=data/camvid")
+            raise InputError(f"roots {entry!r}: write NAME=FOLDER, such as camvid=data/camvid")
         folders[name] = folder
     opened = []
     for ref in refs:
@@ -111,14 +111,14 @@ def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dic
     if folders:
         known = ", ".join(test.ref for test in opened)
         hints = ", ".join(f"{name!r} {did_you_mean(name, known.split(', '))}".strip() for name in folders)
-        raise ValueError(f"roots names {hints}, which is not in --data: {known}")
+        raise InputError(f"roots names {hints}, which is not in --data: {known}")
     names = [test.spec.name for test in opened]
     found = {
         name if names.count(name) == 1 else f"{name} {test.split}": test
         for name, test in zip(names, opened, strict=True)
     }
     if len(found) < len(opened):
-        raise ValueError(f"data {', '.join(refs)}: two test sets have the same name and split; name each once")
+        raise InputError(f"data {', '.join(refs)}: two test sets have the same name and split; name each once")
     return found
 
 
@@ -150,10 +150,10 @@ def find_mappings(
             for name, test in tests.items():
                 if _same(written.source, space) and _same(written.target, test.spec.label_space):
                     if fits.setdefault((group, name), file) != file:
-                        raise ValueError(f"mappings {fits[group, name]} and {file} are both for {group} on {name}")
+                        raise InputError(f"mappings {fits[group, name]} and {file} are both for {group} on {name}")
                     used = True
         if not used:
-            raise ValueError(
+            raise InputError(
                 f"mapping {file} fits no pipeline and test set here: it maps {written.source.num_classes} classes "
                 f"({', '.join(written.source.names[:5])}, ...) to {written.target.num_classes} "
                 f"({', '.join(written.target.names[:5])}, ...)"
@@ -166,7 +166,7 @@ def find_mappings(
                 if one_to_one:
                     mapping.require_one_to_one()
             except ValueError as error:
-                raise ValueError(f"{group} on {name}: {error}") from error
+                raise InputError(f"{group} on {name}: {error}") from error
             found[group, name] = (mapping, origin)
     return found
 
@@ -182,11 +182,11 @@ def find_home(group: str, folders: Sequence[str], tests: Mapping[str, TestSet], 
     recorded = list(dict.fromkeys(read_training_data(folder) or "" for folder in folders))
     if len(recorded) > 1:
         different = " against ".join(text or "nothing recorded" for text in recorded)
-        raise ValueError(f"pipelines of group {group!r} differ in training data: {different}; give them other names")
+        raise InputError(f"pipelines of group {group!r} differ in training data: {different}; give them other names")
     if in_domain is not None:
         if in_domain not in tests:
             hint = did_you_mean(in_domain, tests)
-            raise ValueError(f"in-domain is {in_domain!r} {hint}; test sets: {', '.join(tests)}")
+            raise InputError(f"in-domain is {in_domain!r} {hint}; test sets: {', '.join(tests)}")
         return Home(recorded[0], in_domain, "--in-domain")
     if not recorded[0]:
         return Home("", next(iter(tests)), "first of --data, the model card records nothing")

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor, check_size
 
@@ -49,13 +50,13 @@ class Protocol:
         if self.size is not None:
             check_size(self.size, "size")
             if self.short_sides:
-                raise ValueError(f"size {self.size} and short_sides {self.short_sides} exclude each other; give one")
+                raise InputError(f"size {self.size} and short_sides {self.short_sides} exclude each other; give one")
         if any(side < 1 for side in self.short_sides) or len(set(self.short_sides)) < len(self.short_sides):
-            raise ValueError(f"short_sides is {self.short_sides}; give different numbers of at least 1 pixel")
+            raise InputError(f"short_sides is {self.short_sides}; give different numbers of at least 1 pixel")
         if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, got {self.limit}")
+            raise InputError(f"limit must be at least 1, got {self.limit}")
         if not 0 < self.false_alarms < 1:
-            raise ValueError(f"false_alarms is {self.false_alarms}; it must lie between 0 and 1, such as 0.05")
+            raise InputError(f"false_alarms is {self.false_alarms}; it must lie between 0 and 1, such as 0.05")
 
     @property
     def sides(self) -> tuple[int | None, ...]:

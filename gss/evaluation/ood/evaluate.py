@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from gss.core.distributed import is_main, num_processes
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.benchmarks import OOD_LABELS, OODDataset
 from gss.evaluation.checks import device_name
@@ -70,10 +71,10 @@ def evaluate_ood(
     """
     for name, value, allowed in (("mode", mode, MODES), ("fpr_rule", fpr_rule, FPR_RULES)):
         if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
+            raise InputError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
     names = tuple(dict.fromkeys(pipeline.score_names if scores is None else scores))
     if not names:
-        raise ValueError(f"scores is empty; this pipeline has {', '.join(pipeline.score_names)}")
+        raise InputError(f"scores is empty; this pipeline has {', '.join(pipeline.score_names)}")
     pipeline.check_scores(names)
     lead = pipeline.default_score if pipeline.default_score in names else names[0]
     objects = {name: ComponentMetrics(components) for name in names} if components else {}
@@ -158,7 +159,7 @@ def known_channels(pipeline: GSSPipeline, dataset: OODDataset) -> list[int]:
     lacks = [name for name in dataset.known_names if name not in names]
     more = [name for name in names if name not in (*dataset.known_names, *dataset.outlier_names)]
     if lacks or more:
-        raise ValueError(
+        raise InputError(
             f"no open-set mIoU on {dataset.name}: the pipeline lacks its classes {', '.join(lacks) or '(none)'}, it "
             f"lacks {', '.join(more) or '(none)'} of the pipeline; use a data set with the classes of training and "
             "name those held out as outliers"
@@ -171,7 +172,7 @@ def _thresholds(
 ) -> dict[str, float]:
     """Thresholds with more than 95 % of the outliers of `source` at or above them."""
     if source.name == dataset.name:
-        raise ValueError(
+        raise InputError(
             f"the threshold of open-set mIoU would come from {source.name}, where it is used; name another split"
         )
     meters = [Meter(name) for name in names]
@@ -183,16 +184,16 @@ def _thresholds(
         meter.sum_across()
         ranking = meter.pooled.ranking()
         if ranking is None:
-            raise ValueError(f"{source.name} holds no outlier or no inlier pixel to take a threshold from")
+            raise InputError(f"{source.name} holds no outlier or no inlier pixel to take a threshold from")
         thresholds[meter.name] = ranking.threshold(0.95, "first_above")
     return thresholds
 
 
 def _choose(dataset: OODDataset, limit: int | None) -> list[int]:
     if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+        raise InputError(f"limit must be at least 1, got {limit}")
     if len(dataset) == 0:
-        raise ValueError(f"{dataset.name} has no images; choose another split")
+        raise InputError(f"{dataset.name} has no images; choose another split")
     return evenly_spaced(len(dataset), limit)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, shard, sum_across
+from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OODDataset
 from gss.evaluation.ood.result import OpenSetFigures, ScoreFigures
 from gss.metrics.ood import OODMetrics
@@ -88,7 +89,7 @@ class ScoreMaps:
         maps = {name: found[name][0][0].cpu().numpy() for name in names}
         for name, values in maps.items():
             if values.shape != labels.shape:
-                raise ValueError(
+                raise InputError(
                     f"score {name!r} of {id} has size {list(values.shape)}, its labels {list(labels.shape)}; image and "
                     "labels must have one size"
                 )
@@ -146,7 +147,7 @@ class Meter:
                     frame.maps[PREDICTION], scores, frame.labels, threshold=self.threshold, num_classes=self.known
                 )
         except ValueError as error:
-            raise ValueError(f"score {self.name!r} of {frame.id}: {error}") from error
+            raise InputError(f"score {self.name!r} of {frame.id}: {error}") from error
 
     def sum_across(self) -> None:
         """Replace the counts by those of all processes; call once on each of them."""

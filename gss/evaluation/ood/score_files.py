@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gss.core.distributed import run_on_main
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, prepare_output
 from gss.data.outliers.benchmarks import OODDataset
 
@@ -51,9 +52,9 @@ class ScoreFiles:
     ) -> None:
         for name, value, allowed in (("file_format", file_format, FORMATS), ("dtype", dtype, DTYPES)):
             if value not in allowed:
-                raise ValueError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
+                raise InputError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
         if file_format == "hdf5" and importlib.util.find_spec("h5py") is None:
-            raise ValueError("score files in hdf5 need h5py: pip install 'gss[hdf5]', or choose the format npy")
+            raise InputError("score files in hdf5 need h5py: pip install 'gss[hdf5]', or choose the format npy")
         run_on_main(lambda: prepare_output(folder, overwrite=overwrite))
         self.folder, self.file_format, self.dtype = Path(folder), file_format, dtype
 
@@ -67,7 +68,7 @@ class ScoreFiles:
         track = _TRACKS.get(name) or _TRACKS.get((name, split))
         frame = PurePosixPath(id)
         if frame.is_absolute() or ".." in frame.parts:
-            raise ValueError(f"frame {id!r} of {name} is no name below a folder; rename it to save its scores")
+            raise InputError(f"frame {id!r} of {name} is no name below a folder; rename it to save its scores")
         relative = frame.name if track else str(frame)
         return self.folder / "anomaly_p" / score / (track or f"{name}-{split}") / f"{relative}.{self.file_format}"
 
@@ -86,7 +87,7 @@ class ScoreFiles:
         with np.errstate(over="ignore"):
             stored = values.astype(self.dtype)
         if not np.array_equal(np.isfinite(stored), np.isfinite(values)):
-            raise ValueError(
+            raise InputError(
                 f"score {score!r} of {id} reaches {float(np.abs(values[np.isfinite(values)]).max()):.4g}, too much for "
                 f"{self.dtype}: use float32"
             )

@@ -19,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -79,10 +80,10 @@ def evaluate_shifts(
     shifts, severities = choose_shifts(shifts), choose_severities(severities)
     _check_numbers(limit=limit, batch_size=batch_size, seed=seed, false_alarms=false_alarms)
     if not pipelines:
-        raise ValueError("pipelines is empty; name at least one")
+        raise InputError("pipelines is empty; name at least one")
     for data in (dataset, threshold_data or dataset):
         if len(data) == 0:
-            raise ValueError("the data set has no images; choose another split")
+            raise InputError("the data set has no images; choose another split")
         for pipeline in pipelines.values():
             check_classes(list(pipeline.id2label.values()), data.label_space.names)
     check_known("decode mode", modes, {mode for pipe in pipelines.values() for mode in pipe.decode_modes})
@@ -197,7 +198,7 @@ def short_names(folders: Sequence[str]) -> dict[str, str]:
     paths = [str(Path(folder)) for folder in folders]
     for path in paths:
         if paths.count(path) > 1:
-            raise ValueError(f"pipeline {path} is given twice; name each once")
+            raise InputError(f"pipeline {path} is given twice; name each once")
     short = [next((part for part in reversed(Path(path).parts) if part != "pipeline"), path) for path in paths]
     return {path if short.count(name) > 1 else name: path for name, path in zip(short, paths, strict=True)}
 
@@ -205,9 +206,9 @@ def short_names(folders: Sequence[str]) -> dict[str, str]:
 def _check_numbers(*, limit: int | None, batch_size: int, seed: int, false_alarms: float) -> None:
     for name, value, least in (("limit", limit, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
         if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+            raise InputError(f"{name} must be at least {least}, got {value}")
     if not 0 < false_alarms < 1:
-        raise ValueError(f"false_alarms is {false_alarms}; it must lie between 0 and 1, such as 0.05")
+        raise InputError(f"false_alarms is {false_alarms}; it must lie between 0 and 1, such as 0.05")
 
 
 def _shifted(image: Image.Image, id: str, condition: Condition, seed: int) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from gss.config.prior import PriorConfig
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, prepare_output, write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
@@ -38,7 +39,7 @@ def main(args: argparse.Namespace) -> None:
     """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
     if args.labels:
         if parse_stages(args.stages) != STAGES[:4]:  # not the default
-            raise ValueError("--stages is about training from full masks; with --labels leave it out")
+            raise InputError("--stages is about training from full masks; with --labels leave it out")
         from gss.jobs.quickstart.weak import quickstart_weak  # the usual quickstart needs nothing of it
 
         quickstart_weak(args)
@@ -48,7 +49,7 @@ def main(args: argparse.Namespace) -> None:
     objects, unknown_data = "", _UNKNOWN.get(args.data)
     if "residual" in stages:
         if args.data not in _OUTLIERS:
-            raise ValueError(
+            raise InputError(
                 f"the stage residual has no objects to paste into {args.data}: leave it out of --stages, and use "
                 "'gss train residual' with outliers.objects=FOLDER"
             )

@@ -11,7 +11,7 @@ from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.residual import ResidualConfig
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import prepare_output
 from gss.training.run import train
 
@@ -29,10 +29,10 @@ def parse_stages(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in STAGES:
             hint = did_you_mean(name, STAGES)
-            raise ValueError(f"--stages names {name!r}; there are {', '.join(STAGES)} {hint}".rstrip())
+            raise InputError(f"--stages names {name!r}; there are {', '.join(STAGES)} {hint}".rstrip())
     for name in ("posterior", "prior"):
         if name not in names:
-            raise ValueError(f"--stages={text} lacks {name}, which all the rest builds on; it is not trained twice")
+            raise InputError(f"--stages={text} lacks {name}, which all the rest builds on; it is not trained twice")
     return tuple(name for name in STAGES if name in names)
 
 
@@ -73,7 +73,7 @@ def train_once(stage: str, cfg: Config, folder: Path, *, again: bool) -> float:
             # Its own says which objects were found.
             trained = replace(trained, outliers=replace(trained.outliers, ids=cfg.outliers.ids))
         if trained != cfg:
-            raise ValueError(f"{folder} was trained with other settings: choose another --out, or pass --overwrite")
+            raise InputError(f"{folder} was trained with other settings: choose another --out, or pass --overwrite")
         print(f"{stage}: already trained in {folder} (--overwrite trains it again)")
         return 0.0
     print(f"training {stage}")

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.benchmarks import OODDataset
 from gss.data.protocols import LabelledImages
@@ -41,7 +42,7 @@ def check_kinds(objects: str, data: str) -> None:
     """
     trained, measured = (stranger_kinds(load_spec(ref).options.get("unknown", False)) for ref in (objects, data))
     if shared := [kind for kind in measured if kind in trained]:
-        raise ValueError(
+        raise InputError(
             f"{data} shows objects that {objects} trains on ({', '.join(shared)}), so nothing measured there would be "
             "unknown; list other kinds under `unknown` in one of the two specs"
         )

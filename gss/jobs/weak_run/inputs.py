@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.core.yaml import read_yaml
 from gss.data.datasets import SegmentationDataset
@@ -45,9 +46,9 @@ def read_classes(path: str | Path) -> LabelSpace:
             classes = [name for _, name in sorted(classes.items(), key=lambda item: int(item[0]))]
         return make_label_space(classes)
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read classes {path}: {error}") from error
+        raise InputError(f"cannot read classes {path}: {error}") from error
     except ValueError as error:
-        raise ValueError(f"classes {path}: {error}") from error
+        raise InputError(f"classes {path}: {error}") from error
 
 
 def images_spec(
@@ -67,25 +68,25 @@ def images_spec(
     """
     folder, place = Path(images).expanduser().resolve(), Path(labels).expanduser().resolve()
     if not folder.is_dir():
-        raise ValueError(f"--images {images} is no folder")
+        raise InputError(f"--images {images} is no folder")
     if not place.exists():
-        raise ValueError(f"--labels {labels} does not exist")
+        raise InputError(f"--labels {labels} does not exist")
     if (place / FOLDER_SPEC).is_file():
-        raise ValueError(f"--labels {labels} is a data set by itself: write gss weak run {labels}, without --images")
+        raise InputError(f"--labels {labels} is a data set by itself: write gss weak run {labels}, without --images")
     if not find_ids(folder, "{id}.*"):
-        raise ValueError(f"--images {images} holds no image; endings are {', '.join(IMAGE_SUFFIXES)}")
+        raise InputError(f"--images {images} holds no image; endings are {', '.join(IMAGE_SUFFIXES)}")
     weak: dict[str, Any] = {
         "folder": str(place.parent if place.is_file() else place),
         **find_format(place, form, space),
     }
     if weak["format"] == "masks":
         if place == folder or folder in place.parents:
-            raise ValueError(f"--labels {labels} lies in --images {images}: masks would be taken for images; move them")
+            raise InputError(f"--labels {labels} lies in --images {images}: masks would be taken for images; move them")
         if form in ("points", "scribbles"):
             weak["exhaustive"] = True  # every class of an image is clicked or scribbled
     weak |= settings
     if "folder" in settings:
-        raise ValueError("labels.folder is what --labels says")
+        raise InputError("labels.folder is what --labels says")
     source = WeakSource.parse(weak, folder, space.names)
     name = f"{folder.name}_{weak['format']}"
     return DataSpec(name=name, label_space=space, image="{id}.*", root=folder, weak=source), weak
@@ -164,19 +165,19 @@ def choose_measured(text: str | None, spec: DataSpec, split: str) -> Measured | 
         splits = other.available_splits()
         part = next((name for name in ("val", "test", "all") if name in splits), splits[0] if splits else "val")
     if other.weak is not None and other.weak.covers(part):
-        raise ValueError(f"--val {text}: split {part!r} of {other.name!r} has weak labels; give one with full masks")
+        raise InputError(f"--val {text}: split {part!r} of {other.name!r} has weak labels; give one with full masks")
     dataset = open_split(other, part)
     try:
         check_classes(spec.label_space.names, dataset.label_space.names)
     except ValueError as error:
-        raise ValueError(f"--val {text}: {str(error).replace('those of the pipeline', 'the weak labels')}") from error
+        raise InputError(f"--val {text}: {str(error).replace('those of the pipeline', 'the weak labels')}") from error
     named = f"{absolute(ref)}:{part}"
     return Measured(dataset, f"{other.name} {part}", True, named, named)
 
 
 def _own_split(spec: DataSpec, part: str, trained: str, *, asked: bool) -> Measured | None:
     if part == trained:
-        raise ValueError(f"--val {part}: this split is trained on; choose another, or none")
+        raise InputError(f"--val {part}: this split is trained on; choose another, or none")
     weak = spec.weak is not None and spec.weak.covers(part)
     if spec.mask:
         whole = replace(spec, weak=None)
@@ -184,7 +185,7 @@ def _own_split(spec: DataSpec, part: str, trained: str, *, asked: bool) -> Measu
             return Measured(open_split(whole, part), f"{spec.name} {part}", True, part, "" if weak else part)
     if not weak:
         if asked:
-            raise ValueError(f"--val {part}: data set {spec.name!r} has neither masks nor weak labels there")
+            raise InputError(f"--val {part}: data set {spec.name!r} has neither masks nor weak labels there")
         return None
     dataset = open_split(spec, part)
     return None if is_tagged(dataset) else Measured(dataset, f"{spec.name} {part}", False)
@@ -196,7 +197,7 @@ def open_truth(text: str | None, spec: DataSpec, dataset: SegmentationDataset) -
         ref, part = named_split(text) or (text, dataset.split)
         truth = load_spec(ref)
         if truth.weak is not None and truth.weak.covers(part):
-            raise ValueError(f"--truth {text}: split {part!r} has weak labels; give the data set with full masks")
+            raise InputError(f"--truth {text}: split {part!r} has weak labels; give the data set with full masks")
         return open_split(truth, part)
     if dataset.weak is None or not spec.mask:
         return None

@@ -17,6 +17,7 @@ from typing import cast
 
 from gss.config.prior import PriorModelConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import prepare_output, write_json
 from gss.data.datasets import SegmentationDataset
 from gss.data.export import require_files
@@ -50,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
         run(args)
     except ValueError as error:
         if args.images and "under weak" in str(error):
-            raise ValueError(f"{error} (given here as labels.KEY=VALUE)") from error
+            raise InputError(f"{error} (given here as labels.KEY=VALUE)") from error
         raise
 
 
@@ -88,7 +89,7 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         if args.val is None and not tagged:
             split = "train"  # the last fifth is measured on
             if len(dataset) < 2:
-                raise ValueError(f"--images {args.images} holds one image, which cannot be measured on too: give --val")
+                raise InputError(f"--images {args.images} holds one image, which cannot be measured on too: give --val")
     kind = "tags" if tagged else "pixels"
     measured = choose_measured(args.val, spec, split)
     open_truth(args.truth, spec, dataset)  # a mistake shows at once
@@ -127,19 +128,19 @@ def _check_inputs(args: argparse.Namespace, refs: list[str], arguments: Argument
     folders = {"--images": args.images, "--labels": args.labels, "--classes": args.classes}
     given = [name for name, value in folders.items() if value]
     if bool(refs) == bool(given) or len(refs) > 1:
-        raise ValueError("give one data set with weak labels, or --images, --labels and --classes in place of it")
+        raise InputError("give one data set with weak labels, or --images, --labels and --classes in place of it")
     if given and len(given) < len(folders):
         absent = " and ".join(name for name in folders if name not in given)
-        raise ValueError(f"with {' and '.join(given)} give {absent} too")
+        raise InputError(f"with {' and '.join(given)} give {absent} too")
     spare = {"--root": args.root, "--split": args.split} if given else {}
     if refs:
         spare = {"--form": args.form != "auto", "labels.KEY=VALUE": arguments.labels}
     for name, value in spare.items():
         if value:
             other = "--images and --labels" if given else "a data set, whose own spec says how labels are read"
-            raise ValueError(f"{name} does not go with {other}")
+            raise InputError(f"{name} does not go with {other}")
     if args.redo and args.stages and args.redo not in args.stages:
-        raise ValueError(f"--redo {args.redo} is not among --stages {','.join(args.stages)}")
+        raise InputError(f"--redo {args.redo} is not among --stages {','.join(args.stages)}")
 
 
 def _prepare(out: Path, *, overwrite: bool) -> None:

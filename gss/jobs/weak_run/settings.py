@@ -14,7 +14,7 @@ from gss.config.prior import PriorConfig
 from gss.config.shared import DataConfig
 from gss.config.tags import TagProduceConfig, WeakTagsConfig
 from gss.config.weak_agmm import WeakAgmmConfig
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 STAGES = ("labels", "teacher", "pseudo", "posterior", "prior", "evaluate")
 _TRAINED = ("teacher", "posterior", "prior")
@@ -99,14 +99,14 @@ def divide(settings: Sequence[str]) -> Arguments:
             found.shared.append(text)
         else:
             hint = did_you_mean(head, [*STAGES[:-1], *sections])
-            raise ValueError(
+            raise InputError(
                 f"override {text!r}: {head!r} is no stage and no section of one{', ' + hint if hint else ''}; write "
                 "STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, posterior, prior, or SECTION.KEY=VALUE for "
                 "all of them"
             )
         setting = rest if head in _TRAINED else key
         if setting in _OWN and (head in _TRAINED or head in sections) and dot:
-            raise ValueError(f"override {text!r}: gss weak run sets {setting} itself; see gss weak run --help")
+            raise InputError(f"override {text!r}: gss weak run sets {setting} itself; see gss weak run --help")
     labels = [f"labels.{text}" for text in found.overrides["labels"]]
     found.labels = load_config(_Labels, [], labels).labels
     return found
@@ -133,7 +133,7 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
     classes = {"teacher": teacher.config, "posterior": PosteriorConfig, "prior": PriorConfig}
     for text in arguments.shared:
         if not any(text.partition(".")[0] in _sections(cls) for cls in classes.values()):
-            raise ValueError(f"override {text!r}: no stage has this section when the teacher is {teacher.stage}")
+            raise InputError(f"override {text!r}: no stage has this section when the teacher is {teacher.stage}")
     found: dict[str, Any] = {}
     for name, cls in classes.items():
         shared = [text for text in arguments.shared if text.partition(".")[0] in _sections(cls)]
@@ -154,4 +154,4 @@ def _load(stage: str, cls: type, files: list[str], overrides: list[str]) -> Any:
     try:
         return load_config(cls, files, overrides)
     except ValueError as error:
-        raise ValueError(f"stage {stage}: {error}") from error
+        raise InputError(f"stage {stage}: {error}") from error

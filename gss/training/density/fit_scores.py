@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gss.core import distributed
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.labels.space import IGNORE_INDEX
@@ -46,7 +46,7 @@ def check_names(names: Sequence[str]) -> None:
         if name not in fittable:
             why = "needs no fitting" if name in SCORES else "is unknown"
             hint = did_you_mean(name, fittable)
-            raise ValueError(f"score {name!r} {why}; those to fit are {', '.join(fittable)} {hint}".rstrip())
+            raise InputError(f"score {name!r} {why}; those to fit are {', '.join(fittable)} {hint}".rstrip())
 
 
 def labelled_inputs(
@@ -155,7 +155,7 @@ def fit_scores(
         score = SCORES[name]
         if issubclass(score, FittedScore):
             if survey is None:
-                raise ValueError(f"score {name!r} needs a survey of training images: see survey_images")
+                raise InputError(f"score {name!r} needs a survey of training images: see survey_images")
             tensors[name] = score.fit(survey)
     source = pipeline.feature_source if survey is None else survey.source
     fitted = FittedScores.from_tensors(tensors, source=source).to(pipeline.prior.device)
@@ -165,7 +165,7 @@ def fit_scores(
         if issubclass(score, Combined):
             parts, tensors[name] = _fit_combination(pipeline, fitted, dataset, score.fixed_parts or combine)
             if lost := [part for part in score.fixed_parts if part not in parts]:
-                raise ValueError(f"score {name!r} needs {lost[0]!r}, which this pipeline cannot give")
+                raise InputError(f"score {name!r} needs {lost[0]!r}, which this pipeline cannot give")
             chosen = chosen if score.fixed_parts else parts
     return FittedScores.from_tensors(tensors, chosen, source)
 
@@ -176,12 +176,12 @@ def _fit_combination(
     """The scores to combine that there are, and the tensors of their combination."""
     unknown = [name for name in combine if name not in SCORES or issubclass(SCORES[name], Combined)]
     if unknown:
-        raise ValueError(f"combined score {unknown[0]!r} is unknown; there are {', '.join(SCORES)}")
+        raise InputError(f"combined score {unknown[0]!r} is unknown; there are {', '.join(SCORES)}")
     have: dict[str, Any] = {"density": pipeline.density, "fitted": fitted, "tokens": pipeline.vqvae is not None}
     have["residual"] = pipeline.residual is not None
     parts = [name for name in combine if name in available_scores(**have)]
     if not parts:
-        raise ValueError(f"none of the scores to combine ({', '.join(combine)}) is available: name others")
+        raise InputError(f"none of the scores to combine ({', '.join(combine)}) is available: name others")
     scores = [build_score(name, **have) for name in parts]
     needs = frozenset().union(*(score.needs for score in scores))
     count = torch.zeros((), dtype=torch.float64)
@@ -195,5 +195,5 @@ def _fit_combination(
         second += rows.t() @ rows
     count, first, second = (distributed.sum_across(part) for part in (count, first, second))
     if count == 0:
-        raise ValueError("no pixel of the images looked at for the combined score has a label")
+        raise InputError("no pixel of the images looked at for the combined score has a label")
     return parts, combination_weights(first / count, second / count)

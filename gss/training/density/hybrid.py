@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gss.config.density import DensityConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import balanced_sample_across, random_keys
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation import evaluate
@@ -48,11 +49,11 @@ class HybridTask(Task):
     def __init__(self, cfg: DensityConfig, pipeline: GSSPipeline, val: LabelledImages) -> None:
         super().__init__()
         if not cfg.hybrid.train_prior and not cfg.model.embed_dim:
-            raise ValueError(
+            raise InputError(
                 "model.embed_dim=0 leaves nothing to train: set it (64 in GMMSeg), or hybrid.train_prior=true"
             )
         if cfg.train.ema_decay > 0:
-            raise ValueError(
+            raise InputError(
                 f"train.ema_decay={cfg.train.ema_decay}: the mixture describes the features of the live weights, not "
                 "of averaged ones; set it to 0"
             )

@@ -8,6 +8,7 @@ import torch
 
 from gss.config.density import DensityConfig, OutlierConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import balanced_sample, random_keys
 from gss.data.outliers.benchmarks import OODDataset, open_ood
 from gss.data.outliers.mixing import MixedTruth, Mixer
@@ -34,7 +35,7 @@ def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> O
     if not cfg.spec:
         return None
     if cfg.scale[0] > cfg.scale[1]:
-        raise ValueError(f"outliers.scale={list(cfg.scale)} must be [smallest, largest]: swap them")
+        raise InputError(f"outliers.scale={list(cfg.scale)} must be [smallest, largest]: swap them")
     if not cfg.paste:
         return open_ood(cfg.spec, cfg.split, root=cfg.root)
     objects = open_objects(cfg.spec, cfg.split, root=cfg.root)
@@ -75,7 +76,7 @@ def fit_outliers(
     sample = {name: rows.to(pipeline.device) for name, rows in reservoir.finish().items()}
     pixels = int(distributed.sum_across(torch.tensor(len(sample["labels"]))))
     if pixels == 0:
-        raise ValueError(
+        raise InputError(
             f"no pixel of the {len(dataset)} images of outliers.spec={cfg.outliers.spec} is an outlier on the grid of "
             "features: check the split, or raise outliers.scale"
         )

@@ -11,6 +11,7 @@ import torch
 from gss.config.density import DensityConfig
 from gss.config.io import save_config
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.data.balanced import ClassBalanced
 from gss.evaluation.checks import check_classes
@@ -39,7 +40,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
         ValueError: no pipeline, other classes, scores that do not exist, or data that no mixture can be fitted to.
     """
     if not cfg.pipeline:
-        raise ValueError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
+        raise InputError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
     out = Path(out)
     torch.manual_seed(cfg.train.seed)
     names = [name.strip() for name in cfg.posthoc.scores.split(",") if name.strip()]
@@ -53,7 +54,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
         from gss.training.density.hybrid import HybridTask
 
         if cfg.hybrid.class_balanced and cfg.data.sampling != "equal":
-            raise ValueError(
+            raise InputError(
                 f"data.sampling={cfg.data.sampling} has no effect while hybrid.class_balanced=true draws images by "
                 "class: turn that off, or leave the sampling out"
             )

@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from gss.config.shared import TrainConfig
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 PRECISIONS = ("no", "bf16", "fp16")
 
@@ -29,11 +29,11 @@ def build_accelerator(train: TrainConfig) -> Accelerator:
     """
     if train.precision not in PRECISIONS:
         hint = did_you_mean(train.precision, PRECISIONS)
-        raise ValueError(f"train.precision={train.precision!r} is not one of {', '.join(PRECISIONS)}; {hint}")
+        raise InputError(f"train.precision={train.precision!r} is not one of {', '.join(PRECISIONS)}; {hint}")
     # The state is a process-wide singleton that refuses another precision; two stages may run in one process.
     AcceleratorState._reset_state()
     if train.precision == "fp16" and not torch.cuda.is_available():
-        raise ValueError("train.precision='fp16' needs a GPU; use 'bf16' or 'no' on a CPU")
+        raise InputError("train.precision='fp16' needs a GPU; use 'bf16' or 'no' on a CPU")
     accelerator = Accelerator(
         mixed_precision=train.precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=train.accumulate, sync_with_dataloader=False),
@@ -44,7 +44,7 @@ def build_accelerator(train: TrainConfig) -> Accelerator:
     parts = accelerator.num_processes * train.accumulate
     if train.batch_size % parts:
         up = (train.batch_size // parts + 1) * parts
-        raise ValueError(
+        raise InputError(
             f"train.batch_size={train.batch_size} does not split over {accelerator.num_processes} processes"
             f" x accumulate={train.accumulate}; use a multiple of {parts} such as {up}"
         )

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gss.config.io import save_config
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.training.engine.ema import ParameterEMA
 
@@ -159,7 +160,7 @@ def load_checkpoint(
         average = _read(checkpoint / "ema.safetensors", ema.average) if ema is not None else {}
     except (OSError, KeyError, SafetensorError, json.JSONDecodeError) as error:
         message = f"checkpoint {checkpoint} is damaged ({error}); remove it to resume from the one before"
-        raise ValueError(message) from error
+        raise InputError(message) from error
     task.load_state_dict(model)
     _load_optimizer(task, optimizer, moments)
     if ema is not None:
@@ -180,15 +181,15 @@ def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     for name, tensor in expected.items():
         if name not in shapes:
-            raise ValueError(f"{path} has no '{name}', so it is of another architecture; {fix}")
+            raise InputError(f"{path} has no '{name}', so it is of another architecture; {fix}")
         if shapes[name] != list(tensor.shape):
-            raise ValueError(
+            raise InputError(
                 f"{path} is of another architecture: '{name}' has shape {shapes[name]} there"
                 f" and {list(tensor.shape)} in this run; {fix}"
             )
     unknown = next((name for name in shapes if name not in expected), None)
     if unknown is not None:
-        raise ValueError(f"{path} is of another architecture: this run has no '{unknown}'; {fix}")
+        raise InputError(f"{path} is of another architecture: this run has no '{unknown}'; {fix}")
     return load_file(path)
 
 
@@ -235,7 +236,7 @@ def _check_config(checkpoint: Path, saved: Any, present: Any) -> None:
     before, now = dict(_flatten(saved)), dict(_flatten(present))
     for key in sorted(before.keys() | now.keys()):
         if key not in FREE_KEYS and before.get(key) != now.get(key):
-            raise ValueError(
+            raise InputError(
                 f"cannot resume {checkpoint}: {key} is {now.get(key)!r} now and was {before.get(key)!r};"
                 " set it back, or start anew in another folder or with --overwrite"
             )

@@ -32,6 +32,7 @@ from torch import Tensor
 from gss.config.io import save_config
 from gss.config.shared import OptimConfig, TrainConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.training.engine import checkpoint as checkpoints
 from gss.training.engine.accelerator import build_accelerator, seed_step
@@ -81,7 +82,7 @@ def fit(
             empty, or a loss is not finite; the message names the step, the loss term and the samples.
     """
     if len(dataset) == 0:
-        raise ValueError("the training data set is empty; check the split name with 'gss data check'")
+        raise InputError("the training data set is empty; check the split name with 'gss data check'")
     return _Run(task, dataset, optim, train, Path(out), workers, config).run(resume)
 
 
@@ -100,7 +101,7 @@ class _Run:
     ) -> None:
         self.accelerator = build_accelerator(train)
         if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise ValueError("train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false")
+            raise InputError("train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false")
         self.dataset, self.optim, self.train, self.out = dataset, optim, train, out
         self.workers, self.config = workers, config
         # Only a data set of several domains says how often each is read.
@@ -158,7 +159,7 @@ class _Run:
         distributed.barrier()
         found = checkpoints.list_checkpoints(self.checkpoints)
         if not found:
-            raise ValueError(f"{self.checkpoints} holds no checkpoint to resume; start without --resume")
+            raise InputError(f"{self.checkpoints} holds no checkpoint to resume; start without --resume")
         state = checkpoints.load_checkpoint(
             found[-1], task=self.task, optimizer=self.optimizer, ema=self.ema, config=self.config
         )
@@ -232,7 +233,7 @@ class _Run:
         try:
             self.meter.read(everything=everything)
         except NonFiniteError as error:
-            raise ValueError(self._describe(error)) from None
+            raise InputError(self._describe(error)) from None
 
     def _describe(self, error: NonFiniteError) -> str:
         bad = ", ".join(f"{k} is {v}" for k, v in error.values.items() if not math.isfinite(v))

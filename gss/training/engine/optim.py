@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from gss.config.shared import OptimConfig
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 
 SCHEDULES = ("poly", "cosine", "constant")
 
@@ -60,7 +60,7 @@ def parameter_groups(module: nn.Module, optim: OptimConfig) -> list[dict[str, An
         )
         group["params"].append(parameter)
     if not groups:
-        raise ValueError(f"{type(module).__name__} has no trainable parameter; set requires_grad on some")
+        raise InputError(f"{type(module).__name__} has no trainable parameter; set requires_grad on some")
     return list(groups.values())
 
 
@@ -79,7 +79,7 @@ def build_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> AdamW:
     """
     if optim.schedule not in SCHEDULES:
         hint = did_you_mean(optim.schedule, SCHEDULES)
-        raise ValueError(f"optim.schedule={optim.schedule!r} is not one of {', '.join(SCHEDULES)}; {hint}")
+        raise InputError(f"optim.schedule={optim.schedule!r} is not one of {', '.join(SCHEDULES)}; {hint}")
     optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]

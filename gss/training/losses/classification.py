@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 IGNORE_TOKEN = -100
@@ -44,11 +45,11 @@ def token_cross_entropy(
     """
     _check_tokens(targets, target_probs, (hidden.shape[0], *hidden.shape[2:]))
     if weight.shape != (len(bias), hidden.shape[1]):
-        raise ValueError(
+        raise InputError(
             f"weight has shape {tuple(weight.shape)}, bias and hidden need ({len(bias)}, {hidden.shape[1]})"
         )
     if chunk < 0:
-        raise ValueError(f"chunk={chunk} must be 0 (no chunks) or the number of cells per step")
+        raise InputError(f"chunk={chunk} must be 0 (no chunks) or the number of cells per step")
     indices, probs, cell_weights = _flatten_targets(targets, target_probs, token_weights, weight.shape[0])
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -237,7 +238,7 @@ def _position_weights(weights: Tensor | None, labels: Tensor, valid: Tensor) -> 
     if weights is None:
         return valid.float()
     if weights.ndim != 1 and weights.shape != labels.shape:
-        raise ValueError(f"weights have shape {tuple(weights.shape)}, expected one per class or {tuple(labels.shape)}")
+        raise InputError(f"weights have shape {tuple(weights.shape)}, expected one per class or {tuple(labels.shape)}")
     position = weights[labels] if weights.ndim == 1 else weights
     return torch.where(valid, position.float(), 0.0)
 
@@ -247,7 +248,7 @@ def _flatten_targets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Targets and their probabilities `[N, k]` and the weight of each cell `[N]`, 0 where ignored."""
     if token_weights is not None and token_weights.ndim == 1 and len(token_weights) != vocabulary:
-        raise ValueError(f"token_weights has {len(token_weights)} entries, expected one for each of {vocabulary} codes")
+        raise InputError(f"token_weights has {len(token_weights)} entries, expected one for each of {vocabulary} codes")
     if target_probs is None:
         targets = targets[:, None]
         target_probs = torch.ones_like(targets, dtype=torch.float32)
@@ -265,11 +266,11 @@ def _flatten_targets(
 def _check_tokens(targets: Tensor, target_probs: Tensor | None, grid: tuple[int, ...]) -> None:
     shape = tuple(targets.shape) if target_probs is None else (targets.shape[0], *targets.shape[2:])
     if shape != grid:
-        raise ValueError(f"targets have shape {tuple(targets.shape)}, which does not fit the (B, h, w) = {grid} cells")
+        raise InputError(f"targets have shape {tuple(targets.shape)}, which does not fit the (B, h, w) = {grid} cells")
     if target_probs is not None and target_probs.shape != targets.shape:
-        raise ValueError(f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}")
+        raise InputError(f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}")
 
 
 def _check_pixels(name: str, values: Tensor, labels: Tensor) -> None:
     if values.ndim != 4 or labels.shape != (values.shape[0], *values.shape[2:]):
-        raise ValueError(f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}")
+        raise InputError(f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}")

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gss.config.posterior import PosteriorConfig
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
@@ -46,7 +47,7 @@ class PosteriorTask(Task):
         self.cfg, self._train_set, self._val_set = cfg, train, val
         space, f, crop = train.label_space, cfg.vq.downsample, cfg.data.crop
         if crop[0] % f or crop[1] % f:
-            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+            raise InputError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.codec = build_codec(cfg, space)
         self.vqvae = MaskigeVQModel(**vars(cfg.vq))
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
@@ -134,7 +135,7 @@ def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
     if codec.palette == "list":
         palette = from_list(codec.colors or [])
         if len(palette) != space.num_classes:
-            raise ValueError(f"codec.colors has {len(palette)} colours for {space.num_classes} classes: give one each")
+            raise InputError(f"codec.colors has {len(palette)} colours for {space.num_classes} classes: give one each")
     else:
         colors = space.colors if codec.palette == "display" else None
         palette = build(codec.palette, space.num_classes, codec.palette_seed, colors=colors)

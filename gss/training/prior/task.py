@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.prior import PriorConfig
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation import evaluate
@@ -63,13 +64,13 @@ class PriorTask(Task):
             self.freeze(likelihood=posterior.likelihood)
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
         if self.is_twin and cfg.loss.aux == 0:
-            raise ValueError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
+            raise InputError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
         if cfg.loss.token_soften > 0 and posterior.likelihood is None:
-            raise ValueError("loss.token_soften needs a posterior with a local decoder: set it to 0")
+            raise InputError("loss.token_soften needs a posterior with a local decoder: set it to 0")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
         f, crop = posterior.vqvae.downsample, cfg.data.crop
         if crop[0] % f or crop[1] % f:
-            raise ValueError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
+            raise InputError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.trust = Trust(cfg.weak, train)
         self.agmm = (
             BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
@@ -245,7 +246,7 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
             num_labels=len(names),
         )
     except StrictDataclassError as error:  # not a ValueError
-        raise ValueError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
+        raise InputError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
     prior.config.id2label = dict(enumerate(names))
     prior.config.label2id = {name: index for index, name in enumerate(names)}
     if model.init_from:
@@ -254,7 +255,7 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
         prior.tie_codebook(vqvae.code_embeddings())
     if model.classifier == "evidence" and tokens:
         if posterior.likelihood is None:
-            raise ValueError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
+            raise InputError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
         prior.tie_evidence(posterior.likelihood.table)
     freeze_parts(prior, model.freeze)
     if cfg.train.gradient_checkpointing:

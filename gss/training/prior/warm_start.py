@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from gss.core.errors import InputError
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.loading import without_bars
@@ -45,7 +46,7 @@ def start_from(prior: GSSPriorModel, source: str, parts: Sequence[str], posterio
             other = GSSPriorModel.from_pretrained(folder)
     # transformers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
-        raise ValueError(f"model.init_from={source}: cannot load it: {' '.join(str(error).split())}") from error
+        raise InputError(f"model.init_from={source}: cannot load it: {' '.join(str(error).split())}") from error
     ours, theirs = prior.state_dict(), other.state_dict()
     taken: dict[str, Tensor] = {}
     for part in PARTS:
@@ -58,7 +59,7 @@ def start_from(prior: GSSPriorModel, source: str, parts: Sequence[str], posterio
             problem = _code_problem(folder, other, prior, posterior)
         if problem:
             rest = ", ".join(name for name in parts if name != part)
-            raise ValueError(
+            raise InputError(
                 f"model.init_from={source}: part {part!r} does not fit: {problem}{_differing(prior, other)}; "
                 f"make both alike, or leave it out with model.init_parts=[{rest}]"
             )
@@ -75,7 +76,7 @@ def find_prior(source: str) -> Path:
     for folder in (Path(source, "prior"), Path(source, "pipeline", "prior"), Path(source)):
         if (folder / "config.json").is_file():
             return folder
-    raise ValueError(
+    raise InputError(
         f"model.init_from={source} holds no prior: give the --out folder of 'gss train prior', its pipeline, or a prior"
     )
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from gss.config.tags import WeakTagsConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import build_dataset
@@ -175,7 +176,7 @@ def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | N
         try:
             built.load_state_dict(start.state_dict())
         except RuntimeError as error:
-            raise ValueError(
+            raise InputError(
                 f"tags.init_from={model.init_from} does not fit: {' '.join(str(error).split())[:200]}; give "
                 "tags.backbone, tags.output_stride and tags.levels as they were"
             ) from error
@@ -196,7 +197,7 @@ def check_tags(dataset: LabelledImages, *, allow: bool) -> None:
             return
     absent = ", ".join(name for name, found in zip(names, seen, strict=True) if not found)
     if not allow:
-        raise ValueError(
+        raise InputError(
             f"no image of the training split has the tag {absent}: tag some, or set tags.allow_missing=true to train "
             "without these classes"
         )

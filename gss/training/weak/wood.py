@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gss.config.tags import WeakTagsConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages, ReadableImages
 from gss.data.tagged import ImageFolder, fit_longer_side, read_tags
@@ -150,7 +151,7 @@ class OoDLosses(nn.Module):
             self.clusters.fit(rows, torch.Generator().manual_seed(self.cfg.train.seed))
         except ValueError as error:
             more = "; more windows come from a higher wood.threshold or wood.start" if self._others is None else ""
-            raise ValueError(f"wood.clusters={len(self.clusters.centres)}: {error}{more}") from error
+            raise InputError(f"wood.clusters={len(self.clusters.centres)}: {error}{more}") from error
         model.train(was_training)
 
 

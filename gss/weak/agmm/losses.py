@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.config.agmm import AgmmConfig
+from gss.core.errors import InputError
 from gss.models.gaussians import full_precision
 from gss.weak.agmm.evidence import Evidence, gather_evidence
 from gss.weak.agmm.mixture import (
@@ -84,7 +85,7 @@ class AGMMLoss(nn.Module):
             # Pseudo-labels that do not count yet need not spread.
             steps = self.cfg.online.spread.steps if self.trust(progress) > 0 else []
             if steps and images is None:
-                raise ValueError(
+                raise InputError(
                     f"images is None, but online.spread.steps={steps} follows colours: give images, or set []"
                 )
             shown = images if images is None or valid is None else images * valid[:, None]

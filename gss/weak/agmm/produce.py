@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gss.config.agmm import ProduceConfig
 from gss.config.io import load_config
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
@@ -166,7 +167,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = load_config(ProduceConfig, [], args.settings)
     spec = load_spec(args.data, args.root)
     if spec.generator is not None:
-        raise ValueError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
     dataset = cast(SegmentationDataset, open_split(spec, args.split))
     pipeline = load_pipeline(args.pipeline)
     check_classes(list(pipeline.id2label.values()), dataset.label_space.names)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from gss.config.io import load_config, save_config
 from gss.config.weak_labels import FORMS, TagConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, prepare_output, write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.export import materialise, open_labelled, write_spec
@@ -216,7 +217,7 @@ def main(args: argparse.Namespace) -> None:
     files, overrides = split_overrides(args.settings)
     if args.share is not None:
         if args.form != "blocks":
-            raise ValueError(f"--share is the labelled share of blocks; {args.form} takes settings such as length=0.5")
+            raise InputError(f"--share is the labelled share of blocks; {args.form} takes settings such as length=0.5")
         overrides.append(f"share={args.share}")
     cfg = load_config(FORMS[args.form], files, overrides)
     spec = load_spec(args.spec, args.root)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from gss.config.io import load_config
 from gss.config.weak_labels import RefineConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
@@ -98,10 +99,10 @@ def refine_probs(
     """
     size = image.shape[:2]
     if probs.ndim != 3 or probs.shape[1:] != size:
-        raise ValueError(f"probs must be [K, {size[0]}, {size[1]}] as the image, got {list(probs.shape)}")
+        raise InputError(f"probs must be [K, {size[0]}, {size[1]}] as the image, got {list(probs.shape)}")
     certain = probs.max(0) if confidence is None else confidence
     if certain.shape != size:
-        raise ValueError(f"confidence must be {list(size)} as the image, got {list(certain.shape)}")
+        raise InputError(f"confidence must be {list(size)} as the image, got {list(certain.shape)}")
     if not certain.any():
         return np.full(size, IGNORE_INDEX, np.uint8), np.zeros(size, np.float32)
     sharp = edge_map(image) if edges is None else edges.astype(np.float32)
@@ -183,7 +184,7 @@ def main(args: argparse.Namespace) -> None:
     spec = load_spec(args.spec, args.root)
     dataset = open_split(spec, args.split)
     if not isinstance(dataset, SegmentationDataset) or dataset.weak is None:
-        raise ValueError(f"split {args.split!r} of data set {spec.name!r} has no weak labels to refine")
+        raise InputError(f"split {args.split!r} of data set {spec.name!r} has no weak labels to refine")
     chosen = evenly_spaced(len(dataset), args.limit)
     writer = PseudoMaskWriter(
         args.out,

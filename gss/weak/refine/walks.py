@@ -11,6 +11,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.special import gammaln
 
+from gss.core.errors import InputError
+
 
 def edge_map(image: np.ndarray, *, smooth: float = 1.0) -> np.ndarray:
     """How likely the image has an edge at each pixel: 1 - exp(-|grad I|^2 / (2 mean |grad I|^2)).
@@ -168,7 +170,7 @@ def absorbing_walk(
 def _neighbourhood(size: tuple[int, int], radius: float, affinity: object) -> csr_array:
     """Affinities of all pairs of pixels within a radius; `affinity(dy, dx)` gives those of one offset."""
     if radius < 1:
-        raise ValueError(f"radius is {radius}; it must be at least 1 pixel")
+        raise InputError(f"radius is {radius}; it must be at least 1 pixel")
     height, width = size
     number = np.arange(height * width, dtype=np.int32).reshape(size)
     reach = int(radius)
@@ -203,7 +205,7 @@ def _scaled(matrix: csr_array, factor: np.ndarray) -> csr_array:
 def _coin_flip(steps: int, tolerance: float) -> np.ndarray:
     """Chance that `steps` steps of -1 or 1 end at distance k, up to where the rest is below the tolerance."""
     if steps < 0:
-        raise ValueError(f"steps is {steps}; it must be 0 or more")
+        raise InputError(f"steps is {steps}; it must be 0 or more")
     k = np.arange(steps % 2, steps + 1, 2)
     up = (steps + k) / 2
     chance = np.exp(gammaln(steps + 1) - gammaln(up + 1) - gammaln(steps - up + 1) - steps * np.log(2.0))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.tags import TagClassifier
 
 # Scores below this share of the largest are as good as none.
@@ -44,7 +45,7 @@ def activation_maps(
         ValueError: no size, or one that is not above 0.
     """
     if not scales or min(scales) <= 0:
-        raise ValueError(f"scales={list(scales)} must be one or more numbers above 0")
+        raise InputError(f"scales={list(scales)} must be one or more numbers above 0")
     total: Tensor | None = None
     for scale in sorted(scales, reverse=True):
         # Whole cells: a grid over a padded image would not lie on the image.
@@ -84,7 +85,7 @@ def seed_probs(cam: Tensor, tags: Tensor, *, background: float) -> Tensor:
         ValueError: `background` outside its range.
     """
     if not 0 < background < 1:
-        raise ValueError(f"background={background} must be above 0 and below 1")
+        raise InputError(f"background={background} must be above 0 and below 1")
     power = math.log(background) / math.log(1 - background)
     cam = cam * tags[..., None, None]
     scores = torch.cat([(1 - cam.amax(1, keepdim=True).clamp(0, 1)) ** power, cam], 1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.sampling import smallest_across
 from gss.models.estimation import seed_means
 from gss.models.gaussians import full_precision
@@ -28,17 +29,17 @@ class _Centres(nn.Module):
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
         if count < 1 or dim < 1:
-            raise ValueError(f"{type(self).__name__}({count}, {dim}): both numbers must be at least 1")
+            raise InputError(f"{type(self).__name__}({count}, {dim}): both numbers must be at least 1")
         self.register_buffer("centres", torch.zeros(count, dim))
         self.register_buffer("counts", torch.zeros(count))
 
     def _checked(self, features: Tensor) -> Tensor:
         if features.ndim != 2 or features.shape[1] != self.centres.shape[1]:
-            raise ValueError(f"features is {list(features.shape)}; it must be [images, {self.centres.shape[1]}]")
+            raise InputError(f"features is {list(features.shape)}; it must be [images, {self.centres.shape[1]}]")
         own = features.detach().to(self.centres)
         # Counted over all processes, so that none waits for another that has stopped here.
         if int(distributed.sum_across((~own.isfinite()).sum())):
-            raise ValueError("features holds values that are not finite; the centres would be lost with them")
+            raise InputError("features holds values that are not finite; the centres would be lost with them")
         return own
 
 
@@ -79,20 +80,20 @@ class OoDClusters(_Centres):
             ValueError: wrong shape, features that are not finite, or fewer different ones than clusters.
         """
         if iterations < 1:
-            raise ValueError(f"iterations is {iterations}; k-means needs at least 1")
+            raise InputError(f"iterations is {iterations}; k-means needs at least 1")
         own = self._checked(features)
         total = int(distributed.sum_across(torch.tensor(len(own))))
         keys = torch.rand(total, generator=generator, dtype=torch.float64).clamp_(min=1e-300)
         key = keys[distributed.process_index() :: distributed.num_processes()].to(own.device)
         if len(key) != len(own):
-            raise ValueError(f"features has {len(own)} rows; deal the {total} images out by gss.core.distributed.shard")
+            raise InputError(f"features has {len(own)} rows; deal the {total} images out by gss.core.distributed.shard")
         # Products of features far from the origin lose the digits in which they differ.
         origin = distributed.sum_across(own.sum(0)) / max(total, 1)
         own = own - origin
         with full_precision(own.device):
             centres = seed_means(own, len(self.centres), key, smallest=smallest_across)
             if len(centres) < len(self.centres):
-                raise ValueError(
+                raise InputError(
                     f"num_clusters is {len(self.centres)}, but the features of the {total} images hold only "
                     f"{len(centres)} different ones; ask for at most so many clusters"
                 )
@@ -125,7 +126,7 @@ class OoDClusters(_Centres):
         own = self._checked(features)
         _check_momentum(momentum)
         if not bool((self.counts > 0).any()):
-            raise ValueError("clusters must be fitted before they are updated; call fit")
+            raise InputError("clusters must be fitted before they are updated; call fit")
         with full_precision(own.device):
             nearest, distance = _nearest(own, self.centres)
             sums, news = _sums(own, nearest, len(self.centres))
@@ -196,7 +197,7 @@ class ClassCentres(_Centres):
     def _sums(self, features: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
         own = self._checked(features)
         if tags.shape != (len(own), len(self.centres)):
-            raise ValueError(
+            raise InputError(
                 f"tags is {list(tags.shape)}; it must be [{len(own)}, {len(self.centres)}], images by classes"
             )
         weights = tags.to(own)
@@ -206,7 +207,7 @@ class ClassCentres(_Centres):
 
 def _check_momentum(momentum: float) -> None:
     if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum is {momentum}; it must be in 0..1")
+        raise InputError(f"momentum is {momentum}; it must be in 0..1")
 
 
 def _nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

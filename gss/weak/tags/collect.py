@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gss.core import distributed
-from gss.core.errors import did_you_mean
+from gss.core.errors import InputError, did_you_mean
 from gss.core.files import atomic_path, prepare_output, write_json
 from gss.data.files import find_images, output_names
 from gss.pipeline.loading import load_classifier
@@ -93,23 +93,23 @@ def collect(
         ValueError: no images, a number out of range, or no image that is kept; then nothing is written.
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; scores are probabilities, give 0..1")
+        raise InputError(f"threshold is {threshold}; scores are probabilities, give 0..1")
     for name, value in (("per_class", per_class), ("size", size), ("batch_size", batch_size)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+            raise InputError(f"{name} is {value}; it must be at least 1")
     looked_at = [path for path in files if os.path.abspath(path) not in excluded]
     if not looked_at:
-        raise ValueError("no image to score" + (f": all {len(files)} are excluded" if files else "; give some"))
+        raise InputError("no image to score" + (f": all {len(files)} are excluded" if files else "; give some"))
     scored, failed = score_images(
         logits_of, len(class_names), looked_at, size=size, batch_size=batch_size, device=device
     )
     if not scored:
-        raise ValueError(f"none of the {len(failed)} images can be read; the first: {failed[0]['error']}")
+        raise InputError(f"none of the {len(failed)} images can be read; the first: {failed[0]['error']}")
     groups = choose(scored, len(class_names), threshold=threshold, per_class=per_class)
     chosen = [one for group in groups for one in group]
     if not chosen:
         best = max(scored, key=lambda one: one.score)
-        raise ValueError(
+        raise InputError(
             f"none of {len(scored)} images has a score of at least {threshold}; the highest is {best.score:.3f}, for "
             f"{class_names[best.predicted]} in {best.image}; lower the threshold or look through more images"
         )
@@ -140,12 +140,12 @@ def read_excluded(path: str | os.PathLike[str], files: Sequence[Path]) -> list[s
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the list of excluded images {path}: {error}") from error
+        raise InputError(f"cannot read the list of excluded images {path}: {error}") from error
     known = {os.path.abspath(file) for file in files}
     for number, line in enumerate(lines, start=1):
         if line and line not in known:
             hint = did_you_mean(line, [one for one in known if Path(one).name == Path(line).name])
-            raise ValueError(
+            raise InputError(
                 f"{path} line {number}: {line!r} is none of the {len(known)} images; give the absolute paths that "
                 f"{MANIFEST} lists, and the same folders as before {hint}".rstrip()
             )

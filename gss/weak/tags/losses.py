@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
+
 
 def distance_loss(
     features: Tensor,
@@ -54,9 +56,9 @@ def distance_loss(
     """
     _check_shapes(features, tags, class_centres, seen, ood_centres)
     if not 0 < share <= 1:
-        raise ValueError(f"share is {share}; it must be above 0 and at most 1")
+        raise InputError(f"share is {share}; it must be above 0 and at most 1")
     if not pull >= 0:
-        raise ValueError(f"pull is {pull}; it must be at least 0")
+        raise InputError(f"pull is {pull}; it must be at least 0")
     with torch.autocast(features.device.type, enabled=False):
         own = _distances(features, class_centres)
         away = _distances(features, ood_centres)
@@ -94,11 +96,11 @@ def harden(images: Tensor, score: Callable[[Tensor], Tensor], *, step: float) ->
         ValueError: a negative step, or images outside 0..1.
     """
     if not step >= 0:
-        raise ValueError(f"step is {step}; it must be at least 0")
+        raise InputError(f"step is {step}; it must be at least 0")
     lowest, highest = (float(value) for value in images.detach().aminmax()) if images.numel() else (0.0, 1.0)
     # Resizing may go past the range by rounding.
     if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
-        raise ValueError(f"images lie in {lowest:.3g}..{highest:.3g}; give them in 0..1, before normalisation")
+        raise InputError(f"images lie in {lowest:.3g}..{highest:.3g}; give them in 0..1, before normalisation")
     with torch.enable_grad():
         start = images.detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(score(start).amax(1).sum(), start)
@@ -120,7 +122,7 @@ def absent_loss(logits: Tensor, weights: Tensor | None = None) -> Tensor:
         ValueError: shapes that do not fit.
     """
     if logits.ndim != 2 or (weights is not None and weights.shape != logits.shape[:1]):
-        raise ValueError(
+        raise InputError(
             f"logits is {list(logits.shape)}, weights {None if weights is None else list(weights.shape)}; "
             "they must be [images, classes] and [images]"
         )
@@ -138,19 +140,19 @@ def _distances(features: Tensor, centres: Tensor) -> Tensor:
 
 def _check_shapes(features: Tensor, tags: Tensor, class_centres: Tensor, seen: Tensor, ood_centres: Tensor) -> None:
     if features.ndim != 2 or class_centres.ndim != 2 or ood_centres.ndim != 2 or len(ood_centres) == 0:
-        raise ValueError(
+        raise InputError(
             f"features, class_centres and ood_centres are {list(features.shape)}, {list(class_centres.shape)} and "
             f"{list(ood_centres.shape)}; they must be [B, D], [K, D] and [M, D] with at least one cluster"
         )
     images, dim = features.shape
     if class_centres.shape[1] != dim or ood_centres.shape[1] != dim:
-        raise ValueError(
+        raise InputError(
             f"features have {dim} channels, class_centres {class_centres.shape[1]} and ood_centres "
             f"{ood_centres.shape[1]}; fit centres to the features of this classifier"
         )
     classes = len(class_centres)
     if tags.shape != (images, classes) or seen.shape != (classes,):
-        raise ValueError(
+        raise InputError(
             f"tags is {list(tags.shape)} and seen {list(seen.shape)}; {images} images and {classes} classes need "
             f"[{images}, {classes}] and [{classes}]"
         )

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gss.config.io import load_config
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
@@ -155,7 +156,7 @@ def produce(args: argparse.Namespace) -> None:
     cfg = load_config(TagProduceConfig, [], args.settings)
     spec = load_spec(args.data, args.root)
     if spec.generator is not None:
-        raise ValueError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
     model = load_classifier(args.pipeline)
     dataset = open_tagged(model, open_split(spec, args.split))
     config = {"classifier": str(args.pipeline), **dataclasses.asdict(cfg)}

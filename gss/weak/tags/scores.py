@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.data.images import load_image
 
 # Sides are rounded to this, so that images of a similar shape share a batch; networks halve them five times.
@@ -75,12 +76,12 @@ def score_images(
             pixels = torch.from_numpy(np.stack([pixels for _, pixels in rows])).to(device)
             logits = logits_of(pixels.permute(0, 3, 1, 2).float() / 255)
             if logits.shape != (len(rows), num_classes):
-                raise ValueError(f"logits are {list(logits.shape)}; they must be {[len(rows), num_classes]}")
+                raise InputError(f"logits are {list(logits.shape)}; they must be {[len(rows), num_classes]}")
             best, predicted = logits.double().max(1)
             probability = best.sigmoid().tolist()
             for (index, _), number, score in zip(rows, predicted.tolist(), probability, strict=True):
                 if math.isnan(score):
-                    raise ValueError(f"image {files[index]}: a logit of the classifier is no number; train it again")
+                    raise InputError(f"image {files[index]}: a logit of the classifier is no number; train it again")
                 found[index] = Candidate(os.path.abspath(files[index]), number, score)
             bar.update(len(rows))
         bar.update(len(failed))

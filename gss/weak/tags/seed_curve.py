@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gss.config.io import load_config
 from gss.config.tags import CamConfig
 from gss.core import distributed
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.export import open_labelled
@@ -147,7 +148,7 @@ def measure_seeds(
     where = {id: index for index, id in enumerate(truth.ids)}
     absent = [id for id in dataset.ids if id not in where]
     if absent:
-        raise ValueError(
+        raise InputError(
             f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
         )
     curve = SeedCurve(len(model.config["class_names"]), model.config["background"])
@@ -179,9 +180,9 @@ def main(args: argparse.Namespace) -> None:
 
     folders, settings = split_overrides(args.classifiers)
     if not folders:
-        raise ValueError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
+        raise InputError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
     if args.recall is not None and not 0 < args.recall <= 1:
-        raise ValueError(f"--recall is {args.recall}; it must be above 0 and at most 1")
+        raise InputError(f"--recall is {args.recall}; it must be above 0 and at most 1")
     cfg = load_config(CamConfig, [], settings)
     spec = load_spec(args.data, args.root)
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
+
 # Windows start at multiples of this share of their side.
 _STRIDES = 8
 
@@ -87,9 +89,9 @@ def background_crops(
     _check(images, maps, tags, generators, size)
     for name, value in (("threshold", threshold), ("share", share)):
         if not 0 < value <= 1:
-            raise ValueError(f"{name} is {value}; it must be above 0 and at most 1")
+            raise InputError(f"{name} is {value}; it must be above 0 and at most 1")
     if per_image < 1:
-        raise ValueError(f"per_image is {per_image}; it must be at least 1")
+        raise InputError(f"per_image is {per_image}; it must be at least 1")
     height, width = images.shape[2:]
     object_map = torch.where(tags.bool()[..., None, None], maps.float(), 0).amax(1, keepdim=True)
     object_map = F.interpolate(object_map, size=(height, width), mode="bilinear")
@@ -127,13 +129,13 @@ def _check(images: Tensor, maps: Tensor, tags: Tensor, generators: Sequence[torc
         or tags.shape != maps.shape[:2]
         or len(generators) != batch
     ):
-        raise ValueError(
+        raise InputError(
             f"images, maps, tags and generators are {list(images.shape)}, {list(maps.shape)}, {list(tags.shape)} and "
             f"{len(generators)}; they must be [B, 3, H, W], [B, K, h, w], [B, K] and B"
         )
     if not 1 <= size <= min(height, width):
-        raise ValueError(f"size is {size}; a window of images of {height}x{width} has 1..{min(height, width)} pixels")
+        raise InputError(f"size is {size}; a window of images of {height}x{width} has 1..{min(height, width)} pixels")
     lowest, highest = (float(value) for value in maps.aminmax())
     # Resizing may go past the range by rounding.
     if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
-        raise ValueError(f"maps lie in {lowest:.3g}..{highest:.3g}; scale each class of an image to 0..1")
+        raise InputError(f"maps lie in {lowest:.3g}..{highest:.3g}; scale each class of an image to 0..1")

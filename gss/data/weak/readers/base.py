@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
+from gss.core.errors import InputError
 from gss.data.files import without_suffix
 from gss.data.specs.label_map import LabelMap
 from gss.data.weak.labels import Size, WeakLabels
@@ -100,10 +101,10 @@ class TableReader(Reader):
             try:
                 parsed = self.parse(path)
             except json.JSONDecodeError as error:
-                raise ValueError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
+                raise InputError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
             except (OSError, UnicodeDecodeError, KeyError, TypeError, IndexError, AttributeError) as error:
                 reason = f"key {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
-                raise ValueError(f"cannot read weak labels {path}: {reason}") from error
+                raise InputError(f"cannot read weak labels {path}: {reason}") from error
             self._tables[path] = {without_suffix(str(id)): entry for id, entry in parsed.items()}
         return self._tables[path]
 
@@ -123,7 +124,7 @@ class TableReader(Reader):
         try:
             return self.entry(path, id, size, entry)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"{path}: entry {id!r} is malformed ({type(error).__name__}: {error})") from error
+            raise InputError(f"{path}: entry {id!r} is malformed ({type(error).__name__}: {error})") from error
         except ValueError as error:
             named = str(error).startswith(f"{id}:") or repr(id) in str(error)
             raise error if named else ValueError(f"image {id!r}: {error}") from error
@@ -136,7 +137,7 @@ def check_size(path: Path, id: str, stated: Size, size: Size) -> None:
         ValueError: it is another one.
     """
     if stated != size:
-        raise ValueError(
+        raise InputError(
             f"{path} is for an image of {stated[1]}x{stated[0]} pixels, but image {id!r} has {size[1]}x{size[0]}; "
             "use the labels of this image size, or scale image or labels"
         )
@@ -151,7 +152,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise ValueError(f"cannot read weak labels {path}: {error}") from error
+        raise InputError(f"cannot read weak labels {path}: {error}") from error
 
 
 def number(element: ElementTree.Element, tag: str, path: Path) -> float:
@@ -164,4 +165,4 @@ def number(element: ElementTree.Element, tag: str, path: Path) -> float:
     try:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ValueError(f"{path}: <{element.tag}> needs a number in <{tag}>, got {text!r}") from None
+        raise InputError(f"{path}: <{element.tag}> needs a number in <{tag}>, got {text!r}") from None

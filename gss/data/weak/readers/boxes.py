@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader, check_size, number, parse_xml
 
@@ -23,7 +24,7 @@ class _Boxes(Reader):
         boxes = np.array(rows, dtype=np.float64).reshape(-1, 5)
         flat = boxes[(boxes[:, 2:4] <= boxes[:, :2]).any(1)]
         if len(flat):
-            raise ValueError(f"{path}: box {flat[0, :4].tolist()} of {id!r} has no area; correct or remove it")
+            raise InputError(f"{path}: box {flat[0, :4].tolist()} of {id!r} has no area; correct or remove it")
         return self.build(id, size, boxes=boxes, exhaustive=chosen, boxes_exhaustive=chosen)
 
 
@@ -43,7 +44,7 @@ class VocBoxReader(_Boxes):
             box = item.find("bndbox")
             label = self.names.find((item.findtext("name") or "").strip(), path)
             if box is None:
-                raise ValueError(f"{path}: an <object> has no <bndbox>")
+                raise InputError(f"{path}: an <object> has no <bndbox>")
             corners = [number(box, tag, path) for tag in ("xmin", "ymin", "xmax", "ymax")]
             if label is not None:
                 rows.append((corners[0] - 1, corners[1] - 1, corners[2], corners[3], label))
@@ -102,12 +103,12 @@ class YoloBoxReader(_Boxes):
                 kind, x, y, w, h = (float(part) for part in line.split()[:5])
                 name = order[int(kind)] if kind >= 0 else ""
             except (ValueError, IndexError):
-                raise ValueError(
+                raise InputError(
                     f"{path}, line {count}: {line.strip()!r} is not 'class x y width height' with classes "
                     f"0..{len(order) - 1}; set 'order' under weak to the class names behind the numbers"
                 ) from None
             if not all(0 <= value <= 1 for value in (x, y, w, h)):
-                raise ValueError(f"{path}, line {count}: {line.strip()!r} must be relative to the image, in 0..1")
+                raise InputError(f"{path}, line {count}: {line.strip()!r} must be relative to the image, in 0..1")
             label = self.names.find(name, path)
             if label is not None:
                 left, top = (x - w / 2) * size[1], (y - h / 2) * size[0]
@@ -133,7 +134,7 @@ class CsvBoxReader(_Boxes, TableReader):
             kind = next((columns[n] for n in ("class", "label") if n in columns), None)
             corners = [columns.get(n) for n in ("xmin", "ymin", "xmax", "ymax")]
             if image is None or kind is None or None in corners:
-                raise ValueError(
+                raise InputError(
                     f"{path}: needs the columns filename, class, xmin, ymin, xmax, ymax; has {list(columns)}"
                 )
             for row in reader:
@@ -141,7 +142,7 @@ class CsvBoxReader(_Boxes, TableReader):
                     box = [float(row[name]) for name in corners if name]
                     stated = [int(row[columns[name]]) for name in ("height", "width") if name in columns]
                 except (TypeError, ValueError):
-                    raise ValueError(f"{path}, line {reader.line_num}: corners and sizes must be numbers") from None
+                    raise InputError(f"{path}, line {reader.line_num}: corners and sizes must be numbers") from None
                 table[row[image]].append((box, row[kind].strip(), stated))
         return dict(table)
 

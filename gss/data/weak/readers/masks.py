@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gss.core.errors import InputError
 from gss.data.images import MASK_SUFFIXES, load_color_mask, load_mask
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Options, Reader, check_size
@@ -45,7 +46,7 @@ class MaskReader(Reader):
             labels, unknown = self.options.label_map.apply(raw)
             if len(unknown):
                 shown = ", ".join(map(self.options.label_map.show, unknown[:8].tolist()))
-                raise ValueError(
+                raise InputError(
                     f"mask {path} holds values unknown to the data spec: {shown}; add them to label_map or ignore"
                 )
         else:
@@ -73,7 +74,7 @@ def decode_mask(raw: np.ndarray, num_classes: int, path: Path) -> tuple[np.ndarr
     strange = np.unique(raw[(raw > num_classes) & (raw != IGNORE_INDEX)])
     if len(strange):
         shown = ", ".join(map(str, strange[:8].tolist()))
-        raise ValueError(
+        raise InputError(
             f"mask {path} holds {shown}; allowed are classes 0..{num_classes - 1} and "
             f"255 or {num_classes} for unlabelled; set 'values: raw' under weak to read it with the spec's label_map"
         )
@@ -119,7 +120,7 @@ class PolygonReader(Reader):
                 if len(vertices) > 1:
                     draw.polygon(vertices, fill=IGNORE_INDEX if label is None else label)
         except (OSError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
+            raise InputError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
+            raise InputError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
         return self.build(id, size, partial=np.array(canvas))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.data.images import MASK_SUFFIXES, load_mask
 from gss.data.weak.labels import Size, Stroke, WeakLabels
@@ -43,7 +44,7 @@ class OwnReader(Reader):
             if data.get("partial"):
                 mask = path.parent / data["partial"]
                 if mask.suffix.lower() not in MASK_SUFFIXES:
-                    raise ValueError(f"{path}: partial is {data['partial']!r}; it must be an image file")
+                    raise InputError(f"{path}: partial is {data['partial']!r}; it must be an image file")
                 raw = load_mask(mask)
                 check_size(mask, id, (raw.shape[0], raw.shape[1]), size)
                 partial = decode_mask(raw, len(self.names), mask)[0]
@@ -51,7 +52,7 @@ class OwnReader(Reader):
             if self.options.exhaustive is None:
                 parts["exhaustive"] = bool(data.get("exhaustive", False))
         except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
+            raise InputError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
         return self.build(id, size, strokes=strokes, boxes=np.array(boxes), tags=tags, partial=partial, **parts)
 
 
@@ -65,7 +66,7 @@ def write_weak(path: Path, weak: WeakLabels, space: LabelSpace, *, partial: str 
         partial: image file of the partial mask, relative to `path`; needed if there is one.
     """
     if (weak.partial is None) != (partial is None):
-        raise ValueError(
+        raise InputError(
             f"{path}: partial names the file of the partial mask, and labels without one have no such file"
         )
     data: dict[str, Any] = {"id": weak.id, "size": list(weak.size), "exhaustive": weak.exhaustive}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.weak.labels import Size, Stroke, WeakLabels
 from gss.data.weak.names import VOC_SHORT_NAMES
 from gss.data.weak.readers.base import Reader, TableReader, check_size, number, parse_xml
@@ -32,7 +33,7 @@ class ScribbleReader(Reader):
         for polygon in root.iter("polygon"):
             name = polygon.findtext("tag")
             if name is None:
-                raise ValueError(f"{path}: a <polygon> has no <tag> with its class")
+                raise InputError(f"{path}: a <polygon> has no <tag> with its class")
             vertices = [(number(point, "X", path), number(point, "Y", path)) for point in polygon.iter("point")]
             label = names.find(name.strip(), path)
             if label is not None and vertices:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gss.core.errors import InputError
 from gss.data.files import read_list
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader, parse_xml
@@ -60,7 +61,7 @@ class TagReader(_Tags, TableReader):
             return self._folders(path)
         parsers = {".txt": self._text, ".csv": self._csv, ".json": self._json, ".npy": self._array}
         if path.suffix.lower() not in parsers:
-            raise ValueError(f"tags {path}: the name must end in {', '.join(parsers)}, or be a folder")
+            raise InputError(f"tags {path}: the name must end in {', '.join(parsers)}, or be a folder")
         return parsers[path.suffix.lower()](path)
 
     def entry(self, path: Path, id: str, size: Size, entry: Any) -> WeakLabels:
@@ -74,7 +75,7 @@ class TagReader(_Tags, TableReader):
             parts = [part.strip() for part in (line.split(",") if "," in line else line.split())]
             if parts and parts[0]:
                 if parts[0] in table:
-                    raise ValueError(f"{path}: image {parts[0]!r} has two lines; keep one")
+                    raise InputError(f"{path}: image {parts[0]!r} has two lines; keep one")
                 table[parts[0]] = [_number(part) for part in parts[1:] if part]
         return table
 
@@ -82,7 +83,7 @@ class TagReader(_Tags, TableReader):
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = [row for row in csv.reader(file) if row] or [[]]
         if len(header) < 2 or not rows:
-            raise ValueError(
+            raise InputError(
                 f"{path} names no image with its classes: it needs a header 'image,CLASS,...' and a row of 0 and 1 for "
                 "each image, or a header 'image,classes' and rows such as 'a.jpg,cat;dog'"
             )
@@ -91,7 +92,7 @@ class TagReader(_Tags, TableReader):
         table = {}
         for row in rows:
             if len(row) != len(header) or not all(value.strip() in ("0", "1") for value in row[1:]):
-                raise ValueError(f"{path}: the row of {row[0]!r} needs 0 or 1 for each of {len(header) - 1} classes")
+                raise InputError(f"{path}: the row of {row[0]!r} needs 0 or 1 for each of {len(header) - 1} classes")
             table[row[0]] = [name for name, value in zip(header[1:], row[1:], strict=True) if value.strip() == "1"]
         return table
 
@@ -110,18 +111,18 @@ class TagReader(_Tags, TableReader):
             values = np.load(path, allow_pickle=False)
         except ValueError as error:
             if "pickle" not in str(error).lower():
-                raise ValueError(f"cannot read tags {path}: {error}") from error
-            raise ValueError(
+                raise InputError(f"cannot read tags {path}: {error}") from error
+            raise InputError(
                 f"tags {path} are pickled Python objects, and loading those can run any code; "
                 "save them as a plain array [N, K] with a text file of ids, or as CSV or JSON"
             ) from error
         if self.options.ids is None:
-            raise ValueError(
+            raise InputError(
                 f"tags {path} do not name their images; set 'ids' under weak to a text file, one id a line"
             )
         ids, K, background = read_list(self.options.ids), len(self.names), self.options.background
         if values.ndim != 2 or len(values) != len(ids) or values.shape[1] not in (K, K - (background is not None)):
-            raise ValueError(
+            raise InputError(
                 f"tags {path} have shape {list(values.shape)}; {len(ids)} ids and {K} classes were expected"
             )
         classes = [k for k in range(K) if values.shape[1] == K or k != background]

@@ -1,0 +1,279 @@
+import importlib
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import gss
+from gss import cli
+from gss.core.errors import InputError
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def handler(monkeypatch):
+    """Put a module of recorded calls in place of a sub-command's module."""
+
+    def install(name: str, function: str = "main", effect=None):
+        calls = []
+
+        def record(*args, **kwargs):
+            calls.append((args, kwargs))
+            if isinstance(effect, BaseException):
+                raise effect
+            return effect
+
+        module = types.ModuleType(name)
+        setattr(module, function, record)
+        monkeypatch.setitem(sys.modules, name, module)
+        return calls
+
+    return install
+
+
+def fails(argv, capsys) -> str:
+    """Run a command that must end with exit code 2 and one line on stderr."""
+    try:
+        code = cli.main(argv)
+    except SystemExit as error:
+        code = error.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert out == ""
+    return err.strip()
+
+
+def test_help_and_version_answer_without_heavy_imports():
+    code = (
+        "import sys, gss.cli\n"
+        "try: gss.cli.main(sys.argv[1:])\n"
+        "except SystemExit as error: assert error.code == 0\n"
+        "heavy = {'torch', 'numpy', 'transformers', 'diffusers', 'omegaconf'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    for argv in (["--help"], ["train", "--help"], ["--version"]):
+        done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+        assert "gss" in done.stdout
+
+
+def test_train_reads_config_and_hands_over(handler, tmp_path):
+    calls = handler("gss.training.run", "train")
+    config = tmp_path / "run.yaml"
+    config.write_text("train: {steps: 3}\n")
+    out = str(tmp_path / "run")
+    # positionals on both sides of the options
+    assert cli.main(["train", "prior", str(config), "--out", out, "optim.lr=0.5", "posterior=runs/a=b"]) == 0
+    (((stage, cfg, folder), keywords),) = calls
+    assert (stage, folder, keywords) == ("prior", out, {"resume": False})
+    assert (cfg.train.steps, cfg.optim.lr, cfg.posterior) == (3, 0.5, "runs/a=b")
+
+
+@pytest.mark.parametrize(("stage", "name"), [("posterior", "PosteriorConfig"), ("twin", "PriorConfig")])
+def test_train_without_files_uses_defaults(handler, tmp_path, stage, name):
+    calls = handler("gss.training.run", "train")
+    assert cli.main(["train", stage, "--out", str(tmp_path / "run")]) == 0
+    assert type(calls[0][0][1]).__name__ == name
+
+
+def test_train_refuses_a_used_folder(handler, tmp_path, capsys):
+    calls = handler("gss.training.run", "train")
+    (tmp_path / "metrics.jsonl").write_text("kept")
+    assert "already holds 'metrics.jsonl'" in fails(["train", "prior", "--out", str(tmp_path)], capsys)
+    assert not calls
+    for flag, keywords in (
+        ("--resume", {"resume": True}),
+        ("--overwrite", {"resume": False}),
+    ):
+        assert cli.main(["train", "prior", "--out", str(tmp_path), flag]) == 0
+        assert calls.pop()[1] == keywords
+    assert "not allowed with" in fails(["train", "prior", "--out", str(tmp_path), "--resume", "--overwrite"], capsys)
+    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
+
+
+def test_only_the_first_process_looks_at_the_folder(handler, tmp_path, monkeypatch):
+    calls = handler("gss.training.run", "train")
+    (tmp_path / "metrics.jsonl").write_text("written by the first process")
+    monkeypatch.setenv("RANK", "1")
+    assert cli.main(["train", "prior", "--out", str(tmp_path)]) == 0
+    assert calls
+
+
+def test_path_with_equals_sign_is_a_file(handler, tmp_path):
+    calls = handler("gss.training.run", "train")
+    folder = tmp_path / "lr=1"
+    folder.mkdir()
+    (folder / "run.yaml").write_text("train: {steps: 4}\n")
+    assert cli.main(["train", "prior", str(folder / "run.yaml"), "--out", str(tmp_path / "run")]) == 0
+    assert calls[0][0][1].train.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "expected"),
+    [
+        (
+            ["recon", "post", "--data", "scenes", "--limit", "3", "other"],
+            "gss.evaluation.reconstruction",
+            {
+                "posterior": ["post", "other"],
+                "data": "scenes",
+                "split": "val",
+                "root": None,
+                "limit": 3,
+                "json": None,
+            },
+        ),
+        (
+            ["evaluate", "pipe", "--data", "d", "--size", "360x480", "--window", "slide", "--html", "r.html"],
+            "gss.evaluation.segmentation",
+            {"pipeline": "pipe", "size": (360, 480), "window": "slide", "html": "r.html", "limit": None},
+        ),
+        (
+            ["predict", "pipe", "a.png", "--out", "o", "b.png", "c"],
+            "gss.jobs.predict",
+            {
+                "images": ["a.png", "b.png", "c"],
+                "out": "o",
+                "window": "auto",
+                "overwrite": False,
+                "decode": None,
+                "flip": False,
+            },
+        ),
+        (["data", "check", "d", "--sheet", "s.png"], "gss.data.check", {"spec": "d", "split": None}),
+        (
+            ["data", "map", "a", "b", "--mseg", "m.tsv", "--out", "o.yaml"],
+            "gss.data.mapping",
+            {"source": "a", "target": "b", "mseg": "m.tsv", "map": None, "out": "o.yaml", "overwrite": False},
+        ),
+        (["palette", "19"], "gss.posterior.palette", {"num_classes": 19, "method": "maxmin", "seed": 0, "out": None}),
+        (["quickstart", "--seed", "3"], "gss.jobs.quickstart.run", {"seed": 3, "data": "scenes", "overwrite": False}),
+    ],
+)
+def test_commands_reach_their_module(handler, argv, module, expected):
+    calls = handler(module)
+    assert cli.main(argv) == 0
+    (args,) = calls[0][0]
+    assert {name: getattr(args, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("stage", ["posterior", "prior"])
+def test_config_prints_yaml_that_trains(stage, capsys, tmp_path, handler):
+    assert cli.main(["config", stage, "train.steps=9"]) == 0
+    file = tmp_path / "run.yaml"
+    file.write_text(capsys.readouterr().out)
+    calls = handler("gss.training.run", "train")
+    assert cli.main(["train", stage, str(file), "--out", str(tmp_path / "run")]) == 0
+    assert calls[0][0][1].train.steps == 9
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        ([], "required: COMMAND"),
+        (["trian"], "did you mean 'train'?"),
+        (["train", "priour", "--out", "x"], "did you mean 'prior'?"),
+        (["train", "prior"], "required: --out"),
+        (["train", "prior", "nope.yaml", "--out", "x"], "config file nope.yaml not found"),
+        (["train", "prior", "--out", "x", "--train.steps=3"], "write an override as train.steps=3"),
+        (["train", "prior", "--out", "x", "optim.lrr=1"], "did you mean 'optim.lr'?"),
+        (["evaluate", "p", "--data", "d", "--size", "360"], "'360' is not HEIGHTxWIDTH"),
+        (["evaluate", "p", "--data", "d", "--limit", "0"], "'0' is not a whole number above 0"),
+        (["evaluate", "p", "--data", "d", "--window", "slid"], "did you mean 'slide'?"),
+        (["palette", "3", "4"], "unrecognized argument '4'"),
+        (["palette", "many"], "'many'"),
+        (["data"], "required: ACTION"),
+        (["evaluate", "p", "--data", "d", "--json", "."], "cannot write --json .: it is a folder"),
+        (["weak", "seeds", "p", "--data", "d", "--sheet", "/"], "cannot write --sheet /: it is a folder"),
+    ],
+)
+def test_mistakes_are_one_line(argv, part, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert part in fails(argv, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("effect", "part"),
+    [
+        (InputError("image a.png\n  is corrupt"), "gss: error: image a.png is corrupt"),
+        (InputError("no key 'x' ; keys: y"), "gss: error: no key 'x'; keys: y"),
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file or directory"),
+        (PermissionError("cannot write"), "gss: error: cannot write"),
+        (InputError(), "gss: error: InputError"),
+    ],
+)
+def test_errors_of_a_command_are_one_line(effect, part, handler, capsys):
+    handler("gss.posterior.palette", effect=effect)
+    assert part in fails(["palette", "3"], capsys)
+
+
+def test_debug_shows_the_traceback(handler, monkeypatch):
+    handler("gss.posterior.palette", effect=InputError("inner"))
+    monkeypatch.setenv("GSS_DEBUG", "1")
+    with pytest.raises(InputError, match="inner"):
+        cli.main(["palette", "3"])
+
+
+@pytest.mark.parametrize("effect", [KeyError("bug"), ValueError("a bug too"), RuntimeError("bug")])
+def test_a_bug_shows_its_traceback_and_asks_for_a_report(effect, handler, capsys):
+    handler("gss.posterior.palette", effect=effect)
+    assert cli.main(["palette", "3"]) == 70
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed and type(effect).__name__ in printed
+    assert printed.splitlines()[-1].startswith("gss: this is a bug in gss") and "report" in printed
+
+
+def test_interrupt_and_exit_codes(handler, capsys):
+    handler("gss.posterior.palette", effect=KeyboardInterrupt())
+    assert cli.main(["palette", "3"]) == 130
+    assert capsys.readouterr().err == "gss: interrupted\n"
+    handler("gss.posterior.palette", effect=143)
+    assert cli.main(["palette", "3"]) == 143
+    handler("gss.posterior.palette", effect=SystemExit(143))
+    with pytest.raises(SystemExit):
+        cli.main(["palette", "3"])
+
+
+def test_reader_that_goes_away_is_no_traceback():
+    command = f"{sys.executable} -m gss.cli config prior | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout == "d"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("script", ["train_posterior", "train_prior", "generate_masks"])
+def test_scripts_are_the_command(script):
+    path = REPO / "scripts" / f"{script}.py"
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "required" in done.stderr
+    assert len(path.read_text().splitlines()) <= 20
+
+
+def test_public_names():
+    assert set(gss.__all__) <= set(dir(gss))
+    for name in gss.__all__:
+        assert getattr(gss, name) is not None
+    with pytest.raises(AttributeError, match="'gss' has no attribute 'nope'"):
+        _ = gss.nope
+
+
+def test_tiny_numbers_are_flushed(monkeypatch):
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    seen = []
+    palette = importlib.import_module("gss.posterior.palette")
+    monkeypatch.setattr(palette, "main", lambda args: seen.append(float(torch.full((8,), 1e-39).sum())))
+    torch.set_flush_denormal(False)
+    try:
+        assert float(torch.full((8,), 1e-39).sum()) > 0
+        assert cli.main(["palette", "3"]) == 0 and seen == [0.0]
+        assert float(torch.full((8,), 1e-39).sum()) > 0
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,0 +1,191 @@
+"""`evaluate` and `gss evaluate` with a real tiny pipeline on a folder of images."""
+
+import json
+
+import numpy as np
+import pytest
+from image_folders import SIZES, write_folder
+from tiny_pipeline import NAMES, tiny_pipeline
+
+from gss.cli import main
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.evaluation import segmentation as evaluation
+from gss.evaluation.checks import check_classes
+from gss.evaluation.segmentation import evaluate, format_result
+from gss.metrics import SegmentationMetrics
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def dataset(data):
+    return open_split(load_spec(str(data)), "val")
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return tiny_pipeline()
+
+
+@pytest.fixture(scope="module")
+def saved(pipeline, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "pipeline"
+    pipeline.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def result(pipeline, dataset):
+    return evaluate(pipeline, dataset, pictures=3)
+
+
+def test_equals_metrics_of_plain_pipeline_calls(pipeline, dataset, result):
+    assert tuple(result.modes) == pipeline.decode_modes and result.default_mode == pipeline.default_decode
+    for mode in pipeline.decode_modes:
+        metrics = SegmentationMetrics(5)
+        for index in range(len(dataset)):
+            image, labels = dataset.read(index)
+            output = pipeline(image, decode=mode, return_probabilities=True, output_type="pt")
+            metrics.update(output.probabilities[0], labels)
+        assert result.modes[mode] == metrics.compute()
+        if mode == result.default_mode:
+            assert result.confusion == metrics.confusion.tolist()
+    assert result.images == len(SIZES)
+    assert [score["id"] for score in result.image_scores] == dataset.ids
+    assert result.images_per_second > 0 and result.peak_memory_mib > 0
+
+
+def test_pictures_are_worst_median_best(dataset, result):
+    ranked = sorted(result.image_scores, key=lambda score: score["miou"])
+    assert [caption.split(" · ")[:2] for caption, _ in result.pictures] == [
+        ["worst", ranked[0]["id"]],
+        ["median", ranked[3]["id"]],
+        ["best", ranked[-1]["id"]],
+    ]
+    for caption, pictures in result.pictures:
+        image, _ = dataset.read(dataset.ids.index(caption.split(" · ")[1]))
+        assert [picture.size for picture in pictures] == [image.size] * len(evaluation.PICTURE_TITLES)
+
+
+@pytest.mark.parametrize("count", range(9))
+@pytest.mark.parametrize("images", [1, 2, 3, 5, 8])
+def test_picked_images_are_distinct_and_ranked(images, count):
+    scores = [(index, {"miou": ((7 * index) % 11) / 11}) for index in range(images)]
+    picked = evaluation._pick([*scores, (99, {"miou": None})], count)
+    assert len({index for _, index, _ in picked}) == len(picked) == min(images, count)
+    values = [miou for _, _, miou in picked]
+    assert values == sorted(values)
+    if picked:
+        assert picked[0][2] == min(score["miou"] for _, score in scores)
+
+
+def test_batches_and_settings(pipeline, dataset, result):
+    batched = evaluate(pipeline, dataset, batch_size=3, pictures=0, throughput=False)
+    assert batched.modes["aux"]["miou"] == pytest.approx(result.modes["aux"]["miou"], abs=1e-3)
+    assert batched.images_per_second is None and batched.pictures == []
+    small = evaluate(pipeline, dataset, modes=["hard", "hard"], size=(32, 32), limit=3, pictures=0, throughput=False)
+    assert list(small.modes) == ["hard"] and small.default_mode == "hard"
+    assert [score["id"] for score in small.image_scores] == ["frame0", "frame3", "frame6"]
+    assert small.settings["size"] == (32, 32)
+
+
+def test_pipeline_keeps_its_mode(pipeline, dataset):
+    pipeline.prior.train()
+    evaluate(pipeline, dataset, limit=1, pictures=1)
+    assert pipeline.prior.training
+    pipeline.prior.eval()
+
+
+def test_discriminative_pipeline(dataset):
+    result = evaluate(tiny_pipeline(vqvae=False), dataset, limit=2, pictures=1, throughput=False)
+    assert list(result.modes) == ["aux"]
+    assert "aux" in format_result(result)
+
+
+def test_all_void_image_is_counted_but_not_shown(pipeline, dataset):
+    class AllVoid:
+        ids, label_space = ["void"], dataset.label_space
+
+        def __len__(self):
+            return 1
+
+        def read(self, index):
+            image, labels = dataset.read(index)
+            return image, np.full_like(labels, 255)
+
+    result = evaluate(pipeline, AllVoid(), pictures=6, throughput=False)
+    assert result.modes["hard"]["miou"] is None and result.pictures == []
+    assert "-" in format_result(result)
+
+
+def test_json_and_html(result, tmp_path):
+    result.write_json(tmp_path / "result.json")
+    stored = json.loads((tmp_path / "result.json").read_text())
+    assert stored["modes"] == result.modes and stored["class_names"] == NAMES
+    assert "pictures" not in stored
+    result.write_html(tmp_path / "result.html")
+    page = (tmp_path / "result.html").read_text()
+    for name in (*NAMES, *result.modes, "worst · ", "Most frequent confusions"):
+        assert name in page
+    assert page.count("data:image/") == 15
+
+
+def test_command(saved, data, tmp_path, capsys):
+    files = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
+    assert main(["evaluate", saved, "--data", str(data), "--limit", "2", "--size", "32x48", *files]) == 0
+    printed = capsys.readouterr().out
+    for word in ("mIoU", "bound. F", "images/s", "fused", "marginal", *NAMES):
+        assert word in printed
+    assert json.loads((tmp_path / "r.json").read_text())["pipeline"] == saved
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+
+
+def test_command_refuses_bad_input_and_keeps_outputs(saved, data, tmp_path, capsys):
+    other = write_folder(tmp_path / "other", ["road", "sky", "tree", "auto", "pole"])
+    kept = tmp_path / "r.json"
+    kept.write_text("old")
+    assert main(["evaluate", saved, "--data", str(other), "--json", str(kept)]) == 2
+    message = capsys.readouterr().err
+    assert "the pipeline lacks auto; the data set lacks car" in message and message.count("\n") == 1
+    assert main(["evaluate", saved, "--data", str(data), "--split", "test", "--json", str(kept)]) == 2
+    assert main(["evaluate", saved, "--data", str(data), "--json", str(tmp_path)]) == 2
+    assert "--json" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path), "--data", str(data), "--json", str(kept)]) == 2
+    assert kept.read_text() == "old"
+
+
+def test_bad_arguments(pipeline, dataset):
+    for arguments, message in (
+        ({"modes": ["softt"]}, "softt"),
+        ({"modes": []}, "modes is empty"),
+        ({"window": "half"}, "window"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(pipeline, dataset, **arguments)
+
+
+def test_class_order_matters():
+    check_classes(NAMES, tuple(NAMES))
+    with pytest.raises(ValueError, match="order differs from class 1: 'sky' is 'tree' there"):
+        check_classes(NAMES, ["road", "tree", "sky", "car", "pole"])
+    with pytest.raises(ValueError, match="and 3 more"):
+        check_classes(NAMES, [f"c{index}" for index in range(11)])
+
+
+def test_two_processes_equal_one(saved, data, dataset, tmp_path):
+    from processes import launch
+
+    script = "import sys; from gss.cli import main; sys.exit(main(sys.argv[1:]))"
+    launch(2, ["-c", script, "evaluate", saved, "--data", str(data), "--json", str(tmp_path / "two.json")])
+    two = json.loads((tmp_path / "two.json").read_text())
+    assert main(["evaluate", saved, "--data", str(data), "--json", str(tmp_path / "one.json")]) == 0
+    one = json.loads((tmp_path / "one.json").read_text())
+    assert two["settings"]["processes"] == 2
+    for name in ("modes", "confusion", "image_scores", "images"):
+        assert two[name] == one[name], name
