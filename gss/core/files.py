@@ -1,17 +1,87 @@
-"""Writing results so that a killed or failing run never leaves a half-written file in their place."""
+"""Reading text and JSON with errors that name the file, and writing that never leaves a half-written file."""
 
+import codecs
 import dataclasses
 import json
 import math
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gss.core.errors import InputError
+
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# A text without a match holds no number beyond 64 bits; only others are parsed with the slower checks.
+_LONG_NUMBER = re.compile(r"\d{19}|\d[eE]\+?0*\d{3}")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a UTF-8 file, or of a UTF-16 file with a byte-order mark; the mark is left out.
+
+    Raises:
+        InputError: the file cannot be read, or is not text in these encodings; names the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+        return content.decode(encoding)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from error
+
+
+def read_json(
+    path: str | os.PathLike[str],
+    *,
+    object_hook: Callable[[dict[str, Any]], Any] | None = None,
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
+    """Return the content of a JSON file, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        object_hook: As in `json.loads`.
+        object_pairs_hook: As in `json.loads`.
+
+    Raises:
+        InputError: The file cannot be read, is not JSON, is nested too deeply, or holds NaN, an infinity or a number
+            beyond 64 bits; names the file.
+    """
+    text = read_text(path)
+    hooks: dict[str, Any] = {"object_hook": object_hook, "object_pairs_hook": object_pairs_hook}
+    if _LONG_NUMBER.search(text):
+        hooks |= {"parse_int": _checked_int, "parse_float": _checked_float}
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, **hooks)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be read") from error
+
+
+def _checked_int(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise InputError(f"number {digits[:24]} does not fit into 64 bits")
+    return int(digits)
+
+
+def _checked_float(digits: str) -> float:
+    if math.isinf(float(digits)):
+        raise InputError(f"number {digits[:24]} is too large")
+    return float(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise InputError(f"{name} is not a number in JSON; write a finite number or null")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from gss.core.errors import InputError
+from gss.core.files import read_text
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -24,13 +25,19 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """Content of a YAML file.
+    """Return the content of a YAML file, with or without a byte-order mark.
 
     Raises:
-        ValueError: it is not valid, or gives a key twice.
+        InputError: the file cannot be read, is not valid YAML, gives a key twice or is nested too deeply. Only the
+            first names the file.
     """
+    text = read_text(path)
     try:
-        with path.open(encoding="utf-8") as file:
-            return yaml.load(file, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except InputError:
+        raise
+    except RecursionError as error:
+        raise InputError("nested too deeply to be read") from error
+    # PyYAML reports a malformed tagged or numeric value (`!!int x`, 2001-99-99) as one of the others.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"not valid YAML: {' '.join(str(error).split())}") from error

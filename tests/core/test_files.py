@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gss.core.files import atomic_path, check_writable, prepare_output, write_json
+from gss.core.errors import InputError
+from gss.core.files import atomic_path, check_writable, prepare_output, read_json, write_json
 
 
 def test_file_appears_only_at_the_end(tmp_path):
@@ -139,3 +140,38 @@ def test_a_file_never_replaces_a_folder(tmp_path):
     with pytest.raises(ValueError, match="is a folder"), atomic_path(tmp_path / "out") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "out" / "kept").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_text('{"name": "Straße", "area": 1.5e3, "id": 9007199254740993}', encoding=encoding)
+    assert read_json(path) == {"name": "Straße", "area": 1500.0, "id": 9007199254740993}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not valid JSON"),
+        (b"{'a': 1}", "not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'"\xff"', "not UTF-8 text"),
+        (b"[NaN]", "NaN is not a number"),
+        (b"[-Infinity]", "-Infinity is not a number"),
+        (b"[1e999]", "1e999 is too large"),
+        (b"[" + b"9" * 400 + b".0]", "is too large"),
+        (b"[" + b"9" * 5000 + b"]", "does not fit into 64 bits"),
+        (b"[-9223372036854775809]", "does not fit into 64 bits"),
+    ],
+)
+def test_what_is_not_json_is_an_input_error_with_the_file(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"a.json.*{reason}"):
+        read_json(path)
+
+
+def test_missing_json_is_an_input_error_with_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*a\.json: No such file"):
+        read_json(tmp_path / "a.json")
