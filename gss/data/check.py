@@ -119,7 +119,7 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
     require_segments(samples)
     report.images = len(samples)
     report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
-    weak = WeakFiles(spec, split, samples) if spec.weak is not None and spec.weak.covers(split) else None
+    weak = spec.weak_files(split, samples)
     for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):
         _check_sample(report, spec, index, sample, weak)
     return report
@@ -296,8 +296,9 @@ def _thumbnail(spec: DataSpec, split: str, index: int) -> tuple[Image.Image, np.
         samples = spec.samples(split)
         sample = samples[index]
         image, name = load_image(sample.image), sample.id
-        if spec.weak is not None and spec.weak.covers(split):
-            labels = WeakFiles(spec, split, samples).read(index, (image.height, image.width)).rasterize().labels
+        weak = spec.weak_files(split, samples)
+        if weak is not None:
+            labels = weak.read(index, (image.height, image.width)).rasterize().labels
         else:
             labels = spec.label_map.apply(load_raw(spec, sample))[0]
     height = max(round(image.height * _THUMBNAIL / image.width), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,14 +12,10 @@ from gss.core.errors import InputError
 from gss.data.files import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
 from gss.data.panoptic import load_panoptic, require_segments
+from gss.data.sample import make_item
 from gss.data.specs.spec import DataSpec
 from gss.data.transforms import JointTransform, Window, resize_pair
-from gss.data.weak.files import WeakFiles
 from gss.data.weak.labels import WeakLabels
-
-if TYPE_CHECKING:
-    pass
-from gss.data.sample import make_item
 
 
 class _Loaded(NamedTuple):
@@ -75,8 +71,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                 f"first: {path}; 'gss data check' lists them all"
             )
         require_segments(self.samples)
-        covered = spec.weak is not None and spec.weak.covers(split)
-        self.weak = WeakFiles(spec, split, self.samples) if covered else None
+        self.weak = spec.weak_files(split, self.samples)
         self._cache: dict[int, _Loaded] | None = {} if cache else None
         # Belongs to this process alone: loader workers read samples of different epochs at the same time.
         self.epoch = 0

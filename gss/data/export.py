@@ -13,9 +13,9 @@ from tqdm import tqdm
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path
+from gss.data.label_map import LabelMap
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
-from gss.data.specs.label_map import LabelMap
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.pictures import save_mask
 

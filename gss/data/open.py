@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from gss.config.shared import DataConfig
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
+from gss.data.generated import ScenesDataset
 from gss.data.protocols import LabelledImages
+from gss.data.scenes.render import Trap
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
 from gss.data.transforms import JointTransform
-
-if TYPE_CHECKING:
-    from gss.config.shared import DataConfig
 
 
 def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
@@ -81,9 +81,6 @@ def open_split(
         raise InputError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
-    from gss.data.generated import ScenesDataset  # only generated sets need the renderer
-    from gss.data.scenes.render import Trap  # only generated sets need the renderer
-
     spec.check_split(split)
     options = spec.options
     trap = options.get("trap", False)

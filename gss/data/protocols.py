@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from gss.labels.space import LabelSpace
-
-if TYPE_CHECKING:
-    pass
 
 
 class ReadableImages(Protocol):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gss.core.errors import InputError
 from gss.data.files import find_ids, pair_up, read_list
 from gss.data.images import load_mask
-from gss.data.specs.label_map import LabelMap
+from gss.data.label_map import LabelMap
 from gss.data.specs.spec import DataSpec
 from gss.labels.space import IGNORE_INDEX, MAX_CLASSES, LabelSpace
 

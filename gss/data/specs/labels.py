@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gss.core.errors import InputError
+from gss.data.label_map import LabelMap
 from gss.data.scenes.labels import LABELS
-from gss.data.specs.label_map import LabelMap
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
 

@@ -11,7 +11,9 @@ from gss.config.io import config_root
 from gss.core.errors import InputError, did_you_mean
 from gss.core.yaml import read_yaml
 from gss.data.files import check_patterns
+from gss.data.specs.folder import folder_spec
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
+from gss.data.specs.mixture import build_mixture
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import read_columns
@@ -62,8 +64,6 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     elif (path / FOLDER_SPEC).is_file():
         path = path / FOLDER_SPEC
     elif path.is_dir():
-        from gss.data.specs.folder import folder_spec  # it builds on this module
-
         return folder_spec(Path(root).expanduser() if root else path)
     if not path.is_file():
         hint = did_you_mean(str(ref), names)
@@ -74,9 +74,7 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     try:
         data = _read(path)
         if "domains" in data:
-            from gss.data.specs.mixture import build_mixture  # as above
-
-            return build_mixture(data, path, root)
+            return build_mixture(data, path, root, load=load_spec, builtin=names)
         spec = _build(data, path)
     except ValueError as error:
         raise InputError(f"data spec {path}: {error}") from error

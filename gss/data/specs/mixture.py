@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from gss.core.errors import InputError, did_you_mean
-from gss.data.specs.label_map import LabelMap
+from gss.data.label_map import LabelMap
 from gss.data.specs.labels import make_label_space
-from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec, Domain, root_variable
 from gss.labels.mapping import LabelMapping
+from gss.labels.mapping_files import load_mapping
 from gss.labels.names import Targets, listed, shares_of
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
@@ -58,8 +58,14 @@ class _Source:
             raise InputError(f"domain {self.name!r}: {error}") from error
 
 
-def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> DataSpec:
-    """The spec of a mixture.
+Load = Callable[..., DataSpec]
+"""`gss.data.specs.load.load_spec`, which is handed in because it builds mixtures itself."""
+
+
+def build_mixture(
+    data: dict[str, Any], path: Path, root: str | Path | None, *, load: Load, builtin: Collection[str]
+) -> DataSpec:
+    """Build the spec of a mixture.
 
     The classes of the mixture are those listed, those of the domain named by `classes`, or, without that key, those
     that every domain has. A class of a domain goes where `map` says, else to the class of the same name.
@@ -69,6 +75,8 @@ def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> 
         path: the file; other files are named relative to its folder.
         root: folder that roots of domains are relative to. Default: the environment variable `GSS_DATA_<NAME>`, then
             `root` of the file, then the folder of the file.
+        load: reader of the specs of domains and of the data sets that mapping files name.
+        builtin: names of the built-in specs.
 
     Raises:
         ValueError: no common class, a class without a place in the mixture, one name that means two classes, a class
@@ -84,13 +92,17 @@ def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> 
     entries, classes = data["domains"], data.get("classes")
     if not isinstance(entries, dict) or not entries:
         raise InputError("domains must be a mapping such as {camvid: {spec: camvid}, facades: {spec: ./facades}}")
-    specs = {str(key): _domain_spec(str(key), entry, path.parent, base) for key, entry in entries.items()}
+    specs = {}
+    for key, entry in entries.items():
+        specs[str(key)] = _domain_spec(str(key), entry, (base, path.parent), load, builtin)
     if isinstance(classes, str) and classes not in specs:
         raise InputError(
             f"classes is {classes!r}: list names, or name a domain {did_you_mean(classes, specs)}".rstrip()
         )
     reference = specs[classes].name if isinstance(classes, str) else None
-    sources = [_source(str(key), specs[str(key)], entry, path.parent, reference) for key, entry in entries.items()]
+    sources = [
+        _source(str(key), specs[str(key)], entry, path.parent, reference, load) for key, entry in entries.items()
+    ]
     if isinstance(classes, str):
         space = specs[classes].label_space
     else:
@@ -105,8 +117,16 @@ def build_mixture(data: dict[str, Any], path: Path, root: str | Path | None) -> 
     return DataSpec(name=name, label_space=space, root=base, domains=domains)
 
 
-def _domain_spec(name: str, entry: Any, folder: Path, base: Path) -> DataSpec:
-    """The data set behind an entry of `domains`."""
+def _domain_spec(name: str, entry: Any, places: tuple[Path, Path], load: Load, builtin: Collection[str]) -> DataSpec:
+    """Load the data set behind an entry of `domains`.
+
+    Args:
+        name: name of the domain.
+        entry: keys of the domain.
+        places: folder that roots are relative to, and that of the spec file; data sets lie beside either.
+        load: see `build_mixture`.
+        builtin: see `build_mixture`.
+    """
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"domain {name!r}: a name has letters, digits, dots, dashes and underscores")
     if not isinstance(entry, dict) or not entry.get("spec"):
@@ -116,9 +136,9 @@ def _domain_spec(name: str, entry: Any, folder: Path, base: Path) -> DataSpec:
             hint = did_you_mean(str(key), _DOMAIN_KEYS)
             raise InputError(f"domain {name!r}: unknown key {key!r} {hint}; keys: {', '.join(_DOMAIN_KEYS)}")
     ref = str(entry["spec"])
-    beside = [place / ref for place in (base, folder) if ref not in builtin_specs() and (place / ref).exists()]
+    beside = [place / ref for place in places if ref not in builtin and (place / ref).exists()]
     try:
-        spec = load_spec(beside[0] if beside else ref, base / str(entry["root"]) if entry.get("root") else None)
+        spec = load(beside[0] if beside else ref, places[0] / str(entry["root"]) if entry.get("root") else None)
     except ValueError as error:
         raise InputError(f"domain {name!r}: {error}") from error
     if spec.domains:
@@ -126,7 +146,9 @@ def _domain_spec(name: str, entry: Any, folder: Path, base: Path) -> DataSpec:
     return spec
 
 
-def _source(name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, reference: str | None) -> _Source:
+def _source(
+    name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, reference: str | None, load: Load
+) -> _Source:
     """A domain with what its entry, or its spec, says of its classes.
 
     Args:
@@ -135,6 +157,7 @@ def _source(name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, refe
         entry: its keys.
         folder: of the file.
         reference: name of the data set whose classes the mixture has, if it is that of one of its domains.
+        load: see `build_mixture`.
     """
     unmapped, splits, given = entry.get("unmapped", "error"), entry.get("splits") or {}, entry.get("map", reference)
     if unmapped not in ("error", "drop"):
@@ -150,24 +173,22 @@ def _source(name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, refe
     elif isinstance(given, dict):
         names = given
     elif entry.get("map") is not None:
-        names = _mapping_file(name, folder / str(given), spec)
+        names = _mapping_file(name, folder / str(given), spec, load)
     names = {str(key): target for key, target in names.items()}
     return _Source(
         name, spec, names, stated is not None, unmapped, {str(key): str(value) for key, value in splits.items()}
     )
 
 
-def _mapping_file(name: str, path: Path, spec: DataSpec) -> dict[str, Targets]:
+def _mapping_file(name: str, path: Path, spec: DataSpec, load: Load) -> dict[str, Targets]:
     """Class names to class names out of a file as `gss data map` writes it."""
-    from gss.labels.mapping_files import load_mapping  # it builds on the specs
-
     if not path.is_file():
         known = f", or what {spec.name} itself says of {listed(spec.maps)}" if spec.maps else ""
         raise InputError(
             f"domain {name!r}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
         )
     try:
-        mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load_spec(name).label_space)
+        mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load(name).label_space)
         return mapping.to_names()
     except ValueError as error:
         raise InputError(f"domain {name!r}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from gss.core.errors import InputError, did_you_mean
 from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
 from gss.data.images import MASK_SUFFIXES
-from gss.data.specs.label_map import LabelMap
+from gss.data.label_map import LabelMap
+from gss.data.weak.files import WeakFiles
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import MSegColumn
 from gss.labels.space import LabelSpace
@@ -149,13 +150,32 @@ class DataSpec:
         if not ids:
             raise InputError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
         if self.weak is not None and self.weak.covers(split):
-            return self.weak.samples(self, split, image, ids)
+            return self.weak.samples(root, part, image, ids)
         if not mask:
             raise InputError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
         samples = pair_up(root, image, mask, ids)
         if self.panoptic is None:
             return samples
         return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
+
+    def weak_files(self, split: str, samples: Sequence[Sample]) -> WeakFiles | None:
+        """Return the weak labels of the samples of a split; None where its labels are full masks.
+
+        Raises:
+            ValueError: see `WeakFiles`.
+        """
+        if self.weak is None or not self.weak.covers(split):
+            return None
+        return WeakFiles(
+            self.weak,
+            samples,
+            root=self.folder(),
+            part=self.splits.get(split, split),
+            images=[self.image.replace("{split}", part) for part in dict.fromkeys(self.splits.values()) or ("",)],
+            label_space=self.label_space,
+            label_map=self.label_map,
+            name=self.name,
+        )
 
     def stray_masks(self, split: str) -> list[Path]:
         """Masks of a split without an image; none where a list file says which ids belong to it."""

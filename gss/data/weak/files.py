@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gss.core.errors import InputError
 from gss.data.files import Sample, find_files
 from gss.data.images import IMAGE_SUFFIXES
+from gss.data.label_map import LabelMap
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import ClassNames
 from gss.data.weak.pictures import load_confidence
 from gss.data.weak.readers import READERS, Options, TableReader
-
-if TYPE_CHECKING:
-    from gss.data.specs.spec import DataSpec
+from gss.data.weak.source import WeakSource
+from gss.labels.space import LabelSpace
 
 
 class WeakFiles:
     """Weak labels of one split.
 
     Args:
-        spec: data spec with `weak`.
-        split: one that it covers.
-        samples: of the split.
+        source: where the labels lie and how they are read.
+        samples: images of the split.
+        root: folder of the data set.
+        part: what replaces `{split}` in patterns.
+        images: patterns of the images of all splits, to recognise names in tables that belong to no image.
+        label_space: classes of the labels.
+        label_map: meaning of raw mask values.
+        name: name of the data set, for messages.
 
     Raises:
         ValueError: a table names images that are not there, or lacks images of the split; the message names the
             file, how many and the first.
     """
 
-    def __init__(self, spec: DataSpec, split: str, samples: Sequence[Sample]) -> None:
-        assert spec.weak is not None
-        if spec.label_space.names != spec.weak.classes:
+    def __init__(
+        self,
+        source: WeakSource,
+        samples: Sequence[Sample],
+        *,
+        root: Path,
+        part: str,
+        images: Sequence[str],
+        label_space: LabelSpace,
+        label_map: LabelMap,
+        name: str,
+    ) -> None:
+        if label_space.names != source.classes:
             raise InputError(
-                f"weak labels of data set {spec.name!r} are about its own classes and cannot be "
+                f"weak labels of data set {name!r} are about its own classes and cannot be "
                 "read in others; use it with data sets of the same classes"
             )
-        self.source, self._samples = spec.weak, samples
-        source, part = spec.weak, spec.splits.get(split, split)
-        place = source.folder or spec.folder()
-        names = ClassNames(spec.label_space, source.aliases, source.ignore)
-        background = names.background() if source.background is None else spec.label_space.index(source.background)
+        self.source, self._samples = source, samples
+        place = source.folder or root
+        names = ClassNames(label_space, source.aliases, source.ignore)
+        background = names.background() if source.background is None else label_space.index(source.background)
         options = Options(
             names=names,
-            label_map=spec.label_map,
+            label_map=label_map,
             raw=source.values == "raw",
             width=float(source.width),
             core=float(source.core),
@@ -62,7 +74,7 @@ class WeakFiles:
         self._files: list[dict[str, Path]] = []
         for pattern in source.path:
             if "{id}" in pattern:
-                self._files.append(source._files(spec, pattern, part))
+                self._files.append(source.files(root, pattern, part))
             else:
                 path = place / pattern.replace("{split}", part)
                 if not path.exists():
@@ -74,7 +86,7 @@ class WeakFiles:
             self._confidence = find_files(place, pattern, (".png", ".tif", ".tiff"))
             self._require("confidence", [s.id for s in samples if s.id not in self._confidence], place / pattern)
         if isinstance(self.reader, TableReader):
-            self._check_tables(spec)
+            self._check_tables(root, images)
 
     def read(self, index: int, size: Size) -> WeakLabels:
         """Labels of a sample.
@@ -107,7 +119,7 @@ class WeakFiles:
         path = self._confidence.get(self._samples[index].id)
         return None if path is None else load_confidence(path, size)
 
-    def _check_tables(self, spec: DataSpec) -> None:
+    def _check_tables(self, root: Path, patterns: Sequence[str]) -> None:
         assert isinstance(self.reader, TableReader)
         paths = {path for files in self._files for path in files.values()}
         named = {id for path in sorted(paths) for id in self.reader.table(path)}
@@ -115,14 +127,14 @@ class WeakFiles:
             absent = [sample.id for sample in self._samples if sample.id not in named]
             self._require("entry", absent, ", ".join(map(str, sorted(paths))))
         images: set[str] = set()
-        for part in set(spec.splits.values()) or {""}:
-            images |= find_files(spec.folder(), spec.image.replace("{split}", part), IMAGE_SUFFIXES).keys()
+        for pattern in patterns:
+            images |= find_files(root, pattern, IMAGE_SUFFIXES).keys()
         for path in sorted(paths):
             strange = sorted(set(self.reader.table(path)) - images)
             if strange:
                 raise InputError(
                     f"{path} names {len(strange)} images that are not in the data set, first: {strange[0]!r} (no file "
-                    f"{spec.folder() / re.sub('{id}', strange[0], spec.image)}); remove these entries or add the images"
+                    f"{root / patterns[0].replace('{id}', strange[0])}); remove these entries or add the images"
                 )
 
     @staticmethod

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from gss.core.errors import InputError, did_you_mean
 from gss.data.files import Sample, find_files, read_list
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.weak.readers import READERS
-
-if TYPE_CHECKING:
-    from gss.data.specs.spec import DataSpec
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,20 @@ class WeakSource:
         """Whether a split has these labels."""
         return self.splits is None or split in self.splits
 
-    def samples(self, spec: DataSpec, split: str, image: str, ids: Sequence[str]) -> list[Sample]:
-        """Image and label file of every id; see `DataSpec.samples`."""
-        root, part = spec.folder(), spec.splits.get(split, split)
+    def samples(self, root: Path, part: str, image: str, ids: Sequence[str]) -> list[Sample]:
+        """Return image and label file of every id.
+
+        Args:
+            root: folder of the data set.
+            part: what replaces `{split}` in patterns.
+            image: pattern of the images, without `{split}`.
+            ids: ids of the split.
+        """
         if self.only is not None:
             named = set(read_list((self.folder or root) / self.only))
             ids = [id for id in ids if id in named]
         images = find_files(root, image, IMAGE_SUFFIXES)
-        files = self._files(spec, self.path[0], part)
+        files = self.files(root, self.path[0], part)
         place, pattern = self.folder or root, self.path[0].replace("{split}", part)
         samples = []
         for id in ids:
@@ -132,8 +135,8 @@ class WeakSource:
             )
         return samples
 
-    def _files(self, spec: DataSpec, pattern: str, part: str) -> dict[str, Path]:
-        """Id to file for a pattern with `{id}`."""
+    def files(self, root: Path, pattern: str, part: str) -> dict[str, Path]:
+        """Return id to label file for a pattern with `{id}`; arguments as in `samples`."""
         if "{id}" not in pattern:
             return {}
-        return find_files(self.folder or spec.folder(), pattern.replace("{split}", part), READERS[self.format].suffixes)
+        return find_files(self.folder or root, pattern.replace("{split}", part), READERS[self.format].suffixes)

@@ -11,8 +11,8 @@ from mixture_trees import TREES as DOMAIN_TREES
 from PIL import Image
 
 from gss.config.shared import DataConfig
+from gss.data.label_map import LabelMap
 from gss.data.open import build_dataset
-from gss.data.specs.label_map import LabelMap
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import named_split
 

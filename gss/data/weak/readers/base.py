@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from gss.core.errors import InputError
 from gss.data.files import without_suffix
-from gss.data.specs.label_map import LabelMap
+from gss.data.label_map import LabelMap
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import ClassNames
 
