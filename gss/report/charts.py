@@ -6,18 +6,16 @@ its light and dark theme; exact values appear in native tool-tips.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+
+from markupsafe import Markup, escape
 
 from gss.core.errors import InputError
+from gss.report import templates
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 42
 SERIES_COLORS = 7
 MAX_POINTS = 600
-
-
-class Markup(str):
-    """HTML that was built here, with every text already escaped; the report inserts it as it is."""
 
 
 class _Frame:
@@ -275,23 +273,20 @@ def heat_table(
     """
     if len(matrix) != len(rows) or any(len(line) != len(columns) for line in matrix):
         raise InputError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
-    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in columns)
-    body: list[str] = []
+    lines = []
     for name, line in zip(rows, matrix, strict=True):
-        cells: list[str] = []
-        for column, value in zip(columns, line, strict=True):
-            if value is None:
-                cells.append("<td></td>")
-                continue
-            shade = min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
-            strong = ' class="strong"' if shade > 0.55 else ""
-            hint = escape(f"{name} / {column}: {value:.{digits + 2}f}")
-            cells.append(f'<td{strong} style="--v:{shade:.3f}" title="{hint}">{value:.{digits}f}</td>')
-        body.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
-    return Markup(
-        f'<div class="scroll"><table class="heat"><thead><tr><th>{escape(corner)}</th>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+        cells = [
+            None
+            if value is None
+            else {
+                "shade": min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0),
+                "hint": f"{name} / {column}: {value:.{digits + 2}f}",
+                "text": f"{value:.{digits}f}",
+            }
+            for column, value in zip(columns, line, strict=True)
+        ]
+        lines.append((name, cells))
+    return templates.part("heat_table", corner, columns, lines)
 
 
 def _style(index: int) -> str:

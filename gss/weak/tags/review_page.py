@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
+from markupsafe import Markup
+
 from gss.data.images import load_image
-from gss.report.charts import Markup
 from gss.report.page import Report, embedded
 
 _SIDE = 256
