@@ -211,7 +211,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--modes", metavar="A,B", help="decode modes to measure, with commas (default: all)")
     command.add_argument("--json", metavar="FILE", help="write the numbers here too")
     command.add_argument("--html", metavar="FILE", help="write a report with pictures here")
-    command.set_defaults(handler="gss.evaluation.segmentation.main")
+    command.set_defaults(handler="gss.evaluation.segmentation.evaluate.main")
 
     command = commands.add_parser("evaluate-shifts", help="measure pipelines under noise, blur, weather, ...")
     command.add_argument("--pipelines", nargs="+", required=True, metavar="FOLDER", help="folders of pipelines")

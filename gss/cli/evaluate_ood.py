@@ -72,9 +72,9 @@ def main(args: argparse.Namespace) -> int:
         if args.json:
             write_json(args.json, {"results": [result.to_dict() for result in results]})
         if args.html:
-            from gss.evaluation.ood.page import build_report
+            from gss.evaluation.ood.page import build_page
 
-            build_report(results).save(args.html)
+            build_page(results).save(args.html)
     return 0
 
 

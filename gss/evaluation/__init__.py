@@ -7,7 +7,8 @@ from gss.core.lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "gss.evaluation.segmentation": ["evaluate"],
+        "gss.evaluation.pages": ["write_html"],
+        "gss.evaluation.segmentation.evaluate": ["evaluate"],
         "gss.evaluation.shifts.evaluate": ["evaluate_shifts"],
         "gss.evaluation.cross_domain.evaluate": ["evaluate_cross_domain"],
         "gss.evaluation.cross_domain.inputs": ["Home"],
@@ -21,5 +22,6 @@ if TYPE_CHECKING:
     from gss.evaluation.cross_domain.inputs import Home as Home
     from gss.evaluation.cross_domain.protocol import Protocol as Protocol
     from gss.evaluation.ood.evaluate import evaluate_ood as evaluate_ood
-    from gss.evaluation.segmentation import evaluate as evaluate
+    from gss.evaluation.pages import write_html as write_html
+    from gss.evaluation.segmentation.evaluate import evaluate as evaluate
     from gss.evaluation.shifts.evaluate import evaluate_shifts as evaluate_shifts

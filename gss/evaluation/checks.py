@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 import torch
 
 from gss.core.errors import InputError, did_you_mean
+from gss.data.protocols import ReadableImages
+from gss.pipeline.pipeline import GSSPipeline
 
 
 def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
@@ -32,6 +34,32 @@ def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
         f"classes of the data set differ from those of the pipeline: {'; '.join(differences)}; "
         "map the labels in the data spec"
     )
+
+
+def check_at_least(least: int, **values: int | None) -> None:
+    """Require that arguments, given by name, have at least this value; `None` stands for no value.
+
+    Raises:
+        InputError: names the argument and its value.
+    """
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise InputError(f"{name} must be at least {least}, got {value}")
+
+
+def check_dataset(dataset: ReadableImages, name: str = "the data set") -> None:
+    """Require that a data set has images.
+
+    Raises:
+        InputError: it has none.
+    """
+    if len(dataset) == 0:
+        raise InputError(f"{name} has no images; choose another split")
+
+
+def class_names(pipeline: GSSPipeline) -> list[str]:
+    """Return the names of a pipeline's classes, in the order of their numbers."""
+    return [pipeline.id2label[index] for index in range(len(pipeline.id2label))]
 
 
 def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:

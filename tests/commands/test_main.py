@@ -129,7 +129,7 @@ def test_path_with_equals_sign_is_a_file(handler, tmp_path):
         ),
         (
             ["evaluate", "pipe", "--data", "d", "--size", "360x480", "--window", "slide", "--html", "r.html"],
-            "gss.evaluation.segmentation",
+            "gss.evaluation.segmentation.evaluate",
             {"pipeline": "pipe", "size": (360, 480), "window": "slide", "html": "r.html", "limit": None},
         ),
         (

@@ -24,10 +24,10 @@ from gss.evaluation.checks import check_known, device_name
 from gss.evaluation.cross_domain.counts import Pair
 from gss.evaluation.cross_domain.groups import measure_group
 from gss.evaluation.cross_domain.inputs import Home, find_home, find_mappings, group_folders, open_test_sets
-from gss.evaluation.cross_domain.page import draw_rows
+from gss.evaluation.cross_domain.page import build_page, draw_rows
 from gss.evaluation.cross_domain.protocol import Protocol
 from gss.evaluation.cross_domain.result import CrossDomainResult
-from gss.evaluation.cross_domain.tables import format_result
+from gss.evaluation.cross_domain.tables import format_result, write_markdown
 from gss.labels.mapping import CommonClasses, LabelMapping, common_classes
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.names import listed
@@ -165,9 +165,12 @@ def main(args: argparse.Namespace) -> int:
     )
     if is_main():
         print(format_result(result))
-        for name in ("json", "markdown", "html"):
-            if getattr(args, name):
-                getattr(result, f"write_{name}")(getattr(args, name))
+        if args.json:
+            result.write_json(args.json)
+        if args.markdown:
+            write_markdown(result, args.markdown)
+        if args.html:
+            build_page(result).save(args.html)
     return 0
 
 

@@ -45,7 +45,7 @@ def draw_rows(
     return rows
 
 
-def build_report(result: CrossDomainResult) -> Report:
+def build_page(result: CrossDomainResult) -> Report:
     """Page of one matrix."""
     report = Report("Train here, measure there", subtitle=facts(result))
     report.section("Matrix", "Rows: trained models; columns: test sets. Probabilities mapped, default decode modes.")

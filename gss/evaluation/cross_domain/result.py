@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from gss.core.files import atomic_path, write_json
+from gss.core.files import write_json
 from gss.evaluation.cross_domain.counts import WAYS
 from gss.metrics.means import mean
 
@@ -64,19 +64,6 @@ class CrossDomainResult:
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict`."""
         write_json(path, self.to_dict())
-
-    def write_markdown(self, path: str | os.PathLike[str]) -> None:
-        """Write the tables as Markdown."""
-        from gss.evaluation.cross_domain.tables import to_markdown
-
-        with atomic_path(path) as temporary:
-            temporary.write_text(to_markdown(self), encoding="utf-8")
-
-    def write_html(self, path: str | os.PathLike[str]) -> None:
-        """Write a page with heat maps, tables and pictures into one self-contained file."""
-        from gss.evaluation.cross_domain.page import build_report
-
-        build_report(self).save(path)
 
     def lines(self) -> list[tuple[str, str, str]]:
         """Rows of the matrix: (title, group, mode)."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gss.core.files import atomic_path
 from gss.evaluation.cross_domain.counts import HARD, PROBABILITIES, WAYS
 from gss.evaluation.cross_domain.result import FIGURES, CrossDomainResult
 from gss.report.text import aligned
@@ -69,6 +71,12 @@ def to_markdown(result: CrossDomainResult) -> str:
         parts += [f"## {table.title}", *([table.text] if table.text else []), "\n".join(lines)]
     parts += ["## Notes", "\n".join(f"- {note}" for note in result.notes)] if result.notes else []
     return "\n\n".join(parts) + "\n"
+
+
+def write_markdown(result: CrossDomainResult, path: str | os.PathLike[str]) -> None:
+    """Write the tables as a page of Markdown."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(to_markdown(result), encoding="utf-8")
 
 
 def matrix_rows(

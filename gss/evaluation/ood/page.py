@@ -11,7 +11,7 @@ from gss.report.page import Report
 from gss.report.pictures import VOID
 
 
-def build_report(results: Sequence[OODEvaluation]) -> Report:
+def build_page(results: Sequence[OODEvaluation]) -> Report:
     """Page of one evaluation or of several data sets."""
     data = ", ".join(result.data for result in results)
     report = Report("Out-of-distribution results", subtitle=f"{results[0].pipeline} · {data} · {results[0].device}")

@@ -26,6 +26,7 @@ from gss.data.protocols import ReadableImages
 from gss.data.shifts.apply import apply_shift, choose_severities, choose_shifts, shift_generator
 from gss.data.specs.load import load_spec
 from gss.evaluation.checks import check_classes, check_known, device_name
+from gss.evaluation.shifts.page import build_page
 from gss.evaluation.shifts.result import ShiftResult, format_result, summarise
 from gss.evaluation.shifts.subject import CLEAN, Condition, Subject, run_clean
 from gss.labels.space import IGNORE_INDEX
@@ -185,7 +186,7 @@ def main(args: argparse.Namespace) -> int:
         if args.json:
             result.write_json(args.json)
         if args.html:
-            result.write_html(args.html)
+            build_page(result).save(args.html)
     return 0
 
 

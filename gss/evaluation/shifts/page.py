@@ -7,7 +7,7 @@ from gss.report import charts
 from gss.report.page import Report
 
 
-def build_report(result: ShiftResult) -> Report:
+def build_page(result: ShiftResult) -> Report:
     """Page of one evaluation under shifts."""
     facts = [", ".join(result.pipelines), result.data, f"{result.images} images"]
     report = Report("Results under shift", subtitle=" · ".join(fact for fact in facts if fact))

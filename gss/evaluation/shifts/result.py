@@ -57,12 +57,6 @@ class ShiftResult:
         """Write `to_dict`."""
         write_json(path, self.to_dict())
 
-    def write_html(self, path: str | os.PathLike[str]) -> None:
-        """Write a page with tables, curves and pictures into one self-contained file."""
-        from gss.evaluation.shifts.page import build_report
-
-        build_report(self).save(path)
-
     def lines(self, kind: str) -> list[tuple[str, str, str]]:
         """What a chart draws as one line each: (title, pipeline, mode) or, for `alarms`, (title, pipeline, score).
 

@@ -14,8 +14,8 @@ from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation.cross_domain.page import add_matrix
 from gss.evaluation.ood.result import OODEvaluation
-from gss.evaluation.page import add_evaluation
-from gss.evaluation.segmentation import EvaluationResult
+from gss.evaluation.segmentation.page import add_evaluation
+from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior

@@ -17,7 +17,8 @@ from gss.data.outliers.benchmarks import open_ood
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
 from gss.evaluation.ood.result import OODEvaluation, format_evaluation
-from gss.evaluation.segmentation import EvaluationResult, evaluate
+from gss.evaluation.segmentation.evaluate import evaluate
+from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
 from gss.jobs.quickstart.page import _format, _scoring, write_report
 from gss.jobs.quickstart.stages import STAGES, parse_stages, stage_configs, train_once
@@ -93,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
     summary = {
         "seconds": times,
         "recon": json.loads((out / "posterior" / "recon.json").read_text()),
-        "results": {f"{name} on {domain}": result.to_dict() for (name, domain), result in results.items()},
+        "results": {f"{name} on {domain}": result.to_json() for (name, domain), result in results.items()},
         "matrix": {
             f"{'generative' if name == 'prior' else name}, {mode}": {
                 domain: results[name, domain].modes[mode]["miou"] for domain in domains

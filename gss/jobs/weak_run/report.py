@@ -18,8 +18,9 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
 from gss.data.weak.labels import WeakLabels
 from gss.data.weak.pictures import draw_weak
-from gss.evaluation.page import add_evaluation
-from gss.evaluation.segmentation import EvaluationResult, evaluate, format_result
+from gss.evaluation.segmentation.evaluate import evaluate
+from gss.evaluation.segmentation.page import add_evaluation
+from gss.evaluation.segmentation.result import EvaluationResult, format_result
 from gss.jobs.stages import read_records
 from gss.jobs.weak_run.inputs import Measured, is_tagged
 from gss.pipeline.loading import load_pipeline
@@ -70,7 +71,7 @@ def write_results(
         "pseudo": records["pseudo"]["result"],
         "reconstruction": recon,
         "measured_on": on,
-        "evaluation": result and result.to_dict(),
+        "evaluation": result and result.to_json(),
         "seconds": {name: record["seconds"] for name, record in records.items() if "seconds" in record},
     }
     write_json(out / "results.json", summary)

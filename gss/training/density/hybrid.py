@@ -15,7 +15,7 @@ from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.sampling import balanced_sample_across, random_keys
 from gss.data.protocols import LabelledImages
-from gss.evaluation.segmentation import evaluate
+from gss.evaluation.segmentation.evaluate import evaluate
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 from gss.models.gaussians import own_class
 from gss.models.prior import GSSPriorOutput

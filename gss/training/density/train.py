@@ -15,7 +15,7 @@ from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.data.balanced import ClassBalanced
 from gss.evaluation.checks import check_classes
-from gss.evaluation.segmentation import evaluate
+from gss.evaluation.segmentation.evaluate import evaluate
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.density.fit_scores import check_names, fit_scores, survey_images

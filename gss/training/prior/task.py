@@ -16,7 +16,7 @@ from gss.config.prior import PriorConfig
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
-from gss.evaluation.segmentation import evaluate
+from gss.evaluation.segmentation.evaluate import evaluate
 from gss.labels.space import IGNORE_INDEX
 from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput

@@ -12,11 +12,10 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import main
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.evaluation.cross_domain.evaluate import evaluate_cross_domain
+from gss.evaluation import evaluate, evaluate_cross_domain, write_html
 from gss.evaluation.cross_domain.inputs import find_home, find_mappings, group_folders, open_test_sets
 from gss.evaluation.cross_domain.protocol import Protocol
-from gss.evaluation.cross_domain.tables import format_result
-from gss.evaluation.segmentation import evaluate
+from gss.evaluation.cross_domain.tables import format_result, write_markdown
 from gss.labels.space import LabelSpace
 
 # The far domain merges and lacks classes: trees and poles are one, nobody knows the sea, and sky comes last.
@@ -218,11 +217,11 @@ def test_texts_and_files(result, tmp_path):
     stored = json.loads((tmp_path / "r.json").read_text())
     assert "pictures" not in stored and stored["common"] == result.common
     assert stored["groups"]["prior"]["summary"] == result.groups["prior"]["summary"]
-    result.write_markdown(tmp_path / "r.md")
+    write_markdown(result, tmp_path / "r.md")
     text = (tmp_path / "r.md").read_text()
     assert "| model · decode | home | far | mean |" in text and "## Notes" in text
     assert all(line.count("|") == text_columns for _, lines in blocks(text) for text_columns, line in lines)
-    result.write_html(tmp_path / "r.html")
+    write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert page.count('class="heat"') == 4
     assert page.count("data:image/") == 2 * 2 * 4  # test sets, images, and image, truth, two models

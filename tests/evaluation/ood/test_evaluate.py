@@ -14,7 +14,7 @@ from gss import cli
 from gss.cli import main
 from gss.data.outliers.benchmarks import open_ood
 from gss.evaluation.ood.evaluate import _pick, evaluate_ood
-from gss.evaluation.ood.page import build_report
+from gss.evaluation.ood.page import build_page
 from gss.evaluation.ood.result import format_evaluation
 from gss.evaluation.ood.score_files import DTYPES, FORMATS, ScoreFiles
 from gss.metrics import ComponentMetrics, OODMetrics
@@ -203,7 +203,7 @@ def test_nothing_to_find(pipeline, data, tmp_path):
     text = format_evaluation(result)
     assert "2 of 2 images hold no outlier pixel (1 of them void all over)" in text
     assert "undefined: no outlier pixel" in text and "0.000" not in text
-    build_report([result]).save(tmp_path / "r.html")
+    build_page([result]).save(tmp_path / "r.html")
     assert "undefined: no outlier pixel" in (tmp_path / "r.html").read_text()
 
 

@@ -13,8 +13,8 @@ from gss.cli import main
 from gss.data.open import open_split
 from gss.data.shifts.apply import SHIFTS, ShiftedImages
 from gss.data.specs.load import load_spec
-from gss.evaluation.segmentation import evaluate
-from gss.evaluation.shifts.evaluate import evaluate_shifts, short_names
+from gss.evaluation import evaluate, evaluate_shifts, write_html
+from gss.evaluation.shifts.evaluate import short_names
 from gss.evaluation.shifts.result import format_result
 from gss.metrics.alarms import AlarmThreshold, count_alarms
 
@@ -176,7 +176,7 @@ def test_texts_and_files(result, tmp_path):
     stored = json.loads((tmp_path / "r.json").read_text())
     assert "pictures" not in stored
     assert stored["pipelines"]["twin"]["shifts"]["fog"]["4"] == result.pipelines["twin"]["shifts"]["fog"][4]
-    result.write_html(tmp_path / "r.html")
+    write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert page.count("<svg") == 4 * 2  # mIoU, boundary F, ECE and alarms of two shifts
     assert page.count("data:image/") == 2 * 6 and "fog, severity 4" in page

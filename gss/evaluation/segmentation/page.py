@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gss.evaluation.segmentation import PICTURE_TITLES, SCORES, EvaluationResult
+from gss.evaluation.segmentation.pictures import PICTURE_TITLES
+from gss.evaluation.segmentation.result import METRIC_TITLES, EvaluationResult
 from gss.report import charts
 from gss.report.page import Report
 
@@ -11,16 +12,16 @@ LARGEST_MATRIX = 30
 CONFUSIONS = 10
 
 
-def build_report(result: EvaluationResult) -> Report:
+def build_page(result: EvaluationResult) -> Report:
     """Page of one evaluation."""
     facts = [result.pipeline, result.data, f"{result.images} images"]
     report = Report("Segmentation results", subtitle=" · ".join(fact for fact in facts if fact))
     add_evaluation(report, result)
-    everything = result.to_dict()
+    values = result.to_json()
     report.section("Raw numbers")
-    report.details("Settings", everything["settings"])
-    report.details("Score of each image", result.image_scores)
-    return report.details("All results", {k: v for k, v in everything.items() if k != "image_scores"})
+    report.details("Settings", values["settings"])
+    report.details("Score of each image", values.pop("image_scores"))
+    return report.details("All results", values)
 
 
 def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "") -> None:
@@ -45,15 +46,15 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         tiles.append(("Images/s", f"{result.images_per_second:.3g}", f"{result.device}, {memory}"))
     report.tiles(tiles)
     report.table(
-        ["decode", *SCORES.values()],
-        [[mode, *(metrics[key] for key in SCORES)] for mode, metrics in result.modes.items()],
-        best={name: "min" if key == "ece" else "max" for key, name in SCORES.items()},
+        ["decode", *METRIC_TITLES.values()],
+        [[mode, *(metrics[key] for key in METRIC_TITLES)] for mode, metrics in result.modes.items()],
+        best={name: "min" if key == "ece" else "max" for key, name in METRIC_TITLES.items()},
         caption="Over the whole data set, void left out. Every row decodes the same forward passes.",
     )
     if domains := result.domains.get(result.default_mode):
         report.table(
-            ["domain", *SCORES.values()],
-            [[name, *(metrics[key] for key in SCORES)] for name, metrics in domains.items()],
+            ["domain", *METRIC_TITLES.values()],
+            [[name, *(metrics[key] for key in METRIC_TITLES)] for name, metrics in domains.items()],
             caption=f"Each domain alone, {result.default_mode} decode; means go over the classes that it annotates.",
         )
     _add_classes(report, result, prefix)
@@ -70,8 +71,6 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
 
 def _add_classes(report: Report, result: EvaluationResult, prefix: str) -> None:
     best = result.modes[result.default_mode]
-    counts = np.asarray(result.confusion, dtype=np.float64).sum(axis=1)
-    shares = 100 * counts / max(counts.sum(), 1)
     report.section(f"{prefix}classes" if prefix else "Classes")
     plots = [
         (
@@ -97,7 +96,7 @@ def _add_classes(report: Report, result: EvaluationResult, prefix: str) -> None:
         [
             [
                 name,
-                float(shares[index]),
+                100 * result.class_shares[index],
                 *(metrics["iou"][index] for metrics in result.modes.values()),
                 best["boundary_f_per_class"][index],
             ]

@@ -10,9 +10,10 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import main
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.evaluation import segmentation as evaluation
+from gss.evaluation import evaluate, write_html
 from gss.evaluation.checks import check_classes
-from gss.evaluation.segmentation import evaluate, format_result
+from gss.evaluation.segmentation.pictures import PICTURE_TITLES, pick_images
+from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics, format_result
 from gss.metrics import SegmentationMetrics
 
 
@@ -51,45 +52,45 @@ def test_equals_metrics_of_plain_pipeline_calls(pipeline, dataset, result):
             image, labels = dataset.read(index)
             output = pipeline(image, decode=mode, return_probabilities=True, output_type="pt")
             metrics.update(output.probabilities[0], labels)
-        assert result.modes[mode] == metrics.compute()
+        assert result.modes[mode] == ModeMetrics.from_counts(metrics.compute())
         if mode == result.default_mode:
             assert result.confusion == metrics.confusion.tolist()
     assert result.images == len(SIZES)
-    assert [score["id"] for score in result.image_scores] == dataset.ids
+    assert [image.id for image in result.image_scores] == dataset.ids
     assert result.images_per_second > 0 and result.peak_memory_mib > 0
 
 
 def test_pictures_are_worst_median_best(dataset, result):
-    ranked = sorted(result.image_scores, key=lambda score: score["miou"])
+    ranked = sorted(result.image_scores, key=lambda image: image.miou)
     assert [caption.split(" · ")[:2] for caption, _ in result.pictures] == [
-        ["worst", ranked[0]["id"]],
-        ["median", ranked[3]["id"]],
-        ["best", ranked[-1]["id"]],
+        ["worst", ranked[0].id],
+        ["median", ranked[3].id],
+        ["best", ranked[-1].id],
     ]
     for caption, pictures in result.pictures:
         image, _ = dataset.read(dataset.ids.index(caption.split(" · ")[1]))
-        assert [picture.size for picture in pictures] == [image.size] * len(evaluation.PICTURE_TITLES)
+        assert [picture.size for picture in pictures] == [image.size] * len(PICTURE_TITLES)
 
 
 @pytest.mark.parametrize("count", range(9))
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 8])
 def test_picked_images_are_distinct_and_ranked(images, count):
-    scores = [(index, {"miou": ((7 * index) % 11) / 11}) for index in range(images)]
-    picked = evaluation._pick([*scores, (99, {"miou": None})], count)
+    scores = [(index, ImageMetrics(f"{index}", ((7 * index) % 11) / 11, 0.5)) for index in range(images)]
+    picked = pick_images([*scores, (99, ImageMetrics("void", None, None))], count)
     assert len({index for _, index, _ in picked}) == len(picked) == min(images, count)
     values = [miou for _, _, miou in picked]
     assert values == sorted(values)
     if picked:
-        assert picked[0][2] == min(score["miou"] for _, score in scores)
+        assert picked[0][2] == min(image.miou for _, image in scores)
 
 
 def test_batches_and_settings(pipeline, dataset, result):
     batched = evaluate(pipeline, dataset, batch_size=3, pictures=0, throughput=False)
-    assert batched.modes["aux"]["miou"] == pytest.approx(result.modes["aux"]["miou"], abs=1e-3)
+    assert batched.modes["aux"].miou == pytest.approx(result.modes["aux"].miou, abs=1e-3)
     assert batched.images_per_second is None and batched.pictures == []
     small = evaluate(pipeline, dataset, modes=["hard", "hard"], size=(32, 32), limit=3, pictures=0, throughput=False)
     assert list(small.modes) == ["hard"] and small.default_mode == "hard"
-    assert [score["id"] for score in small.image_scores] == ["frame0", "frame3", "frame6"]
+    assert [image.id for image in small.image_scores] == ["frame0", "frame3", "frame6"]
     assert small.settings["size"] == (32, 32)
 
 
@@ -118,16 +119,16 @@ def test_all_void_image_is_counted_but_not_shown(pipeline, dataset):
             return image, np.full_like(labels, 255)
 
     result = evaluate(pipeline, AllVoid(), pictures=6, throughput=False)
-    assert result.modes["hard"]["miou"] is None and result.pictures == []
+    assert result.modes["hard"].miou is None and result.pictures == []
     assert "-" in format_result(result)
 
 
 def test_json_and_html(result, tmp_path):
-    result.write_json(tmp_path / "result.json")
-    stored = json.loads((tmp_path / "result.json").read_text())
-    assert stored["modes"] == result.modes and stored["class_names"] == NAMES
-    assert "pictures" not in stored
-    result.write_html(tmp_path / "result.html")
+    stored = json.loads(json.dumps(result.to_json()))
+    assert stored["schema_version"] == 1 and stored["class_names"] == NAMES and "pictures" not in stored
+    assert stored["modes"]["aux"]["iou"] == result.modes["aux"].iou == result["modes"]["aux"]["iou"]
+    assert stored["modes"]["aux"]["reliability"][-1]["pixels"] == result.modes["aux"].reliability[-1].pixels
+    write_html(result, tmp_path / "result.html")
     page = (tmp_path / "result.html").read_text()
     for name in (*NAMES, *result.modes, "worst · ", "Most frequent confusions"):
         assert name in page

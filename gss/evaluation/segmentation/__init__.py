@@ -1,0 +1,1 @@
+"""Segmentation metrics of a pipeline on a data set."""

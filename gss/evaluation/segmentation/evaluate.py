@@ -1,0 +1,164 @@
+"""Segmentation metrics of a pipeline: `gss evaluate`, and the validation of stage 2."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from gss.core.distributed import is_main, num_processes, shard
+from gss.core.files import write_json
+from gss.core.sampling import evenly_spaced
+from gss.data.open import open_split
+from gss.data.protocols import ReadableImages
+from gss.data.specs.load import load_spec
+from gss.evaluation.checks import check_at_least, check_classes, check_dataset, class_names, device_name
+from gss.evaluation.segmentation.counts import SegmentationCounts
+from gss.evaluation.segmentation.page import build_page
+from gss.evaluation.segmentation.pictures import draw_image, pick_images
+from gss.evaluation.segmentation.result import EvaluationResult, format_result
+from gss.evaluation.segmentation.speed import measure_speed
+from gss.pipeline.loading import load_pipeline
+from gss.pipeline.pipeline import GSSPipeline
+
+
+def evaluate(
+    pipeline: GSSPipeline,
+    dataset: ReadableImages,
+    *,
+    modes: Sequence[str] | None = None,
+    window: str = "auto",
+    size: tuple[int, int] | None = None,
+    limit: int | None = None,
+    batch_size: int = 1,
+    pictures: int = 6,
+    throughput: bool = True,
+    progress: bool = False,
+) -> EvaluationResult:
+    """Measure every decode mode at the original size of the labels, with one run of the network per image.
+
+    Under several processes each takes its share of the images; with `batch_size` 1 the result equals that of
+    one process exactly (a batch of other images may change the last bits of floating-point numbers).
+
+    Args:
+        pipeline: the pipeline, which stays in its mode and on its device.
+        dataset: images and labels, with the classes of the pipeline in the same order.
+        modes: decode modes; all that the pipeline has by default. The pipeline's default mode, or the first
+            one if it is not among them, is used for pictures and speed.
+        window: `whole`, `slide` or `auto`.
+        size: (H, W) of the network's input instead of the processor's choice.
+        limit: largest number of images to measure, evenly spaced over the data set.
+        batch_size: number of images that are read and run at once.
+        pictures: number of images to show: a third each worst, median and best in the mIoU of the image.
+        throughput: whether to measure speed and memory too.
+        progress: whether the main process shows a progress bar.
+
+    Raises:
+        InputError: the classes differ, the data set is empty, or an argument is not allowed.
+    """
+    # 1. Check the arguments.
+    modes = tuple(dict.fromkeys(pipeline.decode_modes if modes is None else modes))
+    _check_inputs(pipeline, dataset, modes, limit=limit, window=window, size=size, batch_size=batch_size)
+    default_mode = pipeline.default_decode if pipeline.default_decode in modes else modes[0]
+    options: dict[str, Any] = {"window": window, "size": size}
+
+    # 2. Choose images, and the share of this process.
+    chosen = evenly_spaced(len(dataset), limit)
+    local = [chosen[position] for position in shard(len(chosen))]
+
+    # 3. Count every image in every mode.
+    counts = SegmentationCounts(dataset, modes, default_mode)
+    with tqdm(total=len(local), unit="image", disable=not (progress and is_main()), desc="evaluate") as bar:
+        for start in range(0, len(local), batch_size):
+            indices = local[start : start + batch_size]
+            samples = [dataset.read(index) for index in indices]
+            images = [image for image, _ in samples]
+            # By mode: one float32 [K, H, W] per image.
+            probabilities = pipeline.predict_probabilities(images, modes=modes, batch_size=batch_size, **options)
+            for row, (index, (_, labels)) in enumerate(zip(indices, samples, strict=True)):
+                counts.update(index, {mode: probabilities[mode][row] for mode in modes}, labels)
+            bar.update(len(indices))
+
+    # 4. Sum over the processes.
+    counts.sum_across()
+
+    # 5. Measure the speed, and draw pictures.
+    speed, memory = None, None
+    if throughput:
+        speed, memory = measure_speed(
+            pipeline, dataset, local, mode=default_mode, batch_size=batch_size, options=options
+        )
+    picked = pick_images(counts.images, pictures) if is_main() else []
+    return EvaluationResult(
+        pipeline="",
+        data="",
+        class_names=list(dataset.label_space.names),
+        class_colors=[list(color) for color in dataset.label_space.colors],
+        images=len(chosen),
+        default_mode=default_mode,
+        modes=counts.modes(),
+        confusion=counts.confusion(),
+        image_scores=[metrics for _, metrics in counts.images],
+        images_per_second=speed,
+        peak_memory_mib=memory,
+        device=device_name(pipeline.device),
+        settings={**options, "batch_size": batch_size, "limit": limit, "processes": num_processes()},
+        domains=counts.domains(),
+        pictures=[
+            (
+                f"{rank} · {dataset.ids[index]} · mIoU {miou:.3f}",
+                draw_image(pipeline, dataset, index, mode=default_mode, options=options),
+            )
+            for rank, index, miou in picked
+        ],
+    )
+
+
+def _check_inputs(
+    pipeline: GSSPipeline,
+    dataset: ReadableImages,
+    modes: Sequence[str],
+    *,
+    limit: int | None,
+    **options: Any,
+) -> None:
+    check_at_least(1, limit=limit, batch_size=options["batch_size"])
+    check_dataset(dataset)
+    check_classes(class_names(pipeline), dataset.label_space.names)
+    pipeline.check_inputs(modes, **options)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Handle `gss evaluate`.
+
+    Args:
+        args: `pipeline`, `data`, `root`, `split`, `limit`, `window`, `size`, `modes` (names with commas, or
+            None), `json`, `html`.
+
+    Raises:
+        ValueError: Bad pipeline, data set or output file.
+    """
+    spec = load_spec(args.data, args.root)
+    dataset = open_split(spec, args.split)
+    pipeline = load_pipeline(args.pipeline)
+    result = evaluate(
+        pipeline,
+        dataset,
+        modes=[mode.strip() for mode in args.modes.split(",")] if args.modes else None,
+        window=args.window,
+        size=args.size,
+        limit=args.limit,
+        pictures=6 if args.html else 0,
+        progress=True,
+    )
+    result = dataclasses.replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}")
+    if is_main():
+        print(format_result(result))
+        if args.json:
+            write_json(args.json, result.to_json())
+        if args.html:
+            build_page(result).save(args.html)
+    return 0

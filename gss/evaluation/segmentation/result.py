@@ -1,0 +1,170 @@
+"""The result of `evaluate`, and its tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from gss.core.records import NOT_IN_JSON, Record
+from gss.metrics.domains import domain_figures
+from gss.report.text import aligned
+
+# Key of a metric -> title in tables.
+METRIC_TITLES = {
+    "miou": "mIoU",
+    "boundary_f": "bound. F",
+    "accuracy": "accuracy",
+    "mean_accuracy": "mean acc.",
+    "fwiou": "fwIoU",
+    "ece": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class ReliabilityBin(Record):
+    """One bin of the top probability.
+
+    Attributes:
+        confidence: mean top probability, 0..1; `None` for an empty bin.
+        accuracy: share of correct pixels, 0..1; `None` for an empty bin.
+        pixels: number of pixels.
+    """
+
+    confidence: float | None
+    accuracy: float | None
+    pixels: int
+
+
+@dataclass(frozen=True)
+class ModeMetrics(Record):
+    """Metrics of one decode mode over all images; fractions in 0..1, `None` where there is nothing to measure.
+
+    Attributes:
+        miou: mean intersection over union of the classes in truth or prediction.
+        accuracy: share of correct pixels.
+        mean_accuracy: mean recall of the classes in the truth.
+        fwiou: IoU weighted by the share of the class among the true pixels.
+        boundary_f: mean boundary F-measure, tolerance 3 pixels.
+        ece: expected calibration error of the top probability.
+        iou: IoU by class.
+        boundary_f_per_class: boundary F-measure by class.
+        pixels: number of labelled pixels.
+        reliability: bins of the top probability, ascending.
+    """
+
+    miou: float | None
+    accuracy: float | None
+    mean_accuracy: float | None
+    fwiou: float | None
+    boundary_f: float | None
+    ece: float | None
+    iou: list[float | None]
+    boundary_f_per_class: list[float | None]
+    pixels: int
+    reliability: list[ReliabilityBin]
+
+    @classmethod
+    def from_counts(cls, metrics: Mapping[str, Any]) -> ModeMetrics:
+        """Name the values that `SegmentationMetrics.compute` returns."""
+        bins = [ReliabilityBin(**entry) for entry in metrics["reliability"]]
+        return cls(**{**metrics, "reliability": bins})
+
+
+@dataclass(frozen=True)
+class ImageMetrics(Record):
+    """Metrics of one image in the default mode.
+
+    Attributes:
+        id: name of the image.
+        miou: mean IoU of the classes in the image, 0..1; `None` for an image without a labelled pixel.
+        accuracy: share of correct pixels, 0..1; `None` likewise.
+    """
+
+    id: str
+    miou: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class EvaluationResult(Record):
+    """Result of `evaluate`; equal on all processes, but only the main process has pictures.
+
+    Attributes:
+        pipeline: folder of the pipeline.
+        data: name of the data set and split.
+        class_names: names of the K classes.
+        class_colors: RGB of the K classes.
+        images: number of images measured.
+        default_mode: decode mode of pictures, speed, confusion matrix and image scores.
+        modes: metrics by decode mode.
+        confusion: pixels of the default mode, [K, K], rows truth, columns prediction.
+        image_scores: metrics of each image, in the order of the data set.
+        images_per_second: speed of plain pipeline calls, summed over processes; `None` if not measured.
+        peak_memory_mib: largest memory of one process in MiB, of the GPU if the pipeline is on one, else resident;
+            `None` if not measured.
+        device: name of the device of the pipeline.
+        settings: window, size, batch size, limit and number of processes.
+        domains: decode mode to domain to metrics; empty for a data set without domains.
+        pictures: (caption, pictures with the titles `PICTURE_TITLES`) of the worst, median and best images.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    pipeline: str
+    data: str
+    class_names: list[str]
+    class_colors: list[list[int]]
+    images: int
+    default_mode: str
+    modes: dict[str, ModeMetrics]
+    confusion: list[list[int]]
+    image_scores: list[ImageMetrics]
+    images_per_second: float | None
+    peak_memory_mib: float | None
+    device: str
+    settings: dict[str, Any]
+    domains: dict[str, dict[str, ModeMetrics]] = field(default_factory=dict)
+    pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
+
+    @property
+    def class_shares(self) -> list[float]:
+        """Share of each class among the true pixels, 0..1."""
+        pixels = [sum(row) for row in self.confusion]
+        return [count / max(sum(pixels), 1) for count in pixels]
+
+    def figures(self, keys: Sequence[str] = ("miou",)) -> dict[str, float]:
+        """Return metrics of all modes for a log: `MODE_KEY`, and those of the domains."""
+        values: dict[str, float] = {}
+        for mode, metrics in self.modes.items():
+            for key in keys:
+                values[f"{mode}_{key}"] = float(metrics[key] or 0.0)
+                values |= self.domain_means(f"{mode}_{key}", mode, key)
+        return values
+
+    def domain_means(self, name: str, mode: str, key: str) -> dict[str, float]:
+        """Return one metric of each domain, and its means over domains, as `NAME/DOMAIN` (see `domain_figures`)."""
+        domains = self.domains.get(mode, {})
+        return domain_figures(name, {domain: {key: metrics[key]} for domain, metrics in domains.items()}, key)
+
+
+def format_result(result: EvaluationResult) -> str:
+    """Return tables for the terminal: metrics by decode mode, and the IoU of each class."""
+    facts = [result.data, f"{result.images} images", result.device]
+    if result.images_per_second is not None and result.peak_memory_mib is not None:
+        facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
+    rows = [[mode, *(metrics[key] for key in METRIC_TITLES)] for mode, metrics in result.modes.items()]
+    lines = [" · ".join(fact for fact in facts if fact), "", *aligned(["decode", *METRIC_TITLES.values()], rows), ""]
+    rows = [
+        [name, result.class_shares[index], *(metrics.iou[index] for metrics in result.modes.values())]
+        for index, name in enumerate(result.class_names)
+    ]
+    lines += aligned(["IoU of class", "share", *result.modes], rows)
+    if result.domains:
+        mious = {mode: result.domain_means("", mode, "miou") for mode in result.domains}
+        names = dict.fromkeys(name for by_domain in mious.values() for name in by_domain)
+        rows = [[name[1:], *(by_domain.get(name) for by_domain in mious.values())] for name in names]
+        lines += ["", *aligned(["mIoU of domain", *mious], rows)]
+    return "\n".join(lines)
