@@ -33,7 +33,7 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import contact_sheet, heatmap, overlay
 from gss.training.density.fit_scores import fit_scores
 from gss.training.density.train import export
-from gss.training.engine.loop import fit
+from gss.training.engine.stage import Say, figures_line, quiet, report, seed_stage, train_task
 from gss.training.engine.task import Task
 from gss.training.losses.residual import (
     context_contrast,
@@ -241,13 +241,14 @@ def same_masks(first: GSSPipeline, second: GSSPipeline, dataset: MixedTruth | OO
     return all(distributed.gather_objects(same))
 
 
-def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
-    """Trains a residual pattern head; the product is `out/pipeline`, a copy of `cfg.pipeline` with the head.
+def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False, say: Say = quiet) -> dict[str, Any]:
+    """Train a residual pattern head; the product is `out/pipeline`, a copy of `cfg.pipeline` with the head.
 
     Args:
         cfg: its configuration.
         out: run folder.
-        resume: go on from the newest checkpoint.
+        resume: continue from the newest checkpoint.
+        say: receives what the user is told.
 
     Returns:
         What `residual.json` holds: figures of every score on the validation images with pasted objects, and whether
@@ -267,7 +268,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     sources = open_sources(cfg)
     _check_ids(cfg, out, sources.ids, resume=resume)
     cfg = dataclasses.replace(cfg, outliers=dataclasses.replace(cfg.outliers, ids=sources.ids))
-    torch.manual_seed(cfg.train.seed)
+    seed_stage(cfg)
     pipeline = load_pipeline(cfg.pipeline)
     mixed = build_mixed(cfg, sources)
     whole = dataclasses.replace(cfg.data, size=None, cache=False)
@@ -277,8 +278,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
         check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
     truth = MixedTruth(val, build_mixer(cfg, sources.val, train=False), seed=cfg.train.seed)
     task = ResidualTask(cfg, pipeline, truth)
-    workers = cfg.data.workers
-    fit(task, mixed, optim=cfg.optim, train=cfg.train, out=out, workers=workers, resume=resume, config=cfg)
+    train_task(cfg, task, mixed, out, resume=resume)
     extended = task.pipeline(task.best)
     if extended.density is not None:
         # On training images as they are: no outlier is needed for a combination.
@@ -292,8 +292,9 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
         export(extended, out / "pipeline", source=Path(cfg.pipeline))
         write_json(out / "residual.json", figures)
         for name, values in figures["scores"].items():
-            print(f"{name:16} " + "  ".join(f"{key} {value:.4f}" for key, value in values.items()))
-        print("masks are " + ("what they were, bit for bit" if figures["masks_unchanged"] else "NOT what they were"))
+            report(say, f"{name:16} " + figures_line(values))
+        unchanged = "what they were, bit for bit" if figures["masks_unchanged"] else "NOT what they were"
+        report(say, f"masks are {unchanged}")
     distributed.barrier()
     return figures
 

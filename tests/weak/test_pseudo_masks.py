@@ -372,12 +372,12 @@ def test_linear_weights_reach_the_loss(spec, tmp_path):
     """Pixels of confidence 0 might as well be void, and a constant confidence changes nothing."""
     from gss.posterior.bundle import Posterior
     from gss.training.prior.task import PriorTask
-    from gss.training.run import _load_posterior
+    from gss.training.prior.train import load_posterior
 
     write(spec, tmp_path / "p")
     cfg = twin(tmp_path / "p", "loss.token=0", "loss.pixel=0")
     data = build_dataset(cfg.data, "train", train=False)
-    posterior: Posterior = _load_posterior(cfg, data, twin=True)
+    posterior: Posterior = load_posterior(cfg, data, twin=True)
     task = PriorTask(cfg, posterior, data, data).eval()
     batch = torch.utils.data.default_collate([data[0], data[1]])
     upper = batch["labels"].clone()

@@ -6,32 +6,30 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gss.config.density import DensityConfig
 from gss.config.io import save_config
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.data.balanced import ClassBalanced
-from gss.evaluation.checks import check_classes
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.density.fit_scores import check_names, fit_scores, survey_images
 from gss.training.density.outliers import fit_outliers, open_outliers
 from gss.training.density.posthoc import fit_mixture
-from gss.training.engine.loop import fit
+from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.splits import open_splits
 
 
-def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) -> dict[str, float]:
+def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, say: Say = quiet) -> dict[str, float]:
     """Fits (or trains) a density head; the product is `out/pipeline`, a copy of `cfg.pipeline` with the head.
 
     Args:
         cfg: its configuration.
         out: run folder.
-        resume: go on from the newest checkpoint of a hybrid run; the post-hoc fit takes minutes and starts again.
+        resume: continue from the newest checkpoint of a hybrid run; the post-hoc fit takes minutes and starts again.
+        say: receives what the user is told.
 
     Returns:
         mIoU of the mixture as a classifier and of the pipeline's own mode, and the fit's figures.
@@ -42,12 +40,12 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
     if not cfg.pipeline:
         raise InputError("pipeline='' is empty: set pipeline=FOLDER to the pipeline that 'gss train prior' wrote")
     out = Path(out)
-    torch.manual_seed(cfg.train.seed)
+    seed_stage(cfg)
     names = [name.strip() for name in cfg.posthoc.scores.split(",") if name.strip()]
     check_names(names)
     pipeline = load_pipeline(cfg.pipeline)
-    splits = open_splits(cfg.data, seed=cfg.train.seed, plain_as_read=True, val_as_read=True)
-    check_classes(list(pipeline.id2label.values()), splits.plain.label_space.names)
+    classes = list(pipeline.id2label.values())
+    splits = open_splits(cfg.data, seed=cfg.train.seed, plain_as_read=True, val_as_read=True, classes=classes)
     outliers = open_outliers(cfg.outliers, splits.plain, seed=cfg.train.seed)
     figures: dict[str, float] = {}
     if cfg.mode == "hybrid":
@@ -58,18 +56,10 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
                 f"data.sampling={cfg.data.sampling} has no effect while hybrid.class_balanced=true draws images by "
                 "class: turn that off, or leave the sampling out"
             )
+
         task = HybridTask(cfg, pipeline, splits.val)
         balanced = ClassBalanced(splits.augmented, seed=cfg.train.seed) if cfg.hybrid.class_balanced else None
-        fit(
-            task,
-            balanced or splits.augmented,
-            optim=cfg.optim,
-            train=cfg.train,
-            out=out,
-            workers=cfg.data.workers,
-            resume=resume,
-            config=cfg,
-        )
+        train_task(cfg, task, balanced or splits.augmented, out, resume=resume)
         pipeline = task.pipeline()
     elif distributed.is_main():
         save_config(cfg, out / "config.yaml")
@@ -90,7 +80,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
         )
     if cfg.mode == "posthoc":
         assert survey is not None
-        head, history = fit_mixture(cfg, survey, class_names=list(pipeline.id2label.values()), device=pipeline.device)
+        head, history = fit_mixture(cfg, survey, class_names=classes, device=pipeline.device)
         figures = {"log_likelihood": history[-1], "rounds": float(len(history))}
         pipeline = _with(pipeline, density=head)
     if outliers is not None:
@@ -105,7 +95,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False) 
     if distributed.is_main():
         export(pipeline, out / "pipeline", source=Path(cfg.pipeline))
         write_json(out / "density.json", figures)
-        print("  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        report(say, figures)
     distributed.barrier()
     return figures
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gss.config.prior import PriorConfig, PriorLossConfig
 from gss.config.weak_agmm import WeakAgmmConfig
-from gss.core import distributed
-from gss.data.open import build_dataset
 from gss.data.protocols import LabelledImages
-from gss.evaluation.checks import check_classes
 from gss.models.prior import GSSPriorOutput
 from gss.posterior.bundle import Posterior
-from gss.training.engine.loop import fit
+from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.prior.task import PriorTask
+from gss.training.splits import open_splits
 from gss.weak.agmm.mixture import image_weights
 from gss.weak.trust import check_seeds
 
@@ -59,41 +55,27 @@ class WeakAgmmTask(PriorTask):
         return super().validate() if self._validates else {}
 
 
-def train_weak_agmm(cfg: WeakAgmmConfig, out: str | Path, *, resume: bool = False) -> dict[str, float]:
-    """Trains a pixel classifier from partial masks; the product is `out/pipeline`.
+def train_weak_agmm(
+    cfg: WeakAgmmConfig, out: str | Path, *, resume: bool = False, say: Say = quiet
+) -> dict[str, float]:
+    """Train a pixel classifier from partial masks; the product is `out/pipeline`.
 
     Args:
-        cfg: its configuration; an empty `data.val_split` goes without validation.
+        cfg: settings of the stage; without `data.val_split` nothing is validated.
         out: run folder.
-        resume: go on from the newest checkpoint.
+        resume: continue from the newest checkpoint.
+        say: receives what the user is told.
 
     Returns:
         Validation figures of the last weights.
 
     Raises:
-        ValueError: no labelled pixel, a class without any that is not allowed to, or other classes in the splits.
+        InputError: no labelled pixel, a class without any that is not allowed to, or other classes in the splits.
     """
-    distributed.num_processes()
-    torch.manual_seed(cfg.train.seed)
-    unaugmented = dataclasses.replace(cfg.data, cache=False)
-    plain = build_dataset(unaugmented, cfg.data.train_split, train=False)
-    check_seeds(plain, allow=cfg.weak.allow_missing, partial=True)
-    augmented = build_dataset(cfg.data, cfg.data.train_split, train=True, seed=cfg.train.seed)
-    val = None
-    if cfg.data.val_split:
-        # Masks are compared at their own size, whatever the network works at.
-        val = build_dataset(dataclasses.replace(unaugmented, size=None), cfg.data.val_split, train=False)
-        check_classes(plain.label_space.names, val.label_space.names)
-    metrics = fit(
-        WeakAgmmTask(cfg, plain, val),
-        augmented,
-        optim=cfg.optim,
-        train=cfg.train,
-        out=Path(out),
-        workers=cfg.data.workers,
-        resume=resume,
-        config=cfg,
-    )
-    if metrics and distributed.is_main():
-        print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    return metrics
+    seed_stage(cfg)
+    splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=True, val_optional=True)
+    check_seeds(splits.plain, allow=cfg.weak.allow_missing, partial=True)
+    task = WeakAgmmTask(cfg, splits.plain, splits.val if cfg.data.val_split else None)
+    figures = train_task(cfg, task, splits.augmented, out, resume=resume)
+    report(say, figures)
+    return figures

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +26,7 @@ from gss.labels.space import LabelSpace
 from gss.models.tags import TagClassifier
 from gss.pipeline.loading import load_classifier
 from gss.report.pictures import contact_sheet, heatmap
-from gss.training.engine.loop import fit
+from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.engine.task import Task
 from gss.training.weak.wood import OoDLosses, tags_of, whole_image
 from gss.weak.tags.cam import activation_maps
@@ -203,24 +202,26 @@ def check_tags(dataset: LabelledImages, *, allow: bool) -> None:
         )
 
 
-def train_weak_tags(cfg: WeakTagsConfig, out: str | Path, *, resume: bool = False) -> dict[str, float]:
-    """Trains a tag classifier; the product is `out/classifier`.
+def train_weak_tags(
+    cfg: WeakTagsConfig, out: str | Path, *, resume: bool = False, say: Say = quiet
+) -> dict[str, float]:
+    """Train a tag classifier; the product is `out/classifier`.
 
     Args:
-        cfg: its configuration; an empty `data.val_split` goes without validation.
+        cfg: settings of the stage; without `data.val_split` nothing is validated.
         out: run folder.
-        resume: go on from the newest checkpoint.
+        resume: continue from the newest checkpoint.
+        say: receives what the user is told.
 
     Returns:
         Validation figures of the last weights.
 
     Raises:
-        ValueError: a class that is no image's tag, other classes in the splits, a folder of out-of-distribution images
-            that is empty or shares images with the training data.
+        InputError: no image has the tag of some class, the splits have different classes, or the folder of
+            out-of-distribution images is empty or shares images with the training data.
     """
-    distributed.num_processes()
-    torch.manual_seed(cfg.train.seed)
     data = cfg.data
+    seed_stage(cfg)
     plain = build_dataset(data, data.train_split, train=False)
     check_tags(plain, allow=cfg.tags.allow_missing)
     others = None
@@ -241,16 +242,8 @@ def train_weak_tags(cfg: WeakTagsConfig, out: str | Path, *, resume: bool = Fals
     if data.val_split:
         val = build_dataset(dataclasses.replace(data, cache=False), data.val_split, train=False)
         check_classes(plain.label_space.names, val.label_space.names)
-    metrics = fit(
-        TagTask(cfg, plain, val, others),
-        TaggedImages(plain, transform, others=others),
-        optim=cfg.optim,
-        train=cfg.train,
-        out=Path(out),
-        workers=data.workers,
-        resume=resume,
-        config=cfg,
-    )
-    if metrics and distributed.is_main():
-        print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    return metrics
+    task = TagTask(cfg, plain, val, others)
+    samples = TaggedImages(plain, transform, others=others)
+    figures = train_task(cfg, task, samples, out, resume=resume)
+    report(say, figures)
+    return figures
