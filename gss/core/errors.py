@@ -54,5 +54,5 @@ def unknown_name(kind: str, name: object, known: Collection[str], *, where: str 
     option = nearest(str(name), known)
     hint = f", did you mean '{option}'?" if option else "."
     head = f"{where}: " if where else ""
-    listed = ", ".join(known) or "none"
+    listed = ", ".join(list(known)[:40]) + (f" and {len(known) - 40} more" if len(known) > 40 else "") or "none"
     return InputError(f"{head}unknown {kind} {str(name)!r}{hint} {(plural or kind + 's').capitalize()}: {listed}")

@@ -16,23 +16,23 @@ from gss.labels.space import IGNORE_INDEX
 
 
 class ClassBalanced:
-    """A data set of the same length whose items are drawn anew in each epoch: a class evenly, then an image with it.
+    """Data set of the same length that draws a class uniformly for each item, then an image with this class.
 
-    As GMMSeg samples. Which image item `index` of an epoch shows is a function of (seed, epoch, index), and so is its
-    augmentation: an image drawn twice in an epoch is augmented in two ways, and resuming changes nothing.
+    This is the sampling of GMMSeg. The image and the augmentation of an item are functions of (seed, epoch, index): an
+    image drawn twice in an epoch is augmented in two ways, and resuming changes nothing.
 
     Args:
-        dataset: augmented training images; its epoch is set here.
-        presence: bool `[n, K]`, which image shows which class; found by reading all masks when None.
-        seed: of the draws.
+        dataset: augmented training images; their epoch is set here.
+        presence: result of `class_presence`; None reads all masks.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: no image has a label.
+        InputError: no image has a label.
     """
 
     def __init__(self, dataset: LabelledImages, *, presence: np.ndarray | None = None, seed: int = 0) -> None:
         presence = class_presence(dataset) if presence is None else presence
-        self._images = [found for found in map(np.flatnonzero, presence.T) if len(found)]
+        self._images = [images for images in map(np.flatnonzero, presence.T) if len(images)]
         if not self._images:
             raise InputError("no training image has a label; check the split with 'gss data check'")
         self.dataset, self.seed, self.epoch = dataset, seed, 0
@@ -46,13 +46,13 @@ class ClassBalanced:
         self.epoch = epoch
 
     def source(self, epoch: int, index: int) -> int:
-        """The image that item `index` of an epoch shows."""
+        """Return the index of the image that item `index` of an epoch shows."""
         rng = np.random.default_rng([self.seed, epoch, index])
         images = self._images[rng.integers(len(self._images))]
         return int(images[rng.integers(len(images))])
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Read what item `index` of the current epoch shows, before augmentation."""
+        """Read the image and labels of item `index` of the current epoch, before augmentation."""
         return self.dataset.read(self.source(self.epoch, index))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -62,10 +62,10 @@ class ClassBalanced:
 
 
 def class_presence(dataset: LabelledImages) -> np.ndarray:
-    """Which image shows which class, bool `[n, K]`; reads every image once, each process its share."""
-    found = torch.zeros(len(dataset), dataset.label_space.num_classes, dtype=torch.long)
-    mine = distributed.shard(len(dataset))
-    for index in tqdm(mine, desc="classes of images", unit="image", disable=not distributed.is_main(), leave=False):
+    """Return bool `[n, K]`, true where an image has pixels of a class; every process reads its share of the images."""
+    presence = torch.zeros(len(dataset), dataset.label_space.num_classes, dtype=torch.long)
+    shard, quiet = distributed.shard(len(dataset)), not distributed.is_main()
+    for index in tqdm(shard, desc="classes of images", unit="image", disable=quiet, leave=False):
         labels = np.unique(dataset.read(index)[1])
-        found[index, torch.from_numpy(labels[labels != IGNORE_INDEX]).long()] = 1
-    return (distributed.sum_across(found) > 0).numpy()
+        presence[index, torch.from_numpy(labels[labels != IGNORE_INDEX]).long()] = 1
+    return (distributed.sum_across(presence) > 0).numpy()

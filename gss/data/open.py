@@ -37,18 +37,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     if other is not None:
         (ref, split), sampling = other, "equal"  # what is said of domains is said of those of cfg.spec
         spec = load_spec(ref)
-    transform = None
-    if train:
-        transform = JointTransform(
-            crop=(cfg.crop[0], cfg.crop[1]),
-            scale=(cfg.scale[0], cfg.scale[1]),
-            flip=cfg.flip,
-            photometric=cfg.photometric,
-            max_class_ratio=cfg.max_class_ratio,
-            shift=cfg.shift,
-            shifts=tuple(cfg.shifts),
-            seed=seed,
-        )
+    transform = JointTransform.from_config(cfg, seed) if train else None
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
     return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)
 

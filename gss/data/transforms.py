@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gss.config.shared import DataConfig
 from gss.core.errors import InputError
 from gss.data.shifts.apply import RandomShift
 from gss.labels.space import IGNORE_INDEX
@@ -158,6 +159,20 @@ class JointTransform:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must be 0 or larger")
         RandomShift(self.shift, self.shifts)  # raises for a bad probability or name
+
+    @classmethod
+    def from_config(cls, cfg: DataConfig, seed: int) -> JointTransform:
+        """Build the augmentation that the `data` section of a config describes."""
+        return cls(
+            crop=(cfg.crop[0], cfg.crop[1]),
+            scale=(cfg.scale[0], cfg.scale[1]),
+            flip=cfg.flip,
+            photometric=cfg.photometric,
+            max_class_ratio=cfg.max_class_ratio,
+            shift=cfg.shift,
+            shifts=tuple(cfg.shifts),
+            seed=seed,
+        )
 
     def __call__(
         self, image: Image.Image, labels: np.ndarray, *, epoch: int, index: int

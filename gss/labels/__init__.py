@@ -7,7 +7,7 @@ from gss.core.lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "gss.labels.space": ["IGNORE_INDEX", "LabelSpace"],
+        "gss.labels.space": ["IGNORE_INDEX", "IGNORE_TOKEN", "LabelSpace"],
         "gss.labels.mapping": ["LabelMapping"],
     },
 )
@@ -15,4 +15,5 @@ __all__, __getattr__, __dir__ = lazy_names(
 if TYPE_CHECKING:
     from gss.labels.mapping import LabelMapping as LabelMapping
     from gss.labels.space import IGNORE_INDEX as IGNORE_INDEX
+    from gss.labels.space import IGNORE_TOKEN as IGNORE_TOKEN
     from gss.labels.space import LabelSpace as LabelSpace

@@ -1,4 +1,4 @@
-"""Mappings between label spaces: which class of one space is which class of another, for labels and probabilities."""
+"""Mappings between label spaces: what a class of one space is in another, for labels and for probabilities."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CommonClasses:
-    """A space that every side can be brought to.
+    """Classes that all sources and targets have in common.
 
     Attributes:
-        space: The common classes, in the order of the first target and called what its classes are called.
-        sources: From each source space to it, many-to-one.
-        targets: From each target space to it, many-to-one.
+        space: common classes, in the order of the first target and with the names of its classes.
+        sources: mapping from each source space to `space`, many-to-one.
+        targets: mapping from each target space to `space`, many-to-one.
     """
 
     space: LabelSpace
@@ -35,17 +35,15 @@ class CommonClasses:
 
 
 def common_classes(mappings: Sequence[Sequence[LabelMapping]]) -> CommonClasses | None:
-    """Merge linked classes until all sides tell the same ones apart; the generalisation of `LabelMapping.common`.
+    """Merge classes until all sources and targets tell the same ones apart; return None if no class is left.
 
     Classes that any mapping links, directly or by way of others, become one. A merged class is common when every
     source and every target has a part of it; the rest is left out.
 
     Args:
         mappings: `mappings[i][j]` from source space i to target space j, a full rectangle.
-
-    Returns:
-        The common classes, or `None` when there are none.
     """
+    # scipy is imported here: `gss data map` answers at once without it.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -53,10 +51,11 @@ def common_classes(mappings: Sequence[Sequence[LabelMapping]]) -> CommonClasses 
     spaces = [*sources, *targets]
     ends = np.cumsum([space.num_classes for space in spaces]).tolist()
     starts = [end - space.num_classes for end, space in zip(ends, spaces, strict=True)]
-    edges = []
-    for i, row in enumerate(mappings):
-        for j, mapping in enumerate(row):
-            edges.append(np.argwhere(mapping.links) + [starts[i], starts[len(sources) + j]])
+    edges = [
+        np.argwhere(mapping.links) + [starts[i], starts[len(sources) + j]]
+        for i, row in enumerate(mappings)
+        for j, mapping in enumerate(row)
+    ]
     tails, heads = np.concatenate(edges).T
     graph = coo_matrix((np.ones(len(tails)), (tails, heads)), shape=(ends[-1],) * 2)
     _, group = connected_components(graph, directed=False)
@@ -85,26 +84,25 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """What each class of a source space is in a target space.
+    """Matrix w[s, t] = p(t | s): the share of source class s that is target class t.
 
-    The mapping is the matrix w[s, t] = p(t | s), the share of source class s that is target class t:
-
-    - one-to-one and many-to-one: a single 1 in the row. Sources with a common target are siblings, and their
-      probabilities add up.
-    - one-to-many: the source class covers several targets and nothing in the prediction tells them apart. Its
-      probability is divided by given shares. Without shares, the target that bears the source's own name is taken for
-      the general class and gets all of it (`building: [building, house, tower]`); without such a class it is divided
-      evenly. A share of 0 is a link all the same: `common` knows that a house is a building.
-    - a source class without a target is dropped: its row is 0, its label becomes 255, and its probability is
+    - One-to-one and many-to-one: a single 1 in the row. The probabilities of sources with a common target (siblings)
+      are added.
+    - One-to-many: the source class covers several targets, and nothing in the prediction tells them apart. Its
+      probability is divided by given shares. Without shares, the target of the same name is the general class and gets
+      all of it (`building: [building, house, tower]`); without such a target it is divided evenly. A share of 0 is
+      still a link: `common` knows that a house is a building.
+    - A source class without a target is dropped: its row is 0, its label becomes 255, and its probability is
       excluded or kept apart, see `apply_probabilities`.
 
     Args:
-        source, target: the label spaces.
+        source: label space of K classes.
+        target: label space of K' classes.
         shares: for each source class its targets as (class number, share), in class order; the shares of a class add
             up to at most 1.
 
     Raises:
-        ValueError: shares out of range, or no source class has any target.
+        InputError: shares out of range, or no source class has any target.
     """
 
     source: LabelSpace
@@ -129,7 +127,7 @@ class LabelMapping:
 
     @classmethod
     def identity(cls, space: LabelSpace) -> LabelMapping:
-        """Every class of a space is itself."""
+        """Return the mapping of a space to itself."""
         return cls(space, space, tuple(((number, 1.0),) for number in range(space.num_classes)))
 
     @classmethod
@@ -142,17 +140,17 @@ class LabelMapping:
         unmapped: Literal["error", "drop"] = "error",
         one_to_one: bool = False,
     ) -> LabelMapping:
-        """Mapping from source class names to what they are in the target.
+        """Build a mapping from class names.
 
         Args:
             source: label space.
             target: label space.
-            names: source class to target class, list of classes, class to share, or None to drop it.
-            unmapped: what a source class that `names` does not mention is: a mistake, or dropped.
-            one_to_one: refuse two source classes with a common target, and one with several.
+            names: source class to target class, list of classes, {class: share}, or None to drop it.
+            unmapped: treatment of source classes that `names` does not mention: a mistake, or dropped.
+            one_to_one: refuse two source classes with a common target, and a source class with several.
 
         Raises:
-            ValueError: an unknown name on either side, an incomplete mapping, or not one-to-one where asked; the
+            InputError: an unknown name on either side, an incomplete mapping, or not one-to-one where asked; the
                 message lists the names.
         """
         require_known("source", names, source)
@@ -172,25 +170,18 @@ class LabelMapping:
 
     @classmethod
     def by_spelling(cls, source: LabelSpace, target: LabelSpace) -> LabelMapping:
-        """Mapping of the classes that have the same name but for case, spaces and punctuation; others are dropped.
-
-        Raises:
-            ValueError: two classes of one space differ in nothing else, or no name occurs on both sides.
-        """
-        theirs = by_key(target)
-        names = {name: theirs.get(key) for key, name in by_key(source).items()}
-        return cls.from_names(source, target, names)
+        """Map classes whose names are equal except for case, spaces and punctuation; drop the others."""
+        targets = by_key(target)
+        return cls.from_names(source, target, {name: targets.get(key) for key, name in by_key(source).items()})
 
     @classmethod
     def from_matrix(
         cls, source: LabelSpace, target: LabelSpace, matrix: np.ndarray, links: np.ndarray | None = None
     ) -> LabelMapping:
-        """Mapping with the shares `matrix` `[K, K']`, where `links` `[K, K']` is true (None: above 0)."""
-        linked = matrix > 0 if links is None else links
-        rows = zip(matrix, linked, strict=True)
-        return cls(
-            source, target, tuple(tuple((int(t), float(row[t])) for t in np.flatnonzero(to)) for row, to in rows)
-        )
+        """Build a mapping with the shares `matrix` `[K, K']`, where `links` `[K, K']` is true (None: above 0)."""
+        rows = zip(matrix, matrix > 0 if links is None else links, strict=True)
+        shares = tuple(tuple((int(t), float(row[t])) for t in np.flatnonzero(linked)) for row, linked in rows)
+        return cls(source, target, shares)
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -203,7 +194,7 @@ class LabelMapping:
 
     @cached_property
     def links(self) -> np.ndarray:
-        """Which source class is, or covers, which target class; bool `[K, K']`."""
+        """Bool `[K, K']`, true where the source class is, or covers, the target class."""
         links = np.zeros((self.source.num_classes, self.target.num_classes), bool)
         for row, entries in zip(links, self.shares, strict=True):
             row[[target for target, _ in entries]] = True
@@ -211,9 +202,9 @@ class LabelMapping:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """Hard mapping, uint8 `[K]`: the target of each source class, 255 where dropped.
+        """Target of each source class, uint8 `[K]`, 255 where dropped.
 
-        A divided class goes to its largest share, the first of equal ones, and is dropped where none is as large as
+        A divided class goes to its largest share, the first of equal ones. It is dropped where no share is as large as
         the part without a target.
         """
         best = self.matrix.argmax(1)
@@ -229,14 +220,14 @@ class LabelMapping:
     def reachable(self) -> tuple[str, ...]:
         """Target classes that can be predicted."""
         rival, own = self.matrix.T[:, None], self.matrix.T[None]  # [t', 1, s] and [1, t, s]
-        # Nowhere below, and of equal ones the first is predicted.
+        # A rival beats a target that is nowhere above it; of equal ones the first is predicted.
         first = np.tri(self.target.num_classes, k=-1, dtype=bool).T
         beaten = (rival >= own).all(-1) & (first | ((rival > own) | (own == 0)).all(-1))
         return tuple(self.target.names[t] for t in np.flatnonzero(~beaten.any(axis=0)))
 
     @property
     def unreachable(self) -> tuple[str, ...]:
-        """Target classes that can never be predicted: no source class has them, or they always come second."""
+        """Target classes that are never predicted: no source class has them, or they always come second."""
         return tuple(name for name in self.target.names if name not in set(self.reachable))
 
     @property
@@ -252,47 +243,37 @@ class LabelMapping:
         rows = zip(self.source.names, self.shares, strict=True)
         return {name: tuple(self.target.names[t] for t, _ in row) for name, row in rows if len(row) > 1}
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether both spaces have the same classes in the same order and each maps to itself."""
-        names_agree = self.source.names == self.target.names
-        return names_agree and bool((self.matrix == np.eye(self.source.num_classes)).all())
-
     def require_one_to_one(self) -> None:
-        """Refuse siblings and divided classes.
-
-        Raises:
-            ValueError: there are some; the message lists them.
-        """
+        """Raise an InputError that lists siblings and divided classes, if there are any."""
         found = [f"{listed(sources)} -> {target}" for target, sources in self.siblings.items()]
         found += [f"{name} -> {listed(targets)}" for name, targets in self.divided.items()]
         if found:
             raise InputError(f"the mapping is not one-to-one: {'; '.join(found)}; map one class to one class")
 
     def then(self, other: LabelMapping) -> LabelMapping:
-        """This mapping followed by another; shares multiply along the way and add up over the ways.
+        """Return this mapping followed by another: the product of the two matrices.
 
         Raises:
-            ValueError: `other` does not start from the classes this one ends with, or nothing gets through.
+            InputError: the sources of `other` are not the targets of this mapping, or every class is dropped.
         """
         if self.target.names != other.source.names:
-            ours, theirs = set(self.target.names), set(other.source.names)
-            differ = f"only in the first: {listed(ours - theirs)}; only in the second: {listed(theirs - ours)}"
+            first, second = set(self.target.names), set(other.source.names)
+            differ = f"only in the first: {listed(first - second)}; only in the second: {listed(second - first)}"
             raise InputError(
                 "the second mapping does not start from the target classes of the first: "
-                + (differ if ours != theirs else "the classes are in another order")
+                + (differ if first != second else "the classes are in another order")
             )
         return LabelMapping.from_matrix(self.source, other.target, self.matrix @ other.matrix, self.links @ other.links)
 
     def inverse(self, frequency: Sequence[float] | None = None) -> LabelMapping:
-        """The mapping back: p(s | t) by Bayes' rule.
+        """Return the reverse mapping, p(s | t) by Bayes' rule.
 
         Args:
-            frequency: how often each source class occurs, such as its pixel count, `[K]`. None: a target goes to the
-                source that bears its name, if any, and otherwise all are taken to occur alike.
+            frequency: frequency of each source class `[K]`, such as its pixel count. None: a target goes to the
+                source of the same name, if any; otherwise all sources are equally frequent.
 
         Raises:
-            ValueError: `frequency` has another length, or is negative or not finite.
+            InputError: `frequency` has another length, or is negative or not finite.
         """
         prior = np.ones(self.source.num_classes) if frequency is None else np.asarray(frequency, np.float64)
         if prior.shape != (self.source.num_classes,) or not np.isfinite(prior).all() or (prior < 0).any():
@@ -309,30 +290,15 @@ class LabelMapping:
         return LabelMapping.from_matrix(self.target, self.source, back, links)
 
     def common(self) -> tuple[LabelMapping, LabelMapping]:
-        """The classes that both sides can tell apart, as mappings from the source and from the target to them.
+        """Return mappings from the source and from the target to the classes that both can tell apart.
 
         Classes that the mapping links, directly or by way of others, become one common class; classes without a link
         have none. Both mappings are many-to-one, so predictions and truth can both be brought there, whichever side
         is the finer one: this is the space of the common score.
         """
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
-
-        sources, targets = np.nonzero(self.links)
-        K, total = self.source.num_classes, self.source.num_classes + self.target.num_classes
-        links = coo_matrix((np.ones(len(sources)), (sources, K + targets)), shape=(total, total))
-        _, group = connected_components(links, directed=False)
-        # In the order of the target classes; a common class is called what its target classes are called.
-        members: dict[int, list[int]] = {}
-        for target in np.flatnonzero(self.links.any(0)).tolist():
-            members.setdefault(int(group[K + target]), []).append(target)
-        space = LabelSpace(
-            tuple(" + ".join(self.target.names[t] for t in merged) for merged in members.values()),
-            tuple(self.target.colors[merged[0]] for merged in members.values()),
-        )
-        number = {key: index for index, key in enumerate(members)}
-        rows = [((number[key], 1.0),) if key in number else () for key in group.tolist()]
-        return LabelMapping(self.source, space, tuple(rows[:K])), LabelMapping(self.target, space, tuple(rows[K:]))
+        common = common_classes([[self]])
+        assert common is not None  # a mapping has at least one link
+        return common.sources[0], common.targets[0]
 
     def apply_labels(self, labels: Labels) -> Labels:
         """Translate label maps by `table`.
@@ -341,10 +307,10 @@ class LabelMapping:
             labels: integers of any shape, 0..K-1 or 255; array or tensor.
 
         Returns:
-            The same type and shape; 255 stays 255, and dropped classes become 255.
+            Labels of the same type and shape; 255 stays 255, and dropped classes become 255.
 
         Raises:
-            ValueError: labels outside the source space. Checking them waits for the device.
+            InputError: labels outside the source space. The check synchronises with the device.
         """
         table = np.full(IGNORE_INDEX + 1, IGNORE_INDEX, np.uint8)
         table[: self.source.num_classes] = self.table
@@ -364,22 +330,22 @@ class LabelMapping:
     def apply_probabilities(self, probs: Tensor, *, other: Literal["exclude", "keep"] = "exclude") -> Tensor:
         """Translate class probabilities: p(t) = sum over s of p(t | s) p(s), one matrix product.
 
-        What is left over belongs to dropped classes. "exclude" divides by the rest, which conditions on the pixel
-        being one of the target's classes. That is true wherever a pixel of the target data set has a label, so it is
-        the default; the most probable target is the same as without it. Where dropped classes have all the
-        probability, the reachable targets are equally probable. "keep" appends what is left over as plane K': a
-        dropped class that wins there is an answer the target cannot score, as in `apply_labels`.
+        The probability of dropped classes remains. "exclude" divides by the sum of the others, which conditions on
+        the pixel being one of the target's classes. Every labelled pixel of the target data set is one, so this is the
+        default; it does not change the most probable target. Where dropped classes have all the probability, the
+        reachable targets are equally probable. "keep" appends the remainder as plane K': where it is the largest, the
+        target data set cannot score the answer, as in `apply_labels`.
 
         Args:
             probs: class probabilities `[..., K, H, W]`, floating point.
-            other: what to do with the probability of dropped classes.
+            other: treatment of the probability of dropped classes.
 
         Returns:
-            `[..., K', H, W]`, or `[..., K' + 1, H, W]` with "keep"; sums over the planes are those of `probs` with
-            "keep", and 1 with "exclude" when something is dropped.
+            Probabilities `[..., K', H, W]`, or `[..., K' + 1, H, W]` with "keep". Their sums are those of `probs` with
+            "keep", and 1 with "exclude" when a class is dropped.
 
         Raises:
-            ValueError: not floating point, another number of planes, or an unknown `other`.
+            InputError: not floating point, another number of planes, or an unknown `other`.
         """
         if other not in ("exclude", "keep"):
             raise InputError(f"other is {other!r}; it must be exclude or keep")
@@ -400,11 +366,7 @@ class LabelMapping:
         return torch.where(enough, mapped / total.where(enough, torch.ones_like(total)), reached / reached.sum())
 
     def predict(self, probs: Tensor, *, other: Literal["exclude", "keep"] = "exclude") -> Tensor:
-        """The most probable target class of every pixel.
-
-        Args:
-            probs: class probabilities `[..., K, H, W]`.
-            other: as in `apply_probabilities`.
+        """Return the most probable target class of every pixel; arguments as in `apply_probabilities`.
 
         Returns:
             Labels int64 `[..., H, W]`; with "keep", 255 where the dropped classes together are the most probable.
@@ -413,7 +375,7 @@ class LabelMapping:
         return best.masked_fill(best == self.target.num_classes, IGNORE_INDEX)
 
     def to_names(self) -> dict[str, Targets]:
-        """The mapping by names, as `from_names` and YAML take it."""
+        """Return the mapping by names, as `from_names` and YAML files take it."""
         named: dict[str, Targets] = {}
         for name, row in zip(self.source.names, self.shares, strict=True):
             targets = {self.target.names[t]: share for t, share in row}
@@ -427,7 +389,7 @@ class LabelMapping:
 
 @lru_cache(maxsize=32)
 def _weight(mapping: LabelMapping, keep: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix `[K', K]`, or `[K' + 1, K]` whose last row takes what is left over."""
+    """Return the matrix `[K', K]`, or `[K' + 1, K]` whose last row collects the dropped classes."""
     import torch
 
     matrix = mapping.matrix

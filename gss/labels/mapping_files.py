@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.files import atomic_path
 from gss.core.yaml import read_yaml
 from gss.labels.mapping import LabelMapping
@@ -28,18 +28,18 @@ def load_mapping(
     """Read a mapping file.
 
     It holds `from` and `to` (a data spec or a list of class names each) and `map`, which names every class of `from`:
-    `class: class there`, `class: [several, classes]`, `class: {one: 0.9, other: 0.1}`, or `class: null` to leave it
-    out. `unmapped: drop` leaves out the classes that `map` does not mention; `one_to_one: true` refuses two classes
-    that become one.
+    `class: target`, `class: [several, targets]`, `class: {first: 0.9, second: 0.1}`, or `class: null` to drop it.
+    `unmapped: drop` drops the classes that `map` does not mention; `one_to_one: true` refuses two classes with one
+    target.
 
     Args:
         path: YAML file.
-        source: the label space in whose order the result is; None: that of the file.
+        source: label space in whose order the result is; None: that of the file.
         target: likewise.
-        open_space: name of a data set -> its label space.
+        open_space: function from the name of a data set to its label space.
 
     Raises:
-        ValueError: malformed or incomplete, unknown classes, or made for other classes; names the file.
+        InputError: malformed or incomplete, unknown classes, or made for other classes; names the file.
     """
     try:
         data = read_yaml(Path(path))
@@ -47,7 +47,7 @@ def load_mapping(
             raise InputError("must be a YAML mapping with from, to and map: {class: class}")
         for key in data:
             if key not in _KEYS:
-                raise InputError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+                raise unknown_name("key", key, _KEYS)
         if data.get("unmapped", "error") not in ("error", "drop"):
             raise InputError(f"unmapped is {data['unmapped']!r}; it must be error or drop")
         names = {str(name): targets for name, targets in data["map"].items()}
@@ -58,7 +58,7 @@ def load_mapping(
             unmapped=data.get("unmapped", "error"),
             one_to_one=bool(data.get("one_to_one", False)),
         )
-    except (OSError, ValueError) as error:
+    except InputError as error:
         raise InputError(f"mapping {path}: {error}") from error
 
 
@@ -66,9 +66,9 @@ def save_mapping(mapping: LabelMapping, path: str | Path, *, source: str = "", t
     """Write a mapping file that `load_mapping` reads back and a person can correct.
 
     Args:
-        mapping: the mapping.
-        path: YAML file, replaced where it exists.
-        source: data spec to name in the file; empty: it lists the classes.
+        mapping: mapping to write.
+        path: YAML file, replaced if it exists.
+        source: name of a data spec to write; empty: the classes are listed.
         target: likewise.
     """
     never = ", ".join(mapping.unreachable) or "none"
@@ -84,7 +84,7 @@ def save_mapping(mapping: LabelMapping, path: str | Path, *, source: str = "", t
 
 
 def format_mapping(mapping: LabelMapping) -> str:
-    """Text table: every source class and what it becomes, then what is left out, never predicted and common."""
+    """Return a text table of source classes and targets, then the dropped, unreachable and common classes."""
     width = max(map(len, mapping.source.names))
     lines = []
     for name, row in zip(mapping.source.names, mapping.shares, strict=True):
@@ -104,18 +104,18 @@ def format_mapping(mapping: LabelMapping) -> str:
 
 
 def _space(entry: Any, key: str, given: LabelSpace | None, open_space: Callable[[str], LabelSpace]) -> LabelSpace:
-    """Label space of one side of a file; must have the classes of `given`, which sets their order."""
+    """Return the label space of one side of a file; it must have the classes of `given`, which sets their order."""
     if entry is None and given is not None:
         return given
     if isinstance(entry, list):
-        found = LabelSpace(tuple(map(str, entry)))
+        space = LabelSpace(tuple(map(str, entry)))
     elif isinstance(entry, str):
-        found = open_space(entry)
+        space = open_space(entry)
     else:
         raise InputError(f"{key} is {entry!r}; it must be a data spec or a list of class names")
     if given is None:
-        return found
-    extra, lacking = set(found.names) - set(given.names), set(given.names) - set(found.names)
+        return space
+    extra, lacking = set(space.names) - set(given.names), set(given.names) - set(space.names)
     if extra or lacking:
         raise InputError(
             f"{key} has other classes than asked for; only in the file: {listed(sorted(extra))}; only asked for: "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, nearest, unknown_name
 from gss.labels.mapping import LabelMapping
 from gss.labels.names import Targets, by_key
 from gss.labels.space import LabelSpace
@@ -28,12 +28,12 @@ _REMARKS = ("Parent Category", _UNIVERSAL, "WordNet 3.1 Synset", "Defn", "Modifi
 
 @dataclass(frozen=True)
 class MSegColumn:
-    """Where the classes of a data set stand in the master table.
+    """Column of a data set in the master table.
 
     Args:
         column: name of the column.
-        names: class of the data set to its name(s) in the column, where they are spelt otherwise.
-        leave_out: classes that the column lacks, or that are not to be mapped.
+        names: class of the data set to its name(s) in the column, if spelt otherwise.
+        leave_out: classes that the column lacks, or that are not mapped.
     """
 
     column: str
@@ -45,7 +45,7 @@ class MSegColumn:
         """Read `COLUMN` or `{column: ..., names: {class: name or [names]}, leave_out: [classes]}`.
 
         Raises:
-            ValueError: anything else.
+            InputError: anything else.
         """
         if isinstance(entry, str):
             return cls(entry)
@@ -64,14 +64,14 @@ def read_columns(entry: Any) -> dict[str, MSegColumn]:
     """Read `mseg` of a data spec: a column for both directions, or one each under `to` and `from`.
 
     Raises:
-        ValueError: another key beside those two, or a malformed column.
+        InputError: another key beside those two, or a malformed column.
     """
     if not entry:
         return {}
     directions = entry if isinstance(entry, dict) and {"to", "from"} & set(entry) else {"to": entry, "from": entry}
     for key in directions:
         if key not in ("to", "from"):
-            raise InputError(f"mseg has the key {key!r}; besides one column for both directions, it takes to and from")
+            raise InputError(f"mseg has the key {key!r}; besides one column for both directions, give to and from")
     return {key: MSegColumn.from_yaml(column) for key, column in directions.items()}
 
 
@@ -80,7 +80,7 @@ class MSegTaxonomy:
     """Universal classes and the columns of the data sets.
 
     Args:
-        universal: the universal classes in table order, 194 in the published table, without `unlabeled`.
+        universal: universal classes in table order, 194 in the published table, without `unlabeled`.
         columns: data set to its class names in every row; the last entry is the row `unlabeled`.
     """
 
@@ -92,7 +92,7 @@ class MSegTaxonomy:
         """Read `MSeg_master.tsv`.
 
         Raises:
-            ValueError: not such a file; the message names line, column and cell.
+            InputError: not such a file; the message names line, column and cell.
         """
         try:
             with Path(path).open(encoding="utf-8-sig", newline="") as file:
@@ -108,29 +108,29 @@ class MSegTaxonomy:
             )
         try:
             return _parse(header, rows[1:])
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"MSeg table {path}: {error}") from error
 
     def classes(self, column: str) -> LabelSpace:
-        """The classes that a column names, in table order.
+        """Return the classes that a column names, in table order.
 
         Raises:
-            ValueError: no such column (names the nearest), or an empty one.
+            InputError: no such column (names the nearest), or an empty one.
         """
         return LabelSpace(tuple(dict.fromkeys(name for cell in self._cells(column) for name in cell)))
 
     def to_universal(self, column: str | MSegColumn, space: LabelSpace | None = None) -> LabelMapping:
-        """From the classes of a data set to the universal ones.
+        """Return the mapping from the classes of a data set to the universal ones.
 
         A class in the row `unlabeled` is dropped. A class in several rows (in the columns of test sets) covers several
         universal classes, see `LabelMapping`.
 
         Args:
-            column: the data set.
-            space: its classes in their own order and spelling; None: those the column names.
+            column: column of the data set.
+            space: classes of the data set in its own order and spelling; None: those of the column.
 
         Raises:
-            ValueError: no such column, or classes of the data set that it lacks (names them and the nearest).
+            InputError: no such column, or classes of the data set that it lacks (names them and the nearest).
         """
         place, space = self._placed(column, space)
         rows: dict[str, list[str]] = {}
@@ -143,18 +143,18 @@ class MSegTaxonomy:
         return LabelMapping.from_names(space, self.universal, mapped)
 
     def from_universal(self, column: str | MSegColumn, space: LabelSpace | None = None) -> LabelMapping:
-        """From the universal classes to those of a data set.
+        """Return the mapping from the universal classes to those of a data set.
 
         This is MSeg's test mapping: universal classes with one class of the data set are siblings, those whose cell
         is empty are dropped. Where the cell holds several classes (in the columns of training sets, such as
         `{car, caravan}` for car), the universal class covers them, see `LabelMapping`.
 
         Args:
-            column: the data set.
-            space: its classes in their own order and spelling; None: those the column names.
+            column: column of the data set.
+            space: classes of the data set in its own order and spelling; None: those of the column.
 
         Raises:
-            ValueError: as `to_universal`.
+            InputError: as `to_universal`.
         """
         place, space = self._placed(column, space)
         spelling = self._spelling(place, space)
@@ -165,8 +165,7 @@ class MSegTaxonomy:
 
     def _cells(self, column: str) -> tuple[tuple[str, ...], ...]:
         if column not in self.columns:
-            hint = did_you_mean(column, self.columns)
-            raise InputError(f"the MSeg table has no column {column!r} {hint}; columns: {', '.join(self.columns)}")
+            raise unknown_name("column", column, self.columns, where="MSeg table")
         return self.columns[column]
 
     def _placed(self, column: str | MSegColumn, space: LabelSpace | None) -> tuple[MSegColumn, LabelSpace]:
@@ -174,7 +173,7 @@ class MSegTaxonomy:
         return place, space or self.classes(place.column)
 
     def _spelling(self, place: MSegColumn, space: LabelSpace) -> dict[str, tuple[str, ...]]:
-        """Class of the data set to its name(s) in the column; classes left out are not in it."""
+        """Return class of the data set to its name(s) in the column, none for classes that are left out."""
         known = self.classes(place.column)
         keys = by_key(known)
         for name in (*place.names, *place.leave_out):
@@ -185,8 +184,8 @@ class MSegTaxonomy:
             spelt = place.names.get(name) or ((name,) if name in known.names else (keys[key],) if key in keys else ())
             absent = [each for each in spelt if each not in known.names]
             if name not in found and (absent or not spelt):
-                wanted = absent[0] if absent else name
-                missing.append(f"{name!r} {did_you_mean(wanted, known.names)}".strip())
+                close = nearest(absent[0] if absent else name, known.names)
+                missing.append(f"{name!r}" + (f" (did you mean {close!r}?)" if close else ""))
             found.setdefault(name, spelt)
         if missing:
             raise InputError(

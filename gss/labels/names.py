@@ -1,26 +1,26 @@
-"""Class names as people write them: spelling, what a class is said to cover, and lists of names in messages."""
+"""Class names: spelling, targets of mappings, and lists of names in messages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, nearest
 from gss.labels.space import LabelSpace
 
 Targets = str | Sequence[str] | Mapping[str, float] | None
-"""What a class maps to: a class, a list of classes it covers, their shares, or nothing. See `LabelMapping`."""
+"""Target of a class: a class, a list of covered classes, {class: share}, or None. See `LabelMapping`."""
 
 
 def spelling_key(name: str) -> str:
-    """A name without what spellings differ in: its letters and digits alone, in lower case."""
+    """Return the letters and digits of a name in lower case, which are equal for all its spellings."""
     return "".join(filter(str.isalnum, name.casefold())) or name
 
 
 def by_key(space: LabelSpace) -> dict[str, str]:
-    """Class names by their `spelling_key`.
+    """Return class names by their `spelling_key`.
 
     Raises:
-        ValueError: two classes differ in case, spaces and punctuation only.
+        InputError: two classes differ in case, spaces and punctuation only.
     """
     keys: dict[str, str] = {}
     for name in space.names:
@@ -32,14 +32,14 @@ def by_key(space: LabelSpace) -> dict[str, str]:
 
 
 def shares_of(name: str, targets: Targets) -> dict[str, float]:
-    """Target names with their shares.
+    """Return target names with their shares.
 
     Args:
-        name: the class that maps to them; a target that bears its name is the general class.
-        targets: what it maps to.
+        name: class that maps to them; a target of the same name is the general class.
+        targets: targets as in a mapping file.
 
     Raises:
-        ValueError: malformed targets.
+        InputError: malformed targets.
     """
     if targets is None:
         return {}
@@ -60,15 +60,16 @@ def require_known(kind: str, names: Iterable[str], space: LabelSpace) -> None:
     """Require that all names are classes of a space.
 
     Raises:
-        ValueError: some are not; the message names them all, and the nearest of each.
+        InputError: some are not; the message names them all, and the nearest of each.
     """
     unknown = [name for name in dict.fromkeys(names) if name not in space.names]
     if unknown:
-        hints = ", ".join(f"{name!r} {did_you_mean(str(name), space.names)}".strip() for name in unknown)
-        raise InputError(f"no {kind} class is called {hints}; known: {listed(space.names)}")
+        close = {name: nearest(str(name), space.names) for name in unknown}
+        hints = (f"{name!r}" + (f" (did you mean {option!r}?)" if option else "") for name, option in close.items())
+        raise InputError(f"no {kind} class is called {', '.join(hints)}; known: {listed(space.names)}")
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first twenty names and how many more there are."""
+    """Return the first twenty names and the number of the others as text."""
     names = list(names)
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"

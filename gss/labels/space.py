@@ -7,30 +7,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 
 IGNORE_INDEX = 255
 """Label of pixels without a class, everywhere inside the package."""
 
+IGNORE_TOKEN = -100
+"""Target of token positions that no loss counts."""
+
 OUTLIER_LABEL = 254
-"""Label of pasted objects that belong to no class, in training images that hold such."""
+"""Label of pasted objects of no class, in training images with outliers."""
 
 MAX_CLASSES = 255
-"""Labels are stored as 8-bit integers and the last value is `IGNORE_INDEX`."""
+"""Largest number of classes: labels are stored as 8-bit integers and the last value is `IGNORE_INDEX`."""
 
 
 def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct display colours for classes that come without their own.
+    """Return distinct display colours for classes without given ones.
 
-    The bits of the class number are dealt to the high bits of R, G and B in turn (the PASCAL VOC colour
-    map), which keeps the first colours far apart and never repeats one below 256. Numbering starts at 1, so
-    black stays free for void.
+    This is the colour map of PASCAL VOC: the bits of the class number become the high bits of R, G and B in turn, so
+    that the first colours are far apart and none is repeated below 256. Numbering starts at 1; black is left to void.
 
     Args:
         num_classes: number of colours, at most 255.
 
     Returns:
-        One `(r, g, b)` per class, each 0..255.
+        `(r, g, b)` of each class, each 0..255.
     """
     colors = []
     for number in range(1, num_classes + 1):
@@ -43,15 +45,15 @@ def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes of a data set or model, in index order.
+    """Classes of a data set or model, in index order.
 
     Args:
-        names: one unique, non-empty name per class.
-        colors: one display colour `(r, g, b)` in 0..255 per class. Two classes may share a colour (some
-            published colour sets do); nothing is ever decoded from these. Empty: `default_colors`.
+        names: unique, non-empty name of each class.
+        colors: display colour `(r, g, b)` of each class, 0..255. Two classes may share a colour (some published
+            colour sets do), because masks are never decoded by these. Empty: `default_colors`.
 
     Raises:
-        ValueError: no class, more than 255 classes, a repeated or empty name, or a malformed colour.
+        InputError: no class, more than 255 classes, a repeated or empty name, or a malformed colour.
     """
 
     names: tuple[str, ...]
@@ -83,26 +85,25 @@ class LabelSpace:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Class number of `name`.
+        """Return the class number of `name`.
 
         Raises:
-            ValueError: no such class; the message names the nearest one.
+            InputError: no such class; the message names the nearest.
         """
         if name not in self.names:
-            known = ", ".join(self.names[:20]) + (", ..." if self.num_classes > 20 else "")
-            raise InputError(f"no class is called {name!r} {did_you_mean(name, self.names)}; known: {known}")
+            raise unknown_name("class", name, self.names, plural="classes")
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, read back by `from_dict`."""
+        """Return a form for JSON that `from_dict` reads."""
         return {"names": list(self.names), "colors": [list(color) for color in self.colors]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LabelSpace:
-        """Rebuild from `to_dict` output.
+        """Build a label space from the result of `to_dict`.
 
         Raises:
-            ValueError: `names` is missing, or the content is invalid.
+            InputError: `names` is missing, or the content is invalid.
         """
         if "names" not in data:
             raise InputError(f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}")

@@ -90,12 +90,12 @@ def test_own_order_and_spelling(table):
 @pytest.mark.parametrize(
     ("names", "column", "message"),
     [
-        (("Car", "Tre"), MSegColumn("town-5"), "column 'town-5' .* lacks 'Tre' did you mean 'Tree'"),
+        (("Car", "Tre"), MSegColumn("town-5"), "column 'town-5' .* lacks 'Tre' .did you mean 'Tree'"),
         (("a", "b"), MSegColumn("town-5", {"a": ("Car",)}), "lacks 'b'; name them under mseg"),
-        (("Car",), MSegColumn("town-5", {"Car": ("Cra",)}), "lacks 'Car' did you mean 'Car'"),
-        (("Car",), MSegColumn("town-5", {"car": ("Car",)}), "no class is called 'car'"),
-        (("Car",), MSegColumn("town-5", {}, ("Cat",)), "no class is called 'Cat'"),
-        (("Car",), MSegColumn("town5"), "no column 'town5' did you mean 'town-5'"),
+        (("Car",), MSegColumn("town-5", {"Car": ("Cra",)}), "lacks 'Car' .did you mean 'Car'"),
+        (("Car",), MSegColumn("town-5", {"car": ("Car",)}), "unknown class 'car'"),
+        (("Car",), MSegColumn("town-5", {}, ("Cat",)), "unknown class 'Cat'"),
+        (("Car",), MSegColumn("town5"), "unknown column 'town5', did you mean 'town-5'"),
     ],
 )
 def test_classes_and_columns_that_are_not_there(table, names, column, message):

@@ -8,9 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from gss.core.errors import InputError
-from gss.labels.space import IGNORE_INDEX
-
-IGNORE_TOKEN = -100
+from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN
 
 
 def token_cross_entropy(

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN
 from gss.posterior.cells import to_cells
-from gss.training.losses.classification import IGNORE_INDEX, IGNORE_TOKEN
 
 _LEAST = 1e-8
 # Numbers in the largest buffer of a pass on a GPU: 256 MB in float32.

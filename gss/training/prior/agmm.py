@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gss.config.agmm import AgmmConfig
-from gss.core import distributed
+from gss.data.balanced import class_presence
 from gss.data.protocols import LabelledImages
-from gss.labels.space import IGNORE_INDEX
 from gss.models.prior import GSSPriorOutput
 from gss.weak.agmm.losses import AGMMLoss
 
@@ -32,7 +30,7 @@ class BatchAGMM(nn.Module):
         super().__init__()
         self.cfg, self.steps = cfg, steps
         self.loss = AGMMLoss(cfg, train.label_space.num_classes, dim)
-        presence = class_presence(train) if cfg.tags == "labels" else None
+        presence = torch.from_numpy(class_presence(train)) if cfg.tags == "labels" else None
         self.register_buffer("presence", presence, persistent=False)
 
     def forward(
@@ -64,12 +62,3 @@ class BatchAGMM(nn.Module):
             exhaustive=exhaustive,
             images=batch["image"],
         )
-
-
-def class_presence(dataset: LabelledImages) -> Tensor:
-    """Which classes are labelled in each image, bool `[N, K]`; the images are shared among processes."""
-    found = torch.zeros(len(dataset), dataset.label_space.num_classes, dtype=torch.uint8)
-    for index in distributed.shard(len(dataset)):
-        counts = np.bincount(dataset.read(index)[1].ravel(), minlength=IGNORE_INDEX + 1)
-        found[index] = torch.from_numpy(counts[: found.shape[1]] > 0)
-    return distributed.sum_across(found).bool()

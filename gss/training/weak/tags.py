@@ -229,15 +229,7 @@ def train_weak_tags(
         others = ImageFolder(cfg.wood.ood, cache=data.cache)
         if isinstance(plain, SegmentationDataset):
             others.check_apart([sample.image for sample in plain.samples], "the training images")
-    transform = JointTransform(
-        crop=(data.crop[0], data.crop[1]),
-        scale=(data.scale[0], data.scale[1]),
-        flip=data.flip,
-        photometric=data.photometric,
-        shift=data.shift,
-        shifts=tuple(data.shifts),
-        seed=cfg.train.seed,
-    )
+    transform = JointTransform.from_config(data, cfg.train.seed)
     val = None
     if data.val_split:
         val = build_dataset(dataclasses.replace(data, cache=False), data.val_split, train=False)

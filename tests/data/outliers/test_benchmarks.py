@@ -146,7 +146,7 @@ def test_classes_held_out_of_training_are_outliers(tmp_path):
     assert other.truth(other.read_labels(0)[1]).tolist() == other.read(0)[1].tolist() == [[1, 0, 255], [1, 0, 0]]
     with pytest.raises(ValueError, match="has 11 classes and none is said to be unknown"):
         OODDataset(spec, "train")
-    with pytest.raises(ValueError, match="no class is called 'Bicyclst' did you mean"):
+    with pytest.raises(ValueError, match="unknown class 'Bicyclst', did you mean"):
         OODDataset(spec, "train", outliers=["Bicyclst"])
     with pytest.raises(ValueError, match="all 11 classes"):
         OODDataset(spec, "train", outliers=names)

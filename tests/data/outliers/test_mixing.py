@@ -410,7 +410,7 @@ def test_foreign_scenes(tmp_path):
     assert set(np.unique(labels)) == {0, 255} and labels[15, 25] == 255
     pictures = open_scenes(root / "images")
     assert pictures.ids == ["a", "b"] and not pictures.read(1)[1].any()
-    with pytest.raises(ValueError, match="no class is called 'dog'"):
+    with pytest.raises(ValueError, match="unknown class 'dog'"):
         open_scenes(root, objects=["dog"])
     with pytest.raises(ValueError, match="has no masks/"):
         open_scenes(root / "images", objects=["object"])

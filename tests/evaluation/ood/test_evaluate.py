@@ -339,7 +339,7 @@ def test_command_refuses_bad_input_and_keeps_outputs(saved, data, classes, tmp_p
         (["--root", "a", "b"], "--root names 2 folders for 1 data sets"),
         (["--dtype", "float16"], "--dtype say how scores are saved; add --save-scores DIR"),
         (["--threshold-from", "void"], "no open-set mIoU on strange val"),
-        (["--outliers", "inn"], "no class is called 'inn'"),
+        (["--outliers", "inn"], "unknown class 'inn'"),
         (["--save-scores", str(tmp_path), "--save-as", "npy"], "already holds 'r.json'"),
         (["--html", str(tmp_path)], "--html"),
         (["--data", str(data), str(data)], "twice"),
