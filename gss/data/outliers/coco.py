@@ -2,101 +2,207 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
+from gss.core.files import read_json
+from gss.core.record import Record
 from gss.data.images import load_color_mask, load_image
 from gss.data.outliers.cutout import cutout
+from gss.data.outliers.segmentation import Polygons, RunLengths, Size, read_segmentation
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL
+
+SPLITS = ("train", "val", "all")
+"""Splits of a COCO file: the first four fifths of the pictures by id, the rest, and all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One annotated object of a picture.
+
+    Attributes:
+        id: id of the annotation; of a panoptic segment the number in the mask.
+        category: id of the category.
+        crowd: whether the annotation covers a group of objects.
+        area: area in pixels; None if the file does not state it.
+        mask: polygons or run lengths; None for a panoptic segment.
+        file_name: PNG that holds a panoptic segment.
+    """
+
+    id: int
+    category: int
+    crowd: bool
+    area: float | None
+    mask: Polygons | RunLengths | None = None
+    file_name: str = ""
 
 
 class CocoFile:
-    """The pictures of an annotation file that show nothing known, and their instances.
+    """Pictures of an annotation file without an excluded category, and their instances.
+
+    The whole file is checked when it is opened. Annotations without a mask (boxes alone) are left out with one
+    warning that counts them.
 
     Args:
         path: instance file, or panoptic file beside the folder of its PNGs (same name without `.json`).
-        split: `train` (the first four fifths of the pictures by id), `val` (the rest) or `all`.
+        split: one of `SPLITS`.
         images: folder of the pictures.
         exclude: categories; a picture with any instance of them, crowds included, is left out.
 
     Raises:
-        ValueError: not such a file, no folder of pictures, missing pictures, unknown split or category.
+        InputError: not such a file (names the annotation), no folder of pictures, missing pictures, or an unknown
+            split.
     """
 
     def __init__(self, path: Path, split: str, *, images: str | Path | None, exclude: Collection[str]) -> None:
-        if split not in ("train", "val", "all"):
-            raise InputError(f"split {split!r} of {path} does not exist; a COCO file has train, val and all")
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS, where=str(path))
         if not images or not Path(images).is_dir():
-            raise InputError(f"images={str(images or '')!r} is no folder; name the one with the pictures of {path}")
+            raise InputError(f"images={str(images or '')!r} is not a folder; name the one with the pictures of {path}")
+        if not path.is_file():
+            raise InputError(f"annotation file not found: {path}")
         self.path, self.folder = path, Path(images)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-            things = {int(c["id"]) for c in content["categories"] if c.get("isthing", 1)}
-            self.files = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
-            self.panoptic = any("segments_info" in entry for entry in content["annotations"][:1])
-            entries = [_segments(entry) for entry in content["annotations"]]
-            found = [segment for part in entries for segment in part]
-            categories = [int(segment["category_id"]) for segment in found]
-            owners = [int(segment["image_id"]) for segment in found]
-        except FileNotFoundError:
-            raise InputError(f"annotation file not found: {path}") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no COCO instance or panoptic file: {error!r}") from error
-        self.names = names
-        banned = {key for key, name in names.items() if name.lower() in {text.lower() for text in exclude}}
-        known = {owner for owner, category in zip(owners, categories, strict=True) if category in banned}
+        content = Record(read_json(path), path)
+        categories = [(item["id"].integer(), item) for item in content["categories"]]
+        self.names = {key: item["name"].text() for key, item in categories}
+        things = {key for key, item in categories if (thing := item.get("isthing")) is None or thing.flag()}
+        self.files, sizes = {}, {}
+        for item in content["images"]:
+            id = item["id"].integer()
+            self.files[id] = item["file_name"].text()
+            height, width = item.get("height"), item.get("width")
+            sizes[id] = None if height is None or width is None else (height.integer(), width.integer())
+        self.panoptic = any(item.get("segments_info") is not None for item in content["annotations"])
+        annotations = [
+            (owner, self._category(segment), segment, file_name)
+            for owner, segment, file_name in _annotations(content, self.panoptic)
+        ]
+        excluded = {key for key, name in self.names.items() if name.lower() in {text.lower() for text in exclude}}
+        known = {owner for owner, category, *_ in annotations if category in excluded}
         ids = sorted(self.files)
         cut = len(ids) - max(1, len(ids) // 5)
         part = {"train": ids[:cut], "val": ids[cut:], "all": ids}[split]
         self.images = [id for id in part if id not in known]
-        chosen = set(self.images)
-        self.instances: dict[int, list[dict[str, Any]]] = {id: [] for id in self.images}
-        for owner, category, segment in zip(owners, categories, found, strict=True):
-            if owner in chosen and category in things:
-                self.instances[owner].append(segment)
-        missing = [self.files[id] for id in self.images if not (self.folder / self.files[id]).is_file()]
+        self.instances: dict[int, list[Instance]] = {id: [] for id in self.images}
+        bare = []
+        for owner, category, segment, file_name in annotations:
+            if owner in self.instances and category in things:
+                instance = _instance(segment, category, sizes[owner], file_name)
+                if instance.mask is None and not self.panoptic:
+                    bare.append(instance.id)
+                else:
+                    self.instances[owner].append(instance)
+        if bare:
+            warnings.warn(
+                f"{path}: {len(bare)} annotations have no mask (boxes alone) and are left out, first: id {bare[0]}",
+                stacklevel=2,
+            )
+        self._require_files()
+
+    def _category(self, segment: Record) -> int:
+        category = segment["category_id"].integer()
+        if category not in self.names:
+            raise segment.error(f"is of category {category}, which 'categories' does not list")
+        return category
+
+    def _require_files(self) -> None:
+        missing = [path for id in self.images if not (path := self.folder / self.files[id]).is_file()]
         if missing:
-            raise InputError(f"{len(missing)} pictures of {path} are missing, first: {self.folder / missing[0]}")
+            raise InputError(f"{len(missing)} pictures of {self.path} are missing, first: {missing[0]}")
+        names = {instance.file_name for id in self.images for instance in self.instances[id] if instance.file_name}
+        absent = sorted(name for name in names if not self._panoptic_path(name).is_file())
+        if absent:
+            raise InputError(
+                f"{len(absent)} panoptic masks of {self.path} are missing, first: {self._panoptic_path(absent[0])}"
+            )
+
+    def _panoptic_path(self, file_name: str) -> Path:
+        return self.path.with_suffix("") / file_name
 
     def read(self, image: int) -> Image.Image:
-        """One picture, RGB."""
+        """Return one picture, RGB."""
         return load_image(self.folder / self.files[image])
 
-    def masks(self, image: int, size: tuple[int, int], segments: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
-        """Masks of instances of one picture, bool `[H, W]`, at its size (H, W)."""
-        if not self.panoptic:
-            return [instance_mask(segment["segmentation"], size) for segment in segments]
-        if not segments:
+    def masks(self, image: int, size: Size, instances: Sequence[Instance]) -> list[np.ndarray]:
+        """Return the masks of instances of one picture, bool `[H, W]`.
+
+        Args:
+            image: id of the picture.
+            size: (H, W) of the picture.
+            instances: some of its instances.
+
+        Raises:
+            InputError: a mask does not fit the picture; names file and annotation.
+        """
+        if not instances:
             return []
-        colors = load_color_mask(self.path.with_suffix("") / segments[0]["file_name"]).astype(np.int64)
-        ids = colors @ [1, 256, 65536]
-        if ids.shape != size:
-            raise InputError(f"panoptic mask of {self.files[image]} is {ids.shape}, its picture {size} (H, W)")
-        return [ids == int(segment["id"]) for segment in segments]
+        if self.panoptic:
+            colors = load_color_mask(self._panoptic_path(instances[0].file_name)).astype(np.int64)
+            ids = colors @ [1, 256, 65536]  # [H, W]
+            if ids.shape != size:
+                raise InputError(f"panoptic mask of {self.files[image]} is {ids.shape}, its picture {size} (H, W)")
+            return [ids == instance.id for instance in instances]
+        masks = []
+        for instance in instances:
+            assert instance.mask is not None
+            try:
+                masks.append(instance.mask.mask(size))
+            except InputError as error:
+                raise InputError(f"{self.path}: annotation {instance.id} of {self.files[image]}: {error}") from error
+        return masks
+
+    def area(self, image: int, instance: Instance) -> float:
+        """Return the area of an instance in pixels, computed if the file does not state it."""
+        if instance.area is not None:
+            return instance.area
+        if instance.mask is not None:
+            return instance.mask.area()
+        picture = self.read(image)
+        (mask,) = self.masks(image, (picture.height, picture.width), [instance])
+        return float(mask.sum())
 
 
-def _segments(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Segments of an annotation, which is one itself or, in panoptic files, has a list of them."""
-    shared = {key: entry[key] for key in ("image_id", "file_name") if key in entry}
-    return [{**part, **shared} for part in entry.get("segments_info", [entry])]
+def _annotations(content: Record, panoptic: bool) -> Iterator[tuple[int, Record, str]]:
+    """Yield the picture's id, the annotation and the PNG (panoptic files) of every annotated object."""
+    for item in content["annotations"]:
+        image = item["image_id"].integer()
+        if panoptic:
+            file_name = item["file_name"].text()
+            for segment in item["segments_info"]:
+                yield image, segment, file_name
+        else:
+            yield image, item, ""
+
+
+def _instance(segment: Record, category: int, size: Size | None, file_name: str) -> Instance:
+    id, crowd, area = segment["id"], segment.get("iscrowd"), segment.get("area")
+    if file_name and not 0 <= id.integer() < 1 << 24:
+        raise id.wrong("a number that fits the three bytes of a color")
+    return Instance(
+        id.integer(),
+        category,
+        crowd is not None and crowd.flag(),
+        None if area is None else area.number(),
+        None if file_name else read_segmentation(segment.get("segmentation"), size),
+        file_name,
+    )
 
 
 class CocoObjects:
-    """Objects of a COCO file, one an instance; crowds are none.
+    """Objects of a COCO file, one per instance; crowds are left out.
 
     Args:
         path, split, images, exclude: see `CocoFile`.
-        min_pixels: smaller objects are left out.
+        min_pixels: smallest area of an object, in pixels.
 
     Raises:
-        ValueError: see `CocoFile`.
+        InputError: see `CocoFile`.
     """
 
     def __init__(
@@ -110,13 +216,13 @@ class CocoObjects:
     ) -> None:
         self._file = CocoFile(path, split, images=images, exclude=exclude)
         self._items = [
-            (image, segment)
-            for image, segments in self._file.instances.items()
-            for segment in segments
-            if not segment.get("iscrowd") and segment["area"] >= min_pixels
+            (image, instance)
+            for image, instances in self._file.instances.items()
+            for instance in instances
+            if not instance.crowd and self._file.area(image, instance) >= min_pixels
         ]
-        self.ids = [f"{image}:{segment['id']}" for image, segment in self._items]
-        self.categories = [self._file.names[int(segment["category_id"])] for _, segment in self._items]
+        self.ids = [f"{image}:{instance.id}" for image, instance in self._items]
+        self.categories = [self._file.names[instance.category] for _, instance in self._items]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,75 +231,20 @@ class CocoObjects:
         """See `gss.data.outliers.objects.Objects.cut`.
 
         Raises:
-            ValueError: the instance has no pixel, although the file gives it an area.
+            InputError: the instance has no pixel, although the file gives it an area.
         """
-        image, segment = self._items[index]
+        image, instance = self._items[index]
         picture = self._file.read(image)
-        (mask,) = self._file.masks(image, (picture.height, picture.width), [segment])
+        (mask,) = self._file.masks(image, (picture.height, picture.width), [instance])
         if not mask.any():
             raise InputError(f"instance {self.ids[index]} of {self._file.path} has no pixel; correct the file")
         return cutout(picture, mask)
 
 
-def instance_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """Mask of polygons `[[x, y, x, y, ...], ...]` or of run lengths `{"size": [H, W], "counts": ...}`.
-
-    Args:
-        segmentation: as in an instance file.
-        size: (H, W) of the picture.
-
-    Returns:
-        Bool `[H, W]`.
-
-    Raises:
-        ValueError: run lengths of another size.
-    """
-    if isinstance(segmentation, Mapping):
-        if list(segmentation["size"]) != list(size):
-            raise InputError(f"run lengths are of size {segmentation['size']}, the picture has {list(size)}")
-        counts = segmentation["counts"]
-        return decode_runs(_unpack(counts) if isinstance(counts, str) else counts, size)
-    canvas = Image.new("1", (size[1], size[0]))
-    draw = ImageDraw.Draw(canvas)
-    for polygon in segmentation:
-        if len(polygon) >= 6:
-            # COCO counts from pixel corners, Pillow from pixel centres.
-            draw.polygon([(x - 0.5, y - 0.5) for x, y in zip(polygon[::2], polygon[1::2], strict=True)], fill=1)
-    return np.array(canvas)
-
-
-def decode_runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """Mask of run lengths, background first, column by column: bool `[H, W]`.
-
-    Raises:
-        ValueError: the runs do not add up to H W pixels.
-    """
-    if sum(counts) != size[0] * size[1]:
-        raise InputError(f"run lengths cover {sum(counts)} pixels, the picture has {size[0] * size[1]}")
-    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return values.reshape(size[1], size[0]).T
-
-
-def _unpack(text: str) -> list[int]:
-    """Run lengths of COCO's compressed form: six bits a character, each count relative to the one before the last."""
-    counts: list[int] = []
-    value = shift = 0
-    for character in text.encode():
-        bits = character - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            counts.append(value + counts[-2] if len(counts) > 2 else value)
-            value = shift = 0
-    return counts
-
-
-def foreign_labels(file: CocoFile, image: int, size: tuple[int, int]) -> np.ndarray:
-    """Labels of a whole picture: its instances 254, crowds void, the rest 0; uint8 `[H, W]`."""
+def foreign_labels(file: CocoFile, image: int, size: Size) -> np.ndarray:
+    """Return the labels of a whole picture, uint8 `[H, W]`: its instances 254, crowds 255, the rest 0."""
     labels = np.zeros(size, np.uint8)
-    segments = file.instances[image]
-    for segment, mask in zip(segments, file.masks(image, size, segments), strict=True):
-        labels[mask] = IGNORE_INDEX if segment.get("iscrowd") else OUTLIER_LABEL
+    instances = file.instances[image]
+    for instance, mask in zip(instances, file.masks(image, size, instances), strict=True):
+        labels[mask] = IGNORE_INDEX if instance.crowd else OUTLIER_LABEL
     return labels

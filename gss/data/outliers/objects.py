@@ -14,9 +14,12 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from gss.core.errors import InputError
+from gss.core.files import read_json
+from gss.core.record import Record
 from gss.data.datasets import check_sizes
 from gss.data.generated import ScenesDataset
 from gss.data.images import load_image, load_mask
+from gss.data.outliers.coco import CocoObjects
 from gss.data.outliers.cutout import cutout
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
@@ -69,8 +72,6 @@ def open_objects(
     path = Path(source).expanduser()
     objects: Objects
     if path.suffix.lower() == ".json":
-        from gss.data.outliers.coco import CocoObjects  # it builds on this module
-
         objects = CocoObjects(path, split, images=images, exclude=exclude, min_pixels=min_pixels)
     elif (spec := load_spec(source, root)).generator is not None:
         objects = SceneObjects(spec, split, min_pixels=min_pixels)
@@ -153,13 +154,10 @@ class FolderObjects:
 
 
 def _categories(path: Path) -> dict[str, str]:
-    """Category by id from `objects.json`: a list of `{"name": id, "category": ...}`; empty without the file."""
+    """Return the category by id from `objects.json`, a list of `{"name": id, "category": ...}`; empty without it."""
     if not path.is_file():
         return {}
-    try:
-        return {str(entry["name"]): str(entry["category"]) for entry in json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{path}: needs a list of {{"name": id, "category": "..."}}') from error
+    return {str(entry["name"].name()): entry["category"].text() for entry in Record(read_json(path), path)}
 
 
 class SceneObjects:

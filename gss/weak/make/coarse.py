@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from gss.config.weak_labels import CoarseConfig
 from gss.data.weak.labels import WeakLabels
+from gss.data.weak.raster import fill_polygons
 from gss.labels.space import IGNORE_INDEX
 from gss.weak.make.regions import Region, Truth, regions
 
@@ -27,17 +27,15 @@ def make_coarse(truth: Truth, cfg: CoarseConfig, rng: np.random.Generator) -> We
 
 
 def _polygon(region: Region, cfg: CoarseConfig) -> np.ndarray:
+    """Return the pixels of a component that its polygon covers, bool `[h, w]` in its bounding box."""
     inset = float(np.clip(cfg.inset * region.area**0.5, 2, 12))
     core = region.depth > inset
-    canvas = Image.new("1", core.shape[::-1])
-    draw = ImageDraw.Draw(canvas)
+    corners = []
     # A component may fall apart where it is narrow, and each part is drawn.
     for ring in outline(core):
         perimeter = np.abs(np.diff(ring, axis=0, append=ring[:1])).sum()
-        corners = simplified(ring, cfg.tolerance * perimeter)
-        if len(corners) > 2:
-            draw.polygon([tuple(xy) for xy in corners.tolist()], fill=1)
-    return np.array(canvas) & (region.depth > 0.5 * inset)
+        corners.append(simplified(ring, cfg.tolerance * perimeter).ravel().tolist())
+    return fill_polygons(corners, core.shape) & (region.depth > 0.5 * inset)
 
 
 def outline(mask: np.ndarray) -> list[np.ndarray]:

@@ -1,0 +1,126 @@
+"""Values of a JSON file, checked where they are read."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gss.core.errors import InputError
+
+LARGEST = 1e15
+"""Largest number that a file may hold; beyond it integers are no longer exact as floats."""
+
+_SHORT = reprlib.Repr()  # of a wrong value in a message
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict = 2, 60, 4, 4
+
+
+class Record:
+    """A value of a JSON file together with its place in the file.
+
+    Every access checks the type. The error names the file, the place (with the `id` of the list items on the way)
+    and what is allowed there. A key whose value is null counts as missing.
+
+    Args:
+        value: value as the `json` module decoded it.
+        above: path of the file, or the record that holds this value.
+        key: key or list index in the record above.
+    """
+
+    __slots__ = ("_above", "_key", "value")
+
+    def __init__(self, value: Any, above: Path | Record, key: str | int = "") -> None:
+        self.value, self._above, self._key = value, above, key
+
+    def __getitem__(self, key: str) -> Record:
+        record = self.get(key)
+        if record is None:
+            raise self.error(f"has no {key!r}" if key not in self.value else f"has null as {key!r}")
+        return record
+
+    def get(self, key: str) -> Record | None:
+        """Return the value of a key of a mapping; None if the key is missing or null."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("a mapping")
+        value = self.value.get(key)
+        return None if value is None else Record(value, self, key)
+
+    def items(self) -> Iterator[tuple[str, Record]]:
+        """Yield the keys and values of a mapping."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("a mapping")
+        for key, value in self.value.items():
+            yield key, Record(value, self, key)
+
+    def __iter__(self) -> Iterator[Record]:
+        if not isinstance(self.value, list):
+            raise self.wrong("a list")
+        for index, value in enumerate(self.value):
+            yield Record(value, self, index)
+
+    def number(self) -> float:
+        """Return a finite number."""
+        if type(self.value) not in (int, float) or not -LARGEST <= self.value <= LARGEST:
+            raise self.wrong("a finite number")
+        return float(self.value)
+
+    def numbers(self, count: int | None = None) -> list[float]:
+        """Return a list of finite numbers, of a given length if `count` is set."""
+        values = self.value
+        if (
+            not isinstance(values, list)
+            or (count is not None and len(values) != count)
+            or not all(type(value) in (int, float) and -LARGEST <= value <= LARGEST for value in values)
+        ):
+            raise self.wrong(f"a list of {'' if count is None else f'{count} '}finite numbers")
+        return [float(value) for value in values]
+
+    def integer(self) -> int:
+        """Return a whole number; text such as "7" counts as one, as some tools write ids that way."""
+        value = self.value
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+            return int(value)
+        if type(value) not in (int, float) or not -LARGEST <= value <= LARGEST or value != int(value):
+            raise self.wrong("a whole number")
+        return int(value)
+
+    def text(self) -> str:
+        """Return text."""
+        if not isinstance(self.value, str):
+            raise self.wrong("text")
+        return self.value
+
+    def name(self) -> int | str:
+        """Return a name or a number that stands for one, such as an id or a class."""
+        if not isinstance(self.value, str) and type(self.value) is not int:
+            raise self.wrong("text or a whole number")
+        return self.value
+
+    def flag(self) -> bool:
+        """Return whether a value is set: true, or a number other than 0."""
+        if type(self.value) not in (bool, int, float):
+            raise self.wrong("true, false, 0 or 1")
+        return bool(self.value)
+
+    def wrong(self, allowed: str) -> InputError:
+        """Build the error for a value that is not `allowed`."""
+        return self.error(f"must be {allowed}, but is {_short(self.value)}")
+
+    def error(self, reason: str) -> InputError:
+        """Build an error about this value."""
+        steps: list[str] = []
+        record: Path | Record = self
+        while isinstance(record, Record):
+            if isinstance(record._key, int):
+                id = record.value.get("id") if isinstance(record.value, dict) else None
+                steps.append(f"[{record._key}]" + (f" (id {_short(id)})" if isinstance(id, int | str) else ""))
+            elif record._key:
+                steps.append(f".{record._key}" if record._key.isidentifier() else f"[{_short(record._key)}]")
+            record = record._above
+        place = "".join(reversed(steps)).removeprefix(".")
+        return InputError(f"{record}: {place} {reason}" if place else f"{record} {reason}")
+
+
+def _short(value: object) -> str:
+    return _SHORT.repr(value)

@@ -1,0 +1,23 @@
+from object_toys import GREEN, RED, folder
+from PIL import Image
+
+from gss.cli import main
+
+
+def test_preview_from_the_command_line(tmp_path, capsys):
+    root = folder(tmp_path / "objects", {"a": RED, "b": GREEN, "c": RED, "d": GREEN, "e": RED})
+    sheet = tmp_path / "sheet.png"
+    command = ["data", "mix", "scenes", "--objects", str(root), "--preview", str(sheet), "outliers.feather=2"]
+    assert main([*command, "--context", str(root / "images"), "context.split=all", "data.crop=[48,64]"]) == 0
+    said = capsys.readouterr().out
+    assert "4 objects to train on, 1 held out" in said and "thing b 1" in said and "5 foreign scenes" in said
+    with Image.open(sheet) as picture:
+        assert picture.width > 4 * 320
+    for change, reason in (
+        (["--preview", "sheet.gif"], "must end in .png"),
+        (["--objects", str(tmp_path)], "has no folder images/"),
+        (["outliers.val_split=train"], "are trained and validated on, such as a"),
+        (["outliers.colour=1"], "unknown key"),
+    ):
+        assert main([*command, *change]) == 2
+        assert reason in capsys.readouterr().err
