@@ -47,6 +47,17 @@ def check_at_least(least: int, **values: int | None) -> None:
             raise InputError(f"{name} must be at least {least}, got {value}")
 
 
+def check_share(**values: float) -> None:
+    """Require that arguments, given by name, lie strictly between 0 and 1.
+
+    Raises:
+        InputError: names the argument and its value.
+    """
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise InputError(f"{name} is {value}; it must lie between 0 and 1, such as 0.05")
+
+
 def check_dataset(dataset: ReadableImages, name: str = "the data set") -> None:
     """Require that a data set has images.
 

@@ -13,7 +13,7 @@ from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
-from gss.evaluation.shifts.evaluate import short_names
+from gss.evaluation.names import short_names
 from gss.labels.mapping import LabelMapping
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.space import LabelSpace

@@ -1,9 +1,9 @@
-"""Measuring pipelines under shifts of the images: `gss evaluate-shifts`.
+"""Pipelines under shifts of the images: `gss evaluate-shifts`.
 
-Protocol. Every pipeline sees the same images, clean once and then under each shift at each severity; one run of the
-network gives all decode modes and scores. A false alarm is a labelled pixel whose score reaches the threshold at which
-5 % of the labelled pixels of clean images do. Those are the clean images of the measured split itself, so that the
-clean rate is 5 % and every rise is the shift's doing, or of another split, as in use. No outliers are needed.
+Protocol. Every pipeline gets the same images, clean once and then under each shift at each severity; one run of the
+network gives all decode modes and scores. A false alarm is a labelled pixel whose score reaches the threshold that 5 %
+of the labelled pixels of clean images reach. By default these are the clean images of the measured split itself, so
+the clean rate is 5 % and any increase is caused by the shift. No outliers are needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,28 @@ from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
 from gss.core.errors import InputError
+from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
 from gss.data.shifts.apply import apply_shift, choose_severities, choose_shifts, shift_generator
 from gss.data.specs.load import load_spec
-from gss.evaluation.checks import check_classes, check_known, device_name
+from gss.evaluation.checks import (
+    check_at_least,
+    check_classes,
+    check_dataset,
+    check_known,
+    check_share,
+    class_names,
+    device_name,
+)
+from gss.evaluation.names import short_names
+from gss.evaluation.shifts.counts import CLEAN, Condition, PipelineCounts
 from gss.evaluation.shifts.page import build_page
-from gss.evaluation.shifts.result import ShiftResult, format_result, summarise
-from gss.evaluation.shifts.subject import CLEAN, Condition, Subject, run_clean
+from gss.evaluation.shifts.result import ShiftResult
+from gss.evaluation.shifts.tables import format_result
 from gss.labels.space import IGNORE_INDEX
+from gss.metrics.alarms import AlarmThreshold
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import colorize, error_map, overlay
@@ -59,77 +70,63 @@ def evaluate_shifts(
     process exactly.
 
     Args:
-        pipelines: Name to pipeline, all with the classes of the data set.
-        dataset: Images and labels.
-        shifts: Names of shifts and groups; all when empty.
-        severities: From 1 to 5.
-        modes: Decode modes measured besides the default one, in the pipelines that have them.
-        scores: Out-of-distribution scores, in the pipelines that have them; the default one of each if `None`.
-        threshold_data: Clean images whose scores set the threshold of alarms; those of `dataset` if `None`.
-        false_alarms: Share of clean pixels that may raise one.
-        seed: Seed of what the shifts draw.
+        pipelines: pipelines by name, all with the classes of the data set.
+        dataset: images and labels.
+        shifts: names of shifts and groups; all when empty.
+        severities: severities from 1 to 5.
+        modes: decode modes measured besides the default one, in the pipelines that have them.
+        scores: out-of-distribution scores, in the pipelines that have them; the default one of each if `None`.
+        threshold_data: clean images whose scores set the threshold of alarms; those of `dataset` if `None`.
+        false_alarms: share of clean pixels that may raise an alarm, in (0, 1).
+        seed: seed of the random part of the shifts.
         window: `whole`, `slide` or `auto`.
-        size: (H, W) the networks run at instead of their processors' choice.
-        limit: Measure only so many images (and take the threshold from so many), evenly spread.
-        batch_size: Shifted versions of one image run at once.
-        pictures: Also draw one image under every shift.
-        progress: Show a progress bar on the main process.
+        size: (H, W) of the networks' input instead of the processors' choice.
+        limit: largest number of images to measure, and to take the threshold from, evenly spaced.
+        batch_size: number of shifted versions of one image that are run at once.
+        pictures: whether to draw one image under every shift.
+        progress: whether the main process shows a progress bar.
 
     Raises:
-        ValueError: Classes differ, a data set is empty, or an argument is not allowed.
+        InputError: the classes differ, a data set is empty, or an argument is not allowed.
     """
+    # 1. Check the arguments.
     shifts, severities = choose_shifts(shifts), choose_severities(severities)
-    _check_numbers(limit=limit, batch_size=batch_size, seed=seed, false_alarms=false_alarms)
-    if not pipelines:
-        raise InputError("pipelines is empty; name at least one")
-    for data in (dataset, threshold_data or dataset):
-        if len(data) == 0:
-            raise InputError("the data set has no images; choose another split")
-        for pipeline in pipelines.values():
-            check_classes(list(pipeline.id2label.values()), data.label_space.names)
-    check_known("decode mode", modes, {mode for pipe in pipelines.values() for mode in pipe.decode_modes})
-    check_known("score", scores or (), {score for pipe in pipelines.values() for score in pipe.score_names})
+    check_at_least(1, limit=limit, batch_size=batch_size)
+    check_at_least(0, seed=seed)
+    check_share(false_alarms=false_alarms)
+    _check_pipelines(pipelines, [dataset, *([threshold_data] if threshold_data is not None else [])], modes, scores)
     options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
-    subjects = {name: Subject(pipeline, modes, scores, options) for name, pipeline in pipelines.items()}
+    counts = {name: PipelineCounts(pipeline, modes, scores, options) for name, pipeline in pipelines.items()}
 
+    # 2. Choose images, and the share of this process.
     chosen = evenly_spaced(len(dataset), limit)
-    mine = [chosen[position] for position in shard(len(chosen))]
-    references: list[int] = []
-    if threshold_data is not None:
-        every = evenly_spaced(len(threshold_data), limit)
-        references = [every[position] for position in shard(len(every))]
+    local = [chosen[position] for position in shard(len(chosen))]
+    references = [] if threshold_data is None else evenly_spaced(len(threshold_data), limit)
+    local_references = [references[position] for position in shard(len(references))]
     conditions = [(shift, severity) for shift in shifts for severity in severities]
-    total = len(subjects) * (len(references) + len(mine) * (1 + len(conditions)))
+
+    # 3. Count clean images, set thresholds, count shifted images.
+    total = len(counts) * (len(local_references) + len(local) * (1 + len(conditions)))
     with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="evaluate-shifts") as bar:
-        clean = run_clean(subjects, dataset, mine, bar, classes=True)
+        clean = _run_clean(counts, dataset, local, bar, classes=True)
         reference = clean
         if threshold_data is not None:
-            reference = run_clean(subjects, threshold_data, references, bar, classes=False)
-        for name, one in subjects.items():
-            one.thresholds = {score: scores.threshold(false_alarms) for score, scores in reference[name].items()}
-        for index in mine:
-            image, labels = dataset.read(index)
-            for first in range(0, len(conditions), batch_size):
-                batch = conditions[first : first + batch_size]
-                images = [_shifted(image, dataset.ids[index], condition, seed) for condition in batch]
-                for one in subjects.values():
-                    for condition, found in zip(batch, one.run(images), strict=True):
-                        one.count(condition, found, labels)
-                    bar.update(len(batch))
-    cells: dict[str, dict[str, Any]] = {}
-    for name, one in subjects.items():
-        figures = one.results([CLEAN, *conditions])
-        # Thresholds were not known yet when clean images were counted, but the distributions have the rates at them.
-        figures[CLEAN]["alarms"] = {score: clean[name][score].rate(value) for score, value in one.thresholds.items()}
-        cell: dict[str, Any] = {"default_mode": one.modes[0], "thresholds": one.thresholds, "clean": figures[CLEAN]}
-        cell["shifts"] = {shift: {s: figures[shift, s] for s in severities} for shift in shifts}
-        cells[name] = cell | {"summary": summarise(cell)}
-    shown: list[tuple[str, list[Image.Image]]] = []
+            reference = _run_clean(counts, threshold_data, local_references, bar, classes=False)
+        for name, pipeline_counts in counts.items():
+            pipeline_counts.thresholds = {
+                score: distribution.threshold(false_alarms) for score, distribution in reference[name].items()
+            }
+        for index in local:
+            _run_shifted(counts, dataset, index, conditions, batch_size=batch_size, seed=seed, bar=bar)
+
+    # 4. Sum over the processes, and draw pictures.
+    results = {name: part.result(shifts, severities, clean[name]) for name, part in counts.items()}
+    drawn: list[tuple[str, list[Image.Image]]] = []
     if pictures and is_main():
-        middle, index = severities[len(severities) // 2], chosen[len(chosen) // 2]
+        severity, index = severities[len(severities) // 2], chosen[len(chosen) // 2]
         for shift in shifts:
-            drawn = _draw(subjects, dataset, index, (shift, middle), seed)
-            shown.append((f"{shift}, severity {middle} · {dataset.ids[index]}", drawn))
+            caption = f"{shift}, severity {severity} · {dataset.ids[index]}"
+            drawn.append((caption, _draw(counts, dataset, index, (shift, severity), seed)))
     source = "clean images of the same split" if threshold_data is None else "other clean images"
     alarms = {"false_alarms": false_alarms, "threshold_from": source}
     return ShiftResult(
@@ -139,11 +136,96 @@ def evaluate_shifts(
         class_colors=[list(color) for color in dataset.label_space.colors],
         shifts=list(shifts),
         severities=list(severities),
-        pipelines=cells,
+        pipelines=results,
         device=device_name(next(iter(pipelines.values())).device),
         settings={**options, "seed": seed, "limit": limit, **alarms, "processes": num_processes()},
-        pictures=shown,
+        pictures=drawn,
     )
+
+
+def _check_pipelines(
+    pipelines: Mapping[str, GSSPipeline],
+    datasets: Sequence[ReadableImages],
+    modes: Sequence[str],
+    scores: Sequence[str] | None,
+) -> None:
+    if not pipelines:
+        raise InputError("pipelines is empty; name at least one")
+    for dataset in datasets:
+        check_dataset(dataset)
+        for pipeline in pipelines.values():
+            check_classes(class_names(pipeline), dataset.label_space.names)
+    check_known("decode mode", modes, {mode for pipeline in pipelines.values() for mode in pipeline.decode_modes})
+    check_known("score", scores or (), {score for pipeline in pipelines.values() for score in pipeline.score_names})
+
+
+def _run_clean(
+    counts: Mapping[str, PipelineCounts], dataset: ReadableImages, indices: Sequence[int], bar: tqdm, *, classes: bool
+) -> dict[str, dict[str, AlarmThreshold]]:
+    """Run clean images, and count their predictions where `classes` is set.
+
+    Returns:
+        Distribution of the score over the images of all processes, by pipeline and score.
+    """
+    scores = {name: {score: AlarmThreshold() for score in part.scores} for name, part in counts.items()}
+    for index in indices:
+        image, labels = dataset.read(index)
+        for name, part in counts.items():
+            if classes or part.scores:
+                (maps,) = part.run([image], classes=classes)
+                for score, distribution in scores[name].items():
+                    distribution.update(maps[score], labels)
+                if classes:
+                    part.count(CLEAN, maps, labels)
+            bar.update()
+    for distributions in scores.values():
+        for distribution in distributions.values():
+            distribution.sum_across()
+    return scores
+
+
+def _run_shifted(
+    counts: Mapping[str, PipelineCounts],
+    dataset: ReadableImages,
+    index: int,
+    conditions: Sequence[Condition],
+    *,
+    batch_size: int,
+    seed: int,
+    bar: tqdm,
+) -> None:
+    """Run and count one image under every condition."""
+    image, labels = dataset.read(index)
+    for start in range(0, len(conditions), batch_size):
+        batch = conditions[start : start + batch_size]
+        images = [_shifted(image, dataset.ids[index], condition, seed) for condition in batch]
+        for part in counts.values():
+            for condition, maps in zip(batch, part.run(images), strict=True):
+                part.count(condition, maps, labels)
+            bar.update(len(batch))
+
+
+def _shifted(image: Image.Image, id: str, condition: Condition, seed: int) -> Image.Image:
+    shift, severity = condition
+    return Image.fromarray(apply_shift(np.asarray(image), shift, severity, shift_generator(seed, shift, id)))
+
+
+def _draw(
+    counts: Mapping[str, PipelineCounts], dataset: ReadableImages, index: int, condition: Condition, seed: int
+) -> list[Image.Image]:
+    """Return the pictures with the titles `picture_titles`."""
+    image, labels = dataset.read(index)
+    image = _shifted(image, dataset.ids[index], condition, seed)
+    colors = dataset.label_space.colors
+    drawn = [image, colorize(labels, colors)]
+    void_or_known = np.where(labels == IGNORE_INDEX, labels, 0)
+    for part in counts.values():
+        (maps,) = part.run([image])
+        drawn.append(overlay(image, maps[part.modes[0]].argmax(0).cpu().numpy(), colors))
+        for score, threshold in list(part.thresholds.items())[:1]:
+            raised = (maps[score] >= threshold).cpu().numpy().astype(np.uint8)
+            drawn.append(error_map(raised, void_or_known, image))
+    return drawn
 
 
 def main(args: argparse.Namespace) -> int:
@@ -184,52 +266,7 @@ def main(args: argparse.Namespace) -> int:
     if is_main():
         print(format_result(result))
         if args.json:
-            result.write_json(args.json)
+            write_json(args.json, result.to_json())
         if args.html:
             build_page(result).save(args.html)
     return 0
-
-
-def short_names(folders: Sequence[str]) -> dict[str, str]:
-    """Names for tables: of each path the last part that is not `pipeline`, the whole path where two would be alike.
-
-    Raises:
-        ValueError: the same folder twice.
-    """
-    paths = [str(Path(folder)) for folder in folders]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise InputError(f"pipeline {path} is given twice; name each once")
-    short = [next((part for part in reversed(Path(path).parts) if part != "pipeline"), path) for path in paths]
-    return {path if short.count(name) > 1 else name: path for name, path in zip(short, paths, strict=True)}
-
-
-def _check_numbers(*, limit: int | None, batch_size: int, seed: int, false_alarms: float) -> None:
-    for name, value, least in (("limit", limit, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise InputError(f"{name} must be at least {least}, got {value}")
-    if not 0 < false_alarms < 1:
-        raise InputError(f"false_alarms is {false_alarms}; it must lie between 0 and 1, such as 0.05")
-
-
-def _shifted(image: Image.Image, id: str, condition: Condition, seed: int) -> Image.Image:
-    shift, severity = condition
-    return Image.fromarray(apply_shift(np.asarray(image), shift, severity, shift_generator(seed, shift, id)))
-
-
-def _draw(
-    subjects: Mapping[str, Subject], dataset: ReadableImages, index: int, condition: Condition, seed: int
-) -> list[Image.Image]:
-    """Pictures under the titles of `picture_titles`."""
-    image, labels = dataset.read(index)
-    image = _shifted(image, dataset.ids[index], condition, seed)
-    colors = dataset.label_space.colors
-    drawn = [image, colorize(labels, colors)]
-    void_or_known = np.where(labels == IGNORE_INDEX, labels, 0)
-    for one in subjects.values():
-        (found,) = one.run([image])
-        drawn.append(overlay(image, found[one.modes[0]].argmax(0).cpu().numpy(), colors))
-        for score, threshold in list(one.thresholds.items())[:1]:
-            raised = (found[score] >= threshold).cpu().numpy().astype(np.uint8)
-            drawn.append(error_map(raised, void_or_known, image))
-    return drawn

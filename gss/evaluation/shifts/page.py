@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from gss.evaluation.shifts.result import ShiftResult, mean_rows, summary_rows
+from gss.evaluation.shifts.result import ALARMS, ShiftResult
+from gss.evaluation.shifts.tables import mean_rows, summary_rows
 from gss.report import charts
 from gss.report.page import Report
 
 
 def build_page(result: ShiftResult) -> Report:
-    """Page of one evaluation under shifts."""
+    """Return the page of an evaluation under shifts."""
     facts = [", ".join(result.pipelines), result.data, f"{result.images} images"]
     report = Report("Results under shift", subtitle=" · ".join(fact for fact in facts if fact))
     add_shifts(report, result)
     report.section("Raw numbers")
     report.details("Settings", result.settings)
-    return report.details("All results", result.to_dict())
+    return report.details("All results", result.to_json())
 
 
 def add_shifts(report: Report, result: ShiftResult) -> None:
     """Add tables, curves and pictures to a report.
 
     Args:
-        report: Receives three to five sections.
-        result: What `gss.evaluation.shifts.evaluate.evaluate_shifts` found.
+        report: report that gets three to five more sections.
+        result: result of `evaluate_shifts`.
     """
     levels = ", ".join(map(str, result.severities))
-    text = f"{len(result.shifts)} shifts at severity {levels}; labels unchanged, void left out."
-    report.section("Means", f"{text} Every shift counts alike. The drop is relative to the clean images.")
+    text = f"{len(result.shifts)} shifts at severity {levels}; labels unchanged, void not counted."
+    report.section("Means", f"{text} All shifts have the same weight. The drop is relative to the clean images.")
     header, rows = summary_rows(result)
     best = dict.fromkeys(header[1:], "max") | {name: "min" for name in header if "ECE" in name or "drop" in name}
     report.table(header, rows, best=best)  # type: ignore[arg-type]
     header, rows = mean_rows(result, "miou", "by_severity")
     report.table(header, rows, caption="mIoU by severity, mean of the shifts")
-    _add_figure(report, result, "miou", "mIoU")
+    _add_metric(report, result, "miou", "mIoU")
     _add_curves(report, result, "boundary_f", "Boundary F", "Boundary F-measure within 3 pixels.")
     _add_curves(report, result, "ece", "Calibration error", "Expected calibration error, 15 bins.")
-    if result.lines("alarms"):
+    if result.lines(ALARMS):
         share, source = result.settings["false_alarms"], result.settings["threshold_from"]
-        _add_figure(
+        _add_metric(
             report,
             result,
-            "alarms",
+            ALARMS,
             "False alarms",
             f"Share of the labelled pixels whose score reaches the threshold that {share:.0%} of the pixels reach on "
-            f"{source}. Nothing in these pictures is unknown: what rises is the shift alone.",
+            f"{source}. The images show no unknown object, so any increase is caused by the shift.",
         )
     if result.pictures:
         report.section("Pictures", "One image. Alarms of the first score of a pipeline are red, void is slate.")
@@ -52,30 +53,30 @@ def add_shifts(report: Report, result: ShiftResult) -> None:
 
 
 def picture_titles(result: ShiftResult) -> list[str]:
-    """Title of each picture of a row."""
+    """Return the title of each picture of a row."""
     titles = ["image", "truth"]
-    for name, cell in result.pipelines.items():
-        titles.append(f"{name} · {cell['default_mode']}")
-        titles += [f"{name} · alarms of {score}" for score in list(cell["thresholds"])[:1]]
+    for name, pipeline in result.pipelines.items():
+        titles.append(f"{name} · {pipeline.default_mode}")
+        titles += [f"{name} · alarms of {score}" for score in list(pipeline.thresholds)[:1]]
     return titles
 
 
-def _add_figure(report: Report, result: ShiftResult, figure: str, title: str, text: str = "") -> None:
-    """Section with the curves and a shaded table of the means over severities."""
-    _add_curves(report, result, figure, title, text)
-    header, rows = mean_rows(result, figure, "by_shift")
+def _add_metric(report: Report, result: ShiftResult, metric: str, title: str, text: str = "") -> None:
+    """Add a section with the curves and a shaded table of the means over severities."""
+    _add_curves(report, result, metric, title, text)
+    header, rows = mean_rows(result, metric, "by_shift")
     values = [row[1:] for row in rows]
     top = max((value for row in values for value in row if value is not None), default=1.0)
     names = [row[0] for row in rows]
     report.charts([("Mean over severities", charts.heat_table(values, names, header[1:], high=top, digits=3))])
 
 
-def _add_curves(report: Report, result: ShiftResult, figure: str, title: str, text: str = "") -> None:
-    """Section with one chart a shift, over the severity, all on one scale; 0 is the clean images."""
-    lines = result.lines("alarms" if figure == "alarms" else "modes")
+def _add_curves(report: Report, result: ShiftResult, metric: str, title: str, text: str = "") -> None:
+    """Add a section with one chart per shift, over the severity, all on one scale; severity 0 is clean."""
+    lines = result.lines(metric)
     report.section(title, text)
     curves = {
-        shift: {name: result.curve(pipeline, shift, key, figure) for name, pipeline, key in lines}
+        shift: {name: result.curve(pipeline, shift, key, metric) for name, pipeline, key in lines}
         for shift in result.shifts
     }
     top = max((value for by in curves.values() for points in by.values() for _, value in points), default=0.0) or 1.0

@@ -1,0 +1,28 @@
+"""Short names of pipelines from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gss.core.errors import InputError
+
+
+def short_names(folders: Sequence[str]) -> dict[str, str]:
+    """Name pipelines for tables, by the last part of the path that is not `pipeline`.
+
+    Args:
+        folders: folders of pipelines.
+
+    Returns:
+        Folder by name. Folders with the same last part are named by their whole path.
+
+    Raises:
+        InputError: a folder is given twice.
+    """
+    paths = [str(Path(folder)) for folder in folders]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"pipeline {path} is given twice; name each once")
+    short = [next((part for part in reversed(Path(path).parts) if part != "pipeline"), path) for path in paths]
+    return {path if short.count(name) > 1 else name: path for name, path in zip(short, paths, strict=True)}
