@@ -1,4 +1,4 @@
-"""A data set of several domains: their samples one after the other, and how often each is read."""
+"""Data set of several domains, and the share of each domain in an epoch."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
-_WORDS = ("equal", "proportional", "temperature:2")
+_FORMS = ("equal", "proportional", "temperature:T", "a positive number for each domain with commas")
 
 
 class DomainDataset(Dataset[dict[str, Any]]):
-    """Samples of several data sets in one label space; `LabelledImages` whose images may differ in size.
+    """Samples of several data sets in one label space; their images may differ in size.
 
     Args:
-        parts: the data set of each domain, by name.
-        label_space: their classes.
+        parts: data set of each domain, by name.
+        label_space: classes of all domains.
         annotated: classes that the masks of each domain can show.
-        sampling: how often training reads each domain, see `share_out`.
+        sampling: share of each domain in an epoch, see `share_out`.
 
     Attributes:
         ids: `DOMAIN/ID` of each sample.
         domains: positions of the samples of each domain.
-        annotated: as given.
-        quotas: per domain its number of samples and how many of them an epoch of training takes.
+        annotated: classes that the masks of each domain can show.
+        quotas: for each domain the number of its samples and the number of samples that an epoch takes from it.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class DomainDataset(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the augmentation of the next reads, in every domain."""
+        """Set the epoch whose augmentations `__getitem__` draws, in every domain."""
         for part in self._parts:
             part.set_epoch(epoch)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
+        """Return PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
         part, inside = self._find(index)
         return part.read(inside)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample as `make_item` gives it; `id` and `index` are those of the whole."""
+        """Return a sample as `make_item` builds it; `id` and `index` are those of the mixture."""
         part, inside = self._find(index)
         item = {**part[inside], "id": self.ids[index], "index": index}
         if self._weak and "tags" not in item:
@@ -89,9 +89,10 @@ class DomainDataset(Dataset[dict[str, Any]]):
 
 
 def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
-    """Samples that an epoch takes from each domain.
+    """Return the number of samples that an epoch takes from each domain.
 
-    An epoch is as long as all domains together. Shares are rounded by the largest remainder, and no domain is left out.
+    An epoch is as long as all domains together. Shares are rounded by the largest remainder; each domain gets at least
+    one sample.
 
     Args:
         sampling: `equal`; `proportional` to the number of samples n; `temperature:T`, proportional to n^(1/T), which is
@@ -99,7 +100,7 @@ def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
         sizes: number of samples of each domain.
 
     Raises:
-        ValueError: none of these, or another number of numbers than domains.
+        InputError: none of these, or not one number for each domain.
     """
     counts = np.array(list(sizes.values()), dtype=np.float64)
     word, _, argument = sampling.partition(":")
@@ -118,14 +119,11 @@ def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
             "give one each"
         )
     else:
-        raise InputError(
-            f"data.sampling={sampling!r} is not equal, proportional, temperature:T or positive numbers with commas "
-            f"{did_you_mean(sampling, _WORDS)}".rstrip()
-        )
+        raise unknown_name("value", sampling, _FORMS, where="data.sampling")
     exact = shares / shares.sum() * counts.sum()
     drawn = np.maximum(np.floor(exact), 1)
     while drawn.sum() != counts.sum():
-        # The domain farthest from its exact share gives one up or takes one more.
+        # The domain farthest from its exact share loses or gains one sample.
         gap = exact - drawn
         step = 1 if drawn.sum() < counts.sum() else -1
         drawn[np.argmax(np.where((drawn > 1) | (step > 0), step * gap, -np.inf))] += step
@@ -133,7 +131,7 @@ def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
 
 
 def _numbers(text: str) -> list[float]:
-    """Positive numbers with commas; none where the text is something else."""
+    """Parse positive numbers with commas; return none if the text is something else."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -142,7 +140,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def describe(dataset: DomainDataset) -> str:
-    """One line on how training reads the domains: samples, share of an epoch, and repeats of a sample in it."""
+    """Describe the domains in a line: samples, share of an epoch, and mean repeats of a sample in it."""
     total = sum(drawn for _, drawn in dataset.quotas)
     parts = (
         f"{name} {size} images, {100 * drawn / total:.1f} % (x {drawn / size:.2f})"

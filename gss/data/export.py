@@ -1,4 +1,4 @@
-"""Folders that are data sets: a spec `data.yaml` that lays labels of the folder over another data set."""
+"""Folders as data sets: a spec `data.yaml` that replaces the labels of another data set by those in the folder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gss.data.weak.pictures import save_mask
 
 
 def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str = "", weak: dict[str, Any] | None = None) -> None:
-    """Write `data.yaml`: the data set `spec`, but a split has the labels that lie in `folder`.
+    """Write `data.yaml`: the data set `spec`, where a split has the labels in `folder`.
 
     Args:
-        folder: of the labels.
+        folder: folder of the labels.
         spec: data set from files, with a root.
-        name: of the new data set.
-        split: whose labels these are.
-        weak: value of the key `weak` but `folder` and `splits`, which it may replace; None leaves the labels alone.
+        name: name of the new data set.
+        split: split of the labels.
+        weak: value of the key `weak`; `folder` and `splits` are added unless given. None keeps the labels of `spec`.
     """
     root, classes = spec.folder().resolve(), spec.label_space
     data: dict[str, Any] = {
@@ -53,7 +53,7 @@ def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str = "", weak
 
 
 def _meaning(label_map: LabelMap) -> dict[str, Any]:
-    """A label map as keys of a spec."""
+    """Return a label map as keys of a spec."""
 
     def raw(value: int) -> Any:
         return [value >> 16, value >> 8 & 255, value & 255] if label_map.color_coded else value
@@ -68,11 +68,7 @@ def _meaning(label_map: LabelMap) -> dict[str, Any]:
 
 
 def require_files(spec: DataSpec) -> None:
-    """Require a data set whose images are files of its own.
-
-    Raises:
-        ValueError: it is generated, or a mixture.
-    """
+    """Refuse data sets whose images are not files of their own: generated ones and mixtures."""
     if spec.domains:
         raise InputError(f"data set {spec.name!r} is a mixture of domains: give the spec of one of them here")
     if spec.generator is not None:
@@ -80,12 +76,9 @@ def require_files(spec: DataSpec) -> None:
 
 
 def materialise(spec: DataSpec, folder: Path) -> DataSpec:
-    """Write the images and masks of a generated data set into a folder; other data sets stay as they are.
+    """Write the images and masks of a generated data set into a folder and return a spec of the files.
 
-    Several processes share the work.
-
-    Returns:
-        A spec of the files.
+    Other data sets are returned unchanged. Processes share the work.
     """
     if spec.generator is None:
         require_files(spec)
@@ -110,11 +103,7 @@ def materialise(spec: DataSpec, folder: Path) -> DataSpec:
 
 
 def open_labelled(spec: DataSpec, split: str) -> LabelledImages:
-    """A split with full masks.
-
-    Raises:
-        ValueError: its labels are weak already.
-    """
+    """Open a split with full masks; weak labels are refused."""
     if spec.weak is not None and spec.weak.covers(split):
         raise InputError(
             f"split {split!r} of data set {spec.name!r} has weak labels; give the data set with full masks"

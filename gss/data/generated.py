@@ -1,4 +1,4 @@
-"""Built-in generated data set: street-like scenes with labels, depth and, on request, objects of no known class."""
+"""Built-in generated data set: street-like scenes with labels, depth and optional objects of no known class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,25 +18,25 @@ from gss.labels.space import LabelSpace
 
 
 class ScenesDataset(Dataset[dict[str, Any]]):
-    """One split of the generated scenes, with the interface of `gss.data.protocols.LabelledImages`.
+    """Split of the generated scenes, with the interface of `gss.data.protocols.LabelledImages`.
 
     The same seed, split and index show the same street in every domain, so transfer can be measured in pairs.
 
     Args:
-        split: name of the split; every name is a different series of scenes.
+        split: name of the split; every name gives a different series of scenes.
         domain: `clear`, `fog` or `night`.
         length: number of scenes.
         size: (H, W) at which the scenes are generated.
         seed: seed of the whole data set.
         transform: augmentation applied by `__getitem__`, not by `read`.
-        unknown: add objects of no known class, see `render`. The split `train` never has any.
-        cache: keep generated pictures and labels in memory (H * W * 4 bytes a scene).
+        unknown: kinds of objects of no known class, see `render`. The split `train` never has any.
+        cache: True keeps generated pictures and labels in memory (H * W * 4 bytes a scene).
         trap: see `render`.
-        label_space: classes that `read` gives.
-        label_map: the generator's classes to those; None where they are the same.
+        label_space: classes of the labels.
+        label_map: map from the generator's classes to `label_space`; None if they are the same.
 
     Raises:
-        ValueError: length below 1, or arguments `render` refuses.
+        InputError: length below 1, or arguments `render` refuses.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentations `__getitem__` draws in this process."""
+        """Set the epoch whose augmentations `__getitem__` draws in this process."""
         self.epoch = epoch
 
     def read_full(self, index: int) -> Scene:
-        """Scene with depth and unknown mask; always generated anew."""
+        """Generate the scene with depth and unknown mask; never cached."""
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)}")
         seed = split_seed(self.seed, self.split)
         return render(seed, index, size=self.size, domain=self.domain, unknown=self.unknown, trap=self.trap)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB and labels uint8 `[H, W]` (255 = void); cached labels must not be written to."""
+        """Return PIL RGB and labels uint8 `[H, W]` (255 = void); cached labels must not be written to."""
         pair = None if self._cache is None else self._cache.get(index)
         if pair is None:
             scene = self.read_full(index)

@@ -1,4 +1,4 @@
-"""What raw mask values mean: numbers or colours in a file to labels 0..K-1 and 255."""
+"""Meaning of raw mask values: numbers or colours in a file to labels 0..K-1 and 255."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Raw mask values to labels.
+    """Table from raw mask values to labels.
 
     Args:
-        values: the raw value(s) of each class, in class order. Colour-coded masks use 0xRRGGBB.
+        values: raw value(s) of each class, in class order. Colour-coded masks use 0xRRGGBB.
         ignore: raw values that mean void.
-        unlisted: "error" refuses any other value, "ignore" reads it as void.
-        color_coded: masks are RGB images whose colours are the classes.
+        unlisted: treatment of any other value: "error" refuses it, "ignore" reads it as void.
+        color_coded: True for RGB masks whose colours are the classes.
 
     Raises:
-        ValueError: a raw value belongs to two classes, or is out of range.
+        InputError: a raw value belongs to two classes, or is out of range.
     """
 
     values: tuple[tuple[int, ...], ...]
@@ -66,7 +66,7 @@ class LabelMap:
             raw: uint8 or uint16 `[H, W]`, or uint8 `[H, W, 3]` when colour-coded.
 
         Returns:
-            Labels uint8 `[H, W]`, 255 where void or unknown, and the sorted unknown raw values.
+            Labels uint8 `[H, W]`, 255 where void or unknown, and the unknown raw values in ascending order.
         """
         if self.color_coded:
             wide = raw.astype(np.int64) @ np.array([0x10000, 0x100, 1])
@@ -79,14 +79,14 @@ class LabelMap:
             wide = raw
             labels = self._lookup[raw]
         unknown = labels == _UNKNOWN
-        strange = np.unique(wide[unknown]) if unknown.any() else np.empty(0, np.int64)
-        return labels.astype(np.uint8), strange  # -1 becomes 255, which is void
+        unknown_values = np.unique(wide[unknown]) if unknown.any() else np.empty(0, np.int64)
+        return labels.astype(np.uint8), unknown_values  # -1 becomes 255, which is void
 
     def translated(self, targets: Sequence[int], num_classes: int) -> LabelMap:
-        """The same raw values in another label space.
+        """Return the map of the same raw values to labels of another space.
 
         Args:
-            targets: new label of each class of this map; 255 makes it void. Several may share one.
+            targets: new label of each class of this map, 255 for void. Classes may share a label.
             num_classes: K of the new space.
         """
         values: list[list[int]] = [[] for _ in range(num_classes)]
@@ -96,5 +96,5 @@ class LabelMap:
         return replace(self, values=tuple(map(tuple, values)), ignore=tuple(ignore))
 
     def show(self, raw: int) -> str:
-        """A raw value as the user wrote it: a number or `(r, g, b)`."""
+        """Return a raw value as text: a number, or `(r, g, b)` if colour-coded."""
         return str((raw >> 16, raw >> 8 & 255, raw & 255)) if self.color_coded else str(raw)

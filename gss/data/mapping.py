@@ -1,4 +1,4 @@
-"""Finding, reading and writing the mapping between the classes of two data sets, and `gss data map`."""
+"""The mapping between the classes of two data sets: from a file, by name, by the MSeg table, or by their specs."""
 
 from __future__ import annotations
 
@@ -32,45 +32,50 @@ def find_mapping(
     file: str | Path | None = None,
     mseg: MSegTaxonomy | None = None,
 ) -> tuple[LabelMapping, str]:
-    """The mapping from the classes of one data set (or model) to those of another.
+    """Return the mapping from the classes of one data set (or model) to those of another.
 
-    Taken from the first of: the file; the names, where both have the same classes; the MSeg table by way of the
-    universal classes; what one of the specs says about the other under `maps`, reversed where need be; equal
-    spelling.
+    The first of these is used: the file; the names, if both have the same classes; the MSeg table, by way of the
+    universal classes; the entry of one spec about the other under `maps`, reversed if necessary; equal spelling.
 
     Args:
         source: data spec, or label space of a model.
         target: likewise.
         file: YAML file, see `gss.labels.mapping_files.load_mapping`.
-        mseg: the MSeg table.
+        mseg: MSeg table.
 
     Returns:
-        The mapping, and a few words on where it comes from.
+        The mapping and its origin in words.
 
     Raises:
-        ValueError: the file or an entry is wrong, a data set has no column in the table, or nothing maps to anything.
+        InputError: the file or an entry is wrong, a data set has no column in the table, or no class is mapped.
     """
     source, target = _informed(source), _informed(target)
-    here, there = source.label_space, target.label_space
+    from_space, to_space = source.label_space, target.label_space
     if file is not None:
-        return read_mapping(file, here, there), f"from {file}"
-    if set(here.names) == set(there.names):
-        return LabelMapping.from_names(here, there, {name: name for name in here.names}), "the classes are the same"
+        return read_mapping(file, from_space, to_space), f"from {file}"
+    if set(from_space.names) == set(to_space.names):
+        same_names = {name: name for name in from_space.names}
+        return LabelMapping.from_names(from_space, to_space, same_names), "the classes are the same"
     if mseg is not None:
         universal = LabelMapping.identity(mseg.universal)
-        up = universal if here == mseg.universal else mseg.to_universal(_column(source, "to", mseg), here)
-        down = universal if there == mseg.universal else mseg.from_universal(_column(target, "from", mseg), there)
+        up = down = universal
+        if from_space != mseg.universal:
+            up = mseg.to_universal(_column(source, "to", mseg), from_space)
+        if to_space != mseg.universal:
+            down = mseg.from_universal(_column(target, "from", mseg), to_space)
         return _general_first(up.then(down)), "by the MSeg table"
     forward, backward = _entry(source, target), _entry(target, source)
     try:
         if forward is not None:
-            return LabelMapping.from_names(here, there, forward), f"by what {source.name} says of {target.name}"
+            return LabelMapping.from_names(
+                from_space, to_space, forward
+            ), f"by what {source.name} says of {target.name}"
         if backward is not None:
-            back = LabelMapping.from_names(there, here, backward)
+            back = LabelMapping.from_names(to_space, from_space, backward)
             return back.inverse(), f"by what {target.name} says of {source.name}, reversed"
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"maps of {source.name if forward is not None else target.name}: {error}") from error
-    return LabelMapping.by_spelling(here, there), "by spelling"
+    return LabelMapping.by_spelling(from_space, to_space), "by spelling"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -120,7 +125,7 @@ def _side(ref: str, mseg: MSegTaxonomy | None) -> DataSpec:
 
 
 def _informed(side: DataSpec | LabelSpace) -> DataSpec:
-    """A spec that says nothing about others takes over what a built-in one with the same classes says."""
+    """Return a spec; without `mseg` and `maps` it gets those of a built-in spec with the same classes."""
     spec = DataSpec(name="the model", label_space=side) if isinstance(side, LabelSpace) else side
     if not spec.mseg and not spec.maps:
         for other in _builtin():
@@ -131,7 +136,7 @@ def _informed(side: DataSpec | LabelSpace) -> DataSpec:
 
 @cache
 def _builtin() -> tuple[DataSpec, ...]:
-    """All built-in specs, read once: a matrix of mappings asks for them many times."""
+    """Return all built-in specs; they are read once because a matrix of mappings uses them many times."""
     return tuple(map(load_spec, builtin_specs()))
 
 
@@ -145,7 +150,7 @@ def _column(spec: DataSpec, direction: str, mseg: MSegTaxonomy) -> MSegColumn:
 
 
 def _general_first(mapping: LabelMapping) -> LabelMapping:
-    """Give a divided class wholly to the target that bears its name; on the way it may have had another."""
+    """Give a divided class entirely to the target of the same name; its universal class may have another name."""
     names = mapping.to_names()
     for name, targets in mapping.divided.items():
         if spelling_key(name) in map(spelling_key, targets):
@@ -154,7 +159,7 @@ def _general_first(mapping: LabelMapping) -> LabelMapping:
 
 
 def _entry(spec: DataSpec, other: DataSpec) -> Mapping[str, Any] | None:
-    """What a spec says about another data set, or about one that has the same classes or some of them."""
+    """Return the entry of a spec about another data set, or about one that has all classes of the other."""
     known = set(other.label_space.names)
     for name, names in spec.maps.items():
         if name == other.name:

@@ -1,4 +1,4 @@
-"""Opening the splits of a data spec."""
+"""Opening of the splits of a data spec."""
 
 from __future__ import annotations
 
@@ -18,24 +18,21 @@ from gss.data.transforms import JointTransform
 
 
 def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
-    """Build the data set a run asks for.
+    """Open the data set that a config describes.
 
     Args:
-        cfg: the `data` section of a run's config.
+        cfg: `data` section of the config.
         split: split name, or `SPEC:SPLIT` for a split of another data set.
-        train: augment with the config's scale, crop, flip, colour and shift settings.
+        train: True augments with the config's scale, crop, flip, colour and shift settings.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
-    Returns:
-        File-based or generated data set.
-
     Raises:
-        ValueError: see `load_spec` and `SegmentationDataset`.
+        InputError: see `load_spec` and `SegmentationDataset`.
     """
     spec, sampling = load_spec(cfg.spec, cfg.root), cfg.sampling
     other = named_split(split)
     if other is not None:
-        (ref, split), sampling = other, "equal"  # what is said of domains is said of those of cfg.spec
+        (ref, split), sampling = other, "equal"  # cfg.sampling describes the domains of cfg.spec, not of this data set
         spec = load_spec(ref)
     transform = JointTransform.from_config(cfg, seed) if train else None
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
@@ -51,18 +48,18 @@ def open_split(
     cache: bool = False,
     sampling: str = "equal",
 ) -> LabelledImages:
-    """Open one split of a spec, whether its samples are files, generated, or those of several domains.
+    """Open one split of a spec: files, a generated data set, or a mixture of domains.
 
     Args:
         spec: data spec.
         split: name of the split.
         transform: augmentation.
         size: (H, W) that images and masks are resized to when read.
-        cache: keep decoded images in memory.
-        sampling: how often training reads each domain of a mixture, see `gss.data.domains.share_out`.
+        cache: True keeps decoded images in memory.
+        sampling: share of each domain of a mixture in an epoch, see `gss.data.domains.share_out`.
 
     Raises:
-        ValueError: see `SegmentationDataset` and `DomainDataset`.
+        InputError: see `SegmentationDataset` and `DomainDataset`.
     """
     if spec.domains:
         return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
@@ -100,19 +97,19 @@ def open_domains(
     """Open one split of a mixture; arguments as in `open_split`.
 
     Raises:
-        ValueError: no domain has the split, one lacks it, or files are missing (names the domain).
+        InputError: no domain has the split, one lacks it, or files are missing (names the domain).
     """
     spec.check_split(split)
     parts: dict[str, LabelledImages] = {}
     for number, domain in enumerate(spec.domains):
-        own_split = domain.split(split)
-        if own_split is None:
+        domain_split = domain.split(split)
+        if domain_split is None:
             continue
         # Sample i of one domain must not be cropped and mirrored like sample i of the next.
-        own = transform and replace(transform, seed=transform.seed + (number << 32))
+        reseeded = transform and replace(transform, seed=transform.seed + (number << 32))
         try:
-            parts[domain.name] = open_split(domain.spec, own_split, transform=own, size=size, cache=cache)
-        except ValueError as error:
+            parts[domain.name] = open_split(domain.spec, domain_split, transform=reseeded, size=size, cache=cache)
+        except InputError as error:
             raise InputError(f"domain {domain.name!r}: {error}") from error
     annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
     return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)

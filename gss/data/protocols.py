@@ -1,4 +1,4 @@
-"""What a data set offers to those that read images from it."""
+"""Interfaces of data sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gss.labels.space import LabelSpace
 
 
 class ReadableImages(Protocol):
-    """What measuring and looking need of a data set."""
+    """Data set for evaluation and display."""
 
     ids: list[str]
     label_space: LabelSpace
@@ -19,17 +19,17 @@ class ReadableImages(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
+        """Return PIL RGB image and labels uint8 `[H, W]`, 255 where void, before augmentation."""
         ...
 
 
 class LabelledImages(ReadableImages, Protocol):
-    """What training needs of a data set."""
+    """Data set for training."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample as `make_item` gives it."""
+        """Return a sample as `gss.data.sample.make_item` builds it."""
         ...
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the augmentation of the next reads."""
+        """Set the epoch whose augmentations `__getitem__` draws."""
         ...

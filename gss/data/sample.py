@@ -1,4 +1,4 @@
-"""One sample of training: image, labels and their joint augmentation."""
+"""Samples for training: image, labels and their joint augmentation; filling of void."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_item(
     weak: WeakLabels | None = None,
     confidence: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Turn a read pair into a training sample.
+    """Build a training sample from an image and its labels.
 
     Args:
         image: PIL RGB.
@@ -34,15 +34,15 @@ def make_item(
         id: name of the sample.
         index: position in the data set.
         epoch: epoch of the augmentation.
-        transform: augmentation; None keeps the pair as it is.
-        weak: what `labels` were drawn from; drawn anew after the augmentation.
-        confidence: of the labels, float32 `[H, W]` in 0..1.
+        transform: augmentation; None keeps image and labels as they are.
+        weak: weak labels that `labels` were drawn from; they are drawn again after the augmentation.
+        confidence: confidence of the labels, float32 `[H, W]` in 0..1.
 
     Returns:
-        `image` float32 `[3, H, W]` in [0, 1], `labels` int64 `[H, W]` with 255 for void, `filled` int64
-        `[H, W]` with void replaced by the nearest valid label, `valid` bool `[H, W]`, False on padding, `id` and
-        `index`. With weak labels also `tags` bool `[K]`, classes known to be in the whole image, and `exhaustive`,
-        whether there are no others; with confidence also `confidence` float32 `[H, W]`, 0 where void.
+        `image` float32 `[3, H, W]` in [0, 1]; `labels` int64 `[H, W]`, 255 where void; `filled` int64 `[H, W]`, void
+        replaced by the nearest valid label; `valid` bool `[H, W]`, False on padding; `id`; `index`. With weak labels
+        also `tags` bool `[K]`, true for classes known to be in the image, and `exhaustive`, true if no other class is;
+        with confidence also `confidence` float32 `[H, W]`, 0 where void.
     """
     if transform is None:
         pixels, window, valid = to_float(np.asarray(image)), None, np.ones(labels.shape, bool)
@@ -70,15 +70,13 @@ def fill_void(labels: Labels) -> Labels:
     """Replace every void pixel by the label of the nearest valid pixel (exact Euclidean distance).
 
     Args:
-        labels: integer array `[H, W]` or `[B, H, W]`, or a tensor of these shapes; 255 marks void. Never
-            written to.
+        labels: integer array or tensor `[H, W]` or `[B, H, W]`, 255 where void. Never written to.
 
     Returns:
-        A new array or tensor of the same shape and type without 255. An image that is void everywhere
-        becomes 0.
+        New array or tensor of the same shape and type without 255. An image without a valid pixel becomes 0.
 
     Raises:
-        ValueError: another number of dimensions.
+        InputError: another number of dimensions.
     """
     if isinstance(labels, torch.Tensor):
         filled = fill_void(labels.detach().cpu().numpy())
@@ -92,9 +90,8 @@ def fill_void(labels: Labels) -> Labels:
         return labels.copy()
     if void.all():
         return np.zeros_like(labels)
-    # The nearest valid pixel of a void pixel always lies in the bounding box of all void pixels grown by
-    # one pixel: moving it to that box brings it closer, and the grown rim is valid. The transform only has
-    # to see that box.
+    # The nearest valid pixel always lies in the bounding box of the void pixels, grown by one pixel: a valid pixel
+    # outside has a nearer one on the rim of that box, which is valid. So the transform only needs the box.
     rows, columns = np.flatnonzero(void.any(axis=1)), np.flatnonzero(void.any(axis=0))
     box = (slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2))
     inside, inside_void = labels[box], void[box]

@@ -1,4 +1,4 @@
-"""`gss data shifts`: look at every shift of one image of a data set."""
+"""Contact sheet of the shifts of one image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CELL = 240
 def draw_shifts(
     dataset: ReadableImages, index: int, *, shifts: Sequence[str], severities: Sequence[int], seed: int = 0
 ) -> Image.Image:
-    """Contact sheet of one image: a row for each shift, a column for each severity, the image itself first.
+    """Draw a contact sheet of one image: a row for each shift, a column for each severity, the image itself first.
 
     Args:
         dataset: data set.
-        index: which image.
+        index: position of the image.
         shifts: names of shifts.
         severities: 1..5.
         seed: see `ShiftedImages`.
@@ -75,5 +75,5 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _about(shift: str) -> str:
-    """First line of the effect's description, without the full stop."""
+    """Return the first line of the shift's description, without the full stop."""
     return (inspect.getdoc(SHIFTS[shift]) or "").partition("\n")[0].rstrip(".")

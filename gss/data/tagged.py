@@ -20,18 +20,18 @@ from gss.data.protocols import ReadableImages
 from gss.data.transforms import JointTransform, sample_generator
 from gss.labels.space import IGNORE_INDEX
 
-_OTHER_STREAM = 2  # other images draw apart, so that they change nothing of a sample
+_OTHER_STREAM = 2  # random numbers of the other images; those of the samples stay the same
 
 
 class ImageFolder:
-    """Pictures of a folder and those below it; of a folder with `images/`, only those in there.
+    """Images of a folder and its sub-folders; of a folder with `images/`, only those in it.
 
     Args:
-        folder: where they are.
-        cache: keep decoded images in memory.
+        folder: folder of the images.
+        cache: True keeps decoded images in memory.
 
     Raises:
-        ValueError: no such folder, or no picture in it.
+        InputError: no such folder, or no image in it.
     """
 
     def __init__(self, folder: str | Path, *, cache: bool = False) -> None:
@@ -51,7 +51,7 @@ class ImageFolder:
         return len(self.files)
 
     def read(self, index: int) -> Image.Image:
-        """PIL RGB."""
+        """Return PIL RGB."""
         if self._cache is None:
             return load_image(self.files[index])
         if index not in self._cache:
@@ -59,18 +59,14 @@ class ImageFolder:
         return self._cache[index]
 
     def check_apart(self, files: Collection[Path], what: str) -> None:
-        """Require that none of these images is among others.
-
-        Raises:
-            ValueError: one is; names it.
-        """
+        """Raise an InputError that names an image if one of these images is among `files`."""
         shared = {path.resolve() for path in self.files} & {path.resolve() for path in files}
         if shared:
             raise InputError(f"{len(shared)} images are also among {what}, such as {min(shared)}: take them out")
 
 
 def read_tags(dataset: ReadableImages, index: int) -> tuple[np.ndarray, bool]:
-    """Labels known to be in an image, bool `[L]`, and whether there are no others; a full mask tells both."""
+    """Return the classes known to be in an image, bool `[K]`, and True if there are no others (as with a full mask)."""
     weak = dataset.read_weak(index)[0] if isinstance(dataset, SegmentationDataset) else None
     if weak is not None:
         return weak.present(), weak.exhaustive
@@ -86,30 +82,30 @@ def fit_longer_side(image: Image.Image, size: int) -> Image.Image:
 
 
 class TaggedImages(Dataset[dict[str, Any]]):
-    """Augmented images with their tags, each beside an image of another folder, if there is one.
+    """Augmented images with their tags, optionally each with a random image of another folder.
 
     Args:
-        base: images with tags, or with masks that tell them.
+        base: images with tags or masks.
         transform: augmentation; its scale is relative to an image whose longer side is that of the crop.
-        others: images of a folder, drawn at random for each sample.
+        others: images of another folder, one is drawn at random for each sample.
     """
 
     def __init__(self, base: ReadableImages, transform: JointTransform, *, others: ImageFolder | None = None) -> None:
         self.base, self.others, self.ids, self.epoch = base, others, base.ids, 0
-        # There are no pixels of classes whose share could be limited.
+        # Without pixel labels the share of a class in a crop cannot be limited.
         self.transform = dataclasses.replace(transform, max_class_ratio=1.0)
-        # Small, and to read them again would decode every image twice.
+        # Tags are small, and reading them again would decode every image twice.
         self._tags: dict[int, tuple[np.ndarray, bool]] = {}
 
     def __len__(self) -> int:
         return len(self.base)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the augmentation of the next reads."""
+        """Set the epoch whose augmentations `__getitem__` draws."""
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`image` and, with a folder, `other`, float32 `[3, H, W]`; `tags` bool `[L]`, `exhaustive`, `id`, `index`."""
+        """Return `image` and any `other` float32 `[3, H, W]`, `tags` bool `[K]`, `exhaustive`, `id` and `index`."""
         if index not in self._tags:
             self._tags[index] = read_tags(self.base, index)
         tags, exhaustive = self._tags[index]

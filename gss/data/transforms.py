@@ -1,9 +1,8 @@
 """Joint image/label augmentation: random scale, crop, flip, shift and colour, reproducible per sample.
 
-The geometry of a sample is one `Window` into the scaled, flipped image; `Window.image` (bilinear,
-antialiased) and `Window.labels` (nearest) are the only places where pixels are resampled, so image and
-labels cannot drift apart. Scaled full-size images are never made: both sample the crop straight from the
-source.
+The geometry of a sample is a `Window` into the scaled, flipped image. Pixels are resampled only in `Window.image`
+(bilinear, antialiased) and `Window.labels` (nearest), so image and labels stay aligned. Both sample the crop directly
+from the source; the scaled image is never built.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from gss.data.shifts.apply import RandomShift
 from gss.labels.space import IGNORE_INDEX
 
 PAD_COLOR = (124, 116, 104)
-"""ImageNet mean colour: padding that looks like no particular class to a pretrained backbone."""
+"""ImageNet mean colour: neutral padding for a pretrained backbone."""
 
 _CROP_TRIES = 10
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE_DEGREES = 0.25, 0.4, 0.4, 18.0
-_SHIFT_STREAM = 1  # shifts draw apart from the rest, so that they change nothing else of a sample
+_SHIFT_STREAM = 1  # random numbers of the shifts; those of the rest of the sample stay the same
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 def sample_generator(seed: int, epoch: int, index: int, *stream: int) -> torch.Generator:
-    """Generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter.
+    """Return a generator that depends on `(seed, epoch, index)` alone, so workers and resuming do not matter.
 
-    Further numbers give further, independent generators of the same sample.
+    Further numbers give independent generators of the same sample.
     """
     words = np.random.SeedSequence([seed, epoch, index, *stream]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))
 
 
 def to_float(image: np.ndarray) -> torch.Tensor:
-    """uint8 RGB `[H, W, 3]` to float32 `[3, H, W]` in [0, 1]."""
+    """Convert uint8 RGB `[H, W, 3]` to float32 `[3, H, W]` in [0, 1]."""
     return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)).div_(255)
 
 
 def resize_pair(image: Image.Image, labels: np.ndarray, size: tuple[int, int]) -> tuple[Image.Image, np.ndarray]:
-    """Resize an image and its labels to `size` (H, W); no copy when they have it already."""
+    """Resize an image and its labels to `size` (H, W); no copy if they have this size."""
     height, width = size
     if (image.height, image.width) == (height, width):
         return image, labels
@@ -54,13 +53,14 @@ def resize_pair(image: Image.Image, labels: np.ndarray, size: tuple[int, int]) -
 
 @dataclass(frozen=True)
 class Window:
-    """A crop of the scaled, optionally mirrored source.
+    """Crop of the scaled, optionally mirrored source.
 
     Args:
-        top, left: first row and column of the crop in the scaled source; negative where padding comes first.
+        top: first row of the crop in the scaled source; negative if the crop begins with padding.
+        left: first column, likewise.
         size: (H, W) of the crop.
         scaled: (H, W) of the whole source after scaling.
-        flip: mirror the crop left to right.
+        flip: True mirrors the crop left to right.
     """
 
     top: int
@@ -70,7 +70,7 @@ class Window:
     flip: bool
 
     def _inside(self) -> tuple[int, int, int, int]:
-        """Part of the scaled source the crop covers: first and last + 1 row, first and last + 1 column."""
+        """Return the part of the scaled source in the crop: first and last + 1 row, first and last + 1 column."""
         bottom, right = (
             min(self.top + self.size[0], self.scaled[0]),
             min(self.left + self.size[1], self.scaled[1]),
@@ -78,7 +78,7 @@ class Window:
         return max(self.top, 0), bottom, max(self.left, 0), right
 
     def image(self, image: Image.Image) -> np.ndarray:
-        """uint8 RGB `[H, W, 3]` of the crop, `PAD_COLOR` outside the source."""
+        """Return uint8 RGB `[H, W, 3]` of the crop, `PAD_COLOR` outside the source."""
         top, bottom, left, right = self._inside()
         step_y, step_x = image.height / self.scaled[0], image.width / self.scaled[1]
         box = (
@@ -91,12 +91,12 @@ class Window:
         return self._place(pixels, np.array(PAD_COLOR, np.uint8))
 
     def inside(self) -> np.ndarray:
-        """Bool `[H, W]`: which pixels of the crop show the source; the others are padding."""
+        """Return bool `[H, W]`, False where the crop is padding."""
         top, bottom, left, right = self._inside()
         return self._place(np.ones((bottom - top, right - left), np.bool_), np.array(False))
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
-        """Labels `[H, W]` of the crop by nearest pixel centre, 255 outside the source; dtype is kept."""
+        """Return labels `[H, W]` of the crop by nearest pixel centre, 255 outside the source; dtype is kept."""
         top, bottom, left, right = self._inside()
         rows = _nearest(top, bottom, self.scaled[0], labels.shape[0])
         columns = _nearest(left, right, self.scaled[1], labels.shape[1])
@@ -113,7 +113,7 @@ class Window:
 
 
 def _nearest(start: int, stop: int, scaled: int, length: int) -> np.ndarray:
-    """Source index whose pixel holds the centre of each scaled pixel `start..stop-1`."""
+    """Return the source index whose pixel holds the centre of each scaled pixel `start..stop-1`."""
     return np.minimum(((np.arange(start, stop) + 0.5) * (length / scaled)).astype(np.int64), length - 1)
 
 
@@ -127,14 +127,14 @@ class JointTransform:
         flip: probability of mirroring.
         photometric: probability of colour jitter (brightness, contrast, saturation and hue in one colour
             matrix).
-        max_class_ratio: a crop is redrawn, at most ten times, while one class covers a larger share of its
-            valid pixels (judged on every fourth row and column). 1 accepts the first crop.
-        shift: probability that the crop gets one of `gss.data.shifts.apply` at a random severity, before the jitter.
-        shifts: names of the shifts and groups drawn from; all when empty.
+        max_class_ratio: largest share of a class among the valid pixels of a crop (of every fourth row and column);
+            crops above it are drawn again, at most ten times. 1 accepts the first crop.
+        shift: probability of a random shift of `gss.data.shifts.apply` at a random severity, before the jitter.
+        shifts: names of the shifts and groups drawn from; all if empty.
         seed: seed of every random choice, together with epoch and index.
 
     Raises:
-        ValueError: an argument outside its range.
+        InputError: an argument outside its range.
     """
 
     crop: tuple[int, int]
@@ -182,12 +182,11 @@ class JointTransform:
         Args:
             image: PIL RGB of any size.
             labels: integer `[H, W]` of the same size, 255 where void. Never written to.
-            epoch: training epoch; other epochs draw other augmentations.
+            epoch: training epoch; epochs have different augmentations.
             index: position of the sample in the data set.
 
         Returns:
-            Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or
-            padded.
+            Image float32 `[3, h, w]` in [0, 1] and labels `[h, w]` at the crop size, 255 where void or padded.
         """
         pixels, cropped, _ = self.augment(image, labels, epoch=epoch, index=index)
         return pixels, cropped
@@ -195,7 +194,7 @@ class JointTransform:
     def augment(
         self, image: Image.Image, labels: np.ndarray, *, epoch: int, index: int
     ) -> tuple[torch.Tensor, np.ndarray, Window]:
-        """Augment one sample as a call does, and also give the window, for what else is known of the image."""
+        """Augment one sample as a call does, and also return the window, to transform other labels of the image."""
         rng = np.random.default_rng([self.seed, epoch, index, _SHIFT_STREAM]) if self.shift > 0 else None
         return self.draw(image, labels, sample_generator(self.seed, epoch, index), rng)
 
@@ -206,7 +205,7 @@ class JointTransform:
         generator: torch.Generator,
         rng: np.random.Generator | None = None,
     ) -> tuple[torch.Tensor, np.ndarray, Window]:
-        """`augment` with random numbers of the caller's; shifts only with `rng`."""
+        """Augment one sample with given generators; `rng` draws the shifts, None draws none."""
         window, cropped = self.place(labels, generator)
         crop = window.image(image)
         if rng is not None:
@@ -235,8 +234,7 @@ class JointTransform:
 def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change brightness, contrast, saturation and hue of float RGB `[3, H, W]` in [0, 1].
 
-    All four are affine maps of RGB, so they are multiplied into one 3x3 matrix and applied in a single
-    pass. Hue is a rotation about the grey axis.
+    All four are affine maps of RGB, so they are multiplied into one 3x3 matrix. Hue is a rotation about the grey axis.
     """
     brightness = _uniform(generator, 1 - _BRIGHTNESS, 1 + _BRIGHTNESS)
     contrast = _uniform(generator, 1 - _CONTRAST, 1 + _CONTRAST)
@@ -254,7 +252,7 @@ def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 
 def _largest_share(labels: np.ndarray) -> float:
-    """Share of the most frequent class among valid pixels of a 4x4 grid; 1 when none is valid."""
+    """Return the share of the most frequent class among the valid pixels of every fourth row and column, else 1."""
     counts = np.bincount(labels[::4, ::4].ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
@@ -264,5 +262,5 @@ def _uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 
 def _offset(generator: torch.Generator, room: int) -> int:
-    """Uniform offset of the crop: 0..room, or room..0 (padding comes first) when the source is smaller."""
+    """Draw the offset of the crop: 0..room, or room..0 (padding first) if the source is smaller."""
     return int(torch.randint(min(room, 0), max(room, 0) + 1, (), generator=generator))

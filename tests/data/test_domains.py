@@ -115,12 +115,12 @@ def test_generated_domains_are_mapped_too(tmp_path):
         ("domains: [a, b]\n", "domains must be a mapping"),
         ("domains: {a: town}\n", "'a' must be a mapping with the key spec"),
         ("image: x\ndomains: {a: {spec: ./town}}\n", "'image' has no meaning in a mixture"),
-        ("domains: {a: {spec: ./town, mapp: {}}}\n", "unknown key 'mapp' did you mean 'map'"),
+        ("domains: {a: {spec: ./town, mapp: {}}}\n", "unknown key 'mapp', did you mean 'map'"),
         ("domains: {a/b: {spec: ./town}}\n", "a name has letters"),
         ("domains: {a: {spec: camvd}}\n", "domain 'a': no data spec 'camvd' did you mean 'camvid'"),
         (
             "domains: {a: {spec: ./town, map: {skyy: sky}}}\n",
-            "domain 'a': no source class is called 'skyy' did you mean 'sky'",
+            "domain 'a': no source class is called 'skyy' .did you mean 'sky'",
         ),
         ("domains: {a: {spec: ./town, map: none.yaml}}\n", "domain 'a': map .*none.yaml does not exist"),
         ("domains: {a: {spec: ./town, map: [1]}}\n", "does not exist; give class: class"),
@@ -128,10 +128,10 @@ def test_generated_domains_are_mapped_too(tmp_path):
         ("domains: {a: {spec: ./town, splits: [train]}}\n", "splits is .* must map"),
         ("domains: {a: {spec: ./town, unmapped: skip}}\n", "must be error or drop"),
         ("domains: {a: {spec: ./town}, b: {spec: ./coast}}\n", "no class in common.*a: sky, road, car; b: street"),
-        ("classes: twon\ndomains: {town: {spec: ./town}}\n", "name a domain did you mean 'town'"),
+        ("classes: twon\ndomains: {town: {spec: ./town}}\n", "'twon', did you mean 'town'"),
         (
             "classes: [sky, road, car]\ndomains: {a: {spec: ./town, map: {car: carr}}}\n",
-            "no target class is called 'carr' did you mean 'car'",
+            "no target class is called 'carr' .did you mean 'car'",
         ),
         ("classes: [sky, road, car, tree]\ndomains: {a: {spec: ./town}}\n", "no domain annotates tree"),
         (
@@ -206,10 +206,10 @@ def test_shares_add_up_and_leave_no_domain_out(sizes, temperature):
     [
         ("1,2,3", r"3 numbers for 2 domains \(a, b\)"),
         ("equall", "did you mean 'equal'"),
-        ("1,-2", "positive numbers"),
-        ("1,nan", "positive numbers"),
+        ("1,-2", "a positive number for each"),
+        ("1,nan", "a positive number for each"),
         ("temperature:0", "temperature:T"),
-        ("", "is not equal"),
+        ("", "unknown value ''"),
     ],
 )
 def test_wrong_shares_are_refused(sampling, message):

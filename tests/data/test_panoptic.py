@@ -81,10 +81,10 @@ def test_findings(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot read panoptic annotations"),
+        ("{", "not valid JSON"),
         ('{"annotations": []}', "describe no mask"),
-        ('{"annotations": [{"segments_info": []}]}', "cannot read panoptic annotations .*file_name"),
-        ('{"annotations": [{"file_name": "a.png", "segments_info": [{"id": 1}]}]}', "cannot read panoptic annotations"),
+        ('{"annotations": [{"segments_info": []}]}', "malformed .*file_name"),
+        ('{"annotations": [{"file_name": "a.png", "segments_info": [{"id": 1}]}]}', "malformed"),
         (None, "No such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Classes of a data spec, and how the values in its masks become classes."""
+"""Classes of a data spec, and the map from mask values to them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gss.labels.space import IGNORE_INDEX, LabelSpace
 
 
 def make_label_space(classes: Any) -> LabelSpace:
-    """Label space from the `classes` key: a list of names, or a mapping of names to colours.
+    """Build a label space from the `classes` key: a list of names, or a mapping of names to colours.
 
     Raises:
-        ValueError: it is something else, or names or colours are invalid.
+        InputError: it is something else, or names or colours are invalid.
     """
     if isinstance(classes, list):
         return LabelSpace(tuple(map(str, classes)))
@@ -29,10 +29,10 @@ def make_label_space(classes: Any) -> LabelSpace:
 
 
 def generated_labels(data: dict[str, Any]) -> tuple[LabelSpace, LabelMap]:
-    """Classes of a generated set: the generator's own, or others that `label_map` makes of them.
+    """Return the classes of a generated data set: those of the generator, or others given by `label_map`.
 
     Raises:
-        ValueError: only one of `classes` and `label_map`, or a class of the generator that is mapped to none.
+        InputError: only one of `classes` and `label_map`, or a class of the generator without a target.
     """
     if not data.get("classes"):
         if data.get("label_map"):
@@ -49,10 +49,10 @@ def generated_labels(data: dict[str, Any]) -> tuple[LabelSpace, LabelMap]:
 
 
 def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
-    """Raw values of the masks to classes, from `label_map`, `ignore`, `unlisted` and `color_coded`.
+    """Build the map from raw mask values to classes from `label_map`, `ignore`, `unlisted` and `color_coded`.
 
     Raises:
-        ValueError: a key that is malformed or does not fit the classes.
+        InputError: a key that is malformed or does not fit the classes.
     """
     color_coded = bool(data.get("color_coded", False))
     unlisted = data.get("unlisted", "error")
@@ -77,16 +77,16 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
 
 
 def _raws(entry: Any, color_coded: bool) -> list[int]:
-    """One raw value or a list of them; colours `[r, g, b]` become 0xRRGGBB."""
+    """Return a raw value, or a list of them, as a list; colours `[r, g, b]` become 0xRRGGBB."""
     if color_coded:
         several = isinstance(entry, list) and all(isinstance(item, list) for item in entry)
         triples = entry if several else [entry]
         if any(not isinstance(t, list) or len(t) != 3 for t in triples) or any(
             not isinstance(v, int) or not 0 <= v <= 255 for t in triples for v in t
         ):
-            raise InputError(f"{entry!r} is no colour; a colour-coded value is [r, g, b] with 0..255")
+            raise InputError(f"{entry!r} is not a colour; a colour-coded value is [r, g, b] with 0..255")
         return [r << 16 | g << 8 | b for r, g, b in triples]
     raws = entry if isinstance(entry, list) else [entry]
     if any(isinstance(raw, bool) or not isinstance(raw, int) for raw in raws):
-        raise InputError(f"{entry!r} is no raw label value; it must be a whole number or a list of them")
+        raise InputError(f"{entry!r} is not a raw label value; it must be a whole number or a list of them")
     return list(raws)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.label_map import LabelMap
 from gss.data.specs.labels import make_label_space
 from gss.data.specs.spec import DataSpec, Domain, root_variable
@@ -24,11 +24,15 @@ _DOMAIN_KEYS = ("spec", "root", "map", "unmapped", "splits")
 
 @dataclass(frozen=True)
 class _Source:
-    """A domain before its labels are translated.
+    """Domain before its labels are translated.
 
     Attributes:
-        names: what its classes are in the mixture, as `LabelMapping.from_names` takes it.
-        stated: `names` come from the domain's own spec and may name classes that the mixture does not have.
+        name: name of the domain.
+        spec: its data set.
+        names: its classes to those of the mixture, as `LabelMapping.from_names` takes them.
+        stated: True if `names` comes from the domain's own spec and may name classes that the mixture lacks.
+        unmapped: treatment of classes without an entry in `names`.
+        splits: split of the mixture to split of the data set.
     """
 
     name: str
@@ -38,23 +42,23 @@ class _Source:
     unmapped: Literal["error", "drop"]
     splits: Mapping[str, str]
 
-    def meant(self) -> list[str]:
-        """Classes that its own become: the one with the largest share as mapped, else the same name."""
-        found = []
+    def targets(self) -> list[str]:
+        """Return the classes that its classes become: the target with the largest share, else the same name."""
+        targets = []
         for name in self.spec.label_space.names:
             shares = shares_of(name, self.names[name]) if name in self.names else {name: 1.0}
-            found += [max(shares, key=shares.__getitem__)] if shares else []
-        return list(dict.fromkeys(found))
+            targets += [max(shares, key=shares.__getitem__)] if shares else []
+        return list(dict.fromkeys(targets))
 
     def mapping(self, space: LabelSpace) -> LabelMapping:
-        """Its classes in those of the mixture."""
-        own = self.spec.label_space
-        names = {name: name for name in own.names if name in space.names} | dict(self.names)
+        """Return the mapping from its classes to those of the mixture."""
+        source = self.spec.label_space
+        names = {name: name for name in source.names if name in space.names} | dict(self.names)
         if self.stated:
             names = {name: to for name, to in names.items() if not isinstance(to, str) or to in space.names}
         try:
-            return LabelMapping.from_names(own, space, names, unmapped=self.unmapped)
-        except ValueError as error:
+            return LabelMapping.from_names(source, space, names, unmapped=self.unmapped)
+        except InputError as error:
             raise InputError(f"domain {self.name!r}: {error}") from error
 
 
@@ -68,18 +72,19 @@ def build_mixture(
     """Build the spec of a mixture.
 
     The classes of the mixture are those listed, those of the domain named by `classes`, or, without that key, those
-    that every domain has. A class of a domain goes where `map` says, else to the class of the same name.
+    that every domain has. `map` gives the class of the mixture for each class of a domain; without an entry it is the
+    class of the same name.
 
     Args:
         data: keys of the YAML file.
-        path: the file; other files are named relative to its folder.
+        path: YAML file; other files are named relative to its folder.
         root: folder that roots of domains are relative to. Default: the environment variable `GSS_DATA_<NAME>`, then
             `root` of the file, then the folder of the file.
         load: reader of the specs of domains and of the data sets that mapping files name.
         builtin: names of the built-in specs.
 
     Raises:
-        ValueError: no common class, a class without a place in the mixture, one name that means two classes, a class
+        InputError: no common class, a class without a target in the mixture, a name that means two classes, a class
             that no domain annotates, an unknown key or name, or a domain whose spec is invalid. The message names
             domain and classes.
     """
@@ -96,9 +101,7 @@ def build_mixture(
     for key, entry in entries.items():
         specs[str(key)] = _domain_spec(str(key), entry, (base, path.parent), load, builtin)
     if isinstance(classes, str) and classes not in specs:
-        raise InputError(
-            f"classes is {classes!r}: list names, or name a domain {did_you_mean(classes, specs)}".rstrip()
-        )
+        raise unknown_name("domain", classes, specs, where="classes (a list of names, or a domain)")
     reference = specs[classes].name if isinstance(classes, str) else None
     sources = [
         _source(str(key), specs[str(key)], entry, path.parent, reference, load) for key, entry in entries.items()
@@ -133,13 +136,12 @@ def _domain_spec(name: str, entry: Any, places: tuple[Path, Path], load: Load, b
         raise InputError(f"domain {name!r} must be a mapping with the key spec, such as {{spec: camvid}}")
     for key in entry:
         if key not in _DOMAIN_KEYS:
-            hint = did_you_mean(str(key), _DOMAIN_KEYS)
-            raise InputError(f"domain {name!r}: unknown key {key!r} {hint}; keys: {', '.join(_DOMAIN_KEYS)}")
+            raise unknown_name("key", key, _DOMAIN_KEYS, where=f"domain {name!r}")
     ref = str(entry["spec"])
     beside = [place / ref for place in places if ref not in builtin and (place / ref).exists()]
     try:
         spec = load(beside[0] if beside else ref, places[0] / str(entry["root"]) if entry.get("root") else None)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"domain {name!r}: {error}") from error
     if spec.domains:
         raise InputError(f"domain {name!r}: {ref} is a mixture itself; list its domains here instead")
@@ -149,14 +151,14 @@ def _domain_spec(name: str, entry: Any, places: tuple[Path, Path], load: Load, b
 def _source(
     name: str, spec: DataSpec, entry: dict[str, Any], folder: Path, reference: str | None, load: Load
 ) -> _Source:
-    """A domain with what its entry, or its spec, says of its classes.
+    """Collect a domain and its class names, from its entry or its spec.
 
     Args:
-        name: of the domain.
+        name: name of the domain.
         spec: its data set.
         entry: its keys.
-        folder: of the file.
-        reference: name of the data set whose classes the mixture has, if it is that of one of its domains.
+        folder: folder of the YAML file.
+        reference: name of the data set whose classes the mixture has, if it is one of the domains.
         load: see `build_mixture`.
     """
     unmapped, splits, given = entry.get("unmapped", "error"), entry.get("splits") or {}, entry.get("map", reference)
@@ -181,25 +183,25 @@ def _source(
 
 
 def _mapping_file(name: str, path: Path, spec: DataSpec, load: Load) -> dict[str, Targets]:
-    """Class names to class names out of a file as `gss data map` writes it."""
+    """Read class names to class names from a file that `gss data map` writes."""
     if not path.is_file():
-        known = f", or what {spec.name} itself says of {listed(spec.maps)}" if spec.maps else ""
+        known = f", or one of the maps of {spec.name}: {listed(spec.maps)}" if spec.maps else ""
         raise InputError(
             f"domain {name!r}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
         )
     try:
         mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load(name).label_space)
         return mapping.to_names()
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"domain {name!r}: {error}") from error
 
 
 def _shared_space(sources: list[_Source]) -> LabelSpace:
-    """Classes that every domain has, in the order of the first."""
-    known = [source.meant() for source in sources]
-    names = [name for name in known[0] if all(name in other for other in known)]
+    """Return the classes that every domain has, in the order of the first."""
+    targets = [source.targets() for source in sources]
+    names = [name for name in targets[0] if all(name in other for other in targets)]
     if not names:
-        several = "; ".join(f"{source.name}: {listed(held)}" for source, held in zip(sources, known, strict=True))
+        several = "; ".join(f"{source.name}: {listed(held)}" for source, held in zip(sources, targets, strict=True))
         raise InputError(
             f"the domains have no class in common ({several}): give each a map to common names, or classes"
         )
@@ -211,25 +213,25 @@ def _shared_space(sources: list[_Source]) -> LabelSpace:
 
 def _check_contradictions(mappings: Mapping[str, LabelMapping]) -> None:
     """Refuse a class name that means one class in one domain and another class in another."""
-    meant: dict[str, tuple[str, str]] = {}
+    seen: dict[str, tuple[str, str]] = {}
     for domain, mapping in mappings.items():
         for name, label in zip(mapping.source.names, mapping.table.tolist(), strict=True):
             if label == IGNORE_INDEX:
                 continue
             target = mapping.target.names[label]
-            other, place = meant.setdefault(name, (target, domain))
+            other, other_domain = seen.setdefault(name, (target, domain))
             if other != target:
                 raise InputError(
-                    f"contradictory maps: class {name!r} is {other!r} in domain {place!r} and {target!r} in domain "
-                    f"{domain!r}; map it alike, or leave it out of one of them with {name}: null"
+                    f"contradictory maps: class {name!r} is {other!r} in domain {other_domain!r} and {target!r} in "
+                    f"domain {domain!r}; map it alike, or drop it in one of them with {name}: null"
                 )
 
 
 def _translate(source: _Source, mapping: LabelMapping) -> Domain:
-    """The domain with its labels in the common space."""
+    """Return the domain with its labels in the common space."""
     label_map = source.spec.label_map
     if source.spec.generator:
-        # A generator draws labels as they are.
+        # A generator draws class numbers.
         label_map = LabelMap(tuple((k,) for k in range(mapping.source.num_classes)))
     label_map = label_map.translated(mapping.table.tolist(), mapping.target.num_classes)
     return Domain(source.name, replace(source.spec, label_space=mapping.target, label_map=label_map), source.splits)
