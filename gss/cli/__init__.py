@@ -17,7 +17,8 @@ import gss
 from gss.cli.runtime import flush_denormals, one_line, show_warning
 from gss.cli.weak import FORM_NAMES, add_weak
 from gss.core.errors import InputError, did_you_mean
-from gss.core.files import check_writable
+from gss.core.interrupt import Interrupted, interruptible
+from gss.core.outputs import check_writable, release_outputs
 
 # Arguments that name a file to write.
 _FILES = ("json", "html", "markdown", "sheet", "preview")
@@ -46,22 +47,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C. argparse itself exits with 0 or 2.
+        Exit code: 0, 2 for a mistake in the input, 130 after Ctrl-C, 143 after SIGTERM; argparse itself exits with 0
+        or 2.
     """
     try:
-        args = _parse(sys.argv[1:] if argv is None else list(argv))
-        for name in _FILES:
-            if getattr(args, name, None):
-                check_writable(getattr(args, name), f"--{name}")
-        module, _, function = args.handler.rpartition(".")
-        handler = getattr(importlib.import_module(module), function)
-        flush_denormals(True)
-        with warnings.catch_warnings():
-            warnings.showwarning = show_warning()
-            return handler(args) or 0
-    except KeyboardInterrupt:
-        print("gss: interrupted", file=sys.stderr)
-        return 130
+        with interruptible():
+            args = _parse(sys.argv[1:] if argv is None else list(argv))
+            for name in _FILES:
+                if getattr(args, name, None):
+                    check_writable(getattr(args, name), f"--{name}")
+            module, _, function = args.handler.rpartition(".")
+            handler = getattr(importlib.import_module(module), function)
+            flush_denormals(True)
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning()
+                return handler(args) or 0
+    except KeyboardInterrupt as stop:
+        stop = stop if isinstance(stop, Interrupted) else Interrupted()
+        print(f"gss: {stop}", file=sys.stderr)
+        return stop.exit_code
     except BrokenPipeError:
         # The reader of our output (`| head`) went away; keep the interpreter's last flush from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,13 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_BUG, file=sys.stderr)
         return 70
     finally:
+        release_outputs()
         flush_denormals(False)  # who called this function goes on as before
 
 
 def train(args: argparse.Namespace) -> None:
     """Handle `gss train`: read the config, then run the stage."""
     from gss.config.io import load_config, split_overrides
-    from gss.core.files import prepare_output
+    from gss.core.outputs import prepare_output
 
     # Both checks come before torch is loaded, so that a mistake shows at once.
     config: Any = load_config(_config_class(args.stage), *split_overrides(args.configs))

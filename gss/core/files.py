@@ -1,7 +1,9 @@
 """Reading text and JSON with errors that name the file, and writing that never leaves a half-written file."""
 
 import codecs
+import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -13,9 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gss.core.errors import InputError
 
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)(\.[^.]*)?")
 # A text without a match holds no number beyond 64 bits; only others are parsed with the slower checks.
 _LONG_NUMBER = re.compile(r"\d{19}|\d[eE]\+?0*\d{3}")
 
@@ -94,17 +99,62 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     rename across file systems is a copy.
 
     Args:
-        path: Final place; missing parent folders are created.
+        path: final place; missing parent folders are created.
+
+    Raises:
+        OSError: the disk is full or gone; names `path`, whatever the writer of the block says.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
-    temporary = target.with_name(f".{target.stem}.{token}.tmp{target.suffix}")
+    temporary = _beside(target, f".{token}.tmp{target.suffix}", target.stem)
     try:
-        yield temporary
-        _replace(temporary, target, aside=target.with_name(f".{target.name}.{token}.old"))
+        with naming(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _replace(temporary, target, aside=_beside(target, f".{token}.old", target.name))
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of writing the name of the file that could not be written.
+
+    At a full disk, Pillow and Python raise an OSError without a name, and safetensors an exception of its own.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether `atomic_path` gave a file or folder this name for the time of writing."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def restore_or_remove(leftover: Path) -> None:
+    """Clear what a killed `atomic_path` left behind, given by a path whose name `is_temporary`.
+
+    A folder that had stepped aside comes back if its successor never took its place.
+    """
+    match = _TEMPORARY.fullmatch(leftover.name)
+    assert match is not None
+    target = leftover.with_name(match["name"])
+    if match["kind"] == "old" and not target.exists():
+        os.rename(leftover, target)
+    else:
+        _remove(leftover)
+
+
+def _beside(target: Path, ending: str, name: str) -> Path:
+    """Return a hidden name in the folder of `target`, cut to the 255 bytes that a file system takes."""
+    room = 255 - 1 - len(os.fsencode(ending))
+    return target.with_name("." + os.fsencode(name)[:room].decode(errors="ignore") + ending)
 
 
 def _replace(source: Path, target: Path, aside: Path) -> None:
@@ -124,69 +174,12 @@ def _replace(source: Path, target: Path, aside: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    # Where the disk is gone nothing can be removed; the error that led here must stay the one that is seen.
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
-
-
-def check_writable(path: str | os.PathLike[str], argument: str) -> None:
-    """Require that a file can be written, before anything is computed for it.
-
-    Args:
-        path: The file.
-        argument: That names it, for the message.
-
-    Raises:
-        ValueError: It is a folder, or lies below a file or where nothing may be written.
-    """
-    target = Path(path).absolute()
-    above = next((parent for parent in target.parents if parent.exists()), target)
-    if target.is_dir():
-        reason = "it is a folder; name a file in it"
-    elif not above.is_dir():
-        reason = f"{above} is a file; choose another place"
-    elif not os.access(above, os.W_OK | os.X_OK):
-        reason = f"no permission for {above}; choose another place"
-    else:
-        return
-    raise InputError(f"cannot write {argument} {path}: {reason}")
-
-
-def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:
-    """Create an output folder, refusing one that already holds something.
-
-    Nothing is deleted, also with `overwrite`: files are replaced one by one when their successors are ready.
-
-    Args:
-        folder: Where results go.
-        overwrite: Accept a folder that holds files; results of the same name are replaced.
-        resume: Accept a folder that holds files, because the run in it goes on; None for a command that cannot.
-
-    Returns:
-        The folder, which exists and is writable.
-
-    Raises:
-        ValueError: If the folder holds something and neither flag is set, is a file, or cannot be written.
-    """
-    out = Path(folder)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"output folder {out} is a file: choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = sorted(entry.name for entry in out.iterdir())
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot create or read output folder {out}: {reason}; choose another --out") from error
-    if held and not (overwrite or resume):
-        goes_on = "" if resume is None else " (--resume to go on with a training run)"
-        raise InputError(
-            f"output folder {out} already holds {held[0]!r}{' and more' if len(held) > 1 else ''}: "
-            f"pass --overwrite to replace it{goes_on}, or choose another --out"
-        )
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise InputError(f"no permission to write to output folder {out}: choose another --out")
-    return out
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -197,7 +190,8 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # Names of files that are not UTF-8 hold lone surrogates; these become escapes, which JSON has too.
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _plain(obj: Any) -> Any:

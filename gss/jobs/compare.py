@@ -12,7 +12,8 @@ from gss.config.io import load_config, split_overrides
 from gss.config.posterior import PosteriorConfig
 from gss.core.distributed import barrier, is_main
 from gss.core.errors import InputError
-from gss.core.files import prepare_output, write_json
+from gss.core.files import write_json
+from gss.core.outputs import prepare_output
 
 
 def main(args: argparse.Namespace) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.distributed import gather_objects, is_main, run_on_main, shard
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.data.files import find_images, output_names
 from gss.data.images import load_image
 from gss.pipeline.loading import load_pipeline

@@ -13,7 +13,8 @@ import torch
 from gss.config.posterior import PosteriorLossConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec

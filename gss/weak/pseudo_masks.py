@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.data.export import require_files, write_spec
 from gss.data.files import find_files
 from gss.data.images import MASK_SUFFIXES, image_size, load_mask

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 from pathlib import Path
@@ -6,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, check_writable, prepare_output, read_json, write_json
+from gss.core.files import atomic_path, is_temporary, read_json, restore_or_remove, write_json
 
 
 def test_file_appears_only_at_the_end(tmp_path):
@@ -60,51 +62,6 @@ def test_folder_comes_back_when_its_successor_is_missing(tmp_path):
     with pytest.raises(OSError), atomic_path(target):
         pass  # nothing was written
     assert os.listdir(tmp_path) == ["model"]
-
-
-def test_prepare_output_makes_and_refuses(tmp_path):
-    out = prepare_output(tmp_path / "a" / "b", overwrite=False)
-    assert out.is_dir()
-    assert prepare_output(out, overwrite=False) == out
-    (out / "metrics.jsonl").write_text("kept")
-    with pytest.raises(ValueError, match="already holds 'metrics.jsonl'.*--overwrite.*--resume"):
-        prepare_output(out, overwrite=False, resume=False)
-    with pytest.raises(ValueError, match="pass --overwrite to replace it, or choose"):
-        prepare_output(out, overwrite=False)
-    prepare_output(out, overwrite=True)
-    prepare_output(out, overwrite=False, resume=True)
-    assert (out / "metrics.jsonl").read_text() == "kept"
-
-
-def test_prepare_output_names_what_is_wrong(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(ValueError, match="is a file"):
-        prepare_output(file, overwrite=True)
-    with pytest.raises(ValueError, match="cannot create.*file/below.*choose another --out"):
-        prepare_output(file / "below", overwrite=True)
-
-
-def test_check_writable_names_what_is_wrong(tmp_path, monkeypatch):
-    file = tmp_path / "file"
-    file.write_text("kept")
-    check_writable(file, "--json")
-    check_writable(tmp_path / "new" / "folder" / "a.json", "--json")
-    assert os.listdir(tmp_path) == ["file"]
-    with pytest.raises(ValueError, match=r"cannot write --json .*: it is a folder; name a file in it"):
-        check_writable(tmp_path, "--json")
-    with pytest.raises(ValueError, match=r"cannot write --html .*a\.json: .*file is a file"):
-        check_writable(file / "a.json", "--html")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(ValueError, match="no permission"):
-        check_writable(file, "--json")
-
-
-def test_prepare_output_checks_permission(tmp_path, monkeypatch):
-    # chmod does not stop root, who may run the tests
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(ValueError, match="no permission to write"):
-        prepare_output(tmp_path, overwrite=False)
 
 
 @dataclasses.dataclass
@@ -175,3 +132,48 @@ def test_what_is_not_json_is_an_input_error_with_the_file(tmp_path, content, rea
 def test_missing_json_is_an_input_error_with_the_file(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*a\.json: No such file"):
         read_json(tmp_path / "a.json")
+
+
+def test_names_as_long_as_a_file_system_takes(tmp_path):
+    for name in ("z" * 251 + ".png", "x" * 255, "\u4e2d" * 80 + ".json"):
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.write_text("whole")
+        assert (tmp_path / name).read_text() == "whole"
+
+
+def test_names_that_are_not_utf8_become_escapes(tmp_path):
+    write_json(tmp_path / "names.json", {"image": "caf\udce9.jpg"})
+    assert json.loads((tmp_path / "names.json").read_text()) == {"image": "caf\udce9.jpg"}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("disk full")])
+def test_errors_of_writing_name_the_file(tmp_path, error):
+    with pytest.raises(OSError) as raised, atomic_path(tmp_path / "model.safetensors"):
+        raise error
+    assert raised.value.filename == str(tmp_path / "model.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+def leftovers(target):
+    """Names that `atomic_path` gives to its new file and to the folder that steps aside."""
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+    stem, token = temporary.name.split(".tmp")[0].rsplit(".", 1)
+    return temporary, target.with_name(f"{stem}.{token}.old")
+
+
+def test_leftovers_of_a_kill_are_cleared(tmp_path):
+    target = tmp_path / "model"
+    temporary, aside = leftovers(target)
+    assert is_temporary(temporary.name) and is_temporary(aside.name)
+    assert not any(map(is_temporary, ("model", ".model", ".model.tmp", "model.0123abcd.tmp", ".a.0123abcd.tmp.b.c")))
+    # Killed between the two renames: the earlier folder comes back.
+    target.rename(aside)
+    temporary.mkdir()
+    restore_or_remove(aside)
+    restore_or_remove(temporary)
+    assert os.listdir(tmp_path) == ["model"]
+    # Killed after them: it is removed.
+    aside.mkdir()
+    restore_or_remove(aside)
+    assert os.listdir(tmp_path) == ["model"]

@@ -10,7 +10,8 @@ import numpy as np
 
 from gss.core.distributed import run_on_main
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, prepare_output
+from gss.core.files import atomic_path
+from gss.core.outputs import prepare_output
 from gss.data.outliers.benchmarks import OODDataset
 
 FORMATS = ("hdf5", "npy")

@@ -10,7 +10,8 @@ from typing import cast
 
 from gss.config.prior import PriorConfig
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood

@@ -12,7 +12,7 @@ from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.residual import ResidualConfig
 from gss.core.errors import InputError, did_you_mean
-from gss.core.files import prepare_output
+from gss.core.outputs import prepare_output
 from gss.training.run import train
 
 STAGES = ("posterior", "prior", "twin", "density", "residual")

@@ -15,7 +15,7 @@ import numpy as np
 
 from gss.config.io import load_config
 from gss.core import distributed
-from gss.core.files import prepare_output
+from gss.core.outputs import prepare_output
 from gss.data.datasets import SegmentationDataset
 from gss.data.export import write_spec
 from gss.data.open import open_split

@@ -18,7 +18,8 @@ from typing import cast
 from gss.config.prior import PriorModelConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import prepare_output, write_json
+from gss.core.files import write_json
+from gss.core.outputs import prepare_output
 from gss.data.datasets import SegmentationDataset
 from gss.data.export import require_files
 from gss.data.open import open_split

@@ -59,7 +59,7 @@ def fit(
     """Train a task and write its product, checkpoints, `metrics.jsonl` and pictures.
 
     Without `resume` an earlier run in `out` is cleared first (the caller asked for that: see
-    `gss.core.files.prepare_output`). SIGTERM and Ctrl-C end the step, save, and leave by SystemExit(143 | 130).
+    `gss.core.outputs.prepare_output`). SIGTERM and Ctrl-C end the step, save, and leave by SystemExit(143 | 130).
     Resuming a finished run only validates (if that is missing) and exports again.
 
     Args:

@@ -16,7 +16,8 @@ from gss.config.io import load_config, save_config
 from gss.config.weak_labels import FORMS, TagConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.core.sampling import evenly_spaced
 from gss.data.export import materialise, open_labelled, write_spec
 from gss.data.protocols import LabelledImages

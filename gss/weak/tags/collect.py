@@ -21,7 +21,8 @@ from torch import Tensor
 
 from gss.core import distributed
 from gss.core.errors import InputError, did_you_mean
-from gss.core.files import atomic_path, prepare_output, write_json
+from gss.core.files import atomic_path, write_json
+from gss.core.outputs import prepare_output
 from gss.data.files import find_images, output_names
 from gss.pipeline.loading import load_classifier
 from gss.weak.tags.review_page import build_page

@@ -1,0 +1,49 @@
+"""SIGTERM as an exception, so that a stopped command cleans up and says what it leaves behind."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the process.
+
+    Attributes:
+        number: number of the signal.
+        exit_code: 128 plus that number, as a shell gives it.
+    """
+
+    def __init__(self, number: int = signal.SIGINT, hint: str = "") -> None:
+        """Keep the signal.
+
+        Args:
+            number: number of the signal.
+            hint: what is left and how to continue.
+        """
+        name = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        super().__init__(f"{name}; {hint}" if hint else name)
+        self.number, self.exit_code = number, 128 + number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` at the first SIGTERM, as Python raises KeyboardInterrupt at Ctrl-C.
+
+    Further ones are ignored for the time of the block, so that cleaning up is not interrupted. In another thread than
+    the main one, where Python allows no handlers, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,36 @@
+import signal
+import threading
+
+import pytest
+
+from gss.core.interrupt import Interrupted, interruptible
+
+
+def test_sigterm_is_an_exception_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as stop, interruptible():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # a repetition does not interrupt the cleaning up
+    assert isinstance(stop.value, Interrupted)
+    assert str(stop.value) == "stopped by SIGTERM" and stop.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_hint_is_part_of_the_message():
+    assert str(Interrupted(hint="continue with --resume")) == "interrupted; continue with --resume"
+    assert Interrupted().exit_code == 130
+
+
+def test_other_threads_keep_the_handlers():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with interruptible():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
