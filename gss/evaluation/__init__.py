@@ -11,7 +11,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "gss.evaluation.segmentation.evaluate": ["evaluate"],
         "gss.evaluation.shifts.evaluate": ["evaluate_shifts"],
         "gss.evaluation.cross_domain.evaluate": ["evaluate_cross_domain"],
-        "gss.evaluation.cross_domain.inputs": ["Home"],
+        "gss.evaluation.cross_domain.inputs": ["Home", "TrainingDomain"],
         "gss.evaluation.cross_domain.protocol": ["Protocol"],
         "gss.evaluation.ood.evaluate": ["evaluate_ood"],
     },
@@ -20,6 +20,7 @@ __all__, __getattr__, __dir__ = lazy_names(
 if TYPE_CHECKING:
     from gss.evaluation.cross_domain.evaluate import evaluate_cross_domain as evaluate_cross_domain
     from gss.evaluation.cross_domain.inputs import Home as Home
+    from gss.evaluation.cross_domain.inputs import TrainingDomain as TrainingDomain
     from gss.evaluation.cross_domain.protocol import Protocol as Protocol
     from gss.evaluation.ood.evaluate import evaluate_ood as evaluate_ood
     from gss.evaluation.pages import write_html as write_html

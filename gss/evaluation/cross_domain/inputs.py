@@ -1,4 +1,4 @@
-"""What `gss cross-domain` is given: groups of pipelines, test sets, their mappings, and who was trained where."""
+"""Inputs of `gss cross-domain`: models, test sets, mappings of their classes, and the training data of the models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.mapping import find_mapping, read_mapping
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -27,11 +27,13 @@ class TestSet:
     """One column of the matrix.
 
     Args:
-        ref: Data spec as given.
-        spec: The data set.
-        split: Its split.
-        images: Images and labels.
+        ref: data spec as the user wrote it.
+        spec: data set.
+        split: split of the data set.
+        images: images and labels.
     """
+
+    __test__ = False  # no test case of pytest
 
     ref: str
     spec: DataSpec
@@ -40,13 +42,13 @@ class TestSet:
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where a group of pipelines comes from.
+class TrainingDomain:
+    """Training data of a model, and the test set that is like it.
 
     Args:
-        training_data: What is recorded of it; empty for nothing.
-        in_domain: The test set like it; `None` if none is.
-        source: Who says so.
+        training_data: training data as the model card records it; empty if it records nothing.
+        in_domain: test set like the training data; `None` if none is.
+        source: source of `in_domain`, in words.
     """
 
     training_data: str = ""
@@ -54,13 +56,22 @@ class Home:
     source: str = ""
 
 
-def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Read `FOLDER` and `NAME=FOLDER,FOLDER,...`: group to short name to folder.
+Home = TrainingDomain
+"""Name of `TrainingDomain` in version 0.1."""
 
-    Folders without a name form groups by theirs without a seed at the end: prior_s0 and prior_s1 become prior.
+
+def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Sort the folders of pipelines by model.
+
+    Args:
+        entries: `FOLDER`, or `NAME=FOLDER,FOLDER,...` for the seeds of the model NAME. Without a NAME, the model is
+            the name of the folder without the seed at its end: prior_s0 and prior_s1 are seeds of prior.
+
+    Returns:
+        Model to short name to folder.
 
     Raises:
-        ValueError: A group is named twice or empty, or a folder is given twice.
+        InputError: a model is named twice or has no folder, or a folder is given twice.
     """
     named: dict[str, list[str]] = {}
     free: list[str] = []
@@ -87,15 +98,18 @@ def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dict[str, TestSet]:
-    """Read `SPEC` and `SPEC:SPLIT`: name to test set; two splits of a data set are told apart by split.
+    """Open test sets.
 
     Args:
-        refs: Data specs.
-        roots: `NAME=FOLDER`, folders of data sets by name or spec.
-        split: Split of those that name none.
+        refs: data specs, as `SPEC` or `SPEC:SPLIT`.
+        roots: folders of data sets, as `SPEC=FOLDER`.
+        split: split of the specs that name none.
+
+    Returns:
+        Test sets by name; the split is part of the name where a data set is given with several splits.
 
     Raises:
-        ValueError: A bad entry, an unknown or empty split, or the same test set twice.
+        InputError: an entry is wrong, a split is unknown or empty, or a test set is given twice.
     """
     folders = {}
     for entry in roots:
@@ -105,21 +119,19 @@ def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dic
         folders[name] = folder
     opened = []
     for ref in refs:
-        own, chosen = named_split(ref) or (ref, split)
-        spec = load_spec(own, folders.pop(own, None))
-        opened.append(TestSet(own, spec, chosen, open_split(spec, chosen)))
-    if folders:
-        known = ", ".join(test.ref for test in opened)
-        hints = ", ".join(f"{name!r} {did_you_mean(name, known.split(', '))}".strip() for name in folders)
-        raise InputError(f"roots names {hints}, which is not in --data: {known}")
+        spec_ref, spec_split = named_split(ref) or (ref, split)
+        spec = load_spec(spec_ref, folders.pop(spec_ref, None))
+        opened.append(TestSet(spec_ref, spec, spec_split, open_split(spec, spec_split)))
+    for name in folders:
+        raise unknown_name("data set", name, [test.ref for test in opened], where="roots")
     names = [test.spec.name for test in opened]
-    found = {
+    test_sets = {
         name if names.count(name) == 1 else f"{name} {test.split}": test
         for name, test in zip(names, opened, strict=True)
     }
-    if len(found) < len(opened):
+    if len(test_sets) < len(opened):
         raise InputError(f"data {', '.join(refs)}: two test sets have the same name and split; name each once")
-    return found
+    return test_sets
 
 
 def find_mappings(
@@ -130,27 +142,30 @@ def find_mappings(
     mseg: MSegTaxonomy | None = None,
     one_to_one: bool = False,
 ) -> dict[tuple[str, str], tuple[LabelMapping, str]]:
-    """The mapping of every group on every test set, and where it comes from.
+    """Find the mapping of the classes of every model to those of every test set.
 
     Args:
-        spaces: Classes by group.
-        tests: Test sets by name.
-        files: Mapping files; each is used for the pairs whose classes it has, and goes before everything else.
-        mseg: The MSeg table.
-        one_to_one: Refuse mappings that merge or divide classes.
+        spaces: classes by model.
+        tests: test sets by name.
+        files: mapping files; each is used for the pairs with its classes, and has precedence.
+        mseg: table of MSeg.
+        one_to_one: whether to refuse mappings that merge or divide classes.
+
+    Returns:
+        Mapping and its source in words, by (model, test set).
 
     Raises:
-        ValueError: A file fits no pair or two fit one, nothing maps to anything, or not one-to-one where asked; names
-            group and test set.
+        InputError: a file fits no pair, two files fit one pair, no class has a counterpart, or a mapping is not
+            one-to-one although this is required. The message names model and test set.
     """
-    fits: dict[tuple[str, str], str] = {}
+    file_of: dict[tuple[str, str], str] = {}
     for file in files:
         written, used = read_mapping(file), False
         for group, space in spaces.items():
             for name, test in tests.items():
                 if _same(written.source, space) and _same(written.target, test.spec.label_space):
-                    if fits.setdefault((group, name), file) != file:
-                        raise InputError(f"mappings {fits[group, name]} and {file} are both for {group} on {name}")
+                    if file_of.setdefault((group, name), file) != file:
+                        raise InputError(f"mappings {file_of[group, name]} and {file} are both for {group} on {name}")
                     used = True
         if not used:
             raise InputError(
@@ -158,26 +173,32 @@ def find_mappings(
                 f"({', '.join(written.source.names[:5])}, ...) to {written.target.num_classes} "
                 f"({', '.join(written.target.names[:5])}, ...)"
             )
-    found = {}
+    mappings = {}
     for group, space in spaces.items():
         for name, test in tests.items():
             try:
-                mapping, origin = find_mapping(space, test.spec, file=fits.get((group, name)), mseg=mseg)
+                mapping, origin = find_mapping(space, test.spec, file=file_of.get((group, name)), mseg=mseg)
                 if one_to_one:
                     mapping.require_one_to_one()
-            except ValueError as error:
+            except InputError as error:
                 raise InputError(f"{group} on {name}: {error}") from error
-            found[group, name] = (mapping, origin)
-    return found
+            mappings[group, name] = (mapping, origin)
+    return mappings
 
 
-def find_home(group: str, folders: Sequence[str], tests: Mapping[str, TestSet], in_domain: str | None = None) -> Home:
-    """Which test set is like the training data of a group.
+def find_training_domain(
+    group: str, folders: Sequence[str], tests: Mapping[str, TestSet], in_domain: str | None = None
+) -> TrainingDomain:
+    """Find the test set that is like the training data of a model.
 
-    The one asked for, else what the model cards say, else, where they say nothing, the first.
+    Args:
+        group: name of the model.
+        folders: folders of its pipelines.
+        tests: test sets by name.
+        in_domain: name of the test set; by default the one in the model cards, or the first if they record nothing.
 
     Raises:
-        ValueError: The cards of a group name different training data, or no test set is called `in_domain`.
+        InputError: the cards of the seeds name different training data, or there is no test set `in_domain`.
     """
     recorded = list(dict.fromkeys(read_training_data(folder) or "" for folder in folders))
     if len(recorded) > 1:
@@ -185,17 +206,16 @@ def find_home(group: str, folders: Sequence[str], tests: Mapping[str, TestSet], 
         raise InputError(f"pipelines of group {group!r} differ in training data: {different}; give them other names")
     if in_domain is not None:
         if in_domain not in tests:
-            hint = did_you_mean(in_domain, tests)
-            raise InputError(f"in-domain is {in_domain!r} {hint}; test sets: {', '.join(tests)}")
-        return Home(recorded[0], in_domain, "--in-domain")
+            raise unknown_name("test set", in_domain, tests, where="in-domain")
+        return TrainingDomain(recorded[0], in_domain, "--in-domain")
     if not recorded[0]:
-        return Home("", next(iter(tests)), "first of --data, the model card records nothing")
+        return TrainingDomain("", next(iter(tests)), "first of --data, the model card records nothing")
     ref = recorded[0].partition(", split ")[0]
     same = [
         name for name, test in tests.items() if ref == test.ref or re.sub(r"\W+", "_", Path(ref).stem) == test.spec.name
     ]
-    return Home(recorded[0], same[0] if same else None, "model card")
+    return TrainingDomain(recorded[0], same[0] if same else None, "model card")
 
 
-def _same(one: LabelSpace, other: LabelSpace) -> bool:
-    return set(one.names) == set(other.names)
+def _same(first: LabelSpace, second: LabelSpace) -> bool:
+    return set(first.names) == set(second.names)

@@ -1,4 +1,4 @@
-"""How pipelines are run in `gss cross-domain`: resolution, views, decode modes, scores."""
+"""Arguments of the runs in `gss cross-domain`: resolution, views, decode modes, scores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gss.core.errors import InputError
+from gss.evaluation.checks import check_at_least, check_share
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor, check_size
 
@@ -19,21 +20,21 @@ DEFAULT_SCORES = ("energy", "max_logit", "msp", "entropy", "gmm_max", "token_ent
 
 @dataclass(frozen=True)
 class Protocol:
-    """How pipelines are run and what is read off them.
+    """Arguments of the runs.
 
     Args:
-        size: (H, W) the networks run at instead of their processors' choice.
-        short_sides: Lengths of the shorter side to run at instead; several are all measured.
+        size: (H, W) of the networks' input instead of the processors' choice.
+        short_sides: lengths of the shorter side in pixels instead; several are all measured.
         window: `whole`, `slide` or `auto`.
-        flip: Average with the mirrored image.
-        scales: Average over these relative sizes.
-        modes: Decode modes, in the pipelines that have them; all if `None`.
-        scores: Out-of-distribution scores likewise.
-        false_alarms: Share of in-domain pixels that may raise an alarm.
-        limit: Measure only so many images of a test set, evenly spread.
+        flip: whether to average with the mirrored image.
+        scales: relative sizes to average over.
+        modes: decode modes, in the pipelines that have them; all if `None`.
+        scores: out-of-distribution scores, in the pipelines that have them.
+        false_alarms: share of in-domain pixels that may raise an alarm, in (0, 1).
+        limit: largest number of images of a test set, evenly spaced.
 
     Raises:
-        ValueError: A number is out of range, or both resolutions are given.
+        InputError: a number is out of range, or both resolutions are given.
     """
 
     size: tuple[int, int] | None = None
@@ -53,14 +54,12 @@ class Protocol:
                 raise InputError(f"size {self.size} and short_sides {self.short_sides} exclude each other; give one")
         if any(side < 1 for side in self.short_sides) or len(set(self.short_sides)) < len(self.short_sides):
             raise InputError(f"short_sides is {self.short_sides}; give different numbers of at least 1 pixel")
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit must be at least 1, got {self.limit}")
-        if not 0 < self.false_alarms < 1:
-            raise InputError(f"false_alarms is {self.false_alarms}; it must lie between 0 and 1, such as 0.05")
+        check_at_least(1, limit=self.limit)
+        check_share(false_alarms=self.false_alarms)
 
     @property
     def sides(self) -> tuple[int | None, ...]:
-        """Short sides to measure at; `None` is the fixed size or the processor's choice."""
+        """Short sides to measure at; `None` stands for the fixed size or the processor's choice."""
         return self.short_sides or (None,)
 
     @property
@@ -77,32 +76,32 @@ class Protocol:
 
     @cached_property
     def views(self) -> dict[str, Any]:
-        """Arguments of `GSSPipeline.predict_probabilities` that hold for every image."""
+        """Arguments of `GSSPipeline.predict_probabilities` that are equal for all images."""
         return {"window": self.window, "flip": self.flip, "scales": self.scales}
 
     def run_size(self, height: int, width: int, side: int | None) -> tuple[int, int] | None:
-        """Size (H, W) an image runs at; `None` for the processor's choice."""
+        """Return the size (H, W) of the network's input for an image; `None` for the processor's choice."""
         return self.size if side is None else GSSImageProcessor(short_side=side).target_size(height, width)
 
     def modes_of(self, pipelines: Sequence[GSSPipeline]) -> tuple[str, ...]:
-        """Decode modes to measure that all these pipelines have; their default one where there are none."""
+        """Return the decode modes that all these pipelines have; their default one if there is none."""
         wanted = pipelines[0].decode_modes if self.modes is None else dict.fromkeys(self.modes)
-        own = tuple(mode for mode in wanted if all(mode in pipeline.decode_modes for pipeline in pipelines))
-        return own or (pipelines[0].default_decode,)
+        shared = tuple(mode for mode in wanted if all(mode in pipeline.decode_modes for pipeline in pipelines))
+        return shared or (pipelines[0].default_decode,)
 
     def scores_of(self, pipelines: Sequence[GSSPipeline]) -> tuple[str, ...]:
-        """Scores to read that all these pipelines have."""
+        """Return the scores that all these pipelines have."""
         wanted = dict.fromkeys(self.scores)
         return tuple(score for score in wanted if all(score in pipeline.score_names for pipeline in pipelines))
 
     def run(
         self, pipeline: GSSPipeline, image: Image.Image, side: int | None, modes: Sequence[str], scores: Sequence[str]
     ) -> dict[str, Tensor]:
-        """Class probabilities `[K, H, W]` by mode and maps `[H, W]` by score, from one run of the network."""
+        """Return float32 [K, H, W] by decode mode and float32 [H, W] by score, from one run of the network."""
         size = self.run_size(image.height, image.width, side)
-        found = pipeline.predict_probabilities(image, modes=modes, scores=scores, size=size, **self.views)
-        return {name: maps[0][0] if name in scores else maps[0] for name, maps in found.items()}
+        maps = pipeline.predict_probabilities(image, modes=modes, scores=scores, size=size, **self.views)
+        return {name: values[0][0] if name in scores else values[0] for name, values in maps.items()}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Settings for the result."""
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments for the result."""
         return asdict(self) | {"resolution": self.resolution}

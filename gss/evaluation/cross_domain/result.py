@@ -1,21 +1,20 @@
-"""What `gss.evaluation.cross_domain.evaluate` found: means, drops and the spread over seeds."""
+"""The result of `evaluate_cross_domain`."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Mapping, Sequence
-from statistics import stdev
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
 
 from PIL import Image
 
-from gss.core.files import write_json
-from gss.evaluation.cross_domain.counts import WAYS
-from gss.metrics.means import mean
+from gss.core.records import NOT_IN_JSON, Record
 
-# Key of a figure of a decode mode -> name in tables.
-FIGURES = {
+PROBABILITIES, HARD = "probabilities", "hard"
+WAYS = (PROBABILITIES, HARD)
+"""Ways of mapping a prediction to the classes of a test set, see `gss.evaluation.cross_domain.counts`."""
+
+# Key of a metric of a decode mode -> title in tables.
+METRIC_TITLES = {
     "miou": "mIoU",
     "miou_common": "mIoU, common classes",
     "miou_all": "mIoU, all classes",
@@ -24,109 +23,212 @@ FIGURES = {
 }
 
 
-@dataclasses.dataclass
-class CrossDomainResult:
-    """What `evaluate_cross_domain` found; the same on every process, except that only the main one has pictures.
+@dataclass(frozen=True)
+class Spread(Record):
+    """A value over the seeds of a model.
 
     Attributes:
-        data: By test set: `images`, `classes`, `colors`.
-        common: The classes that all pipelines and test sets tell apart; empty without any.
-        pipelines: By pipeline: `group`; `thresholds` by test set and score; `cells` by test set; and `summary`, mode
-            to way of mapping (`probabilities`, `hard`) to figure to what `transfer` gives. A cell has `modes`, mode to
-            way of mapping to `miou`, `miou_common`, `miou_all`, `boundary_f`, `ece`, `accuracy`, `iou`, `iou_all`,
-            `iou_common`; and `alarms` and `alarms_foreign`, score to share of labelled pixels.
-        groups: By group (a model with one or several seeds): `pipelines`; `kind`, generative or discriminative;
-            `default_mode`; `scores`; `training_data`; `in_domain`, a test set or `None`, and `in_domain_from`;
-            `reference`, the test set that sets thresholds; `pairs` by test set, see `Pair.to_dict`; `short_side` by
-            test set and, in `tried`, the mIoU at every one; `cells` and `summary` as for a pipeline, every number as
-            `mean` and `std` over the seeds.
-        device: Where the pipelines ran.
-        settings: How it was measured.
-        notes: What a reader should know.
-        pictures: By test set (caption, pictures), see `gss.evaluation.cross_domain.page.draw_rows`.
+        mean: mean; `None` if no seed has a value.
+        std: standard deviation (n - 1); `None` for fewer than two values.
     """
 
-    data: dict[str, dict[str, Any]]
+    mean: float | None
+    std: float | None
+
+
+V = TypeVar("V", "float | None", Spread)
+"""Type of a number: of one pipeline, or over the seeds of a model."""
+
+
+@dataclass(frozen=True)
+class CellMetrics(Record, Generic[V]):
+    """Metrics of a decode mode on a test set; fractions in 0..1, `None` where there is nothing to measure.
+
+    Attributes:
+        miou: mean IoU of the classes that the pipeline can predict.
+        miou_all: mean IoU of all classes of the test set; those the pipeline cannot predict count as missed.
+        boundary_f: mean boundary F-measure, tolerance 3 pixels.
+        ece: expected calibration error.
+        accuracy: share of correct pixels.
+        iou: IoU by class of the test set.
+        iou_all: the same, with all classes counted.
+        miou_common: mean IoU of the common classes; `None` without common classes.
+        iou_common: IoU by common class; `None` without common classes.
+    """
+
+    miou: V
+    miou_all: V
+    boundary_f: V
+    ece: V
+    accuracy: V
+    iou: list[V]
+    iou_all: list[V]
+    miou_common: V
+    iou_common: list[V] | None
+
+
+@dataclass(frozen=True)
+class CellResult(Record, Generic[V]):
+    """One pipeline, or one model over its seeds, on one test set.
+
+    Attributes:
+        modes: decode mode to way of mapping to metrics.
+        alarms: score to share of the labelled pixels of linked classes that raise an alarm, 0..1.
+        alarms_foreign: the same for classes that no class of the pipeline is linked to.
+    """
+
+    modes: dict[str, dict[str, CellMetrics[V]]]
+    alarms: dict[str, V]
+    alarms_foreign: dict[str, V]
+
+
+@dataclass(frozen=True)
+class Transfer(Record, Generic[V]):
+    """Means of one metric over test sets; `None` where there is nothing to compute from.
+
+    Attributes:
+        mean: mean over all test sets.
+        harmonic: harmonic mean over all test sets, 0 if a value is 0.
+        away: mean over the test sets out of domain.
+        away_harmonic: harmonic mean over the test sets out of domain.
+        drop: value in domain minus `away`.
+        relative_drop: drop divided by the value in domain.
+    """
+
+    mean: V
+    harmonic: V
+    away: V
+    away_harmonic: V
+    drop: V
+    relative_drop: V
+
+
+Summary = dict[str, dict[str, dict[str, Transfer[V]]]]
+"""Decode mode to way of mapping to metric to means over test sets."""
+
+
+@dataclass(frozen=True)
+class PipelineResult(Record):
+    """Results of one pipeline, that is one seed of a model.
+
+    Attributes:
+        group: model that the pipeline is a seed of.
+        thresholds: test set to score to threshold of alarms, in units of the score.
+        cells: results by test set.
+        summary: means over test sets.
+    """
+
+    group: str
+    thresholds: dict[str, dict[str, float]]
+    cells: dict[str, CellResult[float | None]]
+    summary: Summary[float | None]
+
+
+@dataclass(frozen=True)
+class PairResult(Record):
+    """Relation of the classes of a model and a test set.
+
+    Attributes:
+        mapping: class of the model to class or shares of classes of the test set.
+        origin: source of the mapping, in words.
+        unreachable: classes of the test set that the model cannot predict.
+        foreign: classes of the test set that no class of the model is linked to.
+        dropped: classes of the model without a target.
+    """
+
+    mapping: dict[str, Any]
+    origin: str
+    unreachable: list[str]
+    foreign: list[str]
+    dropped: list[str]
+
+
+@dataclass(frozen=True)
+class GroupResult(Record):
+    """Results of one model over its seeds.
+
+    Attributes:
+        pipelines: names of the seeds.
+        kind: `generative` or `discriminative`.
+        default_mode: decode mode of the main tables.
+        scores: names of the scores.
+        training_data: training data as the model card records it; empty if it records nothing.
+        in_domain: test set like the training data; `None` if none is.
+        in_domain_from: source of `in_domain`, in words.
+        reference: test set that sets the thresholds of alarms.
+        pairs: relation of the classes by test set.
+        short_side: length of the shorter side in pixels that was kept, by test set; `None` for other sizes.
+        tried: test set to short side to mIoU.
+        cells: results by test set, over the seeds.
+        summary: means over test sets, over the seeds.
+    """
+
+    pipelines: list[str]
+    kind: str
+    default_mode: str
+    scores: list[str]
+    training_data: str
+    in_domain: str | None
+    in_domain_from: str
+    reference: str
+    pairs: dict[str, PairResult]
+    short_side: dict[str, int | None]
+    tried: dict[str, dict[str, float | None]]
+    cells: dict[str, CellResult[Spread]]
+    summary: Summary[Spread]
+
+
+@dataclass(frozen=True)
+class TestSetResult(Record):
+    """One test set.
+
+    Attributes:
+        images: number of images measured.
+        classes: names of the classes.
+        colors: RGB of the classes.
+        split: split of the data set; empty if not known.
+    """
+
+    __test__ = False  # no test case of pytest
+
+    images: int
+    classes: list[str]
+    colors: list[list[int]]
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class CrossDomainResult(Record):
+    """Result of `evaluate_cross_domain`; equal on all processes, but only the main process has pictures.
+
+    Attributes:
+        data: facts by test set.
+        common: classes that all pipelines and test sets tell apart; empty without any.
+        pipelines: results by pipeline.
+        groups: results by model.
+        device: name of the device of the pipelines.
+        settings: arguments of the evaluation.
+        notes: sentences that a reader needs to understand the numbers.
+        pictures: (caption, pictures) by test set, see `gss.evaluation.cross_domain.pictures.draw_rows`.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    data: dict[str, TestSetResult]
     common: list[str]
-    pipelines: dict[str, dict[str, Any]]
-    groups: dict[str, dict[str, Any]]
+    pipelines: dict[str, PipelineResult]
+    groups: dict[str, GroupResult]
     device: str
     settings: dict[str, Any]
     notes: list[str]
-    pictures: dict[str, list[tuple[str, list[Image.Image]]]] = dataclasses.field(default_factory=dict, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, in types JSON knows."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del fields["pictures"]
-        return fields
-
-    def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict`."""
-        write_json(path, self.to_dict())
+    pictures: dict[str, list[tuple[str, list[Image.Image]]]] = field(
+        default_factory=dict, repr=False, metadata=NOT_IN_JSON
+    )
 
     def lines(self) -> list[tuple[str, str, str]]:
-        """Rows of the matrix: (title, group, mode)."""
-        return [(f"{name} · {mode}", name, mode) for name, group in self.groups.items() for mode in group["summary"]]
+        """Return (title, model, decode mode) of each row of the matrix."""
+        return [(f"{name} · {mode}", name, mode) for name, group in self.groups.items() for mode in group.summary]
 
-
-def transfer(values: Mapping[str, float | None], in_domain: str | None) -> dict[str, float | None]:
-    """Means of one figure over test sets.
-
-    Args:
-        values: Test set to figure.
-        in_domain: Test set like the training data, if any.
-
-    Returns:
-        `mean` and `harmonic` mean over all test sets, `away` and `away_harmonic` over those out of domain, `drop`
-        (in domain - `away`) and `relative_drop` (drop / in domain). `None` where there is nothing to compute from.
-    """
-    home = values.get(in_domain) if in_domain is not None else None
-    abroad = [value for name, value in values.items() if name != in_domain]
-    away = mean(abroad)
-    drop = None if home is None or away is None else home - away
-    return {
-        "mean": mean(values.values()),
-        "harmonic": harmonic(list(values.values())),
-        "away": away,
-        "away_harmonic": harmonic(abroad),
-        "drop": drop,
-        "relative_drop": drop / home if drop is not None and home else None,
-    }
-
-
-def harmonic(values: Sequence[float | None]) -> float | None:
-    """Harmonic mean of what exists, 0 with a 0 among it; None for nothing."""
-    found = [value for value in values if value is not None]
-    if not found or min(found) <= 0:
-        return 0.0 if found else None
-    return len(found) / sum(1 / value for value in found)
-
-
-def summarise(cells: Mapping[str, Mapping[str, Any]], in_domain: str | None) -> dict[str, Any]:
-    """Mode to way of mapping to figure to `transfer`, from the cells of one pipeline by test set."""
-    modes = next(iter(cells.values()))["modes"]
-    return {
-        mode: {
-            way: {
-                figure: transfer({name: cell["modes"][mode][way][figure] for name, cell in cells.items()}, in_domain)
-                for figure in FIGURES
-            }
-            for way in WAYS
-        }
-        for mode in modes
-    }
-
-
-def over_seeds(found: Sequence[Any]) -> Any:
-    """The same structure with every number replaced by `mean` and `std` (n - 1; `None` for one seed) over the seeds.
-
-    Args:
-        found: One nested structure of dicts, lists, numbers and `None` a seed; keys that not all have are left out.
-    """
-    if isinstance(found[0], dict):
-        return {key: over_seeds([one[key] for one in found]) for key in found[0] if all(key in one for one in found)}
-    if any(isinstance(one, list) for one in found):
-        return [over_seeds(list(parts)) for parts in zip(*(one for one in found if one is not None), strict=True)]
-    values = [value for value in found if value is not None]
-    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None}
+    def metrics(self, model: str, test_set: str, mode: str, way: str = PROBABILITIES) -> CellMetrics[Spread]:
+        """Return the metrics of one cell of the matrix."""
+        return self.groups[model].cells[test_set].modes[mode][way]

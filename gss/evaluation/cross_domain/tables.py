@@ -1,4 +1,4 @@
-"""The tables of `gss cross-domain`, which terminal, Markdown and HTML share."""
+"""The tables of `gss cross-domain`, for terminal, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gss.core.files import atomic_path
-from gss.evaluation.cross_domain.counts import HARD, PROBABILITIES, WAYS
-from gss.evaluation.cross_domain.result import FIGURES, CrossDomainResult
+from gss.evaluation.cross_domain.result import (
+    HARD,
+    METRIC_TITLES,
+    PROBABILITIES,
+    WAYS,
+    CrossDomainResult,
+    Spread,
+    Transfer,
+)
 from gss.report.text import aligned
 
-_DROP = "Away: mean of the test sets out of domain. Drop: in domain minus that."
-# Longest per-class table of the terminal.
+# Column of a matrix behind those of the test sets: attribute of `Transfer` -> title.
+MEAN_TITLES = {
+    "mean": "mean",
+    "harmonic": "harm. mean",
+    "away": "out of domain",
+    "away_harmonic": "harm. out of domain",
+    "drop": "drop",
+}
+_DROP = "Out of domain: mean of the test sets out of domain. Drop: in domain minus that."
+# Longest table of classes in the terminal.
 _CLASSES = 40
 
 
@@ -26,35 +41,35 @@ class Table(NamedTuple):
 
 
 def facts(result: CrossDomainResult) -> str:
-    """One line on what was measured and how."""
-    sizes = [f"{name} ({data['images']} images)" for name, data in result.data.items()]
+    """Return one line with the test sets, the resolution and the device."""
+    sizes = [f"{name} ({data.images} images)" for name, data in result.data.items()]
     return " · ".join([", ".join(sizes), result.settings["resolution"], result.device])
 
 
 def tables(result: CrossDomainResult) -> list[Table]:
-    """All tables of a result."""
-    text = "In the classes of the test set, of those that the pipeline can predict."
+    """Return all tables of a result."""
+    text = "In the classes of the test set that the pipeline can predict."
     if drops_in_own_classes(result):
-        found = [_matrix(result, "miou", f"{text} {_DROP}")]
+        made = [_matrix(result, "miou", f"{text} {_DROP}")]
     else:
-        text = f"{text} Test sets differ in classes, which makes some easier: judge the drop in the common classes."
-        found = [_matrix(result, "miou", text, drop=False)]
+        text = f"{text} Test sets differ in classes, so some are easier: read the drop in the common classes."
+        made = [_matrix(result, "miou", text, drop=False)]
     if result.common:
         text = f"In the {len(result.common)} classes that all tell apart: {', '.join(result.common)}. {_DROP}"
-        found.append(_matrix(result, "miou_common", text))
-    found += [_details(result), *_classes(result)]
-    if any(group["scores"] for group in result.groups.values()):
-        found.append(_alarms(result))
-    return [*found, _mappings(result)]
+        made.append(_matrix(result, "miou_common", text))
+    made += [_details(result), *_classes(result)]
+    if any(group.scores for group in result.groups.values()):
+        made.append(_alarms(result))
+    return [*made, _mappings(result)]
 
 
 def drops_in_own_classes(result: CrossDomainResult) -> bool:
-    """Whether mIoU of one test set compares with that of another."""
-    return not result.common or len({tuple(data["classes"]) for data in result.data.values()}) == 1
+    """Return whether the mIoU of one test set can be compared with that of another."""
+    return not result.common or len({tuple(data.classes) for data in result.data.values()}) == 1
 
 
 def format_result(result: CrossDomainResult) -> str:
-    """The tables for the terminal; long ones of classes are left to the files."""
+    """Return the tables for the terminal, without long tables of classes."""
     parts = [facts(result)]
     for table in tables(result):
         if len(table.rows) <= _CLASSES:
@@ -63,7 +78,7 @@ def format_result(result: CrossDomainResult) -> str:
 
 
 def to_markdown(result: CrossDomainResult) -> str:
-    """The tables as a page of Markdown."""
+    """Return the tables as a page of Markdown."""
     parts = ["# Train here, measure there", facts(result)]
     for table in tables(result):
         lines = ["| " + " | ".join(map(_text, row)) + " |" for row in (table.header, *table.rows)]
@@ -80,92 +95,91 @@ def write_markdown(result: CrossDomainResult, path: str | os.PathLike[str]) -> N
 
 
 def matrix_rows(
-    names: Sequence[str], lines: Mapping[str, tuple[Sequence[Any], Mapping[str, Any]]], *, drop: bool = True
+    test_sets: Sequence[str], lines: Mapping[str, tuple[Sequence[Any], Transfer[Any]]], *, drop: bool = True
 ) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows of a matrix: a figure by test set, then its means and the drop.
+    """Return header and rows of a matrix: a metric by test set, then its means and the drop.
 
     Args:
-        names: Test sets.
-        lines: Title of a row to its figures and what `transfer` gives, numbers or `over_seeds` of them.
-        drop: Show the drop.
+        test_sets: names of the test sets.
+        lines: title of a row to the metric by test set and its means; numbers, or their `Spread` over the seeds.
+        drop: whether to show the drop.
     """
-    means = {"mean": "mean", "harmonic": "harm. mean", "away": "away", "away_harmonic": "harm. away"}
-    means |= {"drop": "drop"} if drop else {}
+    means = [key for key in MEAN_TITLES if drop or key != "drop"]
     rows = [
-        [title, *map(shown, values), *(shown(found[key]) for key in means)] for title, (values, found) in lines.items()
+        [title, *map(cell_text, values), *(cell_text(transfer[key]) for key in means)]
+        for title, (values, transfer) in lines.items()
     ]
-    return ["model · decode", *names, *means.values()], rows
+    return ["model · decode", *test_sets, *(MEAN_TITLES[key] for key in means)], rows
 
 
-def shown(value: Any) -> Any:
-    """A cell: the number itself, or mean ± spread over seeds."""
-    if not isinstance(value, dict):
+def cell_text(value: float | Spread | None) -> float | str | None:
+    """Return a cell: the number itself, or mean ± standard deviation over the seeds."""
+    if not isinstance(value, Spread):
         return value
-    if value["mean"] is None or value["std"] is None:
-        return value["mean"]
-    return f"{value['mean']:.3f} ± {value['std']:.3f}"
+    if value.mean is None or value.std is None:
+        return value.mean
+    return f"{value.mean:.3f} ± {value.std:.3f}"
 
 
-def _matrix(result: CrossDomainResult, figure: str, text: str, *, drop: bool = True) -> Table:
+def _matrix(result: CrossDomainResult, metric: str, text: str, *, drop: bool = True) -> Table:
     lines = {}
     for title, name, mode in result.lines():
-        cells, summary = result.groups[name]["cells"], result.groups[name]["summary"]
-        values = [cells[data]["modes"][mode][PROBABILITIES][figure] for data in result.data]
-        lines[title] = (values, summary[mode][PROBABILITIES][figure])
-    return Table(FIGURES[figure], text, *matrix_rows(list(result.data), lines, drop=drop))
+        values = [result.metrics(name, data, mode)[metric] for data in result.data]
+        lines[title] = (values, result.groups[name].summary[mode][PROBABILITIES][metric])
+    return Table(METRIC_TITLES[metric], text, *matrix_rows(list(result.data), lines, drop=drop))
 
 
 def _details(result: CrossDomainResult) -> Table:
-    figures = [figure for figure in FIGURES if result.common or figure != "miou_common"]
+    metrics = [metric for metric in METRIC_TITLES if result.common or metric != "miou_common"]
     rows = []
     for title, name, mode in result.lines():
         for data in result.data:
-            found = result.groups[name]["cells"][data]["modes"][mode]
-            by_way = {way: [shown(found[way][figure]) for figure in figures] for way in WAYS}
+            by_way = {
+                way: [cell_text(result.metrics(name, data, mode, way)[metric]) for metric in metrics] for way in WAYS
+            }
             if by_way[PROBABILITIES] == by_way[HARD]:
                 by_way = {"either": by_way[HARD]}
             rows += [[f"{title} · {data}", way, *values] for way, values in by_way.items()]
     text = (
-        "Probabilities of source classes add up, then the best target is taken; hard: the best source class is "
-        "translated. All classes: those the pipeline cannot predict count as missed."
+        "Probabilities: those of the pipeline's classes are added up by target, and the most probable target is taken. "
+        "Hard: the most probable class is translated. All classes: classes that the pipeline cannot predict count as "
+        "missed."
     )
-    header = ["model · decode · test set", "mapping", *(FIGURES[figure] for figure in figures)]
+    header = ["model · decode · test set", "mapping", *(METRIC_TITLES[metric] for metric in metrics)]
     return Table("Both mappings", text, header, rows)
 
 
 def _classes(result: CrossDomainResult) -> list[Table]:
-    def rows(names: Sequence[str], figure: str, columns: Sequence[tuple[str, str]]) -> list[list[Any]]:
-        found = [
-            result.groups[group]["cells"][data]["modes"][result.groups[group]["default_mode"]][PROBABILITIES][figure]
-            for group, data in columns
-        ]
-        return [[name, *(shown(values[index]) for values in found)] for index, name in enumerate(names)]
+    def rows(names: Sequence[str], metric: str, columns: Sequence[tuple[str, str]]) -> list[list[Any]]:
+        ious = [result.metrics(group, data, result.groups[group].default_mode)[metric] for group, data in columns]
+        return [[name, *(cell_text(values[index]) for values in ious)] for index, name in enumerate(names)]
 
     made = []
     if result.common:
         columns = [(group, data) for group in result.groups for data in result.data]
         header = ["common class", *(f"{group} · {data}" for group, data in columns)]
-        text = "IoU of each common class in every domain, default decode mode."
+        text = "IoU of each common class on every test set, default decode mode."
         made.append(Table("Classes across domains", text, header, rows(result.common, "iou_common", columns)))
-    for data, about in result.data.items():
+    for data, test_set in result.data.items():
         columns = [(group, data) for group in result.groups]
-        table = rows(about["classes"], "iou", columns)
-        made.append(Table(f"Classes of {data}", "", ["class", *result.groups], table))
+        header = ["class", *result.groups]
+        made.append(Table(f"Classes of {data}", "", header, rows(test_set.classes, "iou", columns)))
     return made
 
 
 def _alarms(result: CrossDomainResult) -> Table:
+    foreign = [data for data in result.data if any(group.pairs[data].foreign for group in result.groups.values())]
     rows = []
-    foreign = [data for data in result.data if any(group["pairs"][data]["foreign"] for group in result.groups.values())]
     for name, group in result.groups.items():
-        for score in group["scores"]:
-            seen = [group["cells"][data]["alarms"][score] for data in result.data]
-            unknown = [group["cells"][data]["alarms_foreign"][score] for data in foreign]
-            rows.append([f"{name} · {score} ({group['reference']})", *map(shown, [*seen, *unknown])])
+        for score in group.scores:
+            known = [group.cells[data].alarms[score] for data in result.data]
+            unknown = [group.cells[data].alarms_foreign[score] for data in foreign]
+            rows.append([f"{name} · {score} ({group.reference})", *map(cell_text, [*known, *unknown])])
     share = result.settings["false_alarms"]
     text = (
-        f"Share of the labelled pixels that raise an alarm, threshold at {share:.0%} of the test set in brackets. "
-        "Pixels of classes that the pipeline knows: nothing there is unknown, what rises is the domain's doing."
+        f"Share of the labelled pixels that raise an alarm; the threshold is set at {share:.0%} on the test set in "
+        "brackets. Pixels of classes that the pipeline knows: none of these classes is unknown to the model, so any "
+        "increase is caused by the change of domain."
     )
     header = ["model · score (threshold)", *result.data, *(f"{data}, classes unknown to the model" for data in foreign)]
     return Table("Alarms", text, header, rows)
@@ -173,9 +187,9 @@ def _alarms(result: CrossDomainResult) -> Table:
 
 def _mappings(result: CrossDomainResult) -> Table:
     rows = [
-        [f"{name} · {data}", pair["origin"], *(", ".join(pair[key]) or "-" for key in ("unreachable", "dropped"))]
+        [f"{name} · {data}", pair.origin, ", ".join(pair.unreachable) or "-", ", ".join(pair.dropped) or "-"]
         for name, group in result.groups.items()
-        for data, pair in group["pairs"].items()
+        for data, pair in group.pairs.items()
     ]
     return Table("Mappings", "", ["model · test set", "mapping", "never predicted", "left out"], rows)
 

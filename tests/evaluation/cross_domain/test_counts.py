@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapping_toys import mappings, random_probs, space
 
-from gss.evaluation.cross_domain.counts import HARD, PROBABILITIES, WAYS, CellCounts, Pair
-from gss.evaluation.cross_domain.result import harmonic, over_seeds, transfer
+from gss.evaluation.cross_domain.counts import CellCounts
+from gss.evaluation.cross_domain.means import harmonic, over_seeds, transfer
+from gss.evaluation.cross_domain.pair import Pair
+from gss.evaluation.cross_domain.result import HARD, PROBABILITIES, WAYS, Spread
 from gss.labels.mapping import LabelMapping
 
 
@@ -151,10 +153,10 @@ def test_harmonic_mean_of_zero_and_nothing():
 
 def test_over_seeds():
     found = over_seeds([{"a": 1.0, "b": [0.2, None], "c": None}, {"a": 2.0, "b": [0.4, 0.6], "c": None, "d": 1}])
-    assert found["a"] == {"mean": 1.5, "std": pytest.approx(stdev([1.0, 2.0]))}
+    assert found["a"] == Spread(1.5, pytest.approx(stdev([1.0, 2.0])))
     assert found["b"] == [
-        {"mean": pytest.approx(0.3), "std": pytest.approx(stdev([0.2, 0.4]))},
-        {"mean": 0.6, "std": None},
+        Spread(pytest.approx(0.3), pytest.approx(stdev([0.2, 0.4]))),
+        Spread(0.6, None),
     ]
-    assert found["c"] == {"mean": None, "std": None} and "d" not in found
-    assert over_seeds([{"x": 0.25}]) == {"x": {"mean": 0.25, "std": None}}
+    assert found["c"] == Spread(None, None) and "d" not in found
+    assert over_seeds([{"x": 0.25}]) == {"x": Spread(0.25, None)}

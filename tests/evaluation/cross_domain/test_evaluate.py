@@ -12,9 +12,9 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import main
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.evaluation import evaluate, evaluate_cross_domain, write_html
-from gss.evaluation.cross_domain.inputs import find_home, find_mappings, group_folders, open_test_sets
-from gss.evaluation.cross_domain.protocol import Protocol
+from gss.evaluation import Protocol, TrainingDomain, evaluate, evaluate_cross_domain, write_html
+from gss.evaluation.cross_domain.inputs import find_mappings, find_training_domain, group_folders, open_test_sets
+from gss.evaluation.cross_domain.result import Spread
 from gss.evaluation.cross_domain.tables import format_result, write_markdown
 from gss.labels.space import LabelSpace
 
@@ -144,7 +144,7 @@ def test_summaries(result):
     seeds = [result.pipelines[f"prior_s{n}"]["cells"]["far"]["modes"]["aux"]["hard"]["miou"] for n in range(2)]
     stat = result.groups["prior"]["cells"]["far"]["modes"]["aux"]["hard"]["miou"]
     assert seeds[0] != seeds[1]
-    assert stat == {"mean": pytest.approx(np.mean(seeds)), "std": pytest.approx(np.std(seeds, ddof=1))}
+    assert stat == Spread(pytest.approx(np.mean(seeds)), pytest.approx(np.std(seeds, ddof=1)))
     assert result.groups["twin"]["kind"] == "discriminative" and result.groups["prior"]["default_mode"] == "marginal"
     assert not any("twin" in note and "no discriminative" in note for note in result.notes)
 
@@ -211,12 +211,22 @@ def test_two_processes_equal_one(datasets, mappings, monkeypatch):
 
 def test_texts_and_files(result, tmp_path):
     printed = format_result(result)
-    for text in ("prior · marginal", "twin · aux · far", "harm. mean", "drop", "±", "sea", "token_entropy", "common"):
+    for text in (
+        "prior · marginal",
+        "twin · aux · far",
+        "harm. mean",
+        "out of domain",
+        "drop",
+        "±",
+        "sea",
+        "token_entropy",
+        "common",
+    ):
         assert text in printed
-    result.write_json(tmp_path / "r.json")
-    stored = json.loads((tmp_path / "r.json").read_text())
-    assert "pictures" not in stored and stored["common"] == result.common
-    assert stored["groups"]["prior"]["summary"] == result.groups["prior"]["summary"]
+    stored = json.loads(json.dumps(result.to_json()))
+    assert stored["schema_version"] == 1 and "pictures" not in stored and stored["common"] == result.common
+    miou = stored["groups"]["prior"]["summary"]["aux"]["hard"]["miou"]["drop"]
+    assert miou == result.groups["prior"].summary["aux"]["hard"]["miou"].drop.to_json()
     write_markdown(result, tmp_path / "r.md")
     text = (tmp_path / "r.md").read_text()
     assert "| model · decode | home | far | mean |" in text and "## Notes" in text
@@ -364,25 +374,23 @@ def test_where_a_group_comes_from(folders, tmp_path, groups):
         paths[name] = str(tmp_path / name)
         groups["twin"]["twin_s0"].save_pretrained(paths[name], training_data=recorded)
     for name in "ab":
-        home = find_home("g", [paths[name]], tests)
+        home = find_training_domain("g", [paths[name]], tests)
         assert (home.in_domain, home.source) == ("home", "model card")
-    assert find_home("g", [paths["a"]], tests, "far").in_domain == "far"
-    unknown = find_home("g", [paths["c"]], tests)
+    assert find_training_domain("g", [paths["a"]], tests, "far").in_domain == "far"
+    unknown = find_training_domain("g", [paths["c"]], tests)
     assert unknown.in_domain == "far" and "records nothing" in unknown.source
-    away = find_home("g", [paths["a"]], {"far": tests["far"]})
+    away = find_training_domain("g", [paths["a"]], {"far": tests["far"]})
     assert away.in_domain is None and away.training_data == "home, split train"
     with pytest.raises(ValueError, match="did you mean 'home'"):
-        find_home("g", [paths["a"]], tests, "hme")
+        find_training_domain("g", [paths["a"]], tests, "hme")
     with pytest.raises(ValueError, match="differ in training data: home, split train against nothing recorded"):
-        find_home("g", [paths["a"], paths["c"]], tests)
+        find_training_domain("g", [paths["a"], paths["c"]], tests)
 
 
 def test_without_a_test_set_in_domain(groups, datasets, mappings):
-    from gss.evaluation.cross_domain.inputs import Home
-
-    twin, home = {"twin": groups["twin"]}, {"twin": Home("elsewhere, split train", None, "model card")}
+    twin, home = {"twin": groups["twin"]}, {"twin": TrainingDomain("elsewhere, split train", None, "model card")}
     protocol = Protocol(scores=("msp",), limit=1)
-    found = evaluate_cross_domain(twin, datasets, mappings=mappings, homes=home, protocol=protocol, pictures=0)
+    found = evaluate_cross_domain(twin, datasets, mappings=mappings, training=home, protocol=protocol, pictures=0)
     summary = found.groups["twin"]["summary"]["aux"]["hard"]["miou"]
     assert summary["drop"]["mean"] is None and summary["away"] == summary["mean"]
     assert found.groups["twin"]["reference"] == "home" and any("no test set in domain" in n for n in found.notes)
