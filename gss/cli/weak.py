@@ -46,7 +46,7 @@ def add_weak(
     action.add_argument("--producer", default="import", metavar="NAME", help="who made them (default: %(default)s)")
     _add_split(action)
     _add_out(action)
-    action.set_defaults(handler="gss.weak.pseudo_masks.main")
+    action.set_defaults(handler="gss.weak.imported.main")
 
     action = actions.add_parser("refine", help="spread partial or uncertain labels along the edges of the images")
     action.add_argument("spec", help="data set with weak labels or pseudo-masks")

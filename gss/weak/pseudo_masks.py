@@ -1,8 +1,8 @@
-"""Pseudo-masks on disk: one layout for every producer, which is at once a data set to train on.
+"""Folders of pseudo-masks: one layout for every producer, which is at once a data set to train on.
 
 FOLDER/
-data.yaml              the images' data set with these labels in one split; written last
-manifest.json          who made them, from what, and counts of every mask
+data.yaml              data set of the images with these labels in one split; written last
+manifest.json          `gss.weak.manifest.Manifest`
 labelled.txt           ids of the images with a mask
 masks/ID.png           palette image, 255 = the producer abstains
 confidence/ID.png      grey, 8 or 16 bits, white is certain; optional
@@ -10,11 +10,11 @@ confidence/ID.png      grey, 8 or 16 bits, white is certain; optional
 
 from __future__ import annotations
 
-import argparse
+import errno
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,17 +28,13 @@ from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.core.outputs import prepare_output
 from gss.data.export import require_files, write_spec
-from gss.data.files import find_files
-from gss.data.images import MASK_SUFFIXES, image_size, load_mask
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
-from gss.data.weak.pictures import load_confidence, save_confidence, save_mask
-from gss.data.weak.readers.base import check_size
-from gss.data.weak.readers.masks import decode_mask, state_coding
+from gss.data.weak.pictures import save_confidence, save_mask
 from gss.labels.space import IGNORE_INDEX
+from gss.weak.manifest import MANIFEST, Failure, Manifest, MaskRecord
 
-MANIFEST = "manifest.json"
-_VERSION = 1
+# A disk with these errors takes no other file either; other errors of the system concern one file.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +42,8 @@ class PseudoMask:
     """Labels that a producer gives an image.
 
     Args:
-        id: of the image.
-        labels: uint8 `[H, W]`, 255 where it abstains.
+        id: id of the image.
+        labels: uint8 `[H, W]`, 255 where the producer abstains.
         confidence: float `[H, W]` in 0..1; None if the producer has none.
     """
 
@@ -57,26 +53,32 @@ class PseudoMask:
 
 
 class PseudoMaskWriter:
-    """Writes a folder of pseudo-masks; a context manager.
+    """Writer of a folder of pseudo-masks; a context manager.
 
-    Every file is written atomically. `manifest.json` and `data.yaml` come last, and older ones go before the first
-    mask is written, so that a folder whose producer was stopped is no data set, and one whose producer never began is
-    what it was. Under several processes each adds its images, and all must enter and leave the context.
+    Every file is written atomically. Old `manifest.json` and `data.yaml` are deleted before the first mask is written,
+    and new ones are written last. An interrupted run therefore leaves a folder that cannot be loaded as a data set; a
+    run that fails before the first mask changes nothing. Each of several processes adds its own images, and all of
+    them must enter and leave the context.
 
     Args:
         folder: output folder.
         spec: data set of the images, from files.
-        split: whose labels these are.
-        producer: name of what makes them.
-        config: its settings, JSON-able; the manifest holds them and their hash.
-        form: kind of labels they were made from, such as "points".
-        bits: of confidence images, 8 or 16.
+        split: split that gets these labels.
+        producer: name of the producer.
+        config: settings of the producer, JSON-able; the manifest holds them and their hash.
+        form: kind of labels that the masks are made from, such as "points".
+        bits: depth of confidence images, 8 or 16.
         overwrite: accept a folder that holds files.
 
+    Attributes:
+        manifest: facts about the folder, once the context was left.
+
     Raises:
-        ValueError: the folder is in use, the split does not exist, or the images are no files; on leaving, no pixel of
-            any mask is labelled.
+        InputError: the folder is in use, the split does not exist, or the images are not files; on leaving, no mask
+            has a labelled pixel.
     """
+
+    manifest: Manifest
 
     def __init__(
         self,
@@ -95,7 +97,9 @@ class PseudoMaskWriter:
         self.folder, self.spec, self.split = Path(folder), spec, split
         self.producer, self.config, self.form, self.bits = producer, dict(config or {}), form, bits
         self._overwrite = overwrite
-        self._rows: list[dict[str, Any]] = []
+        self._records: list[MaskRecord] = []
+        self._failures: list[Failure] = []
+        self._confidences = 0
         self._started = time.time()
 
     @property
@@ -115,7 +119,7 @@ class PseudoMaskWriter:
         """Write one mask.
 
         Raises:
-            ValueError: labels outside the classes, confidence outside 0..1, or sizes that differ.
+            InputError: labels outside the classes, confidence outside 0..1, or sizes that differ.
         """
         labels, K = mask.labels, self.spec.label_space.num_classes
         if labels.ndim != 2 or labels.dtype != np.uint8:
@@ -125,23 +129,49 @@ class PseudoMaskWriter:
             raise InputError(
                 f"labels of {mask.id!r} hold {K + int(counts[K:].argmax())}, allowed are 0..{K - 1} and 255"
             )
-        row: dict[str, Any] = {
-            "id": mask.id,
-            "size": list(labels.shape),
-            "pixels": {self.spec.label_space.names[k]: int(counts[k]) for k in np.flatnonzero(counts[:K])},
-            "labelled": float(1 - counts[IGNORE_INDEX] / labels.size),
-        }
         if mask.confidence is not None and mask.confidence.shape != labels.shape:
             raise InputError(f"confidence of {mask.id!r} is {mask.confidence.shape}, labels are {labels.shape}")
-        if not self._rows:
+        if not self._records:
             for name in (MANIFEST, FOLDER_SPEC):
                 (self.folder / name).unlink(missing_ok=True)
+        certain = None
         if mask.confidence is not None:
             save_confidence(self.folder / "confidence" / f"{mask.id}.png", mask.confidence, bits=self.bits)
             known = labels != IGNORE_INDEX
-            row["confidence"] = float(mask.confidence[known].mean()) if known.any() else None
+            certain = float(mask.confidence[known].mean()) if known.any() else None
         save_mask(self.folder / "masks" / f"{mask.id}.png", labels, self.spec.label_space)
-        self._rows.append(row)
+        self._confidences += mask.confidence is not None
+        self._records.append(
+            MaskRecord(
+                mask.id,
+                size=(labels.shape[0], labels.shape[1]),
+                pixels={self.spec.label_space.names[k]: int(counts[k]) for k in np.flatnonzero(counts[:K])},
+                labelled=float(1 - counts[IGNORE_INDEX] / labels.size),
+                confidence=certain,
+            )
+        )
+
+    def add_all(self, ids: Sequence[str], make: Callable[[int], PseudoMask], *, title: str) -> None:
+        """Make and write the masks of many images, of which every process takes its share.
+
+        An image that cannot be read or written is left out and named in the manifest; the others go on.
+
+        Args:
+            ids: ids of the images.
+            make: returns the mask of the image at a position of `ids`.
+            title: what the progress bar says.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        quiet = None if distributed.is_main() else True
+        for position in tqdm(distributed.shard(len(ids)), desc=title, unit="img", disable=quiet):
+            try:
+                self.add(make(position))
+            except (InputError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _DISK:
+                    raise
+                self._failures.append(Failure(ids[position], " ".join(str(error).split())))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,137 +181,46 @@ class PseudoMaskWriter:
             self._finish()
 
     def _finish(self) -> None:
-        rows = sorted((row for part in distributed.gather_objects(self._rows) for row in part), key=lambda r: r["id"])
-        if not rows:
-            raise InputError(f"no pseudo-mask was made for {self.folder}: there is nothing to train on")
+        parts = distributed.gather_objects((self._records, self._failures, self._confidences))
+        records = sorted((record for part, _, _ in parts for record in part), key=lambda record: record.id)
+        failures = sorted((failure for _, part, _ in parts for failure in part), key=lambda failure: failure.image)
+        confidences = sum(count for _, _, count in parts)
+        if not records:
+            why = f": {failures[0].error} ({len(failures)} images failed)" if failures else ""
+            raise InputError(f"no pseudo-mask was made for {self.folder}{why or ': there is nothing to train on'}")
         names = self.spec.label_space.names
-        pixels = {name: sum(row["pixels"].get(name, 0) for row in rows) for name in names}
+        pixels = {name: sum(record.pixels.get(name, 0) for record in records) for name in names}
         if not any(pixels.values()):
             raise InputError(
-                f"none of the {len(rows)} masks in {self.folder} has a labelled pixel: there is nothing to train on; "
-                "look at the labels they were made from, and at the thresholds of their producer"
+                f"none of the {len(records)} masks in {self.folder} has a labelled pixel, so there is nothing to train "
+                "on; look at the labels they were made from, and at the thresholds of their producer"
             )
-        if not distributed.is_main():
-            return
-        with_confidence = sum("confidence" in row for row in rows)
-        if 0 < with_confidence < len(rows):
-            raise InputError(f"{with_confidence} of {len(rows)} pseudo-masks have a confidence: give it to all or none")
-        write_json(
-            self.folder / MANIFEST,
-            {
-                "version": _VERSION,
-                "producer": self.producer,
-                "config": self.config,
-                "config_hash": self.config_hash,
-                "data": self.spec.name,
-                "split": self.split,
-                "form": self.form,
-                "seconds": time.time() - self._started,
-                "classes": list(names),
-                "pixels": pixels,
-                "never_labelled": [name for name, count in pixels.items() if count == 0],
-                "labelled": float(np.mean([row["labelled"] for row in rows])),
-                "all_abstain": [row["id"] for row in rows if not row["pixels"]],
-                "masks": rows,
-            },
+        if 0 < confidences < len(records):
+            raise InputError(f"{confidences} of {len(records)} pseudo-masks have a confidence: give it to all or none")
+        self.manifest = Manifest(
+            producer=self.producer,
+            config=self.config,
+            config_hash=self.config_hash,
+            data=self.spec.name,
+            split=self.split,
+            form=self.form,
+            seconds=time.time() - self._started,
+            classes=names,
+            pixels=pixels,
+            masks=tuple(records),
+            has_confidence=confidences > 0,
+            failed=tuple(failures),
         )
+        if distributed.is_main():
+            self._write()
+        distributed.barrier()
+
+    def _write(self) -> None:
+        write_json(self.folder / MANIFEST, self.manifest.to_json())
         with atomic_path(self.folder / "labelled.txt") as temporary:
-            temporary.write_text("".join(f"{row['id']}\n" for row in rows), encoding="utf-8")
+            temporary.write_text("".join(f"{record.id}\n" for record in self.manifest.masks), encoding="utf-8")
         weak = {"format": "masks", "path": "masks/{id}.png", "only": "labelled.txt"}
-        if with_confidence:
+        if self.manifest.has_confidence:
             weak["confidence"] = "confidence/{id}.png"
         name = f"{self.spec.name}_{self.producer}_{self.config_hash}"
         write_spec(self.folder, self.spec, name=name, split=self.split, weak=weak)
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Content of `manifest.json`.
-
-    Raises:
-        ValueError: the folder holds none, so its producer did not finish, or it is damaged.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder} holds no {MANIFEST}: it is no folder of pseudo-masks, or its producer was stopped"
-        ) from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-
-
-def summary(folder: str | Path) -> str:
-    """What a folder of pseudo-masks holds, and what to do with it, in a few lines."""
-    manifest = read_manifest(folder)
-    lines = [f"{len(manifest['masks'])} masks, {100 * manifest['labelled']:.1f} % of their pixels labelled"]
-    if manifest["all_abstain"]:
-        lines.append(f"{len(manifest['all_abstain'])} of them label nothing, first: {manifest['all_abstain'][0]}")
-    if manifest["never_labelled"]:
-        lines.append(f"never labelled: {', '.join(manifest['never_labelled'])}")
-    lines.append(f"written to {folder}; judge them with gss weak report {folder} --truth SPEC,")
-    lines.append(f"train on them with data.spec={folder} data.train_split={manifest['split']}")
-    return "\n".join(lines)
-
-
-def import_masks(
-    spec: DataSpec, split: str, masks: str | Path, *, confidence: str | Path | None = None
-) -> Iterator[PseudoMask]:
-    """Masks of a folder, `ID.png` or another lossless format, for the images of a split.
-
-    Class numbers, and 255 or the number of classes for abstention; an image without a mask is left out. Several
-    processes share the images.
-
-    Raises:
-        ValueError: no mask fits an image, a mask fits none, or one is unreadable, of another size or with other
-            values; names the file and the fix.
-    """
-    folder = Path(masks)
-    if not folder.is_dir():
-        raise InputError(f"folder of masks not found: {folder}")
-    found = find_files(folder, "{id}.*", MASK_SUFFIXES)
-    sure = {} if confidence is None else find_files(Path(confidence), "{id}.*", MASK_SUFFIXES)
-    samples = spec.samples(split)
-    known = {sample.id for sample in samples}
-    strange = sorted(found.keys() - known)
-    if strange:
-        raise InputError(
-            f"{len(strange)} masks in {folder} belong to no image of split {split!r}, first: {found[strange[0]].name}; "
-            "name masks as images are, or give another --split"
-        )
-    K = spec.label_space.num_classes
-    samples = [sample for sample in samples if sample.id in found]
-    if not samples:
-        raise InputError(
-            f"no mask in {folder} has the name of an image of split {split!r}, such as {sorted(known)[0]}.png"
-        )
-    mine, coded = distributed.shard(len(samples)), False
-    for index in tqdm(mine, desc="importing", unit="img", disable=None if distributed.is_main() else True):
-        sample = samples[index]
-        size = image_size(sample.image)
-        raw = load_mask(found[sample.id])
-        check_size(found[sample.id], sample.id, (raw.shape[0], raw.shape[1]), size)
-        labels, by_count = decode_mask(raw, K, found[sample.id])
-        if by_count and not coded:
-            coded = True
-            state_coding(raw, K, found[sample.id])
-        trust = None
-        if confidence is not None:
-            if sample.id not in sure:
-                raise InputError(f"no confidence for {sample.id!r} in {confidence}: give it for all masks or none")
-            trust = load_confidence(sure[sample.id], size)
-        yield PseudoMask(sample.id, labels, trust)
-
-
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak import`."""
-    spec = load_spec(args.spec, args.root)
-    config = {"masks": str(args.masks), "confidence": args.confidence and str(args.confidence)}
-    writer = PseudoMaskWriter(
-        args.out, spec, args.split, producer=args.producer, config=config, bits=16, overwrite=args.overwrite
-    )
-    with writer:
-        for mask in import_masks(spec, args.split, args.masks, confidence=args.confidence):
-            writer.add(mask)
-    if distributed.is_main():
-        print(summary(args.out))

@@ -29,7 +29,7 @@ from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
 from gss.training.run import train
 from gss.training.weak.tags import check_tags
 from gss.weak.agmm import produce
-from gss.weak.pseudo_masks import MANIFEST
+from gss.weak.manifest import MANIFEST
 from gss.weak.quality import measure
 from gss.weak.quality_page import format_report
 from gss.weak.trust import check_seeds

@@ -1,25 +1,25 @@
-"""`gss weak produce`: pseudo-masks from a trained pipeline, sharpened by what is labelled in each image."""
+"""Pseudo-masks from a trained pipeline, sharpened by the labels of each image (`gss weak produce`)."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from gss.config.agmm import ProduceConfig
 from gss.config.io import load_config
-from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.evaluation.checks import check_classes
 from gss.labels.space import IGNORE_INDEX
 from gss.models.gaussians import full_precision
@@ -31,12 +31,14 @@ from gss.weak.agmm.evidence import Evidence, gather_evidence
 from gss.weak.agmm.mixture import unit_features
 from gss.weak.agmm.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
 from gss.weak.agmm.spread import finer_grids, spread
-from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter, summary
+from gss.weak.imported import report_manifest
+from gss.weak.manifest import Manifest
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 from gss.weak.tags.produce import is_classifier, produce
 
 
 @torch.no_grad()
-def posterior(
+def probabilities_given_labels(
     pipeline: GSSPipeline,
     image: Any,
     labels: np.ndarray,
@@ -45,9 +47,9 @@ def posterior(
     confidence: np.ndarray | None = None,
     tags: np.ndarray | None = None,
 ) -> Tensor:
-    """Class probabilities of an image given its weak labels, proportional to P_k G_k^mixture for the tagged classes.
+    """Return class probabilities of an image given its weak labels, proportional to P_k G_k^mixture for tagged classes.
 
-    P is what the pipeline predicts, and G the score of a Gaussian for each class around its labelled pixels, after one
+    P is the pipeline's prediction and G the score of a Gaussian for each class around its labelled pixels, after one
     round of expectation maximisation in the image. A class without a labelled pixel takes the score that a Gaussian
     has at one standard deviation. With `cfg.spread.steps`, labels and probabilities then spread over the image.
 
@@ -56,19 +58,20 @@ def posterior(
         image: PIL, path, array or tensor of one image.
         labels: uint8 `[H, W]`, 255 where unlabelled.
         cfg: settings.
-        confidence: of the labels, float32 `[H, W]` in 0..1; 1 for all when None.
+        confidence: confidence of the labels, float32 `[H, W]` in 0..1; 1 for all when None.
         tags: the only classes the image may hold besides those labelled, bool `[K]`; any when None.
 
     Returns:
         float32 `[K, H, W]` on the pipeline's device.
     """
-    resized = pipeline.preprocess(image).images[0]
+    # 1. Network: features and class logits on their grid, probabilities at the padded size of the resized image.
+    resized = pipeline.preprocess(image).images[0]  # [3, h_r, w_r]
     tokens = pipeline.vqvae is not None
     found = pipeline.score_inputs(resized[None], needs=("tokens", "decoded") if tokens else ())
-    probs = found.decoded
+    probs = found.decoded  # [1, K, h_p, w_p]
     if probs is None:
         probs = F.interpolate(found.logits, size=found.size, mode="bilinear").softmax(1)
-    # The network saw the image with padding below and to the right: so must labels, in their own scale.
+    # 2. Mixture. The network saw the image with padding below and to the right; labels get the same, in their scale.
     scales = found.size[0] / resized.shape[1], found.size[1] / resized.shape[2]
     evidence = _padded_evidence(labels, scales, found, confidence=confidence, tags=tags)
     with full_precision(found.features.device):
@@ -83,11 +86,12 @@ def posterior(
         )
     energies = mixture.energies.where(mixture.known[..., None, None], NEUTRAL_ENERGY)
     energies = F.interpolate(energies, size=found.size, mode="bilinear")
+    # 3. Product of both over the allowed classes, without the padding.
     logits = probs.clamp(min=1e-12).log() - cfg.mixture * energies
     joint = logits.masked_fill(~evidence.allowed[..., None, None], -torch.inf).softmax(1)
-    joint = joint[:, :, : resized.shape[1], : resized.shape[2]]
+    joint = joint[:, :, : resized.shape[1], : resized.shape[2]]  # [1, K, h_r, w_r]
+    # 4. Labels and probabilities spread along colours, on grids that start with the features' cells on the image.
     if cfg.spread.steps:
-        # The cells that the features have on the image, without those of the padding.
         cells = [
             math.ceil(a * b / c) for a, b, c in zip(found.features.shape[2:], joint.shape[2:], found.size, strict=True)
         ]
@@ -112,7 +116,7 @@ def _padded_evidence(
     confidence: np.ndarray | None,
     tags: np.ndarray | None,
 ) -> Evidence:
-    """Labels on the grid of the features, which covers `scales` times the image."""
+    """Return labels on the grid of the features, which covers `scales` times the image."""
     height, width = labels.shape
     margin = (0, round(width * scales[1]) - width, 0, round(height * scales[0]) - height)
 
@@ -132,65 +136,96 @@ def _padded_evidence(
 def pseudo_mask(
     probs: Tensor, labels: np.ndarray, threshold: float, *, confidence: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable classes, but labels where there are some, and 255 below the threshold.
+    """Return the labels where there are some, else the most probable classes, and 255 below the threshold.
 
     Args:
         probs: `[K, H, W]`.
         labels: uint8 `[H, W]`, 255 where unlabelled.
-        threshold: 0..1.
-        confidence: of the labels, float32 `[H, W]`; 1 for all when None.
+        threshold: least probability, 0..1.
+        confidence: confidence of the labels, float32 `[H, W]`; 1 for all when None.
 
     Returns:
-        Labels uint8 and confidence float32, both `[H, W]`; the confidence of a pixel left unlabelled is that of the
-        class it did not get.
+        Labels uint8 and confidence float32, both `[H, W]`. A pixel left unlabelled has the confidence of its most
+        probable class.
     """
     certain, found = (part.cpu().numpy() for part in probs.max(0))
     given = labels != IGNORE_INDEX
-    trust = np.float32(1) if confidence is None else confidence
-    certain = np.where(given, trust, certain.clip(0, 1)).astype(np.float32)
+    certain = np.where(given, np.float32(1) if confidence is None else confidence, certain.clip(0, 1))
     found = np.where(certain < threshold, IGNORE_INDEX, found)
-    return np.where(given, labels, found).astype(np.uint8), certain
+    return np.where(given, labels, found).astype(np.uint8), certain.astype(np.float32)
 
 
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak produce`; for the folder of a tag classifier `gss.weak.tags.produce.produce` does.
+def produce_from_pipeline(
+    pipeline: GSSPipeline,
+    spec: DataSpec,
+    split: str,
+    out: str | Path,
+    cfg: ProduceConfig,
+    *,
+    source: str = "",
+    overwrite: bool = False,
+) -> Manifest:
+    """Write pseudo-masks of a split from a pipeline and the weak labels of the images.
+
+    Args:
+        pipeline: pipeline of the same classes.
+        spec: data set with weak labels or partial masks.
+        split: split of the images.
+        out: output folder.
+        cfg: settings.
+        source: folder of the pipeline, for the manifest.
+        overwrite: accept a folder that holds files.
+
+    Returns:
+        Manifest of the folder.
+
+    Raises:
+        InputError: other classes than the pipeline's, generated data, or what `PseudoMaskWriter` refuses.
+    """
+    if spec.generator is not None:
+        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+    dataset = cast(SegmentationDataset, open_split(spec, split))
+    check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
+
+    def produce_mask(index: int) -> PseudoMask:
+        image, labels = dataset.read(index)
+        weak, confidence = dataset.read_weak(index)
+        tags = None
+        if cfg.tags == "labels":
+            tags = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: dataset.label_space.num_classes] > 0
+        elif cfg.tags == "data" and weak is not None and weak.exhaustive:
+            tags = weak.present()
+        probs = probabilities_given_labels(pipeline, image, labels, cfg, confidence=confidence, tags=tags)
+        return PseudoMask(dataset.ids[index], *pseudo_mask(probs, labels, cfg.threshold, confidence=confidence))
+
+    config = {"pipeline": source, **dataclasses.asdict(cfg)}
+    form = "partial masks" if spec.weak is None else spec.weak.format
+    writer = PseudoMaskWriter(out, spec, split, producer="agmm", config=config, form=form, overwrite=overwrite)
+    with writer:
+        writer.add_all(dataset.ids, produce_mask, title="producing")
+    return writer.manifest
+
+
+def main(args: argparse.Namespace) -> int:
+    """Handle `gss weak produce`: of a pipeline, or of a tag classifier.
 
     Args:
         args: `pipeline`, `settings`, `data`, `root`, `split`, `out`, `overwrite`.
 
     Raises:
-        ValueError: other classes than the pipeline's, generated data, or no pixel kept anywhere.
+        InputError: other classes than the pipeline's, generated data, or no pixel kept anywhere.
     """
     if is_classifier(args.pipeline):
-        produce(args)
-        return
+        return produce(args)
     cfg = load_config(ProduceConfig, [], args.settings)
     spec = load_spec(args.data, args.root)
-    if spec.generator is not None:
-        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
-    dataset = cast(SegmentationDataset, open_split(spec, args.split))
-    pipeline = load_pipeline(args.pipeline)
-    check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
-    config = {"pipeline": str(args.pipeline), **dataclasses.asdict(cfg)}
-    form = "partial masks" if spec.weak is None else spec.weak.format
-    writer = PseudoMaskWriter(
-        args.out, spec, args.split, producer="agmm", config=config, form=form, overwrite=args.overwrite
+    manifest = produce_from_pipeline(
+        load_pipeline(args.pipeline),
+        spec,
+        args.split,
+        args.out,
+        cfg,
+        source=str(args.pipeline),
+        overwrite=args.overwrite,
     )
-    with writer:
-        mine = distributed.shard(len(dataset))
-        for index in tqdm(mine, desc="producing", unit="img", disable=None if distributed.is_main() else True):
-            image, labels = dataset.read(index)
-            tags, confidence = _tags(dataset, index, labels, cfg), dataset.read_weak(index)[1]
-            probs = posterior(pipeline, image, labels, cfg, confidence=confidence, tags=tags)
-            found, certain = pseudo_mask(probs, labels, cfg.threshold, confidence=confidence)
-            writer.add(PseudoMask(dataset.ids[index], found, certain))
-    if distributed.is_main():
-        print(summary(args.out))
-
-
-def _tags(dataset: SegmentationDataset, index: int, labels: np.ndarray, cfg: ProduceConfig) -> np.ndarray | None:
-    """The only classes of an image, if they are known."""
-    if cfg.tags == "labels":
-        return np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: dataset.label_space.num_classes] > 0
-    weak = dataset.read_weak(index)[0]
-    return weak.present() if cfg.tags == "data" and weak is not None and weak.exhaustive else None
+    return report_manifest(manifest, args.out)

@@ -1,4 +1,4 @@
-"""Image tags to pseudo-masks: activation maps, a random walk of them, and refinement along the edges of the image."""
+"""Pseudo-masks from image tags: activation maps, a random walk of them, and refinement along edges of the image."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from gss.config.io import load_config
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
-from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.data.tagged import read_tags
 from gss.data.transforms import to_float
 from gss.evaluation.checks import check_classes
 from gss.labels.space import IGNORE_INDEX
 from gss.models.tags import TagClassifier
 from gss.pipeline.loading import load_classifier
-from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter, summary
+from gss.weak.imported import report_manifest
+from gss.weak.manifest import Manifest
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 from gss.weak.refine.labels import refine_probs
-from gss.weak.refine.walks import edge_affinity, edge_map, feature_affinity, random_walk
+from gss.weak.refine.walks import image_links, random_walk
 from gss.weak.tags.cam import activation_maps, seed_probs
 
 # No link of a walk is weaker than this.
@@ -37,25 +37,25 @@ _WEAKEST = 1e-4
 
 
 def is_classifier(folder: str | Path) -> bool:
-    """Whether a folder holds a tag classifier (and not a pipeline)."""
+    """Return whether a folder holds a tag classifier and not a pipeline."""
     path = Path(folder)
     return (path / "config.json").is_file() and not (path / "model_index.json").is_file()
 
 
 def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamConfig) -> Tensor:
-    """Activation maps of the tagged classes of an image.
+    """Return activation maps of the tagged classes of an image.
 
     Args:
         model: in eval mode.
         image: RGB.
-        tags: numbers of the tagged classes of the model, int64 `[T]`.
+        tags: indices of the tagged classes among those of the model, int64 `[T]`.
         cfg: settings.
 
     Returns:
         float32 `[T, h, w]` in 0..1.
     """
     pixels = to_float(np.asarray(image))[None].to(model.pixel_mean.device)
-    # Of the image as it is: a size above 1 shows what a smaller copy has lost.
+    # The image itself is resized, so that a scale above 1 shows what a smaller copy has lost.
     unit = (cfg.size or int(model.config["image_size"])) / max(image.size)
     flags = torch.zeros(1, len(model.classes), dtype=torch.bool, device=pixels.device)
     flags[0, tags] = True
@@ -64,10 +64,10 @@ def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamCon
 
 
 def walked(maps: Tensor, image: np.ndarray, cfg: WalkConfig) -> Tensor:
-    """Activation maps after a random walk over akin pixels (Ahn and Kwak, CVPR 2018), largest value 1 again.
+    """Return activation maps after a random walk over similar pixels (Ahn and Kwak, CVPR 2018), scaled to maximum 1.
 
-    Pixels are akin when no edge lies between them and their colours agree: no network is trained for it. Distances of
-    backbone features as a third factor changed nothing.
+    Pixels are linked when no edge lies between them and their colours agree; no network is trained for it. Distances
+    of backbone features as a third factor changed nothing.
 
     Args:
         maps: `[T, h, w]`.
@@ -77,14 +77,11 @@ def walked(maps: Tensor, image: np.ndarray, cfg: WalkConfig) -> Tensor:
     Returns:
         float32 `[T, ceil(H / stride), ceil(W / stride)]`.
     """
-    colours = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
-    cells = F.avg_pool2d(colours[None], cfg.stride, ceil_mode=True)
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))  # [3, H, W]
+    cells = F.avg_pool2d(pixels[None], cfg.stride, ceil_mode=True)[0].numpy()
+    links = image_links(cells, radius=cfg.radius, edge=cfg.edge, color=cfg.color, weakest=_WEAKEST)
     grid = cells.shape[-2:]
-    links = edge_affinity(edge_map(cells[0].permute(1, 2, 0).numpy(), smooth=0.7), radius=cfg.radius, power=cfg.edge)
-    links = links.multiply(feature_affinity(cells[0].numpy(), radius=cfg.radius, scale=cfg.color))
-    links = csr_array(links)
-    links.data = np.maximum(links.data, _WEAKEST).astype(np.float32)
-    start = F.interpolate(maps[None].cpu(), size=grid, mode="bilinear")[0].flatten(1).t().numpy()
+    start = F.interpolate(maps[None].cpu(), size=grid, mode="bilinear")[0].flatten(1).t().numpy()  # [h*w, T]
     found = torch.from_numpy(random_walk(links, start, steps=cfg.steps).T.copy()).reshape(-1, *grid).clamp_min(0)
     return found / found.amax((-2, -1), keepdim=True).clamp_min(1e-6)
 
@@ -93,33 +90,34 @@ def walked(maps: Tensor, image: np.ndarray, cfg: WalkConfig) -> Tensor:
 def tag_mask(
     model: TagClassifier, image: Image.Image, tags: np.ndarray, exhaustive: bool, cfg: TagProduceConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pseudo-mask of an image from its tags.
+    """Return the pseudo-mask of an image from its tags.
 
     Args:
         model: in eval mode.
         image: RGB.
         tags: labels known to be in the image, bool `[L]`.
-        exhaustive: whether there are no others. Where there may be, no pixel is called background.
+        exhaustive: True if the image has no other classes; otherwise no pixel is labelled background.
         cfg: settings.
 
     Returns:
         Labels uint8 `[H, W]`, 255 where unsure, and confidence float32 `[H, W]`.
     """
     size, background = (image.height, image.width), model.config["background"]
-    shown = np.flatnonzero(tags[list(model.classes)])
-    if not len(shown):
+    tagged = np.flatnonzero(tags[list(model.classes)])
+    if not len(tagged):
         empty = exhaustive and background is not None
         return np.full(size, background if empty else IGNORE_INDEX, np.uint8), np.full(size, float(empty), np.float32)
-    maps = tag_maps(model, image, torch.from_numpy(shown), cfg.cam)
+    maps = tag_maps(model, image, torch.from_numpy(tagged), cfg.cam)
     picture = np.asarray(image)
     if cfg.walk.steps:
         maps = walked(maps, picture, cfg.walk)
     maps = F.interpolate(maps[None].cpu(), size=size, mode="bilinear")
-    probs = seed_probs(maps, torch.ones(1, len(shown), dtype=torch.bool), background=cfg.background)[0]
-    labels = np.array([IGNORE_INDEX if background is None else background, *np.array(model.classes)[shown]], np.uint8)
+    probs = seed_probs(maps, torch.ones(1, len(tagged), dtype=torch.bool), background=cfg.background)[0]
+    labels = np.array([IGNORE_INDEX if background is None else background, *np.array(model.classes)[tagged]], np.uint8)
     confidence = None
     if background is None:
-        # What is no class is not known, and no class of its own: 1/2 where the largest map is at the threshold.
+        # A pixel without a class is unknown, not background: its confidence is 1/2 where the largest map is at the
+        # threshold.
         largest = probs[1:].amax(0)
         confidence = (largest / (largest + probs[0])).numpy()
         probs, labels = probs[1:] / probs[1:].sum(0).clamp_min(1e-6), labels[1:]
@@ -138,36 +136,63 @@ def tag_mask(
 
 
 def open_tagged(model: TagClassifier, dataset: LabelledImages) -> LabelledImages:
-    """A data set with the classes of the model.
+    """Return a data set, after a check that it has the classes of the model.
 
     Raises:
-        ValueError: it has others.
+        InputError: it has others.
     """
     check_classes(list(model.config["class_names"]), dataset.label_space.names)
     return dataset
 
 
-def produce(args: argparse.Namespace) -> None:
-    """Handle `gss weak produce` of a tag classifier.
+def produce_from_tags(
+    model: TagClassifier,
+    spec: DataSpec,
+    split: str,
+    out: str | Path,
+    cfg: TagProduceConfig,
+    *,
+    source: str = "",
+    overwrite: bool = False,
+) -> Manifest:
+    """Write pseudo-masks of a split from a tag classifier and the tags of the images.
+
+    Args:
+        model: classifier of the same classes, in eval mode.
+        spec: data set with tags.
+        split: split of the images.
+        out: output folder.
+        cfg: settings.
+        source: folder of the classifier, for the manifest.
+        overwrite: accept a folder that holds files.
+
+    Returns:
+        Manifest of the folder.
 
     Raises:
-        ValueError: other classes than the classifier's, a generated data set, or no pixel kept anywhere.
+        InputError: other classes than the classifier's, generated data, or what `PseudoMaskWriter` refuses.
     """
-    cfg = load_config(TagProduceConfig, [], args.settings)
-    spec = load_spec(args.data, args.root)
     if spec.generator is not None:
         raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
-    model = load_classifier(args.pipeline)
-    dataset = open_tagged(model, open_split(spec, args.split))
-    config = {"classifier": str(args.pipeline), **dataclasses.asdict(cfg)}
-    writer = PseudoMaskWriter(
-        args.out, spec, args.split, producer="tags", config=config, form="tags", overwrite=args.overwrite
-    )
+    dataset = open_tagged(model, open_split(spec, split))
+
+    def produce_mask(index: int) -> PseudoMask:
+        tags, exhaustive = read_tags(dataset, index)
+        return PseudoMask(dataset.ids[index], *tag_mask(model, dataset.read(index)[0], tags, exhaustive, cfg))
+
+    config = {"classifier": source, **dataclasses.asdict(cfg)}
+    writer = PseudoMaskWriter(out, spec, split, producer="tags", config=config, form="tags", overwrite=overwrite)
     with writer:
-        mine = distributed.shard(len(dataset))
-        for index in tqdm(mine, desc="producing", unit="img", disable=None if distributed.is_main() else True):
-            tags, exhaustive = read_tags(dataset, index)
-            found, certain = tag_mask(model, dataset.read(index)[0], tags, exhaustive, cfg)
-            writer.add(PseudoMask(dataset.ids[index], found, certain))
-    if distributed.is_main():
-        print(summary(args.out))
+        writer.add_all(dataset.ids, produce_mask, title="producing")
+    return writer.manifest
+
+
+def produce(args: argparse.Namespace) -> int:
+    """Handle `gss weak produce` of a tag classifier."""
+    cfg = load_config(TagProduceConfig, [], args.settings)
+    spec = load_spec(args.data, args.root)
+    model = load_classifier(args.pipeline)
+    manifest = produce_from_tags(
+        model, spec, args.split, args.out, cfg, source=str(args.pipeline), overwrite=args.overwrite
+    )
+    return report_manifest(manifest, args.out)

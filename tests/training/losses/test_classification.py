@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from soft_tokens import soft_token_cross_entropy
 
-from gss.training.losses.classification import pixel_nll, token_cross_entropy, weighted_cross_entropy
+from gss.training.losses.classification import (
+    pixel_nll,
+    token_cross_entropy,
+    uncertain_cross_entropy,
+    weighted_cross_entropy,
+)
+from gss.weak.trust import doubt
 
 
 def log_softmax(logits, axis):
@@ -233,3 +239,33 @@ def test_shape_errors_are_one_line():
         with pytest.raises(ValueError) as error:
             case()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("collision", [False, True])
+def test_uncertain_cross_entropy_is_its_formula(collision):
+    logits = torch.randn(2, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 4, (2, 5, 7))
+    labels[0, 0] = 255
+    confidence, weights = torch.rand(2, 5, 7), torch.rand(2, 5, 7)
+    rest, extra = doubt(confidence, 4)
+    loss = uncertain_cross_entropy(logits.log_softmax(1), labels, rest, extra, collision=collision, weights=weights)
+    valid = labels != 255
+    y = rest[:, None] + extra[:, None] * torch.nn.functional.one_hot(labels.clamp(max=3), 4).movedim(-1, 1)
+    p = logits.softmax(1)
+    each = -(y * p).sum(1).log() if collision else -(y * p.log()).sum(1)
+    torch.testing.assert_close(
+        loss.double(), (each * weights * valid).sum() / (weights * valid).sum(), rtol=1e-5, atol=1e-6
+    )
+    # A certain label leaves the ordinary cross-entropy.
+    certain = doubt(torch.ones(2, 5, 7), 4)
+    plain = weighted_cross_entropy(logits.float(), labels)
+    torch.testing.assert_close(
+        uncertain_cross_entropy(logits.float().log_softmax(1), labels, *certain, collision=collision),
+        plain,
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    nothing = uncertain_cross_entropy(
+        logits.log_softmax(1), torch.full_like(labels, 255), rest, extra, collision=collision
+    )
+    assert nothing == 0

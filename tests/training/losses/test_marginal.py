@@ -4,10 +4,11 @@ import pytest
 import torch
 from soft_tokens import soft_token_cross_entropy
 
-from gss.posterior.cells import pixel_weights
+from gss.posterior.cells import pixel_weights, to_cells
 from gss.posterior.likelihood import CellLikelihood
 from gss.training.losses.classification import pixel_nll
 from gss.training.losses.marginal import token_and_pixel_loss
+from gss.weak.trust import doubt
 
 B, R, V, K, F, H, W = 2, 6, 20, 5, 4, 3, 5
 
@@ -98,3 +99,36 @@ def test_hopeless_pixels_stay_finite():
     loss.backward()
     assert loss.isfinite() and hidden.grad.isfinite().all()
     assert pixel_weights(labels, torch.ones(2)).sum() == F * F
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "soft", "collision"])
+def test_pixel_loss_of_a_latent_prior_with_weights_and_doubt(kind):
+    B, V, R, K, f, h, w = 2, 6, 5, 3, 2, 3, 4
+    hidden = torch.randn(B, R, h, w, requires_grad=True)
+    weight, bias = torch.randn(V, R, requires_grad=True), torch.randn(V, requires_grad=True)
+    table = torch.rand(V, K, f, f) + 0.05
+    table /= table.sum(1, keepdim=True)
+    labels = torch.randint(0, K, (B, h * f, w * f))
+    labels[0, :2] = 255
+    targets = torch.randint(0, V, (B, 1, h, w))
+    weights, confidence = torch.rand(B, h * f, w * f), torch.rand(B, h * f, w * f)
+    unsure = None if kind == "cross_entropy" else doubt(confidence, K)
+    total, _, pixel = token_and_pixel_loss(
+        hidden, weight, bias, targets=targets, target_probs=torch.ones(B, 1, h, w), labels=labels, table=table,
+        token_scale=0.3, pixel_scale=0.7, pixel_weights=weights, doubt=unsure, collision=kind == "collision", chunk=5,
+    )  # fmt: skip
+    grads = torch.autograd.grad(total, (hidden, weight, bias))
+    z = (hidden.permute(0, 2, 3, 1).reshape(-1, R) @ weight.t() + bias).log_softmax(1)
+    token = -z.gather(1, targets.flatten()[:, None]).mean()
+    mixture = torch.einsum("nv,vkij->nkij", z.exp(), table)  # [N, K, f, f]
+    cells, c, m = (to_cells(x, f).flatten(0, 2) for x in (labels, confidence, weights))
+    rest, extra = (torch.zeros_like(c), torch.ones_like(c)) if unsure is None else doubt(c, K)
+    y = rest[:, None] + extra[:, None] * torch.nn.functional.one_hot(cells.clamp(max=K - 1), K).permute(0, 3, 1, 2)
+    each = -(y * mixture.log()).sum(1) if kind == "soft" else -(y * mixture).sum(1).log()
+    m = m * (cells != 255)
+    wanted = (each * m).sum() / m.sum()
+    torch.testing.assert_close(pixel, wanted.detach(), rtol=1e-4, atol=1e-5)
+    for mine, theirs in zip(
+        grads, torch.autograd.grad(0.3 * token + 0.7 * wanted, (hidden, weight, bias)), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)

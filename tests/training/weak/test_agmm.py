@@ -27,7 +27,7 @@ from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.run import train
 from gss.training.weak.agmm import WeakAgmmTask
-from gss.weak.agmm.produce import posterior, pseudo_mask
+from gss.weak.agmm.produce import probabilities_given_labels, pseudo_mask
 
 SETTINGS = [*(entry for entry in PRIOR if "classifier" not in entry), "agmm.tags=labels"]
 
@@ -241,12 +241,12 @@ def picture(size=(45, 70), seed=0):
 def test_without_mixture_and_tags_the_posterior_is_the_prediction(vqvae, size):
     pipeline = tiny_pipeline(size=size) if vqvae else twin(size)
     image, labels = picture()
-    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY))
+    found = probabilities_given_labels(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY))
     mode = pipeline.default_decode
     expected = pipeline.predict_probabilities([image], modes=[mode])[mode][0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     tags = np.array([False, True, False, False, True])
-    found = posterior(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY), tags=tags)
+    found = probabilities_given_labels(pipeline, image, labels, ProduceConfig(mixture=0.0, spread=STAY), tags=tags)
     assert (found[[0, 2]] == 0).all()  # 3 is labelled, though not tagged
     if size is None:
         kept = expected * torch.tensor([0.0, 1, 0, 1, 1])[:, None, None]
@@ -269,7 +269,7 @@ def test_the_mixture_favours_what_looks_like_the_labels():
     labels[28:36, 20:28], labels[28:36, 68:76] = 0, 4
     tags = np.array([True, False, False, False, True])
     cfg = ProduceConfig(mixture=1.0, spread=STAY)
-    found = posterior(pipeline, Image.fromarray(pixels), labels, cfg, tags=tags)
+    found = probabilities_given_labels(pipeline, Image.fromarray(pixels), labels, cfg, tags=tags)
     truth = torch.where(torch.arange(96) < 48, 0, 4).expand(64, 96)
     assert (found.argmax(0) == truth).float().mean() > 0.85
     torch.testing.assert_close(found.sum(0), torch.ones(64, 96))
@@ -286,13 +286,17 @@ def test_pseudo_labels_follow_the_colours_of_the_image():
     labels = np.full((70, 101), 255, np.uint8)
     labels[30:33, 20:23], labels[50:53, 90:93] = 1, 3
     spread = SpreadConfig(steps=[80, 40, 20], belief=0.0)
-    found = posterior(pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=spread))
+    found = probabilities_given_labels(
+        pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=spread)
+    )
     assert found.shape == (5, 70, 101)
     torch.testing.assert_close(found.sum(0), torch.ones(70, 101))
     best = found.argmax(0)
     assert (best[:, :60] == 1).all() and (best[:, 67:] == 3).all()
     # Without spreading only the labelled cells are known.
-    still = posterior(pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=STAY))
+    still = probabilities_given_labels(
+        pipeline, Image.fromarray(pixels), labels, ProduceConfig(mixture=0.0, spread=STAY)
+    )
     torch.testing.assert_close(still[:, 5, 5], torch.full((5,), 0.2))
 
 
