@@ -19,7 +19,8 @@ _names, __getattr__, __dir__ = lazy_names(
         "gss.metrics.ood": ["OODMetrics"],
         "gss.metrics.segmentation": ["SegmentationMetrics"],
         "gss.models.density": ["GMMDensityHead"],
-        "gss.models.prior": ["GSSPriorConfig", "GSSPriorModel"],
+        "gss.models.config": ["GSSPriorConfig"],
+        "gss.models.prior": ["GSSPriorModel"],
         "gss.models.residual": ["ResidualPatternHead"],
         "gss.pipeline.outputs": ["SegmentationOutput"],
         "gss.pipeline.pipeline": ["GSSPipeline"],
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from gss.labels.space import LabelSpace as LabelSpace
     from gss.metrics.ood import OODMetrics as OODMetrics
     from gss.metrics.segmentation import SegmentationMetrics as SegmentationMetrics
+    from gss.models.config import GSSPriorConfig as GSSPriorConfig
     from gss.models.density import GMMDensityHead as GMMDensityHead
-    from gss.models.prior import GSSPriorConfig as GSSPriorConfig
     from gss.models.prior import GSSPriorModel as GSSPriorModel
     from gss.models.residual import ResidualPatternHead as ResidualPatternHead
     from gss.pipeline.outputs import SegmentationOutput as SegmentationOutput

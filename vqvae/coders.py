@@ -1,7 +1,8 @@
 """Encoders and decoders between maskiges and latent maps.
 
-Masks are simple images, so the default coders patchify and work at latent resolution. A *local* coder mixes channels
-only: one latent sees, and explains, exactly its own cell of f x f pixels. A *contextual* one also mixes neighbours.
+Masks are simple images, so the default coders cut them into patches and work at latent resolution. A *local* coder
+mixes channels only: a latent depends on, and determines, its own cell of f x f pixels. A *contextual* one also mixes
+neighbouring cells.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from torch import Tensor, nn
 
 
 class CellNorm(nn.Module):
-    """Layer normalisation over the channels of every cell of `[B, C, h, w]`; keeps cells independent."""
+    """Layer normalisation over the channels of every cell; cells stay independent."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises `[B, C, h, w]` over C."""
+        """Normalise `[B, C, h, w]` over C."""
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class CellBlock(nn.Module):
-    """Residual block: an optional 5x5 depth-wise convolution over cells, then a channel MLP (a ConvNeXt block)."""
+    """Residual ConvNeXt block: an optional 5x5 depth-wise convolution over cells, then an MLP over channels."""
 
     def __init__(self, channels: int, *, contextual: bool) -> None:
         super().__init__()
@@ -34,22 +35,22 @@ class CellBlock(nn.Module):
         self.reduce = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, h, w]` to the same shape."""
+        """Map `[B, C, h, w]` to the same shape."""
         return x + self.reduce(nn.functional.gelu(self.expand(self.norm(self.mix(x)))))
 
 
 class PatchEncoder(nn.Module):
     """Maskige `[B, 3, H, W]` to latents `[B, D, H/f, W/f]`."""
 
-    def __init__(self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
+    def __init__(self, token_stride: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, hidden_dim, downsample, stride=downsample)
+        self.stem = nn.Conv2d(3, hidden_dim, token_stride, stride=token_stride)
         self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
         self.norm = CellNorm(hidden_dim)
         self.head = nn.Conv2d(hidden_dim, latent_dim, 1)
 
     def forward(self, maskige: Tensor) -> Tensor:
-        """Encodes; sizes must be multiples of f."""
+        """Encode a maskige `[B, 3, H, W]`; H and W are multiples of f."""
         x = self.stem(maskige)
         for block in self.blocks:
             x = block(x)
@@ -59,16 +60,16 @@ class PatchEncoder(nn.Module):
 class PatchDecoder(nn.Module):
     """Latents `[B, D, h, w]` to a maskige `[B, 3, h*f, w*f]` in [-1, 1]."""
 
-    def __init__(self, downsample: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
+    def __init__(self, token_stride: int, hidden_dim: int, depth: int, latent_dim: int, *, contextual: bool) -> None:
         super().__init__()
         self.stem = nn.Conv2d(latent_dim, hidden_dim, 1)
         self.blocks = nn.ModuleList(CellBlock(hidden_dim, contextual=contextual) for _ in range(depth))
         self.norm = CellNorm(hidden_dim)
-        self.head = nn.Conv2d(hidden_dim, 3 * downsample**2, 1)
-        self.shuffle = nn.PixelShuffle(downsample)
+        self.head = nn.Conv2d(hidden_dim, 3 * token_stride**2, 1)
+        self.shuffle = nn.PixelShuffle(token_stride)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decodes."""
+        """Decode latents `[B, D, h, w]` to a maskige `[B, 3, h*f, w*f]`."""
         x = self.stem(latents)
         for block in self.blocks:
             x = block(x)
@@ -90,13 +91,13 @@ class DiffusersDecoder(nn.Module):
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """`[B, D, h, w]` to `[B, 3, h*f, w*f]`."""
+        """Decode latents `[B, D, h, w]` to a maskige `[B, 3, h*f, w*f]`."""
         return torch.tanh(self.decoder(latents))
 
 
-def diffusers_coders(downsample: int, hidden_dim: int, depth: int, latent_dim: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder from diffusers' blocks: the width halves towards the pixels."""
-    levels = downsample.bit_length()  # f = 4 has three resolutions
+def diffusers_coders(token_stride: int, hidden_dim: int, depth: int, latent_dim: int) -> tuple[nn.Module, nn.Module]:
+    """Build encoder and decoder from diffusers' blocks; the width halves with each finer resolution."""
+    levels = token_stride.bit_length()  # three resolutions for f = 4
     channels = tuple(max(8, hidden_dim // 2 ** (levels - 1 - level) // 8 * 8) for level in range(levels))
     encoder = Encoder(
         in_channels=3,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def colour_loss(sample: Tensor, maskige: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean of absolute plus squared error between maskiges `[B, 3, H, W]`.
+def color_loss(sample: Tensor, maskige: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean of absolute plus squared error between maskiges `[B, 3, H, W]`.
 
-    The absolute term keeps edges sharp, the squared term keeps colours from settling between two classes.
+    The absolute term keeps edges sharp; the squared term penalises colours between two classes.
 
     Args:
         sample: reconstruction in [-1, 1].
         maskige: target in [-1, 1].
-        weight: optional pixel weights `[B, H, W]`; 0 leaves a pixel out. The mean is over the weights.
+        weight: `[B, H, W]`, weight of each pixel in the mean; 1 if None.
     """
     error = sample - maskige
     per_pixel = (error.abs() + error.square()).mean(1)  # [B, H, W]

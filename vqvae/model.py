@@ -1,7 +1,7 @@
 """MaskigeVQModel: the vector-quantised autoencoder of maskiges, stage 1 of generative segmentation.
 
 GSS (arXiv 2303.11316) takes its latent posterior q(z|c) from a frozen DALL-E tokenizer. Masks are far simpler than
-photographs, so this one is trained on masks: well under 3 M parameters, most work at latent resolution.
+photographs, so this model is trained on masks; it has fewer than 3 M parameters, most at latent resolution.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 # A pipeline looks the base class of a component up in the component's own module when it loads it.
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
+from einops import rearrange
 from torch import Tensor
 
 from vqvae.coders import PatchDecoder, PatchEncoder, diffusers_coders
+from vqvae.errors import InputSizeError, SettingError
 from vqvae.quantizers import Quantizer
 
 
 @dataclass
 class VQEncoderOutput(BaseOutput):
-    """Latents before quantisation `[B, D, h, w]` and int64 token indices `[B, h, w]`."""
+    """Latents before quantisation `[B, D, h, w]` and tokens, int64 `[B, h, w]`."""
 
     latents: Tensor
     indices: Tensor
@@ -30,7 +32,7 @@ class VQEncoderOutput(BaseOutput):
 
 @dataclass
 class VQModelOutput(BaseOutput):
-    """Reconstructed maskige `[B, 3, H, W]`, tokens `[B, h, w]`, quantiser loss (scalar), quantised latents."""
+    """Reconstruction `[B, 3, H, W]`, tokens `[B, h, w]`, scalar quantiser loss, quantised latents `[B, D, h, w]`."""
 
     sample: Tensor
     indices: Tensor
@@ -39,13 +41,13 @@ class VQModelOutput(BaseOutput):
 
 
 class MaskigeVQModel(ModelMixin, ConfigMixin):
-    """Encodes a maskige into tokens and paints tokens back into a maskige.
+    """Autoencoder of maskiges: encodes them as tokens and decodes tokens back.
 
     Args:
         downsample: pixels per cell side f: 4, 8 or 16.
-        architecture: "patch" (patchify stem, work at latent resolution) or "diffusers" (diffusers' VAE blocks).
-        decoder_type: "local" (a code paints its own cell and nothing else, so that p(c|x) is an exact sum) or
-            "contextual" (convolutions across cells). "diffusers" is always contextual.
+        architecture: "patch" (patch stem, layers at latent resolution) or "diffusers" (diffusers' VAE blocks).
+        decoder_type: "local" (a code determines its own cell only, so that p(c|x) is an exact sum) or "contextual"
+            (convolutions across cells). "diffusers" is always contextual.
         hidden_dim: channels of the coders at latent resolution.
         depth: residual blocks per coder (per resolution for "diffusers").
         latent_dim: channels D of a code.
@@ -54,7 +56,7 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         options: further arguments of the quantiser.
 
     Raises:
-        ValueError: an argument outside what is listed above.
+        SettingError: an argument is out of range.
     """
 
     @register_to_config
@@ -72,14 +74,16 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         if downsample not in (4, 8, 16):
-            raise ValueError(f"downsample={downsample} is not supported: choose 4, 8 or 16")
+            raise SettingError(f"downsample={downsample} is not supported: choose 4, 8 or 16")
         if architecture not in ("patch", "diffusers"):
-            raise ValueError(f"architecture='{architecture}' is unknown: choose patch or diffusers")
+            raise SettingError(f"architecture='{architecture}' is unknown: choose patch or diffusers")
         if decoder_type not in ("local", "contextual"):
-            raise ValueError(f"decoder_type='{decoder_type}' is unknown: choose local or contextual")
+            raise SettingError(f"decoder_type='{decoder_type}' is unknown: choose local or contextual")
         if architecture == "diffusers":
             if decoder_type == "local":
-                raise ValueError("decoder_type='local' needs architecture='patch': diffusers' blocks always mix cells")
+                raise SettingError(
+                    "decoder_type='local' needs architecture='patch': diffusers' blocks always mix cells"
+                )
             self.encoder, self.decoder = diffusers_coders(downsample, hidden_dim, depth, latent_dim)
         else:
             contextual = decoder_type == "contextual"
@@ -89,8 +93,8 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         self.quantizer = Quantizer(quantizer_type, codebook_size, latent_dim, options)
 
     @property
-    def downsample(self) -> int:
-        """Pixels per cell side f."""
+    def token_stride(self) -> int:
+        """Pixels per cell side f; the config calls it `downsample`."""
         return self.config["downsample"]
 
     @property
@@ -104,48 +108,47 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         return self.config["decoder_type"] == "local"
 
     def encode(self, maskige: Tensor) -> VQEncoderOutput:
-        """Tokens of a maskige `[B, 3, H, W]` in [-1, 1]; never moves the codebook.
+        """Encode a maskige `[B, 3, H, W]` in [-1, 1]; the codebook stays as it is.
 
         Raises:
-            ValueError: H or W is not a multiple of f.
+            InputSizeError: H or W is not a multiple of f.
         """
         latents = self._latents(maskige)
         return VQEncoderOutput(latents=latents, indices=self.quantizer(latents, update=False).indices)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Paints latents `[B, D, h, w]` (codes, or expectations over codes) as a maskige `[B, 3, h*f, w*f]`."""
+        """Decode latents `[B, D, h, w]` (codes, or expectations over codes) to a maskige `[B, 3, h*f, w*f]`."""
         return self.decoder(latents)
 
     def decode_tokens(self, indices: Tensor) -> Tensor:
-        """Paints int64 tokens `[B, h, w]` as a maskige `[B, 3, h*f, w*f]`."""
+        """Decode tokens, int64 `[B, h, w]`, to a maskige `[B, 3, h*f, w*f]`."""
         return self.decoder(self.code_embeddings(indices).movedim(-1, 1))
 
     def code_embeddings(self, indices: Tensor | None = None) -> Tensor:
-        """Latents `[..., D]` of the given codes, or of all codes `[V, D]`."""
+        """Return the latents `[..., D]` of codes `[...]`, or of all codes `[V, D]`."""
         codes = self.quantizer.codes() if indices is None else self.quantizer.embed(indices)
         return codes.to(self.dtype)
 
     def code_cells(self) -> Tensor:
-        """What every code paints: `[V, 3, f, f]` in [-1, 1].
+        """Decode every code as a cell: `[V, 3, f, f]` in [-1, 1].
 
         Raises:
-            ValueError: the decoder is contextual, so that a code alone paints nothing definite.
+            SettingError: the decoder is contextual, so that the cell of a code depends on its neighbours.
         """
         if not self.is_local:
-            raise ValueError(
+            raise SettingError(
                 "decoder_type='contextual' has no per-code cells: use decode_tokens, or train a local decoder"
             )
         return self.decode_codes(self.code_embeddings())
 
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """Paints N separate codes `[N, D]` as cells `[N, 3, f, f]`; for a local decoder."""
+        """Decode N separate codes `[N, D]` as cells `[N, 3, f, f]`; for a local decoder."""
         # One picture of 1 x N cells: N pictures of one cell are many times slower.
         strip = self.decoder(codes.t()[None, :, None, :])  # [1, 3, f, N*f]
-        f = self.downsample
-        return strip[0].reshape(3, f, -1, f).permute(2, 0, 1, 3)
+        return rearrange(strip, "1 c i (n j) -> n c i j", j=self.token_stride)
 
     def forward(self, maskige: Tensor) -> VQModelOutput:
-        """Reconstructs a maskige `[B, 3, H, W]`; in training mode the codebook follows the data."""
+        """Reconstruct a maskige `[B, 3, H, W]`; in training mode the codebook follows the data."""
         quantized = self.quantizer(self._latents(maskige))
         return VQModelOutput(
             sample=self.decoder(quantized.latents),
@@ -155,11 +158,11 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         )
 
     def _latents(self, maskige: Tensor) -> Tensor:
-        f = self.downsample
+        f = self.token_stride
         H, W = maskige.shape[-2:]
         if H % f or W % f:
             fit = (-(-H // f) * f, -(-W // f) * f)
-            raise ValueError(
+            raise InputSizeError(
                 f"maskige of {H}x{W} pixels does not divide into cells of {f}: pad it to {fit[0]}x{fit[1]}"
             )
         return self.encoder(maskige)

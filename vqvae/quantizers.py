@@ -1,8 +1,7 @@
 """One adapter over the quantisers of vector-quantize-pytorch: VQ-EMA, FSQ, LFQ and SimVQ.
 
-All four see `[B, D, h, w]` latents and give int64 indices `[B, h, w]`, whatever the wrapped class returns. Codes are
-looked up here rather than through `VectorQuantize.get_output_from_indices`, which mixes up the channel axis for image
-maps (vector-quantize-pytorch 1.32).
+All four map latents `[B, D, h, w]` to int64 indices `[B, h, w]`. Codes are looked up here instead of by
+`VectorQuantize.get_output_from_indices`, which confuses the channel axis of image maps (vector-quantize-pytorch 1.32).
 """
 
 from __future__ import annotations
@@ -12,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, SimVQ, VectorQuantize
+
+from vqvae.errors import SettingError
 
 KINDS = ("vq", "fsq", "lfq", "simvq")
 
@@ -38,12 +40,12 @@ _FSQ_LEVELS: dict[int, tuple[int, ...]] = {
 
 @dataclass
 class QuantizerOutput:
-    """What a quantiser makes of a latent map.
+    """Output of a quantiser for a latent map.
 
     Attributes:
-        latents: quantised latents `[B, D, h, w]`, carrying the straight-through gradient in training.
-        indices: int64 code indices `[B, h, w]` in `0..V-1`.
-        loss: scalar auxiliary loss (commitment, entropy), 0 where the quantiser has none.
+        latents: `[B, D, h, w]`, quantised latents, with the straight-through gradient in training.
+        indices: int64 `[B, h, w]`, codes in `0..V-1`.
+        loss: scalar auxiliary loss (commitment, entropy); 0 if the quantiser has none.
     """
 
     latents: Tensor
@@ -52,36 +54,37 @@ class QuantizerOutput:
 
 
 class Quantizer(nn.Module):
-    """Maps latents to one of V codes.
+    """Quantiser of latents to V codes.
 
     Args:
         kind: "vq" (exponential moving average codebook, arXiv 1711.00937), "fsq" (arXiv 2309.15505), "lfq"
             (arXiv 2310.05737) or "simvq" (arXiv 2411.02038).
         codebook_size: number of codes V. FSQ and LFQ need a power of two.
         dim: latent channels D.
-        options: keyword arguments handed to the wrapped class, over the defaults chosen here.
+        options: keyword arguments of the wrapped class, on top of the defaults chosen here.
 
     Raises:
-        ValueError: unknown kind, V below 2, or V not a power of two where one is needed.
+        SettingError: unknown kind, V below 2, or V not a power of two where one is needed.
     """
 
     def __init__(self, kind: str, codebook_size: int, dim: int, options: dict[str, Any] | None = None) -> None:
         super().__init__()
         if kind not in KINDS:
-            raise ValueError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
+            raise SettingError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
         if codebook_size < 2:
-            raise ValueError(f"codebook_size={codebook_size} is too small: give at least 2")
+            raise SettingError(f"codebook_size={codebook_size} is too small: give at least 2")
         bits = int(math.log2(codebook_size))
         if kind in ("fsq", "lfq") and 2**bits != codebook_size:
-            raise ValueError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
+            raise SettingError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
         self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
         try:
             self.wrapped = self._wrap(kind, codebook_size, dim, dict(options or {}))
         except (TypeError, AssertionError) as error:
-            raise ValueError(f"options={options} do not fit the quantiser '{kind}': {error}") from error
+            raise SettingError(f"options={options} do not fit the quantiser '{kind}': {error}") from error
 
     @staticmethod
     def _wrap(kind: str, codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+        """Build the quantiser of the library."""
         bits = int(math.log2(codebook_size))
         if kind == "vq":
             defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
@@ -90,19 +93,19 @@ class Quantizer(nn.Module):
             )
         if kind == "fsq":
             if "levels" not in options and bits not in _FSQ_LEVELS:
-                raise ValueError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
+                raise SettingError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
             levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
             if math.prod(levels) != codebook_size:
-                raise ValueError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
+                raise SettingError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
             return FSQ(levels=levels, dim=dim, **options)
         if kind == "lfq":
             return LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
         return SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
 
     def forward(self, latents: Tensor, *, update: bool = True) -> QuantizerOutput:
-        """Quantises `latents` `[B, D, h, w]`; `update=False` keeps the codebook as it is in training mode too."""
-        B, D, h, w = latents.shape
-        rows = latents.flatten(2).transpose(1, 2).float()  # [B, h*w, D]; the codebook works in float32
+        """Quantise latents `[B, D, h, w]`; with `update=False` training leaves the codebook as it is."""
+        grid = {"h": latents.shape[2], "w": latents.shape[3]}
+        rows = rearrange(latents, "b d h w -> b (h w) d").float()  # the codebook works in float32
         if isinstance(self.wrapped, VectorQuantize):
             quantized, indices, loss = self.wrapped(rows, freeze_codebook=not update)
         elif isinstance(self.wrapped, FSQ):
@@ -110,11 +113,11 @@ class Quantizer(nn.Module):
             loss = rows.new_zeros(())
         else:
             quantized, indices, loss = self.wrapped(rows)
-        quantized = quantized.transpose(1, 2).reshape(B, D, h, w).to(latents.dtype)
-        return QuantizerOutput(quantized, indices.reshape(B, h, w).long(), loss.mean())
+        quantized = rearrange(quantized, "b (h w) d -> b d h w", **grid).to(latents.dtype)
+        return QuantizerOutput(quantized, rearrange(indices, "b (h w) -> b h w", **grid).long(), loss.mean())
 
     def embed(self, indices: Tensor) -> Tensor:
-        """Latents `[..., D]` of the codes named by int64 `indices` `[...]`."""
+        """Look up the latents `[..., D]` of codes, int64 `[...]`."""
         rows = indices.reshape(1, -1)
         if isinstance(self.wrapped, VectorQuantize):
             codes = self.wrapped.project_out(self.wrapped.codebook[rows])
@@ -123,12 +126,12 @@ class Quantizer(nn.Module):
         return codes.reshape(*indices.shape, self.dim)
 
     def codes(self) -> Tensor:
-        """All code latents `[V, D]`."""
+        """Return the latents `[V, D]` of all codes."""
         return self.embed(torch.arange(self.codebook_size, device=self.device))
 
     @property
     def has_free_codes(self) -> bool:
-        """True when codes are plain vectors that `set_codes` can replace."""
+        """True if codes are plain vectors that `set_codes` can replace."""
         return (
             isinstance(self.wrapped, VectorQuantize)
             and not self.wrapped.has_projections
@@ -137,13 +140,13 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def set_codes(self, codes: Tensor) -> None:
-        """Replaces all codes by `[V, D]`; usage counts restart.
+        """Replace all codes by `[V, D]`; usage counts restart.
 
         Raises:
-            ValueError: the codes of this quantiser are not free (FSQ, LFQ, SimVQ, cosine or projected VQ).
+            SettingError: the codes of this quantiser are not free (FSQ, LFQ, SimVQ, cosine or projected VQ).
         """
         if not self.has_free_codes:
-            raise ValueError(f"codes of this '{self.kind}' quantiser are not free: train it further instead")
+            raise SettingError(f"codes of this '{self.kind}' quantiser are not free: train it further instead")
         codebook: Any = self.wrapped._codebook
         codebook.embed.copy_(codes[None])
         codebook.embed_avg.copy_(codes[None])
@@ -151,6 +154,6 @@ class Quantizer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the codebook lives."""
+        """Device of the codebook."""
         tensors = [*self.wrapped.parameters(), *self.wrapped.buffers()]
         return tensors[0].device

@@ -80,7 +80,7 @@ def reconstruct(
     for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
         original = dataset.read(index)[1]
         H, W = original.shape
-        labels, filled = padded_pair(original, vqvae.downsample, vqvae.device)
+        labels, filled = padded_pair(original, vqvae.token_stride, vqvae.device)
         for way in ways:
             if way == "exact":
                 assert posterior.likelihood is not None
@@ -113,7 +113,7 @@ def main(args: Namespace) -> int:
         posterior = Posterior.from_pretrained(folder)
         check_classes(posterior, dataset, folder)
         result = reconstruct(posterior, dataset, limit=args.limit, progress=True)
-        rows.append({"posterior": str(folder), "downsample": posterior.vqvae.downsample, **result})
+        rows.append({"posterior": str(folder), "downsample": posterior.vqvae.token_stride, **result})
     if distributed.is_main():
         print(format_table(rows, dataset.label_space.names))
         if args.json:

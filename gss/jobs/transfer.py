@@ -70,7 +70,7 @@ def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0)
     if not counts.sum():
         raise InputError("every pixel of the training masks is void: check the label map of the data set")
     class_weight = class_weights(counts, PosteriorLossConfig().class_balance).to(device)
-    maps, cells, _ = sample_cells(train, vqvae.downsample, class_weight, device=device)
+    maps, cells, _ = sample_cells(train, vqvae.token_stride, class_weight, device=device)
     palette = source.codec.palette.detach().round().to("cpu", torch.uint8).numpy()
     table = None if source.likelihood is None else source.likelihood.table
     assignment = assign_colors(train.label_space, source.label_space, palette, cells=cells, counts=counts, table=table)
@@ -82,7 +82,7 @@ def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0)
         vqvae = copy.deepcopy(vqvae)
         likelihood = refine(codec, vqvae, train, class_weight, steps=refine_steps)
     elif vqvae.is_local:
-        likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.downsample).to(device).eval()
+        likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.token_stride).to(device).eval()
         with torch.no_grad():
             likelihood.set_table(painted_table(codec, vqvae), class_weight)
             count_codes(likelihood, maps)
@@ -125,7 +125,7 @@ def main(args: Namespace) -> int:
         write_json(out / "transfer.json", {**facts, "measured_on": val_split, "classes": rows})
         print(format_classes(rows, refined=args.refine > 0))
         print(f"\nceiling on {spec.name} {val_split}:")
-        row = {"posterior": str(out), "downsample": source.vqvae.downsample, **ceiling}
+        row = {"posterior": str(out), "downsample": source.vqvae.token_stride, **ceiling}
         print(recon.format_table([row], train.label_space.names))
     return 0
 

@@ -9,7 +9,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
 from gss.core.errors import InputError
-from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig, _load_packaged
+from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig, load_packaged
 
 # (width, depth) multipliers of the variants whose weights install as a package.
 _VARIANTS = {
@@ -23,7 +23,7 @@ AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, e
 AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok=True)
 
 
-# Final norms of the plain models, which their backbones carry along.
+# Final norms of the plain models, which their backbones contain without use.
 _UNUSED = ("swin.layernorm.", "bit.norm.", "focalnet.layernorm.")
 
 
@@ -33,14 +33,14 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
     Args:
         name: "efficientnet-lite0" / "1" / "2", a local folder with a `config.json`, or a hub id. Unused when
             `config` is given.
-        config: Backbone configuration as a dictionary with `model_type` (random initialisation).
+        config: Backbone configuration as a dictionary with `model_type`, without trained weights.
 
     Returns:
-        The configuration. Unless `config` names its `out_features`, every stage is an output; of plain vision
-        transformers, four evenly spaced ones.
+        The configuration. Unless `config` names its `out_features`, every stage is an output, of plain vision
+        transformers four evenly spaced ones.
 
     Raises:
-        ValueError: If the name or the dictionary describes no known backbone.
+        InputError: The name or the dictionary describes no known backbone.
     """
     if config is not None:
         options = dict(config)
@@ -60,7 +60,9 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
     else:
         found, explicit = _read_config(name), False
     if type(found) not in MODEL_FOR_BACKBONE_MAPPING:
-        raise InputError(f"model_type={found.model_type!r} is no transformers backbone; use e.g. 'swin' or 'convnext'")
+        raise InputError(
+            f"model_type={found.model_type!r} is not a transformers backbone; use e.g. 'swin' or 'convnext'"
+        )
     if not explicit and len(found.out_features) <= 1:
         found.out_features = _default_features(found.stage_names)
     return found
@@ -94,7 +96,7 @@ def build_backbone(config: PreTrainedConfig) -> PreTrainedModel:
     """
     backbone = AutoBackbone.from_config(config)
     for name, parameter in backbone.named_parameters():
-        # Parts no feature map uses; without a gradient, distributed training would wait for them.
+        # No feature map uses these; distributed training would wait for their gradients.
         if name.endswith("mask_token") or name.startswith(_UNUSED):
             parameter.requires_grad_(False)
     return backbone
@@ -104,14 +106,14 @@ def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedM
     """Load the trained weights of a backbone.
 
     Args:
-        name: As in `build_backbone_config`.
-        config: The configuration found there.
+        name: See `build_backbone_config`.
+        config: Result of `build_backbone_config`.
 
     Raises:
-        ValueError: If the weights are not installed or do not fit the configuration.
+        InputError: The weights are not installed or do not fit the configuration.
     """
     if name in _VARIANTS:
-        return _load_packaged(name, config)
+        return load_packaged(name, config)
     model_class = MODEL_FOR_BACKBONE_MAPPING[type(config)]
     try:
         # AutoBackbone.from_pretrained asks the hub even for a local folder; the class itself does not.
@@ -128,7 +130,7 @@ def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedM
 
 
 def input_multiple(config: PreTrainedConfig) -> int:
-    """Pixels per side that the input must be a multiple of for all maps to cover it exactly."""
+    """Return the pixels per side of which inputs must be multiples, so that all maps cover them exactly."""
     patch = getattr(config, "patch_size", 4)
     patch = max(patch) if isinstance(patch, (list, tuple)) else patch
     single_scale = not hasattr(config, "depths") and not isinstance(config, EfficientNetLiteConfig)
@@ -136,7 +138,7 @@ def input_multiple(config: PreTrainedConfig) -> int:
 
 
 def fixed_size(config: PreTrainedConfig) -> tuple[int, int] | None:
-    """Only image size (H, W) the backbone accepts, or None where any size does."""
+    """Return the only image size (H, W) the backbone accepts, or None if it takes any."""
     if config.model_type != "hiera":
         return None
     height, width = config.image_size

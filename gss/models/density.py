@@ -1,9 +1,10 @@
-"""GMM density head: a Gaussian mixture per class over the prior's features, a classifier and a density in one."""
+"""GMM density head: a Gaussian mixture per class over the prior's features, both classifier and density."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
+from gss.models.config import FEATURE_SOURCES
 from gss.models.gaussians import (
     Gaussians,
     QuadraticForm,
@@ -23,7 +25,6 @@ from gss.models.gaussians import (
     quadratic_form,
     reduced_log_density,
 )
-from gss.models.prior import FEATURE_SOURCES
 
 COVARIANCES = ("diagonal", "spherical", "low_rank")
 MIXTURE_WEIGHTS = ("uniform", "learned")
@@ -34,16 +35,16 @@ LOGIT_NORMS = ("layer_norm", "temperature", "none")
 class GMMDensityHead(ModelMixin, ConfigMixin):
     """Class-conditional mixtures p(x | c) = sum_m pi_cm N(x; mu_cm, Sigma_cm) of pixel features (GMMSeg, eq. 5).
 
-    The mixture lies in buffers, which no optimizer touches: it is estimated by expectation maximisation and written
-    with `set_mixture`. Gradients reach the features through the log-densities. A component that was never estimated
-    has the log weight -inf and takes part in nothing; so a class that did not occur in training is never predicted.
+    The mixture is kept in buffers: it is estimated by expectation maximisation and written with `set_mixture`, not by
+    an optimizer. Gradients reach the features through the log-densities. A component that was never estimated has the
+    log weight -inf and is ignored, so a class that did not occur in training is never predicted.
 
     Args:
         num_classes: C.
         num_components: M Gaussians per class.
         feature_dim: channels of the prior's features.
-        source: which of them: "fusion" or "head", see `GSSPriorModel.dense_features`.
-        unit_input: whether features are scaled to unit length before all else.
+        source: features that are described, "fusion" or "head", see `GSSPriorModel.dense_features`.
+        unit_input: scale features to unit length first.
         embed_dim: channels of a 1x1 projection in front of the mixture; 0 for none.
         covariance: "diagonal", "spherical" or "low_rank" (diagonal plus `rank` directions).
         rank: R of "low_rank".
@@ -51,17 +52,16 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         evidence: class evidence by "max" over components, as in GMMSeg, or "logsumexp".
         logit_norm: class evidence to logits by "layer_norm" over classes, as in GMMSeg, a learned "temperature",
             or "none".
-        layer_norm: whether projected features pass a LayerNorm over channels.
-        l2_norm: whether they are scaled to unit length then.
-        variance_floor: added to every estimated variance, so in the squared unit of the embedded features: to compare
-            with 1/D, the mean square of an entry of a unit vector, or with 1 if `l2_norm` is off.
-        smoothing: odd number of cells; log-likelihoods are averaged over a square of so many a side. Neighbours mostly
-            show the same thing, so this is more evidence for each cell; 1 leaves every cell to itself.
-        outlier_components: Gaussians of one more mixture, of pixels that belong to no class; 0 for none. It takes no
-            part in classification, only in `log_ratio`.
+        layer_norm: apply a LayerNorm over channels to projected features.
+        l2_norm: scale them to unit length afterwards.
+        variance_floor: number added to every estimated variance, in the squared unit of the embedded features; compare
+            it with 1/D, the mean square of an entry of a unit vector, or with 1 if `l2_norm` is off.
+        smoothing: odd side, in cells, of the square over which log-likelihoods are averaged; 1 for no averaging.
+        outlier_components: Gaussians of one more mixture, of pixels that belong to no class; 0 for none. It is only
+            used by `log_ratio`, not for classification.
 
     Raises:
-        ValueError: names the argument and what is allowed.
+        InputError: an argument is out of range.
     """
 
     means: Tensor
@@ -94,36 +94,8 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         outlier_components: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, options in (
-            ("covariance", covariance, COVARIANCES),
-            ("mixture_weights", mixture_weights, MIXTURE_WEIGHTS),
-            ("evidence", evidence, EVIDENCES),
-            ("logit_norm", logit_norm, LOGIT_NORMS),
-            ("source", source, FEATURE_SOURCES),
-        ):
-            if value not in options:
-                raise InputError(f"{name}={value!r} must be one of {', '.join(options)}")
-        for name, number in (
-            ("num_classes", num_classes),
-            ("num_components", num_components),
-            ("feature_dim", feature_dim),
-        ):
-            if number < 1:
-                raise InputError(f"{name}={number} must be at least 1")
-        if embed_dim < 0:
-            raise InputError(f"embed_dim={embed_dim} must be at least 1, or 0 for the prior's own features")
-        if smoothing < 1 or smoothing % 2 == 0:
-            raise InputError(f"smoothing={smoothing} must be an odd number of cells; 1 for none")
-        if outlier_components < 0:
-            raise InputError(f"outlier_components={outlier_components} must be at least 1, or 0 for no such mixture")
-        # Written so that NaN fails too.
-        if not 0 < variance_floor < math.inf:
-            raise InputError(
-                f"variance_floor={variance_floor} must be a finite number above 0: constant features have no variance"
-            )
         dim = embed_dim or feature_dim
-        if covariance == "low_rank" and not 0 < rank < dim:
-            raise InputError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")
+        _check(self.config)
         self.projection = nn.Linear(feature_dim, embed_dim) if embed_dim else None
         self.feature_norm = nn.LayerNorm(dim) if layer_norm else None
         self.class_scale = nn.Parameter(torch.ones(num_classes)) if logit_norm == "layer_norm" else None
@@ -159,12 +131,12 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
 
     @property
     def source(self) -> str:
-        """Which features of the prior the mixture describes."""
+        """Features of the prior that the mixture describes."""
         return self.config["source"]
 
     @property
     def active(self) -> Tensor:
-        """Components in use, bool `[C, M]`."""
+        """Bool `[C, M]`, components in use."""
         return self.log_weights > -math.inf
 
     @property
@@ -175,17 +147,17 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
 
     @property
     def has_outliers(self) -> bool:
-        """Whether a mixture of outliers was fitted."""
+        """True if a mixture of outliers was fitted."""
         return self.config["outlier_components"] > 0 and bool((self.outlier_log_weights > -math.inf).any())
 
     @torch.no_grad()
     def set_mixture(self, gaussians: Gaussians, log_weights: Tensor, update: Tensor | None = None) -> None:
-        """Writes components in place.
+        """Write components in place.
 
         Args:
             gaussians: all C * M components.
             log_weights: log pi `[C, M]`, -inf for components not in use.
-            update: bool `[C, M]`, components to write the Gaussians of; all by default.
+            update: bool `[C, M]`, components whose Gaussians are written; all by default.
         """
         update = torch.ones_like(self.active) if update is None else update
         pairs = [(self.means, gaussians.means), (self.variances, gaussians.variances)]
@@ -198,7 +170,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def set_outliers(self, gaussians: Gaussians, log_weights: Tensor) -> None:
-        """Writes the mixture of outliers: `outlier_components` Gaussians and their log weights `[O]`."""
+        """Write the mixture of outliers: `outlier_components` Gaussians and their log weights `[O]`."""
         self.outlier_means.copy_(gaussians.means)
         self.outlier_variances.copy_(gaussians.variances)
         if self.outlier_factors is not None and gaussians.factors is not None:
@@ -206,7 +178,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         self.outlier_log_weights.copy_(log_weights)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features `[B, D, h, w]` as the mixture sees them: float32 `[B, h, w, E]`."""
+        """Embed features `[B, D, h, w]` for the mixture: float32 `[B, h, w, E]`."""
         with full_precision(features.device):
             x = features.movedim(1, -1).float()
             if self.config["unit_input"]:
@@ -218,17 +190,17 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             return F.normalize(x, dim=-1) if self.config["l2_norm"] else x
 
     def form(self) -> QuadraticForm:
-        """The mixture prepared for `gss.models.gaussians.log_density`, without its weights."""
+        """Prepare the mixture, without its weights, for `gss.models.gaussians.log_density`."""
         return quadratic_form(self.gaussians)
 
     def component_log_density(self, x: Tensor) -> Tensor:
-        """Log N_cm(x) `[N, C, M]` of embedded rows `[N, E]`, -inf for components not in use."""
+        """Return log N_cm(x) `[N, C, M]` of embedded rows `[N, E]`, -inf for components not in use."""
         density = log_density(x, self.form()).view(-1, *self.log_weights.shape)
         return density.masked_fill(~self.active, -math.inf)
 
     @torch.no_grad()
     def own_log_density(self, x: Tensor, classes: Tensor) -> Tensor:
-        """Log N_cm(x) `[N, M]` of rows `[N, E]` under the components of their own class `[N]`, class by class."""
+        """Return log N_cm(x) `[N, M]` of rows `[N, E]` under the components of their own class `[N]`."""
         density = x.new_empty(self.num_components, len(x), dtype=torch.float32)
         for c in classes.unique().tolist():
             rows = (classes == c).nonzero()[:, 0]
@@ -238,11 +210,11 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return density.t().masked_fill(~self.active[classes], -math.inf)
 
     def evidence(self, x: Tensor) -> Tensor:
-        """Class evidence `[N, C]` of embedded rows: log p(x | c), or its largest term; -inf for unseen classes."""
+        """Return log p(x | c) of embedded rows, or its largest term, `[N, C]`; -inf for unseen classes."""
         return self.gather_evidence(self.component_log_density(x))
 
     def gather_evidence(self, density: Tensor) -> Tensor:
-        """Class evidence `[N, C]` of component log-densities `[N, C, M]`."""
+        """Reduce component log-densities `[N, C, M]` to class evidence `[N, C]`."""
         density = density + self.log_weights
         if self.config["evidence"] == "max":
             return density.amax(-1)
@@ -251,7 +223,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return density.masked_fill(~seen[:, None], 0).logsumexp(-1).masked_fill(~seen, -math.inf)
 
     def normalise(self, evidence: Tensor) -> Tensor:
-        """Logits `[N, C]` of class evidence `[N, C]`, which spans hundreds of nats; -inf for unseen classes."""
+        """Turn class evidence `[N, C]`, which spans hundreds of nats, into logits; -inf for unseen classes."""
         if self.log_temperature is not None:
             return evidence * (-self.log_temperature).exp()
         if self.class_scale is None or self.class_bias is None:
@@ -264,22 +236,22 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return (centred / deviation * self.class_scale + self.class_bias).masked_fill(~seen, -math.inf)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Class logits `[B, C, h, w]`, float32, of features `[B, D, h, w]`."""
+        """Classify features `[B, D, h, w]`: float32 class logits `[B, C, h, w]`."""
         x = self.embed(features)
         logits = self.normalise(self.evidence(x.flatten(0, 2)))
         return logits.view(*x.shape[:3], -1).movedim(-1, 1)
 
     @torch.no_grad()
     def log_likelihood(self, features: Tensor, kind: str = "max") -> Tensor:
-        """How well the mixtures explain each pixel, in nats; low where the model has seen nothing like it.
+        """Return the log-likelihood of each cell; it is low where training showed nothing similar.
 
         Args:
             features: `[B, D, h, w]`.
             kind: "max" (best component of any class, GMMSeg's rule), "class" (best class, its components summed) or
-                "marginal" (all summed, classes alike).
+                "marginal" (all summed, uniform over classes).
 
         Returns:
-            Float32 `[B, h, w]`.
+            float32 `[B, h, w]`, in nats.
         """
         shape = self.log_weights.shape
         weights = self._marginal_log_weights() if kind == "marginal" else self.log_weights.flatten()
@@ -294,16 +266,16 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def log_ratio(self, features: Tensor) -> Tensor:
-        """Log p(x | outlier) - log p(x), the latter with classes alike; from one pass over the pixels.
+        """Return log p(x | outlier) - log p(x), the latter with uniform classes, in one pass over the cells.
 
         Args:
             features: `[B, D, h, w]`.
 
         Returns:
-            Float32 `[B, h, w]`, in nats.
+            float32 `[B, h, w]`, in nats.
 
         Raises:
-            ValueError: no mixture of outliers was fitted.
+            InputError: no mixture of outliers was fitted.
         """
         if not self.has_outliers:
             raise InputError(
@@ -323,7 +295,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return self._smooth(ratio.view(x.shape[:3]))
 
     def _smooth(self, maps: Tensor) -> Tensor:
-        """Mean over the neighbours of each cell of `[B, h, w]` that lie in the map."""
+        """Average `[B, h, w]` over the neighbours of each cell that lie in the map."""
         side = self.config["smoothing"]
         if side == 1:
             return maps
@@ -335,5 +307,33 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return Gaussians(self.outlier_means, self.outlier_variances, self.outlier_factors)
 
     def _marginal_log_weights(self) -> Tensor:
-        """Log weights `[C * M]` of log p(x), all classes that occur alike."""
+        """Return the log weights `[C * M]` of log p(x), uniform over the classes that occur."""
         return (self.log_weights - self.active.any(1).sum().clamp(min=1).log()).flatten()
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Raise an InputError for the first argument out of range."""
+    for name, options in (
+        ("covariance", COVARIANCES),
+        ("mixture_weights", MIXTURE_WEIGHTS),
+        ("evidence", EVIDENCES),
+        ("logit_norm", LOGIT_NORMS),
+        ("source", FEATURE_SOURCES),
+    ):
+        if config[name] not in options:
+            raise unknown_name(name, config[name], options, plural=name)
+    for name in ("num_classes", "num_components", "feature_dim"):
+        if config[name] < 1:
+            raise InputError(f"{name}={config[name]} must be at least 1")
+    for name, none in (("embed_dim", "the prior's own features"), ("outlier_components", "no such mixture")):
+        if config[name] < 0:
+            raise InputError(f"{name}={config[name]} must be at least 1, or 0 for {none}")
+    smoothing, floor, rank = config["smoothing"], config["variance_floor"], config["rank"]
+    if smoothing < 1 or smoothing % 2 == 0:
+        raise InputError(f"smoothing={smoothing} must be an odd number of cells; 1 for none")
+    # Written so that NaN fails too.
+    if not 0 < floor < math.inf:
+        raise InputError(f"variance_floor={floor} must be a finite number above 0: constant features have no variance")
+    dim = config["embed_dim"] or config["feature_dim"]
+    if config["covariance"] == "low_rank" and not 0 < rank < dim:
+        raise InputError(f"rank={rank} must be at least 1 and below the {dim} dimensions of the mixture")

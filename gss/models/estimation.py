@@ -1,4 +1,4 @@
-"""Estimating Gaussians from pixels: sufficient statistics, the M-step, and where to start."""
+"""Estimation of Gaussians from pixels: sufficient statistics, M-step, start values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 2**21
 
 @dataclass(frozen=True)
 class Moments:
-    """Sufficient statistics of J Gaussians, float64; sums, so those of parts add up.
+    """Sufficient statistics of J Gaussians, float64; those of parts of the data add up.
 
     Attributes:
         count: total weight `[J]`.
@@ -31,13 +31,13 @@ class Moments:
 
     @staticmethod
     def zeros(groups: int, dim: int, *, full: bool, device: torch.device | None = None) -> Moments:
-        """Statistics of nothing."""
+        """Return the statistics of no data."""
         second = (groups, dim, dim) if full else (groups, dim)
         shapes: tuple[tuple[int, ...], ...] = ((groups,), (groups, dim), second)
         return Moments(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Moments:
-        """`fn` applied to each tensor."""
+        """Apply `fn` to each tensor."""
         return Moments(fn(self.count), fn(self.first), fn(self.second))
 
     def __add__(self, other: Moments) -> Moments:
@@ -45,14 +45,14 @@ class Moments:
 
 
 def moments(x: Tensor, weights: Tensor, classes: Tensor, num_classes: int, *, full: bool = False) -> Moments:
-    """Statistics of rows `[N, D]` with assignment probabilities `[N, M]` to the components of their class `[N]`.
+    """Compute the statistics of rows with assignment probabilities to the components of their class.
 
     Args:
-        x: float.
-        weights: probabilities; a one-hot row assigns a pixel to one component.
-        classes: int64 class of each row.
+        x: float `[N, D]`.
+        weights: `[N, M]` probabilities; a one-hot row assigns a pixel to one component.
+        classes: int64 `[N]`, class of each row.
         num_classes: C.
-        full: whether to keep x x^T.
+        full: keep x x^T.
 
     Returns:
         Moments of C * M groups.
@@ -83,19 +83,18 @@ def moments(x: Tensor, weights: Tensor, classes: Tensor, num_classes: int, *, fu
 
 
 def estimate(statistics: Moments, *, covariance: str, variance_floor: float, rank: int = 0) -> Gaussians:
-    """M-step: maximum-likelihood Gaussians of sufficient statistics.
+    """Compute maximum-likelihood Gaussians of sufficient statistics (the M-step).
 
     Args:
-        statistics: groups with a count of 0 give a zero mean and the floor as variance.
+        statistics: sums of J groups; one with a count of 0 gives a zero mean and the floor as variance.
         covariance: "diagonal", "spherical" or "low_rank"; the last needs full second moments.
-        variance_floor: added to every variance, which both bounds and smooths (GMMSeg: 0.01 for unit vectors of
+        variance_floor: number added to every variance, which bounds and smooths it (GMMSeg: 0.01 for unit vectors of
             64 dimensions).
         rank: R of "low_rank", below D.
 
     Returns:
-        Float32 Gaussians. For "low_rank" the factors are the leading principal axes of the covariance beyond its
-        mean remaining variance, and the diagonal is what they leave of the variances: the diagonal of the whole is
-        that of the sample.
+        Float32 Gaussians. For "low_rank" the factors are the leading principal axes beyond the mean of the remaining
+        eigenvalues; the diagonal is set so that the variances of the whole equal those of the sample.
     """
     count = statistics.count.clamp(min=1e-300)[:, None]
     means = statistics.first / count
@@ -114,19 +113,20 @@ def estimate(statistics: Moments, *, covariance: str, variance_floor: float, ran
 
 
 def seed_means(x: Tensor, count: int, keys: Tensor, *, smallest: Smallest = smallest) -> Tensor:
-    """Start values by k-means++: rows `[count, D]` of `[N, D]`, each far from those before with high probability.
+    """Draw start values by k-means++: each is far from those before with high probability.
 
-    Every draw is a race: the row that comes first, in a time that is exponentially distributed with its squared
-    distance as rate, is the next seed. What is left of the others' times is exponentially distributed again. So one
-    random number per row does, and the seeds depend neither on the order of rows nor on which process holds them.
-
-    Fewer distinct rows than `count` give fewer seeds.
+    Every row has an exponentially distributed time with its squared distance as rate; the row with the least time is
+    the next seed. The remaining times of the others are exponentially distributed again, so one random number per row
+    suffices, and the seeds depend neither on the order of rows nor on the process that holds them.
 
     Args:
-        x: rows to choose from.
-        count: seeds wanted.
-        keys: a random number in (0, 1) for each row, `[N]`, see `gss.core.sampling.random_keys`.
-        smallest: as `gss.core.sampling.smallest`; `smallest_across` if the rows are spread over processes.
+        x: `[N, D]`, rows to choose from.
+        count: number of seeds wanted.
+        keys: `[N]`, a random number in (0, 1) for each row, see `gss.core.sampling.random_keys`.
+        smallest: `gss.core.sampling.smallest`, or `smallest_across` if the rows are spread over processes.
+
+    Returns:
+        `[count, D]`; less if there are fewer distinct rows.
     """
     left = -keys.double().log()
     rate = torch.ones_like(left)

@@ -1,8 +1,8 @@
-"""Gaussian mixtures of classes: the log-density as a pure function.
+"""Log-density of Gaussians as a pure function.
 
-J Gaussians, in classification J = C * M: C classes of M components each, class-major. Covariances are diagonal, or
-diagonal plus low rank, diag(v) + F F^T. Everything runs in float32: the terms of a log-density reach hundreds, of which
-TF32 and bf16 lose whole tenths.
+There are J Gaussians; in classification J = C * M, C classes of M components each, class-major. Covariances are
+diagonal, or diagonal plus low rank, diag(v) + F F^T. Everything runs in float32: the terms of a log-density reach
+hundreds, of which TF32 and bf16 lose whole tenths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-# Numbers in the buffers of a blocked reduction: 2 MB, which stay in the cache of a CPU; a GPU wants more to do at once.
+# Numbers in the buffers of a blocked reduction: 2 MB, which fit the cache of a CPU; a GPU needs more work at once.
 BLOCK_NUMBERS = 2**19
 GPU_BLOCK_NUMBERS = 2**26
 
@@ -24,7 +24,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in true float32: neither autocast nor TF32, whatever the program has chosen."""
+    """Compute matrix products in true float32, without autocast and TF32, whatever the program has chosen."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -69,16 +69,16 @@ class QuadraticForm:
 
     @property
     def width(self) -> int:
-        """Numbers a row of x expands to."""
+        """Numbers that one row of x expands to."""
         return self.weight.shape[1] + len(self.constant) + (0 if self.offset is None else len(self.offset))
 
     def plus(self, shift: Tensor) -> QuadraticForm:
-        """The form of log N_j + shift_j: log weights `[J]` cost nothing here, and a pass over all pixels later."""
+        """Return the form of log N_j + shift_j; added here, log weights `[J]` cost no pass over the pixels."""
         return replace(self, constant=self.constant + shift)
 
 
 def quadratic_form(gaussians: Gaussians) -> QuadraticForm:
-    """Prepares Gaussians for `log_density`; costs J * D (J * D * R^2 with a low-rank part)."""
+    """Prepare Gaussians for `log_density`; costs J * D (J * D * R^2 with a low-rank part)."""
     means, variances = gaussians.means.double(), gaussians.variances.double()
     centre = means.mean(0)
     means = means - centre
@@ -106,7 +106,7 @@ def quadratic_form(gaussians: Gaussians) -> QuadraticForm:
 
 
 def log_density(x: Tensor, form: QuadraticForm) -> Tensor:
-    """Log N_j(x_n) `[N, J]` of rows `[N, D]`, float32; differentiable in x."""
+    """Return log N_j(x_n), float32 `[N, J]`, of rows `[N, D]`; differentiable in x."""
     with full_precision(x.device):
         y = x.float() - form.centre
         density = torch.addmm(form.constant, torch.cat([y.square(), y], 1), form.weight.t())
@@ -119,18 +119,17 @@ def log_density(x: Tensor, form: QuadraticForm) -> Tensor:
 
 @torch.no_grad()
 def reduced_log_density(x: Tensor, form: QuadraticForm, reduce: Reduce) -> Tensor:
-    """`reduce` of the log-densities of all Gaussians, block by block: no `[J, N]` tensor is ever held.
+    """Reduce the log-densities of all Gaussians block by block, without a `[J, N]` tensor.
 
-    Pixels are the last, contiguous dimension here: a CPU then reduces over Gaussians many pixels at a time. All blocks
-    go through the same buffers.
+    Pixels are the last, contiguous dimension, so that a CPU reduces many pixels at a time. All blocks share buffers.
 
     Args:
-        x: rows `[N, D]`.
-        form: the mixture.
-        reduce: maps log N_j(x_n) `[J, n]` to `[..., n]`; it may write to its argument.
+        x: `[N, D]`.
+        form: Gaussians.
+        reduce: function from log N_j(x_n) `[J, n]` to `[..., n]`; may write to its argument.
 
     Returns:
-        Float32 `[..., N]`.
+        float32 `[..., N]`.
     """
     dim = x.shape[1]
     rows = max(1, min(len(x), (BLOCK_NUMBERS if x.device.type == "cpu" else GPU_BLOCK_NUMBERS) // form.width))
@@ -160,12 +159,12 @@ def reduced_log_density(x: Tensor, form: QuadraticForm, reduce: Reduce) -> Tenso
 
 
 def logsumexp_(density: Tensor, dim: int = 0) -> Tensor:
-    """`density.logsumexp(dim)`, for use as a reduction: overwrites its argument rather than allocate."""
+    """Compute `density.logsumexp(dim)`, overwriting its argument instead of allocating."""
     # Not -inf, which components not in use have: it cannot be subtracted from itself.
     top = density.amax(dim, keepdim=True).clamp_(min=torch.finfo(density.dtype).min)
     return density.sub_(top).exp_().sum(dim).log_().add_(top.squeeze(dim))
 
 
 def own_class(density: Tensor, classes: Tensor) -> Tensor:
-    """Densities `[N, M]` of the components of each row's class, out of `[N, C, M]`."""
+    """Select the densities `[N, M]` of the components of each row's class out of `[N, C, M]`."""
     return density.gather(1, classes[:, None, None].expand(-1, 1, density.shape[2]))[:, 0]

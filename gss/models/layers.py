@@ -1,8 +1,9 @@
-"""Transformer block with attention inside windows, for feature maps of any size."""
+"""Layers for feature maps of any size: window attention, channel norm, fusion of levels, enlargement."""
 
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,11 +13,10 @@ from gss.core.errors import InputError
 class WindowBlock(nn.Module):
     """Positional convolution, windowed self-attention and MLP, each a pre-normalised residual.
 
-    The positions come from a 3x3 depthwise convolution, which also carries information across window borders
-    when no shifted block follows. Maps that the window does not divide are padded inside and the padding is
-    masked out of the attention, so no output depends on it. A shifted block moves the window grid by half a
-    window along every side longer than one window. There are no buffers: `from_pretrained` of a
-    `PreTrainedModel` would return non-persistent ones uninitialised.
+    The positions come from a 3x3 depthwise convolution, which also carries information across window borders. Maps
+    that the window does not divide are padded, and the padding is masked out of the attention. A shifted block moves
+    the window grid by half a window along every side longer than one window. There are no buffers:
+    `PreTrainedModel.from_pretrained` would return non-persistent ones uninitialised.
 
     Args:
         dim: Number of channels C.
@@ -26,7 +26,7 @@ class WindowBlock(nn.Module):
         mlp_ratio: Width of the MLP relative to `dim`.
 
     Raises:
-        ValueError: If `num_heads` does not divide `dim` or a size is not positive.
+        InputError: `num_heads` does not divide `dim`, or a size is not positive.
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: int, shift: bool, mlp_ratio: float = 2.0) -> None:
@@ -50,10 +50,10 @@ class WindowBlock(nn.Module):
         """Mix a feature map.
 
         Args:
-            x: Features `[B, C, h, w]`, any h and w; channels-last memory avoids copies.
+            x: `[B, C, h, w]`, any h and w; channels-last memory avoids copies.
 
         Returns:
-            Features `[B, C, h, w]`.
+            `[B, C, h, w]`.
         """
         x = x + self.position(x)
         x = x.permute(0, 2, 3, 1)  # [B, h, w, C]
@@ -62,9 +62,9 @@ class WindowBlock(nn.Module):
         return x.permute(0, 3, 1, 2)
 
     def _attend(self, qkv: Tensor) -> Tensor:
-        """Windowed attention of projected `[B, h, w, 3C]` -> `[B, h, w, C]`."""
-        batch, height, width, channels = qkv.shape
-        win, heads = self.window_size, self.num_heads
+        """Attend inside windows: projections `[B, h, w, 3C]` to `[B, h, w, C]`."""
+        batch, height, width, _ = qkv.shape
+        win = self.window_size
         top = win // 2 if self.shift and height > win else 0
         left = win // 2 if self.shift and width > win else 0
         bottom, right = -(height + top) % win, -(width + left) % win
@@ -72,27 +72,32 @@ class WindowBlock(nn.Module):
         if padded:
             qkv = F.pad(qkv, (0, 0, left, right, top, bottom))
         rows, cols = qkv.shape[1] // win, qkv.shape[2] // win
-        qkv = qkv.reshape(batch, rows, win, cols, win, 3, heads, channels // 3 // heads)
-        # [3, B * rows * cols, heads, win * win, C / heads]
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(1, 3)
+        query, key, value = rearrange(
+            qkv,
+            "b (rows i) (cols j) (qkv heads d) -> qkv (b rows cols) heads (i j) d",
+            i=win,
+            j=win,
+            qkv=3,
+            heads=self.num_heads,
+        )
         mask = None
         if padded:
             # Padding never fills a window, so no softmax row is empty.
             real = F.pad(qkv.new_ones(height, width, dtype=torch.bool), (left, right, top, bottom))
-            real = real.reshape(rows, win, cols, win).transpose(1, 2).reshape(rows * cols, 1, 1, win * win)
-            mask = real.repeat(batch, 1, win * win, 1)
-        query, key, value = qkv.unbind(0)
+            real = rearrange(real, "(rows i) (cols j) -> (rows cols) 1 1 (i j)", i=win, j=win)
+            mask = real.repeat(batch, 1, win * win, 1)  # [B * rows * cols, 1, win * win, win * win]
         x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x.reshape(batch, rows, cols, heads, win, win, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        x = x.reshape(batch, rows * win, cols * win, -1)
+        x = rearrange(
+            x, "(b rows cols) heads (i j) d -> b (rows i) (cols j) (heads d)", b=batch, rows=rows, cols=cols, i=win
+        )
         return x[:, top : top + height, left : left + width] if padded else x
 
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of `[B, C, h, w]`.
 
-    It uses no statistics over positions or the batch, so the result depends neither on padding or the window
-    size nor on how a batch is split over processes.
+    Without statistics over positions or the batch, the result depends neither on padding or window size nor on how
+    a batch is split over processes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,10 +106,10 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class FeatureFusion(nn.Module):
-    """Adds the levels from coarse to fine, then mixes them with a depthwise-separable convolution.
+    """Sum of all levels from coarse to fine, then a depthwise-separable convolution.
 
-    Every level is projected to `dim` channels and normalised at its own resolution (cheap), and only then
-    up-sampled; levels finer than the grid are averaged down before the projection, which commutes with it.
+    Every level is projected to `dim` channels and normalised at its own resolution, which is cheap, and enlarged
+    afterwards. Levels finer than the grid are averaged down before the projection, which commutes with the mean.
     Levels of equal size, as plain vision transformers give them, are simply added.
 
     Args:
@@ -133,19 +138,23 @@ class FeatureFusion(nn.Module):
         Returns:
             Fused features `[B, D, h, w]`.
         """
+        # 1. Each level at its own resolution, [B, D, h_i, w_i].
         pooled = [
             F.adaptive_avg_pool2d(x, size) if x.shape[-2] > size[0] or x.shape[-1] > size[1] else x for x in features
         ]
         levels = [norm(proj(x)) for x, proj, norm in zip(pooled, self.projections, self.norms, strict=True)]
+
+        # 2. From coarse to fine, then to the grid, [B, D, h, w].
         levels.sort(key=lambda x: x.shape[-2] * x.shape[-1])
         fused = levels[0]
         for level in levels[1:]:
-            fused = level + _upsample(fused, (level.shape[-2], level.shape[-1]))
-        fused = _upsample(fused, size)
+            fused = level + enlarge(fused, (level.shape[-2], level.shape[-1]))
+        fused = enlarge(fused, size)
         return fused + self.mix(fused)
 
 
-def _upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate `[B, C, h', w']` bilinearly to `[B, C, h, w]`."""
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -1,12 +1,12 @@
-"""The parts of a prior, which can be taken over from another one or held fixed one by one."""
+"""Parts of a prior that can be copied from another one or held fixed."""
 
 from collections.abc import Iterable
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.models.prior import GSSPriorModel
 
 PARTS = ("backbone", "fusion", "blocks", "token", "aux")
-# `norm` follows the fusion with the finest features; both heads read what it gives.
+# `norm` follows the fusion with the finest features; both heads read its output.
 _PREFIXES = {
     "backbone": ("backbone", "pixel_mean", "pixel_std"),
     "fusion": ("fusion", "detail", "norm"),
@@ -21,7 +21,7 @@ _OWNER = {prefix: part for part, prefixes in _PREFIXES.items() for prefix in pre
 
 
 def part_of(name: str) -> str:
-    """Part that a parameter, buffer or sub-module of a `GSSPriorModel` belongs to, by its name."""
+    """Return the part that a parameter, buffer or sub-module of a `GSSPriorModel` belongs to."""
     return _OWNER[name.partition(".")[0]]
 
 
@@ -29,30 +29,28 @@ def check_parts(key: str, parts: Iterable[str]) -> None:
     """Require names of parts.
 
     Args:
-        key: setting the names come from, for the message.
-        parts: the names.
+        key: setting of the names, for the message.
+        parts: names to check.
 
     Raises:
-        ValueError: one is unknown; the message says which is nearest.
+        InputError: a name is unknown.
     """
     for part in parts:
         if part not in PARTS:
-            hint = did_you_mean(part, PARTS)
-            raise InputError(f"{key}: there is no part {part!r}; the parts are {', '.join(PARTS)} {hint}".rstrip())
+            raise unknown_name("part", part, PARTS, where=key)
 
 
 def freeze_parts(prior: GSSPriorModel, parts: Iterable[str]) -> None:
-    """Hold parts fixed: no gradients, and evaluation mode also while the rest trains.
+    """Hold parts fixed: no gradients, and evaluation mode while the rest trains.
 
-    Evaluation mode keeps the running statistics of batch norms and turns dropout of the part off, so that it stays
-    bit-identical and acts as it will in use.
+    Evaluation mode keeps the running statistics of batch norms and turns dropout off.
 
     Args:
-        prior: changed in place.
+        prior: network, changed in place.
         parts: names out of `PARTS`; one that this prior lacks (the tokens of a twin) changes nothing.
 
     Raises:
-        ValueError: a name is unknown, or no parameter is left to train.
+        InputError: a name is unknown, or no parameter is left to train.
     """
     parts = tuple(parts)
     check_parts("model.freeze", parts)

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Pipelines look `PreTrainedModel` up in this module when they load the component: keep that name here.
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
 from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
@@ -27,114 +25,26 @@ from gss.models.backbone import (
     input_multiple,
     load_pretrained_backbone,
 )
-from gss.models.efficientnet_lite import EfficientNetLiteConfig
+from gss.models.config import FEATURE_SOURCES, GSSPriorConfig
+from gss.models.inputs import backbone_input
 from gss.models.layers import ChannelNorm, FeatureFusion, WindowBlock
 
-_STRIDES = (4, 8, 16)
-_CLASSIFIERS = ("low_rank", "evidence", "tied", "full")
 # Log-probability at which the evidence against a code stops growing, per pixel: one wrong pixel is no proof.
 _LEAST_LOG = -7.0
-
-FEATURE_SOURCES = ("fusion", "head")
-"""Where features for a density may come from, see `GSSPriorModel.dense_features`."""
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-_SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
-
-
-@strict
-class GSSPriorConfig(PreTrainedConfig):
-    """Configuration of `GSSPriorModel`.
-
-    Attributes:
-        backbone_config: Backbone configuration or dictionary with `model_type`; EfficientNet-Lite0 if None.
-        codebook_size: Number of tokens V of the posterior; 0 leaves the token classifier out, which makes the
-            discriminative twin.
-        token_stride: Pixels per side of a cell f; 4, 8 or 16.
-        context_stride: Pixels per side of a cell of the grid that the window blocks work on, a multiple of
-            `token_stride`; the larger of 8 and `token_stride` if None. On a coarser grid they cost a
-            fraction and see farther; the finest features of the
-            backbone join afterwards, on the token grid.
-        hidden_dim: Channels D of the fused features.
-        depth: Number of window blocks; every second one is shifted.
-        num_heads: Attention heads; divides `hidden_dim`.
-        window_size: Attention window side in cells.
-        mlp_ratio: MLP width relative to `hidden_dim`.
-        classifier: "low_rank" (D -> R -> V, linear), "evidence" (low_rank plus what the auxiliary head expects
-            each code to explain, see `tie_evidence`), "tied" (D -> R, then the negative squared distance to
-            the posterior's codes of dimension R) or "full" (D -> R, GELU, -> V; the paper has R = 2048).
-        classifier_rank: Width R in front of the token classifier.
-        dropout: Channel dropout in front of the token classifier in 0..1.
-        freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
-        image_mean: RGB mean of the backbone's input, of images in 0..1; its usual one if None.
-        image_std: RGB standard deviation of the backbone's input; its usual one if None.
-    """
-
-    model_type = "gss_prior"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="efficientnet_lite")}
-
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
-    codebook_size: int = 1024
-    token_stride: int = 4
-    context_stride: int | None = None
-    hidden_dim: int = 128
-    depth: int = 2
-    num_heads: int = 4
-    window_size: int = 8
-    mlp_ratio: float = 2.0
-    classifier: str = "low_rank"
-    classifier_rank: int = 64
-    dropout: float = 0.0
-    freeze_batch_norm: bool = False
-    image_mean: list[float] | None = None
-    image_std: list[float] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Build the backbone's configuration and fill the normalisation."""
-        super().__post_init__(**kwargs)
-        mean, std = _SYMMETRIC if isinstance(self.backbone_config, EfficientNetLiteConfig) else _IMAGENET
-        self.image_mean = list(self.image_mean or mean)
-        self.image_std = list(self.image_std or std)
-
-    def validate_architecture(self) -> None:
-        """Check the values; runs by itself after the types of the fields are checked."""
-        if self.token_stride not in _STRIDES:
-            raise InputError(f"token_stride={self.token_stride} must be one of {_STRIDES}")
-        self.context_stride = self.context_stride or max(8, self.token_stride)
-        if self.context_stride < 1 or self.context_stride % self.token_stride:
-            raise InputError(
-                f"context_stride={self.context_stride} must be a multiple of token_stride={self.token_stride}"
-            )
-        if self.codebook_size < 0:
-            raise InputError(f"codebook_size={self.codebook_size} must be at least 1, or 0 for no tokens")
-        if self.classifier not in _CLASSIFIERS:
-            raise InputError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
-        mean, std = self.image_mean or [], self.image_std or []
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise InputError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")
-        if self.depth < 0:
-            raise InputError(f"depth={self.depth} must be at least 0")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout={self.dropout} must be in [0, 1)")
-        for name in ("hidden_dim", "num_heads", "window_size", "classifier_rank"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.hidden_dim % self.num_heads:
-            raise InputError(f"hidden_dim={self.hidden_dim} must be a multiple of num_heads={self.num_heads}")
 
 
 @dataclass
 class GSSPriorOutput(ModelOutput):
-    """Output of `GSSPriorModel`.
+    """Output of `GSSPriorModel`, on the token grid h = H / f, w = W / f.
 
     Attributes:
-        token_logits: Unnormalised log p(z | x) `[B, V, h, w]`; None if not asked for or without codebook.
-        aux_logits: Class logits of the auxiliary head at the cells `[B, K, h, w]`.
-        features: Features both heads read `[B, D, h, w]`.
-        token_hidden: Input of the last linear layer of the token classifier `[B, R, h, w]`; None without one.
-        fused: The backbone's levels fused, in front of the window blocks, on the context grid of the padded image; see
-            `GSSPriorModel.dense_features`.
-        maps: What the backbone gave, one `[B, C_i, h_i, w_i]` per level; each covers the padded image, see
-            `GSSPriorModel.padded_grid`. None unless asked for.
+        token_logits: `[B, V, h, w]`, unnormalised log p(z | x); None if not asked for or without codebook.
+        aux_logits: `[B, K, h, w]`, class logits of the auxiliary head at the cell centres.
+        features: `[B, D, h, w]`, input of both heads.
+        token_hidden: `[B, R, h, w]`, input of the last linear layer of the token classifier; None without one.
+        fused: `[B, D, h', w']`, fused levels of the backbone in front of the window blocks, on the context grid of the
+            padded image.
+        maps: `[B, C_i, h_i, w_i]` per level of the backbone, of the padded image; None unless asked for.
     """
 
     token_logits: Tensor | None = None
@@ -212,7 +122,7 @@ class GSSPriorModel(PreTrainedModel):
             **config: Other fields of `GSSPriorConfig`.
 
         Raises:
-            ValueError: If the backbone is unknown, its weights are missing or a field is bad.
+            InputError: The backbone is unknown, its weights are missing or a field is bad.
         """
         unknown = set(config) - {field.name for field in fields(GSSPriorConfig)} - {"num_labels"}
         if unknown:
@@ -236,7 +146,7 @@ class GSSPriorModel(PreTrainedModel):
             code_embeddings: Codes `[V, R]` with R = `classifier_rank`.
 
         Raises:
-            ValueError: If the classifier is not tied or the shape differs.
+            InputError: The classifier is not tied or the shape differs.
         """
         if self.config.classifier != "tied" or not self.config.codebook_size:
             raise InputError(f"classifier={self.config.classifier!r} has no codebook; configure classifier='tied'")
@@ -255,16 +165,15 @@ class GSSPriorModel(PreTrainedModel):
     def tie_evidence(self, table: Tensor) -> None:
         """Copy a local posterior's p(c | z) into the "evidence" classifier.
 
-        If the pixels of a cell were independent with the auxiliary head's beliefs a, the best guess at the code
-        would be p(z | x) proportional to exp(sum over pixels and classes of a log p(c | z)), the mean-field
-        posterior. The classifier adds this, scaled by a learned factor, to its own logits, and so learns only
-        what the shape of a cell says beyond its pixels.
+        With independent pixels of class probabilities a (those of the auxiliary head), the mean-field posterior of
+        the code is p(z | x) proportional to exp(sum over pixels and classes of a log p(c | z)). The classifier adds
+        this exponent, scaled by a learned factor, to its own logits; its own weights only learn the difference.
 
         Args:
             table: Class probabilities of every code `[V, K, f, f]`.
 
         Raises:
-            ValueError: If the classifier is another one or the shape differs.
+            InputError: The classifier is another one or the shape differs.
         """
         if self.config.classifier != "evidence" or not self.config.codebook_size:
             raise InputError(f"classifier={self.config.classifier!r} uses no code table; configure 'evidence'")
@@ -281,7 +190,7 @@ class GSSPriorModel(PreTrainedModel):
             weight `[V, R]` and bias `[V]`; with "evidence" R counts its columns too.
 
         Raises:
-            ValueError: If the model has no token classifier.
+            InputError: The model has no token classifier.
         """
         if not self.config.codebook_size:
             raise InputError("codebook_size=0: this prior has no token classifier; it reads pixels only")
@@ -309,10 +218,14 @@ class GSSPriorModel(PreTrainedModel):
                     module.eval()
         return self
 
+    @property
+    def input_multiple(self) -> int:
+        """Pixels per side that images are padded to multiples of."""
+        return math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
+
     def padded_grid(self, height: int, width: int) -> tuple[int, int]:
-        """Cells (h, w) that the backbone's maps of an image of this size cover: those of the padded image."""
-        stride = self.config.token_stride
-        multiple = math.lcm(input_multiple(self.config.backbone_config), cast(int, self.config.context_stride))
+        """Return the cells (h, w) of the padded image, which the backbone's maps cover."""
+        stride, multiple = self.config.token_stride, self.input_multiple
         return -(-height // multiple) * multiple // stride, -(-width // multiple) * multiple // stride
 
     def forward(
@@ -327,40 +240,47 @@ class GSSPriorModel(PreTrainedModel):
 
         Args:
             pixel_values: Images `[B, 3, H, W]` in [0, 1]; H and W multiples of `token_stride`.
-            return_tokens: Compute `token_logits`; losses that chunk the classifier do without.
+            return_tokens: Compute `token_logits`; losses that chunk the classifier leave them out.
             return_hidden: Compute `token_hidden` even if `token_logits` are not asked for.
             return_maps: Keep the backbone's maps in the output.
 
-        Returns:
-            Logits and features on the grid h = H / f, w = W / f.
-
         Raises:
-            ValueError: If the input's shape or type does not fit.
+            InputError: The shape or type of the input does not fit.
         """
+        # 0. Check the input.
         self._check_input(pixel_values)
         stride = self.config.token_stride
         height, width = pixel_values.shape[-2:]
-        x = (pixel_values - self.pixel_mean) / self.pixel_std
-        x = x.to(self.fusion.projections[0].weight.dtype)
-        # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
         grid = self.padded_grid(height, width)
-        bottom, right = grid[0] * stride - height, grid[1] * stride - width
-        if bottom or right:
-            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
-        if (size := fixed_size(self.config.backbone_config)) is not None:
-            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+
+        # 1. Backbone: one map per level, [B, C_i, h_i, w_i].
+        x = backbone_input(
+            pixel_values,
+            self.pixel_mean,
+            self.pixel_std,
+            dtype=self.fusion.projections[0].weight.dtype,
+            multiple=self.input_multiple,
+            size=fixed_size(self.config.backbone_config),
+        )
         maps = self.backbone(x).feature_maps
+
+        # 2. Fusion on the context grid, [B, D, h', w'].
         ratio = cast(int, self.config.context_stride) // stride
         x = fused = self.fusion(maps, (-(-grid[0] // ratio), -(-grid[1] // ratio)))
+
+        # 3. Window blocks, same shape.
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x)
             else:
                 x = block(x)
+
+        # 4. Finest level joins on the token grid; the padding is cut off, [B, D, h, w].
         if self.detail is not None:
             x = self.detail((x, maps[0]), grid)
         features = self.norm(x)[..., : height // stride, : width // stride]
+
+        # 5. Heads: class logits [B, K, h, w] and token logits [B, V, h, w].
         output = self.read_features(features, return_tokens=return_tokens, return_hidden=return_hidden)
         output.fused = fused
         if return_maps:
@@ -373,9 +293,9 @@ class GSSPriorModel(PreTrainedModel):
         """Run the two heads.
 
         Args:
-            features: `[B, D, h, w]` as in the output of `forward`.
-            return_tokens: As in `forward`.
-            return_hidden: As in `forward`.
+            features: `[B, D, h, w]`, those of the output of `forward`.
+            return_tokens: See `forward`.
+            return_hidden: See `forward`.
         """
         stride = self.config.token_stride
         aux_logits = self.aux_head(features)
@@ -384,32 +304,32 @@ class GSSPriorModel(PreTrainedModel):
             hidden = self.token_drop(self.token_act(self.token_proj(features)))
             if self.config.classifier == "evidence":
                 # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.
-                beliefs = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)
-                evidence = F.pixel_unshuffle(beliefs, stride)  # [B, K*f*f, h, w]
-                hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)
+                pixels = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)  # [B, K, H, W]
+                evidence = F.pixel_unshuffle(pixels, stride)  # [B, K*f*f, h, w]
+                hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)  # [B, R + K*f*f, h, w]
             if return_tokens:
                 weight, bias = self.classifier_weight()
                 logits = self._token_logits(hidden, weight, bias)
         return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
 
     def dense_features(self, output: GSSPriorOutput, source: str) -> Tensor:
-        """Features of the cells for a density, from one of two depths.
+        """Return the features that a density head or score describes.
 
-        Training pulls the features of the heads together class by class, and what it never showed falls into the
-        classes too. In front of the window blocks more of it is left.
+        Training clusters the head features by class, so unseen objects end up inside the clusters as well. Features
+        before the window blocks ("fusion") keep more of the difference.
 
         Args:
-            output: Of `forward`.
+            output: Result of `forward`.
             source: "head" for the features both heads read, "fusion" for the fused levels of the backbone.
 
         Returns:
-            `[B, D, h, w]`.
+            `[B, D, h, w]`, on the token grid.
 
         Raises:
-            ValueError: If there is no such source.
+            InputError: Unknown source.
         """
         if source not in FEATURE_SOURCES:
-            raise InputError(f"source={source!r} must be one of {', '.join(FEATURE_SOURCES)}")
+            raise unknown_name("source", source, FEATURE_SOURCES)
         features = cast(Tensor, output.features)
         if source == "head":
             return features
@@ -470,6 +390,3 @@ def _folder_normalisation(name: str) -> dict[str, list[float]]:
         return {}
     values = json.loads(path.read_text())
     return {key: values[key] for key in ("image_mean", "image_std") if key in values}
-
-
-AutoConfig.register(GSSPriorConfig.model_type, GSSPriorConfig, exist_ok=True)

@@ -15,29 +15,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.core.errors import InputError
-from gss.models.layers import ChannelNorm, FeatureFusion
+from gss.models.layers import ChannelNorm, FeatureFusion, enlarge
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 
 TARGETS = ("pixel", "token")
 
 
 class ResidualPatternHead(ModelMixin, ConfigMixin):
-    """A second context path, whose result is added to the features that the prior's classifiers read (RPL).
+    """Second context path; its residual is added to the features that the prior's classifiers read (RPL).
 
-    The deepest maps of the backbone are fused, seen at several dilations, mixed, and projected to the channels of the
-    features; only then is the residual enlarged. The classifiers are the prior's own and stay frozen, and its own
-    reading of the features never sees the residual: classes are what they were, bit for bit. The projection starts at
-    zero, so a new head changes nothing.
+    The deepest maps of the backbone are fused, convolved at several dilations, mixed, and projected to the channels of
+    the features; the residual is enlarged last. The prior's classifiers stay frozen and its predictions never use the
+    residual, so they keep every bit. The projection starts at zero, so a new head changes nothing.
 
     Args:
-        in_channels: channels of the maps that are read, in the backbone's order: its last ones.
+        in_channels: channels of the backbone's last maps, which are read.
         feature_dim: D, channels of the prior's features.
         width: channels of the branch.
-        rates: dilations of the depthwise convolutions side by side.
-        target: "pixel" perturbs the auxiliary pixel head, "token" what the prior says about tokens.
+        rates: dilations of the parallel depthwise convolutions.
+        target: "pixel" perturbs the logits of the auxiliary pixel head, "token" those of the tokens.
 
     Raises:
-        ValueError: names the argument and what is allowed.
+        InputError: an argument is out of range.
     """
 
     @register_to_config
@@ -72,10 +71,10 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def copy_fusion(self, fusion: FeatureFusion) -> bool:
-        """Starts from the prior's own fusion of the same levels, as a parallel copy of it.
+        """Copy the prior's fusion of the same levels as a start.
 
         Returns:
-            Whether the widths agree; otherwise nothing happens.
+            False if the widths differ, and nothing was copied.
         """
         levels = len(self.config["in_channels"])
         if fusion.mix[1].weight.shape != self.fusion.mix[1].weight.shape:
@@ -86,14 +85,14 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
         return True
 
     def context(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """What the branch knows, on the grid of the finest map it reads.
+        """Return the features of the branch in front of its projection.
 
         Args:
-            maps: the backbone's maps `[B, C_i, h_i, w_i]`; the last ones are read.
+            maps: `[B, C_i, h_i, w_i]` of the backbone; the last ones are read.
             grid: cells (h, w) of the padded image; the result is never finer.
 
         Returns:
-            `[B, width, h', w']`.
+            `[B, width, h', w']`, on the grid of the finest map that is read.
         """
         dtype = self.projection.weight.dtype
         read = [x.to(dtype) for x in maps[-len(self.config["in_channels"]) :]]
@@ -102,26 +101,25 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
         return self.mix(torch.cat([x, *(branch(x) for branch in self.branches)], 1))
 
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-        """The residual before it is enlarged, `[B, D, h', w']`; arguments as in `context`."""
+        """Return the residual before it is enlarged, `[B, D, h', w']`; arguments as in `context`."""
         return self.projection(self.context(maps, grid))
 
 
 def perturbed_logits(
     prior: GSSPriorModel, residual: ResidualPatternHead, output: GSSPriorOutput, *, context: Tensor | None = None
 ) -> Tensor:
-    """What the prior's classifier says about its features plus the residual.
+    """Classify the prior's features plus the residual.
 
     Args:
-        prior: its classifier is used.
-        residual: the branch.
-        output: of the prior, with features and maps, and for the target "pixel" with class logits. Token logits are
-            computed where they are needed and not there.
-        context: of the branch, where it is known already.
+        prior: network that gave `output`.
+        residual: branch to add.
+        output: features, maps and, for the target "pixel", class logits. Missing token logits are computed if needed.
+        context: result of `residual.context`, if known already.
 
     Returns:
-        Class logits `[B, K, h, w]`, or token logits `[B, V, h, w]`, as the target says; float32. Token logits are
-        shifted such that their logsumexp was log V before the residual: that of a token classifier says how well any
-        code fits the cell, which is little at every boundary, and only what the residual changes is of interest.
+        float32 class logits `[B, K, h, w]` or token logits `[B, V, h, w]`, by the target. Token logits are shifted so
+        that their logsumexp without the residual is log V: the level itself says how well any code fits the cell,
+        which is low at every boundary; only its change is of interest.
     """
     features, stride = cast(Tensor, output.features), prior.config.token_stride
     h, w = features.shape[-2:]
@@ -138,8 +136,3 @@ def perturbed_logits(
     plain = prior.read_features(features).token_logits if output.token_logits is None else output.token_logits
     level = cast(Tensor, plain).float().logsumexp(1, keepdim=True)
     return logits - level + math.log(logits.shape[1])
-
-
-def enlarge(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation of `[B, C, h', w']` to (h, w)."""
-    return x if x.shape[-2:] == grid else F.interpolate(x, size=grid, mode="bilinear")

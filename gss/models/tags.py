@@ -23,19 +23,18 @@ from gss.models.backbone import (
     load_pretrained_backbone,
 )
 from gss.models.efficientnet_lite import EfficientNetLiteConfig
-
-_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-_SYMMETRIC = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+from gss.models.inputs import backbone_input, usual_normalisation
+from gss.models.layers import enlarge
 
 
 @dataclass
 class TagOutput:
-    """Output of `TagClassifier`; what was not asked for is None.
+    """Output of `TagClassifier`; a field is None unless asked for.
 
     Attributes:
-        pooled: mean feature of each image `[B, D]`.
-        logits: of the tags `[B, K]`.
-        features: of the cells `[B, D, h, w]`.
+        pooled: `[B, D]`, mean feature of each image.
+        logits: `[B, K]`, of the tags.
+        features: `[B, D, h, w]`, of the cells.
     """
 
     pooled: Tensor | None = None
@@ -46,20 +45,19 @@ class TagOutput:
 class TagClassifier(ModelMixin, ConfigMixin):
     """Backbone, mean over the image, and a linear classifier without bias (CAM; Zhou et al., CVPR 2016).
 
-    Without a bias the logit of an image is the mean of what the classifier says about its cells, so those values tell
-    where a class is seen.
+    Without a bias the logit of an image is the mean of the logits of its cells, so these show where a class is.
 
     Args:
-        class_names: names of the label space; K of them, those but the background, are tags.
-        background: label that stands for no tag; None where every label is one.
+        class_names: names of the label space; all but the background are tags, K of them.
+        background: label that is not a tag; None where every label is one.
         backbone_config: configuration of the backbone as a dictionary with `model_type`.
-        levels: how many of the backbone's maps are read, the deepest ones, side by side on the grid of the finest.
+        levels: number of the backbone's maps that are read, the deepest ones, on the grid of the finest of them.
         freeze_batch_norm: keep the running statistics of the backbone's batch norms fixed while training.
         image_size: longer side in pixels of the images it is trained on.
-        image_mean, image_std: normalisation of the backbone's input, of images in 0..1; its usual one if None.
+        image_mean, image_std: normalisation of the backbone's input, of images in 0..1; that of its weights if None.
 
     Raises:
-        ValueError: no tag, a background that is no label, or more levels than the backbone has.
+        InputError: no tag, a background that is not a label, or more levels than the backbone has.
     """
 
     pixel_mean: Tensor
@@ -79,7 +77,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         if background is not None and not 0 <= background < len(class_names):
-            raise InputError(f"background={background} is no label: there are {len(class_names)} classes")
+            raise InputError(f"background={background} is not a label: there are {len(class_names)} classes")
         self.classes = tuple(k for k in range(len(class_names)) if k != background)
         if not self.classes:
             raise InputError(
@@ -94,7 +92,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
         self.dim = sum(channels[-levels:])
         self.classifier = nn.Conv2d(self.dim, len(self.classes), 1, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.01)
-        mean, std = _SYMMETRIC if isinstance(found, EfficientNetLiteConfig) else _IMAGENET
+        mean, std = usual_normalisation(found)
         self.register_buffer("pixel_mean", torch.tensor(list(image_mean or mean)).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(list(image_std or std)).view(1, 3, 1, 1))
 
@@ -114,12 +112,12 @@ class TagClassifier(ModelMixin, ConfigMixin):
             name: "efficientnet-lite0" / "1" / "2", a local folder, or a hub id.
             backbone_config: backbone configuration with `model_type` instead of `name`; randomly initialised.
             pretrained: load the trained weights of `name`.
-            output_stride: pixels per cell of the deepest map; None takes 16 for a named EfficientNet-Lite, and others
-                as they are. Only EfficientNet-Lite can change it.
+            output_stride: pixels per cell of the deepest map; only EfficientNet-Lite can change it. None is 16 for a
+                named EfficientNet-Lite.
             **config: other arguments of the class.
 
         Raises:
-            ValueError: the backbone is unknown, its weights are missing, or its stride cannot be changed.
+            InputError: the backbone is unknown, its weights are missing, or its stride cannot be changed.
         """
         found = build_backbone_config(name, backbone_config)
         if output_stride is None and isinstance(found, EfficientNetLiteConfig) and backbone_config is None:
@@ -146,47 +144,46 @@ class TagClassifier(ModelMixin, ConfigMixin):
         return self
 
     def forward(self, images: Tensor, *, logits: bool = True, features: bool = False) -> TagOutput:
-        """Read images.
+        """Classify images.
 
         Args:
             images: float `[B, 3, H, W]` in 0..1, of any size.
-            logits: compute the logits and the pooled features they are of.
-            features: keep the features of the cells.
+            logits: compute logits and pooled features.
+            features: return the features of the cells.
 
         Raises:
-            ValueError: the input's shape or type does not fit.
+            InputError: the input's shape or type does not fit.
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise InputError(
                 f"images are {images.dtype} {list(images.shape)}; expected floats in 0..1 of shape [B, 3, H, W]"
             )
+        # 1. Deepest maps of the backbone, side by side on the grid of the finest, [B, D, h', w'].
         height, width = images.shape[-2:]
-        x = (images - self.pixel_mean) / self.pixel_std
-        x = x.to(self.classifier.weight.dtype)
-        # All maps of the backbone then cover the image exactly, whatever its way of rounding sizes.
-        bottom, right = -height % self.multiple, -width % self.multiple
-        if bottom or right:
-            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
-        if self.fixed_size is not None:
-            x = F.interpolate(x, size=self.fixed_size, mode="bilinear", antialias=True)
+        dtype = self.classifier.weight.dtype
+        x = backbone_input(
+            images, self.pixel_mean, self.pixel_std, dtype=dtype, multiple=self.multiple, size=self.fixed_size
+        )
         maps = self.backbone(x).feature_maps[-cast(int, self.config["levels"]) :]
         grid = cast(tuple[int, int], tuple(maps[0].shape[-2:]))
-        found = torch.cat([maps[0], *(F.interpolate(deep, size=grid, mode="bilinear") for deep in maps[1:])], 1)
-        # Cells of the padding are left out: they would count the border twice.
-        h = max(round(height * grid[0] / (height + bottom)), 1)
-        w = max(round(width * grid[1] / (width + right)), 1)
-        found = found[..., :h, :w]
-        output = TagOutput(features=found if features else None)
+        cells = torch.cat([enlarge(x, grid) for x in maps], 1)
+
+        # 2. Without the cells of the padding, which would count the border twice, [B, D, h, w].
+        padded = [-(-side // self.multiple) * self.multiple for side in (height, width)]
+        h, w = (max(round(side * n / full), 1) for side, n, full in zip((height, width), grid, padded, strict=True))
+        cells = cells[..., :h, :w]
+
+        # 3. Mean over the image [B, D] and its logits [B, K].
+        output = TagOutput(features=cells if features else None)
         if logits:
-            output.pooled = found.mean((-2, -1))
+            output.pooled = cells.mean((-2, -1))
             output.logits = F.linear(output.pooled, self.classifier.weight[:, :, 0, 0])
         return output
 
     def class_maps(self, features: Tensor) -> Tensor:
-        """What the classifier says about every cell: `[B, D, h, w]` to `[B, K, h, w]`; means are the logits."""
+        """Classify every cell: features `[B, D, h, w]` to logits `[B, K, h, w]`, whose mean is the image's logit."""
         return self.classifier(features)
 
     def tags(self, labels: Tensor) -> Tensor:
-        """Columns of the tags: flags or numbers of all labels `[..., L]` to those of the classifier `[..., K]`."""
+        """Select the columns of the tags: values of all labels `[..., L]` to those of the classifier `[..., K]`."""
         return labels[..., list(self.classes)]

@@ -1,21 +1,26 @@
-"""The README.md that lies next to a saved pipeline."""
+"""Model card: the README.md of a saved pipeline."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from torch import nn
 
 from gss import __version__
 from gss.core.files import atomic_path
+from gss.models.prior import GSSPriorModel
+from gss.pipeline.processor import GSSImageProcessor
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import swatch
+from vqvae import MaskigeVQModel
 
-if TYPE_CHECKING:
-    from gss.pipeline.pipeline import GSSPipeline
-
-
-# Titles of the numbers that belong into a card, in this order; others are left to the evaluation report.
+# Titles of the numbers of a card, in this order; the evaluation report shows all.
 METRICS = {
     "miou": "mIoU",
     "accuracy": "pixel accuracy",
@@ -35,71 +40,40 @@ _DISCRIMINATIVE = (
 _NOT_RECORDED = "Not recorded."
 
 
-def write_card(
-    folder: Path,
-    pipeline: GSSPipeline,
-    *,
-    metrics: Mapping[str, Any] | None = None,
-    training_data: str | None = None,
-) -> None:
-    """Writes `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
-    names = list(pipeline.id2label.values())
-    with atomic_path(folder / "palette.png") as temporary:
-        swatch(pipeline.colors, names).save(temporary)
-    with atomic_path(folder / "README.md") as temporary:
-        card = render_card(pipeline, metrics=metrics, training_data=training_data)
-        temporary.write_text(card, encoding="utf-8")
+@dataclass(frozen=True)
+class CardFacts:
+    """Facts of a pipeline that its card states.
 
-
-def render_card(
-    pipeline: GSSPipeline, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None
-) -> str:
-    """Markdown of the model card; arguments as in `GSSPipeline.save_pretrained`."""
-    columns = _columns(metrics)
-    parts = [
-        "---\nlibrary_name: gss\npipeline_tag: image-segmentation\ntags:\n- semantic-segmentation\n---",
-        f"# Generative semantic segmentation, {len(pipeline.id2label)} classes",
-        _GENERATIVE if pipeline.vqvae is not None else _DISCRIMINATIVE,
-        f"## Use\n\n```python\n{_usage(pipeline)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
-        "## Model\n\n" + _table(["", ""], _facts(pipeline)),
-        "## Training data\n\n" + (training_data or _NOT_RECORDED),
-        "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),
-        "## Classes\n\n![palette](palette.png)\n\n" + _classes(pipeline, columns),
-        "## Limits\n\n" + _limits(pipeline),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def read_training_data(folder: str | os.PathLike[str]) -> str | None:
-    """What the card in a pipeline's folder says about training data; None without a card or a record.
-
-    Args:
-        folder: what `GSSPipeline.save_pretrained` wrote.
+    Attributes:
+        names: class names.
+        colors: uint8 `[K, 3]`.
+        decode_modes: decode modes of the pipeline.
+        default_decode: mode used when none is named.
+        generative: True with tokens, False for a discriminative network.
+        token_stride: pixels per cell side.
+        table: rows of the table of the model, title and value.
     """
-    card = Path(folder) / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    _, _, below = text.partition("\n## Training data\n\n")
-    recorded = below.partition("\n")[0].strip()
-    return recorded if recorded and recorded != _NOT_RECORDED else None
+
+    names: list[str]
+    colors: np.ndarray
+    decode_modes: Sequence[str]
+    default_decode: str
+    generative: bool
+    token_stride: int
+    table: list[list[str]]
 
 
-def _usage(pipeline: GSSPipeline) -> str:
-    mode = pipeline.default_decode
-    return (
-        "from gss import GSSPipeline\n\n"
-        'pipeline = GSSPipeline.from_pretrained("FOLDER")\n'
-        'output = pipeline("image.jpg")\n'
-        "mask = output.masks[0]              # uint8 [H, W], class of every pixel\n"
-        "confidence = output.confidence[0]   # float32 [H, W]\n"
-        "for segment in pipeline.segments(output)[0]:\n"
-        '    print(segment["label"], segment["score"])\n'
-        f"# decode: {', '.join(pipeline.decode_modes)} (default {mode})\n"
-    )
-
-
-def _facts(pipeline: GSSPipeline) -> list[list[str]]:
-    prior, vqvae, processor = pipeline.prior, pipeline.vqvae, pipeline.processor
-    backbone = prior.config.backbone_config
+def card_facts(
+    *,
+    processor: GSSImageProcessor,
+    prior: GSSPriorModel,
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel | None,
+    likelihood: CellLikelihood | None,
+    decode_modes: Sequence[str],
+    default_decode: str,
+) -> CardFacts:
+    """Collect the facts of a card from the components of a pipeline and its decode modes."""
     if processor.size is not None:
         resolution = "resized to {}x{} (height x width)".format(*processor.size)
     elif processor.short_side is not None:
@@ -108,28 +82,91 @@ def _facts(pipeline: GSSPipeline) -> list[list[str]]:
         resolution = "as given"
     posterior = []
     if vqvae is not None:
-        codes = f"{vqvae.codebook_size} codes, {vqvae.downsample} pixels per cell side"
+        codes = f"{vqvae.codebook_size} codes, {vqvae.token_stride} pixels per cell side"
         posterior = [
             ["VQ posterior", f"{_parameters(vqvae)}, {codes}"],
             ["VQ decoder", "local (a code paints its own cell)" if vqvae.is_local else "contextual"],
-            ["maskige inverse", str(pipeline.codec.config["inverse"])],
-            ["exact marginal", "no" if pipeline.likelihood is None else "yes"],
+            ["maskige inverse", str(codec.config["inverse"])],
+            ["exact marginal", "no" if likelihood is None else "yes"],
         ]
-    return [
-        ["backbone", f"{backbone.model_type}"],
+    table = [
+        ["backbone", str(prior.config.backbone_config.model_type)],
         ["prior", _parameters(prior)],
         *posterior,
         ["resolution", resolution],
         ["saved with", f"gss {__version__}"],
     ]
+    return CardFacts(
+        names=list(prior.config.id2label.values()),
+        colors=codec.display_colors,
+        decode_modes=decode_modes,
+        default_decode=default_decode,
+        generative=vqvae is not None,
+        token_stride=prior.config.token_stride,
+        table=table,
+    )
 
 
-def _parameters(module: Any) -> str:
+def write_card(
+    folder: Path, facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None
+) -> None:
+    """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
+    with atomic_path(folder / "palette.png") as temporary:
+        swatch(facts.colors, facts.names).save(temporary)
+    with atomic_path(folder / "README.md") as temporary:
+        card = render_card(facts, metrics=metrics, training_data=training_data)
+        temporary.write_text(card, encoding="utf-8")
+
+
+def render_card(facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None) -> str:
+    """Render the model card as Markdown; arguments as in `GSSPipeline.save_pretrained`."""
+    columns = _columns(metrics)
+    parts = [
+        "---\nlibrary_name: gss\npipeline_tag: image-segmentation\ntags:\n- semantic-segmentation\n---",
+        f"# Generative semantic segmentation, {len(facts.names)} classes",
+        _GENERATIVE if facts.generative else _DISCRIMINATIVE,
+        f"## Use\n\n```python\n{_usage(facts)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
+        "## Model\n\n" + _table(["", ""], facts.table),
+        "## Training data\n\n" + (training_data or _NOT_RECORDED),
+        "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),
+        "## Classes\n\n![palette](palette.png)\n\n" + _classes(facts, columns),
+        "## Limits\n\n" + _limits(facts),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def read_training_data(folder: str | os.PathLike[str]) -> str | None:
+    """Return the training data that the card of a saved pipeline states; None without a card or a record.
+
+    Args:
+        folder: folder that `GSSPipeline.save_pretrained` wrote.
+    """
+    card = Path(folder) / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    _, _, below = text.partition("\n## Training data\n\n")
+    recorded = below.partition("\n")[0].strip()
+    return recorded if recorded and recorded != _NOT_RECORDED else None
+
+
+def _usage(facts: CardFacts) -> str:
+    return (
+        "from gss import GSSPipeline\n\n"
+        'pipeline = GSSPipeline.from_pretrained("FOLDER")\n'
+        'output = pipeline("image.jpg")\n'
+        "mask = output.masks[0]              # uint8 [H, W], class of every pixel\n"
+        "confidence = output.confidence[0]   # float32 [H, W]\n"
+        "for segment in pipeline.segments(output)[0]:\n"
+        '    print(segment["label"], segment["score"])\n'
+        f"# decode: {', '.join(facts.decode_modes)} (default {facts.default_decode})\n"
+    )
+
+
+def _parameters(module: nn.Module) -> str:
     return f"{sum(parameter.numel() for parameter in module.parameters()) / 1e6:.2f} M parameters"
 
 
 def _columns(metrics: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
-    """Decode mode to metrics; flat metrics become one column."""
+    """Arrange metrics by decode mode; flat metrics become one column."""
     if not metrics:
         return {}
     nested = {mode: values for mode, values in metrics.items() if isinstance(values, Mapping)}
@@ -145,11 +182,11 @@ def _results(columns: Mapping[str, Mapping[str, Any]]) -> str:
     return _table(["", *columns], rows)
 
 
-def _classes(pipeline: GSSPipeline, columns: Mapping[str, Mapping[str, Any]]) -> str:
+def _classes(facts: CardFacts, columns: Mapping[str, Mapping[str, Any]]) -> str:
     per_class = {mode: values["iou"] for mode, values in columns.items() if values.get("iou") is not None}
     rows = []
-    for index, name in pipeline.id2label.items():
-        red, green, blue = (int(channel) for channel in pipeline.colors[index])
+    for index, name in enumerate(facts.names):
+        red, green, blue = (int(channel) for channel in facts.colors[index])
         # A class absent from the evaluated data has no IoU and is not counted.
         scores = [_number(scores[index]) for scores in per_class.values()]
         rows.append([str(index), name, f"`#{red:02x}{green:02x}{blue:02x}`", *scores])
@@ -157,8 +194,8 @@ def _classes(pipeline: GSSPipeline, columns: Mapping[str, Mapping[str, Any]]) ->
     return _table(["index", "class", "colour", *titles], rows)
 
 
-def _limits(pipeline: GSSPipeline) -> str:
-    cell = pipeline.prior.config.token_stride
+def _limits(facts: CardFacts) -> str:
+    cell = facts.token_stride
     return (
         f"- Detail is bounded by what {cell}x{cell} pixel cells can say.\n"
         "- Every pixel gets one of the classes above, also where the image shows none of them.\n"

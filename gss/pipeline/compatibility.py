@@ -1,4 +1,4 @@
-"""Which components of a pipeline go together."""
+"""Check that the components of a pipeline belong together."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_fit(
     ood: FittedScores | None = None,
     residual: ResidualPatternHead | None = None,
 ) -> None:
-    """Refuses components of different trainings.
+    """Check that components are of one training.
 
     Raises:
-        ValueError: names what differs.
+        InputError: they are not; the text names what differs.
     """
     facts: list[tuple[str, Any, str, Any]] = [
         ("number of classes", prior.config.num_labels, "codec", codec.num_classes)
@@ -34,7 +34,7 @@ def check_fit(
     if vqvae is not None:
         facts += [
             ("codebook size", prior.config.codebook_size, "vqvae", vqvae.codebook_size),
-            ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.downsample),
+            ("pixels per cell side", prior.config.token_stride, "vqvae", vqvae.token_stride),
         ]
     if likelihood is not None and vqvae is None:
         raise InputError("likelihood is given but vqvae is None; give both or neither")

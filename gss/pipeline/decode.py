@@ -1,9 +1,9 @@
-"""From the prior's output to class probabilities: five ways to read one forward pass.
+"""Decoding of the prior's output to class probabilities.
 
-`hard` paints the most likely token of every cell, the paper's way. `marginal` sums over all codes exactly (local
-decoders). `expected` paints the expected code (contextual decoders). `aux` reads the auxiliary pixel head, which is
-the discriminative twin's way. `fused` is the mean of the two posteriors `marginal` and `aux`. Pipelines with a density
-head have two more: `density`, the mixture as a classifier, and `joint`, its `product` with the posterior of the tokens.
+`hard` decodes the most probable token of every cell, as in the paper. `marginal` sums over all codes exactly (local
+decoders). `expected` decodes the expected code (contextual decoders). `aux` is the auxiliary pixel head, as in the
+discriminative twin. `fused` is the mean of `marginal` and `aux`. Pipelines with a density head have two more:
+`density`, the mixture as a classifier, and `joint`, its `product` with `marginal` or `hard`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
@@ -26,11 +26,11 @@ MODES = ("hard", "marginal", "expected", "aux", "fused")
 
 
 def available_modes(likelihood: CellLikelihood | None, *, tokens: bool = True) -> tuple[str, ...]:
-    """The modes a set of components offers.
+    """Return the decode modes of a set of components.
 
     Args:
-        likelihood: the code table, None for contextual decoders.
-        tokens: False for a discriminative twin, whose token classifier is untrained.
+        likelihood: code table, None for contextual decoders.
+        tokens: False for a discriminative twin, which has no trained token classifier.
     """
     if not tokens:
         return ("aux",)
@@ -45,26 +45,26 @@ def decode(
     codec: MaskigeCodec,
     likelihood: CellLikelihood | None = None,
 ) -> Tensor:
-    """Class probabilities `[B, K, H, W]`, float32, at the resolution of the network's input.
+    """Decode class probabilities, float32 `[B, K, H, W]`, at the resolution of the network's input.
 
     Args:
         mode: one of `MODES`.
-        output: the prior's output.
-        vqvae: paints tokens.
-        codec: turns colours into class logits.
-        likelihood: code table; needed by `marginal` and `fused`.
+        output: output of the prior.
+        vqvae: decoder of tokens.
+        codec: converter of colours to class logits.
+        likelihood: code table, needed by `marginal` and `fused`.
 
     Raises:
-        ValueError: unknown mode, or one that needs a missing component.
+        InputError: unknown mode, or one that needs a missing component.
     """
     if mode not in MODES:
-        raise InputError(f"decode='{mode}' is unknown: choose one of {', '.join(MODES)}")
+        raise unknown_name("decode mode", mode, MODES)
     if mode in ("marginal", "fused") and likelihood is None:
         raise InputError(f"decode='{mode}' needs a local decoder and its likelihood: use decode='hard' or 'expected'")
     if mode == "aux":
         assert output.aux_logits is not None
         h, w = output.aux_logits.shape[-2:]
-        size = (h * vqvae.downsample, w * vqvae.downsample)
+        size = (h * vqvae.token_stride, w * vqvae.token_stride)
         logits = torch.nn.functional.interpolate(output.aux_logits.float(), size=size, mode="bilinear")
         return logits.softmax(1)
     if output.token_logits is None:
@@ -72,7 +72,7 @@ def decode(
     if mode == "hard":
         maskige = vqvae.decode_tokens(output.token_logits.argmax(1))
         return codec.logits(maskige).float().softmax(1)
-    token_probs = output.token_logits.float().softmax(1)
+    token_probs = output.token_logits.float().softmax(1)  # [B, V, h, w]
     if mode == "expected":
         codes = vqvae.code_embeddings().float()
         latents = torch.einsum("bvhw,vd->bdhw", token_probs, codes)
@@ -86,30 +86,30 @@ def decode(
 
 
 def product(first: Tensor, second: Tensor, *, floor: float = 1e-6) -> Tensor:
-    """Product of two experts: `[B, K, H, W]` class probabilities multiplied and normalised.
+    """Multiply two class probabilities and normalise the result, `[B, K, H, W]`.
 
     Args:
         first: class probabilities `[B, K, H, W]`.
-        second: the same of the other expert.
-        floor: least probability of either; neither can forbid a class.
+        second: class probabilities `[B, K, H, W]`.
+        floor: least probability of a class in either, so that neither can exclude one.
     """
     joint = first.clamp(min=floor) * second.clamp(min=floor)
     return joint / joint.sum(1, keepdim=True)
 
 
-# Tokens painted at once (2 megapixels at 4 pixels per cell), and rows of context kept around a strip.
+# Number of tokens in a strip (2 megapixels at 4 pixels per cell), and rows of context around it.
 PAINT_CELLS = 2**17
 PAINT_CONTEXT = 16
 
 
 def paint_tokens(vqvae: MaskigeVQModel, tokens: Tensor) -> Tensor:
-    """Maskige picture, uint8 `[3, h * f, w * f]`, of tokens `[h, w]`.
+    """Decode tokens `[h, w]` to a maskige picture, uint8 `[3, h*f, w*f]`.
 
-    Large grids are painted in strips of rows. That is exact for a local decoder; a contextual one sees
+    Large grids are decoded in strips of rows. This is exact for a local decoder; a contextual one reads
     `PAINT_CONTEXT` rows beyond the strip.
     """
     h, w = tokens.shape
-    f = vqvae.downsample
+    f = vqvae.token_stride
     picture = torch.empty(3, h * f, w * f, dtype=torch.uint8, device=tokens.device)
     rows = max(1, PAINT_CELLS // w)
     for top in range(0, h, rows):

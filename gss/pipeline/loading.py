@@ -19,34 +19,34 @@ _Saved = TypeVar("_Saved", GSSPipeline, TagClassifier)
 
 
 def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> GSSPipeline:
-    """Loads a pipeline folder with clear errors and without progress bars.
+    """Load a pipeline folder without progress bars.
 
     Args:
-        folder: what `GSSPipeline.save_pretrained` wrote.
-        device: where to; this process's GPU when there is one, else the CPU.
+        folder: folder that `GSSPipeline.save_pretrained` wrote.
+        device: device of the pipeline; None for this process's GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: `folder` is no saved pipeline, is of another pipeline class, or a file in it is missing or
+        InputError: `folder` is not a saved pipeline, is of another pipeline class, or a file in it is missing or
             damaged.
     """
     return _load(GSSPipeline, folder, "pipeline", "model_index.json").to(device or distributed.device())
 
 
 def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> TagClassifier:
-    """Loads a tag classifier in evaluation mode, with clear errors.
+    """Load a tag classifier in evaluation mode.
 
     Args:
-        folder: what `TagClassifier.save_pretrained` wrote.
-        device: where to; this process's GPU when there is one, else the CPU.
+        folder: folder that `TagClassifier.save_pretrained` wrote.
+        device: device of the classifier; None for this process's GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: `folder` holds no tag classifier, or a file in it is missing or damaged.
+        InputError: `folder` holds no tag classifier, or a file in it is missing or damaged.
     """
     return _load(TagClassifier, folder, "tag classifier", "config.json").eval().to(device or distributed.device())
 
 
 def _load(cls: type[_Saved], folder: str | os.PathLike[str], what: str, config: str) -> _Saved:
-    """An object of `cls` from its folder; `what` it is called, and the file every such folder has."""
+    """Load an object of class `cls`, called `what` in messages, from a folder that has the file `config`."""
     path = Path(folder)
     if not (path / config).is_file():
         raise InputError(f"no {what} at {path}: {config} is missing; give the folder training wrote")
@@ -63,7 +63,7 @@ def _load(cls: type[_Saved], folder: str | os.PathLike[str], what: str, config: 
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keeps diffusers and transformers from drawing progress bars."""
+    """Keep diffusers and transformers from drawing progress bars."""
     loggings = [module for module in (diffusers_logging, transformers_logging) if module.is_progress_bar_enabled()]
     for module in loggings:
         module.disable_progress_bar()

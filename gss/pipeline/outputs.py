@@ -1,13 +1,20 @@
-"""What the pipeline returns."""
+"""Output of the pipeline."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
+
+from gss.pipeline.decode import paint_tokens
+from gss.pipeline.windows import Dense, resize_map, resized_strips
+from vqvae import MaskigeVQModel
 
 OUTPUT_TYPES = ("np", "pil", "pt")
 
@@ -24,11 +31,11 @@ class SegmentationOutput(BaseOutput):
             palette holds the class colours.
         confidence: float32 `[H_i, W_i]`, probability of the chosen class.
         probabilities: float32 `[K, H_i, W_i]`, sums to 1 over classes; None unless asked for.
-        maskiges: the predicted tokens painted by the VQ decoder, uint8 `[H_i, W_i, 3]` (`[3, H_i, W_i]` for
+        maskiges: predicted tokens painted by the VQ decoder, uint8 `[H_i, W_i, 3]` (`[3, H_i, W_i]` for
             "pt"), enlarged by nearest neighbour where the model ran at another size. None without tokens.
-        tokens: int64 `[h_i, w_i]`, most probable token of each cell, on the grid of the size the model ran
-            at. With sliding windows each cell has the token of the window in whose middle it lies; with
-            averaged views, those of the first view. None when not asked for.
+        tokens: int64 `[h_i, w_i]`, most probable token of each cell, on the grid of the size the model ran at. Sliding
+            windows give each cell the token of the window whose centre is nearest; averaged views, those of the first
+            view. None when not asked for.
         ood_scores: float32 `[H_i, W_i]`, higher is more out-of-distribution; None unless asked for.
     """
 
@@ -41,25 +48,25 @@ class SegmentationOutput(BaseOutput):
 
 
 def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[list[dict[str, Any]]]:
-    """One entry per image and class that occurs in it; see `GSSPipeline.segments`."""
-    found = []
+    """List the classes of each image; see `GSSPipeline.segments`."""
+    result = []
     for mask, confidence in zip(output.masks, output.confidence, strict=True):
-        labels, certain = np.asarray(mask), np.asarray(confidence)
-        found.append(
+        labels, probability = np.asarray(mask), np.asarray(confidence)
+        result.append(
             [
                 {
                     "label": id2label[int(index)],
                     "mask": Image.fromarray(np.where(labels == index, 255, 0).astype(np.uint8)),
-                    "score": float(certain[labels == index].mean(dtype=np.float64)),
+                    "score": float(probability[labels == index].mean(dtype=np.float64)),
                 }
                 for index in np.unique(labels)
             ]
         )
-    return found
+    return result
 
 
 def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
-    """Labels as a PIL image of mode P: pixel values are the labels, shown in the class colours.
+    """Convert labels to a PIL image of mode P: pixel values are the labels, shown in the class colours.
 
     Args:
         labels: uint8 `[H, W]`.
@@ -71,7 +78,7 @@ def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
 
 
 def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray) -> dict[str, Any]:
-    """Fields of one image, CPU tensors, in the form `SegmentationOutput` promises.
+    """Convert the fields of one image, CPU tensors, to the types of `SegmentationOutput`.
 
     Args:
         fields: `masks` uint8 `[H, W]`, `maskiges` uint8 `[3, H, W]`, and any other tensors.
@@ -89,3 +96,51 @@ def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray)
     if "maskiges" in arrays:
         arrays["maskiges"] = Image.fromarray(arrays["maskiges"])
     return arrays
+
+
+def image_fields(
+    dense: Dense,
+    mode: str,
+    vqvae: MaskigeVQModel | None,
+    *,
+    original_size: tuple[int, int],
+    content_size: tuple[int, int],
+    colors: np.ndarray,
+    output_type: str = "np",
+    return_probabilities: bool = False,
+) -> dict[str, Any]:
+    """Turn the maps of one image into the fields of `SegmentationOutput`.
+
+    Args:
+        dense: maps `[1, C, h, w]` at the size the model ran at: those of `mode`, and of at most one score.
+        mode: decode mode of the mask.
+        vqvae: decoder of the tokens, if there are any.
+        original_size: (H, W) of the results.
+        content_size: (H, W) of the view that the tokens belong to, without padding.
+        colors: uint8 `[K, 3]`, palette of PIL masks.
+        output_type: one of `OUTPUT_TYPES`.
+        return_probabilities: also return class probabilities.
+    """
+    # 1. Mask and confidence [H, W]. In strips: the mask of a huge image fits into memory, its probabilities may not.
+    device = dense.maps[mode].device
+    labels = torch.empty(original_size, dtype=torch.uint8, device=device)
+    confidence = torch.empty(original_size, device=device)
+    for rows, strip in resized_strips(dense.maps[mode][0], original_size):
+        confidence[rows], index = strip.max(dim=0)
+        labels[rows] = index.to(torch.uint8)
+    fields: dict[str, Any] = {"masks": labels.cpu(), "confidence": confidence.cpu()}
+
+    # 2. Probabilities [K, H, W] and scores [H, W].
+    if return_probabilities:
+        fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
+    for name in dense.maps.keys() - {mode}:
+        fields["ood_scores"] = resize_map(dense.maps[name][0], original_size)[0].cpu()
+
+    # 3. Tokens [h, w] without those of the padding, and the maskige [3, H, W] they paint.
+    if dense.tokens is not None:
+        assert vqvae is not None
+        cells = [math.ceil(side / vqvae.token_stride) for side in content_size]
+        maskige = paint_tokens(vqvae, dense.tokens[0])[:, : content_size[0], : content_size[1]]
+        fields["maskiges"] = F.interpolate(maskige[None], size=original_size, mode="nearest-exact")[0].cpu()
+        fields["tokens"] = dense.tokens[0, : cells[0], : cells[1]].cpu()
+    return to_output_type(fields, output_type, colors)

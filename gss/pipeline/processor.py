@@ -1,8 +1,7 @@
 """`GSSImageProcessor`: any image input to float tensors, and the resolution a model is run at."""
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-# Imported by name because diffusers, when it loads a pipeline, looks the component's base class up in the
-# component's own module; without it the saved pipeline would not load.
+# A pipeline looks the base class of a component up in the component's own module when it loads it.
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ImagesKwargs
 
@@ -22,8 +20,7 @@ from gss.data.images import image_from_pil, load_image
 
 ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
-# With `short_side`, the long side is never made longer than this many short sides: a 1-pixel-wide image
-# would otherwise grow to thousands of pixels.
+# Largest ratio of the sides with `short_side`: a 1-pixel-wide image would otherwise grow to thousands of pixels.
 MAX_ASPECT = 16
 
 
@@ -32,42 +29,43 @@ class ProcessedImages:
     """Images ready for the model.
 
     Attributes:
-        images: float32 `[3, h_i, w_i]` in [0, 1], at the size the model runs at, not yet padded.
-        original_sizes: (H_i, W_i) of the inputs, to which results are resized.
+        images: float32 `[3, h_i, w_i]` in [0, 1], at the size the model runs at, without padding.
+        original_sizes: (H_i, W_i) of the inputs and of the results.
     """
 
     images: list[Tensor]
     original_sizes: list[tuple[int, int]]
 
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
+        """Yield the indices of at most `batch_size` images of one size at a time."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(self.images):
+            groups.setdefault(tuple(image.shape), []).append(index)
+        for indices in groups.values():
+            yield from (indices[first : first + batch_size] for first in range(0, len(indices), batch_size))
+
 
 def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize of `[B, 3, H, W]` (matches Pillow up to its rounding to 8 bits)."""
+    """Resize `[B, 3, H, W]` bilinearly with antialiasing (equal to Pillow up to its rounding to 8 bits)."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     resized = F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
     return resized.clamp(0, 1)
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Replicates the last row and column of `[B, C, H, W]` until H and W are multiples of `multiple`."""
-    below, right = (-images.shape[-2] % multiple, -images.shape[-1] % multiple)
-    # Replication, unlike reflection, also works when the image is thinner than the padding.
-    return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
-
-
 def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
-    """Reads one image, a batch, or a mixed list of them.
+    """Read one image, a batch, or a mixed list of them.
 
     Args:
         inputs: path; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch `[B, H, W, 3]`;
-            tensor `[3, H, W]` or `[B, 3, H, W]`; or a sequence of these. uint8 and uint16 are taken over
-            their full range, floats must lie in [0, 1]. Alpha is handled as in `gss.data.images`.
+            tensor `[3, H, W]` or `[B, 3, H, W]`; or a sequence of these. uint8 and uint16 are scaled from their full
+            range, floats must lie in [0, 1]. Alpha is handled as in `gss.data.images`.
 
     Returns:
-        Float32 tensors `[3, H_i, W_i]` in [0, 1].
+        float32 `[3, H_i, W_i]` in [0, 1] for each image.
 
     Raises:
-        ValueError: empty list, missing or corrupt file, other shape, dtype or range, or NaN; names the item.
+        InputError: empty list or batch, missing or corrupt file, other shape, dtype or range, or NaN; names the item.
     """
     many = isinstance(inputs, list | tuple)
     items: Sequence[Any] = inputs if isinstance(inputs, list | tuple) else [inputs]
@@ -81,19 +79,29 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
         elif isinstance(item, Image.Image):
             try:
                 loaded.append(_from_array(np.asarray(image_from_pil(item)), name))
-            except ValueError as error:
+            except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         elif isinstance(item, Tensor):
             loaded += _from_tensor(item, name)
         elif isinstance(item, np.ndarray):
-            batch = item if item.ndim == 4 else [item]
-            loaded += [_from_array(array, name) for array in batch]
+            loaded += [_from_array(array, name) for array in _batch(item, name)]
         else:
             raise InputError(f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor")
     return loaded
 
 
+def _batch(images: np.ndarray, name: str) -> np.ndarray | list[np.ndarray]:
+    """Return the images of a batch `[B, H, W, C]`, or the one image of another shape, in native byte order."""
+    if images.dtype.kind not in "biuf" or images.dtype.itemsize > 8:
+        raise InputError(f"{name} is an array of {images.dtype}; allowed are uint8, uint16 and floats in [0, 1]")
+    if images.ndim == 4 and not len(images):
+        raise InputError(f"{name} has shape {list(images.shape)}; pass at least one image")
+    images = images.astype(images.dtype.newbyteorder("="), copy=False)
+    return images if images.ndim == 4 else [images]
+
+
 def _from_array(array: np.ndarray, name: str) -> Tensor:
+    """Convert `[H, W]` or `[H, W, 1|3|4]` to float32 `[3, H, W]` in [0, 1]."""
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
@@ -105,19 +113,22 @@ def _from_array(array: np.ndarray, name: str) -> Tensor:
         raise InputError(f"{name} has 4 channels of {array.dtype}; alpha is only understood in uint8 arrays")
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
-    # from_numpy refuses negative strides and read-only memory is never written to, hence the copy.
+    # The copy removes negative strides, which from_numpy refuses, and the warning about read-only memory.
     return _to_unit(torch.from_numpy(np.array(array, order="C")).movedim(-1, 0), name)
 
 
 def _from_tensor(tensor: Tensor, name: str) -> list[Tensor]:
+    """Convert `[3, H, W]` or `[B, 3, H, W]` to a list of float32 `[3, H, W]` in [0, 1]."""
     if tensor.ndim not in (3, 4) or tensor.shape[-3] != 3:
         hint = "; move the channels first" if tensor.ndim in (3, 4) and tensor.shape[-1] == 3 else ""
         raise InputError(f"{name} has shape {list(tensor.shape)}; tensors must be [3, H, W] or [B, 3, H, W]{hint}")
+    if tensor.ndim == 4 and not len(tensor):
+        raise InputError(f"{name} has shape {list(tensor.shape)}; pass at least one image")
     return [_to_unit(image, name) for image in (tensor if tensor.ndim == 4 else tensor[None])]
 
 
 def _to_unit(image: Tensor, name: str) -> Tensor:
-    """`[3, H, W]` of any allowed dtype to contiguous float32 in [0, 1]."""
+    """Convert `[3, H, W]` of any allowed dtype to contiguous float32 in [0, 1]."""
     if 0 in image.shape:
         raise InputError(f"{name} has shape {list(image.shape)}; an image needs at least one pixel")
     if image.dtype == torch.uint8:
@@ -130,23 +141,22 @@ def _to_unit(image: Tensor, name: str) -> Tensor:
         raise InputError(f"{name} holds NaN or infinite values; clean the image first")
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
-        raise InputError(
-            f"{name} holds floats from {low:g} to {high:g}, allowed is 0 to 1; divide by 255 or pass uint8"
-        )
+        fix = "pass the image before its normalisation" if low < 0 else "divide by 255 or pass uint8"
+        raise InputError(f"{name} holds floats from {low:g} to {high:g}, allowed is 0 to 1; {fix}")
     return image.detach().to(torch.float32, copy=True).contiguous()
 
 
 class GSSImageProcessor(ImageProcessingMixin):
-    """Input side of the pipeline: reads images and resizes them to what the model was trained on.
+    """Input side of the pipeline: reads images and resizes them to the resolution of training.
 
-    Normalisation is not done here; the prior normalises inside.
+    The prior normalises, not the processor.
 
     Args:
-        size: (H, W) every image is resized to, or None.
-        short_side: length the shorter side is resized to with the aspect ratio kept, or None. At most one of
-            `size` and `short_side`; with neither, images keep their size.
-        size_multiple: H and W are padded to multiples of this by replication.
-        window_size: (H, W) of the sliding windows used by default, normally the training crop.
+        size: (H, W) of every image after resizing, or None.
+        short_side: length of the shorter side after resizing at constant aspect ratio, or None. At most one of `size`
+            and `short_side`; with neither, images keep their size.
+        size_multiple: number of pixels that the padded H and W are multiples of.
+        window_size: (H, W) of sliding windows by default, normally the training crop.
     """
 
     # ImageProcessingMixin.from_dict asks which keywords may override a loaded config.
@@ -160,7 +170,7 @@ class GSSImageProcessor(ImageProcessingMixin):
         window_size: tuple[int, int] = (512, 512),
         **kwargs: Any,
     ) -> None:
-        # Written by `to_dict` into preprocessor_config.json; every other unknown keyword is a mistake.
+        # `to_dict` writes this key into preprocessor_config.json; every other unknown keyword is a mistake.
         kwargs.pop("image_processor_type", None)
         if kwargs:
             raise InputError(
@@ -178,7 +188,7 @@ class GSSImageProcessor(ImageProcessingMixin):
         self.size_multiple = size_multiple
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size (h, w) the model runs at for an image of `height` x `width`, before padding."""
+        """Return the size (h, w), before padding, at which the model runs for an image of `height` x `width`."""
         if self.size is not None:
             return self.size
         if self.short_side is None:
@@ -189,30 +199,26 @@ class GSSImageProcessor(ImageProcessingMixin):
     def preprocess(
         self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
     ) -> ProcessedImages:
-        """Loads and resizes; `size` (H, W) overrides the configured resolution for this call.
+        """Load and resize images; `size` (H, W) replaces the configured resolution.
 
         Raises:
-            ValueError: as `load_images`.
+            InputError: see `load_images`.
         """
         loaded = load_images(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in loaded]
-        targets = [size or self.target_size(*one) for one in sizes]
+        targets = [size or self.target_size(*original) for original in sizes]
         resized = [resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)]
         return ProcessedImages(resized, sizes)
 
     def __call__(
         self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
     ) -> ProcessedImages:
-        """Same as `preprocess`."""
+        """Call `preprocess`."""
         return self.preprocess(images, size=size)
-
-    def pad(self, images: Tensor, *, multiple: int | None = None) -> Tensor:
-        """Pads `[B, 3, h, w]` below and to the right to multiples of `size_multiple` (and of `multiple`)."""
-        return pad_to_multiple(images, math.lcm(self.size_multiple, multiple or 1))
 
 
 def check_size(size: Sequence[int], name: str) -> tuple[int, int]:
-    """(H, W) as a tuple of positive ints, else ValueError naming `name`."""
+    """Return (H, W) as a tuple of positive ints, or raise an InputError that names the argument."""
     valid = (
         isinstance(size, list | tuple)
         and len(size) == 2

@@ -1,11 +1,11 @@
 """Dense inference as pure functions: whole images, sliding windows, flip and multi-scale averaging.
 
-Everything here takes a `DenseFn`: a callable from images `[B, 3, H, W]` (H and W multiples of the model's
-stride) to per-pixel maps. Maps are averaged, so they may be anything linear: class probabilities
-`[B, K, H, W]` or score maps `[B, 1, H, W]`.
+Every function takes a `DenseFn`: a callable from images `[B, 3, H, W]`, with H and W multiples of the model's stride,
+to per-pixel maps. Maps are averaged: class probabilities `[B, K, H, W]` or scores `[B, 1, H, W]`.
 """
 
 import math
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,20 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gss.core.errors import InputError, did_you_mean
-from gss.pipeline.processor import check_size, pad_to_multiple, resize_images
+from gss.core.errors import InputError, unknown_name
+from gss.models.inputs import pad_to_multiple
+from gss.pipeline.processor import check_size, resize_images
 
-# A strip of resized rows holds at most this many numbers (64 MB in float32).
+# Largest number of values of a strip of resized rows (64 MB in float32).
 STRIP_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
 class Dense:
-    """What a model says about a batch of equally sized images.
+    """Output of a model for a batch of equally sized images.
 
     Attributes:
-        maps: name to float tensor `[B, C, H, W]`.
-        tokens: int64 `[B, h, w]` on the model's token grid (padding included), or None when not computed.
+        maps: float `[B, C, H, W]` by name.
+        tokens: int64 `[B, h, w]` on the token grid, padding included; None when not computed.
     """
 
     maps: dict[str, Tensor]
@@ -39,19 +40,19 @@ WINDOW_MODES = ("auto", "whole", "slide")
 
 @dataclass(frozen=True)
 class Views:
-    """How often and through which windows an image is looked at.
+    """Windows, scales and mirroring of dense inference.
 
     Attributes:
         window: "whole" (one pass), "slide" (windows) or "auto" (windows above `max_pixels`).
         window_size: (H, W) of a window in pixels.
         overlap: overlap of neighbouring windows as a fraction of the window, in [0, 1).
-        flip: also run the mirrored image.
-        scales: sizes to run at, relative to the image.
+        flip: average with the mirrored image.
+        scales: sizes relative to the image, averaged.
         max_pixels: largest H * W that "auto" runs in one pass.
-        batch_size: images, or windows of one image, run at once.
+        batch_size: number of images, or windows of one image, in a batch.
 
     Raises:
-        ValueError: a value outside the above.
+        InputError: a value is out of range.
     """
 
     window: str = "auto"
@@ -64,27 +65,30 @@ class Views:
 
     def __post_init__(self) -> None:
         if self.window not in WINDOW_MODES:
-            hint = did_you_mean(str(self.window), WINDOW_MODES)
-            allowed = ", ".join(WINDOW_MODES)
-            raise InputError(f"window is {self.window!r}; allowed are {allowed} {hint}".rstrip())
+            raise unknown_name("window", self.window, WINDOW_MODES)
         check_size(self.window_size, "window_size")
-        if not 0 <= self.overlap < 1:
-            raise InputError(f"overlap is {self.overlap}; it must be at least 0 and below 1")
-        if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
-            raise InputError(f"scales is {self.scales!r}; give at least one number above 0 and up to 16")
+        if not _is_number(self.overlap) or not 0 <= self.overlap < 1:
+            raise InputError(f"overlap is {self.overlap!r}; it must be a number of at least 0 and below 1")
+        numbers_given = isinstance(self.scales, Sequence) and all(map(_is_number, self.scales))
+        if not numbers_given or not self.scales or not all(0 < scale <= 16 for scale in self.scales):
+            raise InputError(f"scales is {self.scales!r}; give a list of numbers above 0 and up to 16, such as (1.0,)")
         for name, value in (("max_pixels", self.max_pixels), ("batch_size", self.batch_size)):
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> Dense:
-    """Maps of `images` `[B, 3, H, W]` at their own size, as `views` says.
+    """Run a model on images at their own size.
 
     Args:
-        fn: the model; only called with H and W that are multiples of `multiple`.
-        images: equally sized images, float in [0, 1].
+        fn: model; called with H and W that are multiples of `multiple`.
+        images: float `[B, 3, H, W]` in [0, 1].
         views: windows and averaging.
-        multiple: pixels that padding and window corners keep to.
+        multiple: pixels of which padded sizes and window corners are multiples.
     """
 
     def one_view(view: Tensor) -> Dense:
@@ -104,10 +108,10 @@ def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> De
 
 
 def window_weights(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Hann weights sampled at pixel centres: float32 `[height, width]`, strictly positive."""
+    """Return Hann weights at pixel centres, float32 `[height, width]`, all above 0."""
 
     def hann(length: int) -> Tensor:
-        # Half-pixel centres keep the border above zero, so a pixel seen by one window only stays defined.
+        # Half-pixel centres keep the border above zero, so a pixel of a single window has a weight.
         centres = (torch.arange(length, dtype=torch.float32, device=device) + 0.5) / length
         return torch.sin(math.pi * centres).square()
 
@@ -115,14 +119,14 @@ def window_weights(height: int, width: int, device: torch.device | None = None) 
 
 
 def window_starts(length: int, window: int, overlap: float, multiple: int = 1) -> list[int]:
-    """First pixels of windows that cover `length`, each a multiple of `multiple`.
+    """Return the first pixels of windows that cover `length`, all multiples of `multiple`.
 
     Args:
-        length: extent to cover; with `window` a multiple of `multiple`.
-        window: extent of one window.
-        overlap: wanted overlap of neighbours as a fraction of the window, in [0, 1); the last window is
-            moved inwards to end at the border, so it may overlap more.
-        multiple: grid the windows stay on.
+        length: extent to cover, a multiple of `multiple`.
+        window: extent of one window, a multiple of `multiple`.
+        overlap: least overlap of neighbours as a fraction of the window, in [0, 1); the last window ends at the
+            border, so it may overlap more.
+        multiple: grid of the windows.
     """
     if window >= length:
         return [0]
@@ -131,7 +135,7 @@ def window_starts(length: int, window: int, overlap: float, multiple: int = 1) -
 
 
 def whole(fn: DenseFn, images: Tensor, *, multiple: int) -> Dense:
-    """One pass over `images` `[B, 3, H, W]`, padded to `multiple`; the maps are cropped back."""
+    """Run a model once on `images` `[B, 3, H, W]`, padded to `multiple`; the maps are cropped back."""
     height, width = images.shape[-2:]
     out = fn(pad_to_multiple(images, multiple))
     return Dense({name: m[..., :height, :width] for name, m in out.maps.items()}, out.tokens)
@@ -146,19 +150,18 @@ def slide(
     multiple: int = 1,
     batch_size: int = 1,
 ) -> Dense:
-    """Sliding windows merged with smooth weights.
+    """Run a model on sliding windows and merge them with smooth weights.
 
-    Weighted maps are added in place into one float32 buffer per map and image, so memory does not depend on
-    the number of windows. Tokens cannot be averaged: every cell takes the token of the window in which it
-    lies nearest to the centre.
+    Weighted maps are added in place into one float32 buffer per map and image, so memory does not depend on the number
+    of windows. Tokens cannot be averaged: every cell takes the token of the window whose centre is nearest.
 
     Args:
         fn: model to run on windows.
         images: `[B, 3, H, W]`.
         window: window size in pixels, rounded up to `multiple` and clipped to the padded image.
         overlap: see `window_starts`.
-        multiple: grid that window corners stay on; keeps the token cells of all windows aligned.
-        batch_size: windows run at once.
+        multiple: grid of the window corners, which aligns the token cells of all windows.
+        batch_size: number of windows in a batch.
     """
     height, width = images.shape[-2:]
     padded = pad_to_multiple(images, multiple)
@@ -175,17 +178,17 @@ def slide(
     weights = window_weights(size_h, size_w, padded.device)
     merged = [_slide_one(fn, image, corners, weights, batch_size) for image in padded]
     maps = {
-        name: torch.stack([one.maps[name] for one in merged])[..., :height, :width]
+        name: torch.stack([dense.maps[name] for dense in merged])[..., :height, :width]
         if len(merged) > 1
         else merged[0].maps[name][None, :, :height, :width]
         for name in merged[0].maps
     }
-    tokens = [one.tokens for one in merged if one.tokens is not None]
+    tokens = [dense.tokens for dense in merged if dense.tokens is not None]
     return Dense(maps, torch.stack(tokens) if tokens else None)
 
 
 def _slide_one(fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weights: Tensor, batch_size: int) -> Dense:
-    """Merges the windows of one image `[3, H, W]`; maps `[C, H, W]`, tokens `[h, w]`."""
+    """Merge the windows of one image `[3, H, W]`: maps `[C, H, W]`, tokens `[h, w]`."""
     height, width = image.shape[-2:]
     size_h, size_w = weights.shape
     buffers: dict[str, Tensor] = {}
@@ -211,23 +214,23 @@ def _slide_one(fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weigh
             best = torch.zeros(tokens.shape, device=image.device)
             cell_weights = window_weights(size_h // cell, size_w // cell, image.device)
         for value, (y, x) in zip(out.tokens, batch, strict=True):
-            here = (
+            region = (
                 slice(y // cell, y // cell + value.shape[0]),
                 slice(x // cell, x // cell + value.shape[1]),
             )
-            nearer = cell_weights > best[here]
-            tokens[here] = torch.where(nearer, value, tokens[here])
-            best[here] = torch.maximum(best[here], cell_weights)
+            nearer = cell_weights > best[region]
+            tokens[region] = torch.where(nearer, value, tokens[region])
+            best[region] = torch.maximum(best[region], cell_weights)
     for buffer in buffers.values():
         buffer.div_(total)
     return Dense(buffers, tokens)
 
 
 def average_views(fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Dense:
-    """Mean of the maps over scaled and mirrored views of `images` `[B, 3, H, W]`, at the images' own size.
+    """Average the maps over scaled and mirrored views of `images` `[B, 3, H, W]`, at the images' own size.
 
-    Tokens are those of the first view (first scale, not mirrored): codes are neither mirror- nor
-    scale-equivariant, so there is no mean of them. `fn` must accept any size (see `whole`, `slide`).
+    Tokens are those of the first scale without mirroring: codes are neither mirror- nor scale-equivariant, so they have
+    no mean. `fn` must accept any size (see `whole`, `slide`).
     """
     size = (images.shape[-2], images.shape[-1])
     total: dict[str, Tensor] = {}
@@ -249,26 +252,26 @@ def average_views(fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Se
 
 
 def resized_strips(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Bilinear resize of one map `[C, h, w]` to `size`, a strip of rows at a time.
+    """Resize one map `[C, h, w]` bilinearly to `size`, a strip of rows at a time.
 
-    Lets a caller reduce a map (argmax) at the size of a huge image without ever holding it there. Equals
+    The map can then be reduced (argmax) at the size of a huge image without being held at that size. The result equals
     `F.interpolate(mode="bilinear", align_corners=False)` up to rounding; probabilities still sum to 1.
 
     Yields:
-        The rows of the result and their values `[C, rows, W]`.
+        Rows of the result and their values `[C, rows, W]`.
     """
     channels, h, w = values.shape
     height, width = size
     rows = max(1, STRIP_NUMBERS // max(1, channels * width))
     for top in range(0, height, rows):
-        here = slice(top, min(height, top + rows))
+        part = slice(top, min(height, top + rows))
         if (h, w) == (height, width):
-            yield here, values[:, here]
+            yield part, values[:, part]
             continue
-        strip = values[:, here]
+        strip = values[:, part]
         if h != height:
             # Half-pixel centres, clamped at the border, as in F.interpolate.
-            source = (torch.arange(here.start, here.stop, device=values.device) + 0.5) * (h / height) - 0.5
+            source = (torch.arange(part.start, part.stop, device=values.device) + 0.5) * (h / height) - 0.5
             source = source.clamp(0, h - 1)
             upper = source.floor().long()
             lower = (upper + 1).clamp(max=h - 1)
@@ -276,11 +279,11 @@ def resized_strips(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slic
             strip = torch.lerp(values[:, upper], values[:, lower], share)
         if w != width:
             strip = F.interpolate(strip[None], size=(strip.shape[1], width), mode="bilinear", align_corners=False)[0]
-        yield here, strip
+        yield part, strip
 
 
 def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of one map `[C, h, w]` to `[C, H, W]`; the same numbers as `resized_strips`."""
+    """Resize one map `[C, h, w]` bilinearly to `[C, H, W]`, equal to `resized_strips`."""
     if tuple(values.shape[-2:]) == tuple(size):
         return values
     out = values.new_empty(values.shape[0], *size)

@@ -1,4 +1,4 @@
-"""The product of stage 1: codec, VQ model, code table and class names in one folder."""
+"""Posterior: codec, VQ model, code table and class names of stage 1 in one folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError
 from gss.core.files import write_json
-from gss.labels.space import LabelSpace
+from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN, LabelSpace
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import build
@@ -20,11 +20,11 @@ from vqvae import MaskigeVQModel
 
 @dataclass
 class Posterior:
-    """q(z | c), p(c | z) and what they speak about.
+    """q(z | c) and p(c | z), with the label space they belong to.
 
     Attributes:
-        codec: labels to maskige and back.
-        vqvae: maskige to tokens and back.
+        codec: converter of labels to maskiges and back.
+        vqvae: model of maskiges and tokens.
         likelihood: code table; None if the decoder is contextual.
         label_space: class names and display colours.
     """
@@ -36,27 +36,27 @@ class Posterior:
 
     @classmethod
     def placeholder(cls, space: LabelSpace) -> Posterior:
-        """Palette and cell size for a network without tokens; its codes mean nothing."""
+        """Build a palette and cell size for a network without tokens; its VQ model is untrained."""
         colors = [[int(v) for v in color] for color in build("maxmin", space.num_classes, 0)]
         return cls(MaskigeCodec(colors), MaskigeVQModel(), None, space)
 
     def tokens(self, labels: Tensor, filled: Tensor) -> Tensor:
-        """Tokens `[B, h, w]` of label maps `[B, H, W]`, -100 where a cell is wholly void.
+        """Encode label maps, int64 `[B, H, W]`, as tokens, int64 `[B, h, w]`, -100 where a cell is wholly void.
 
-        A local posterior chooses the code that explains the valid pixels best; a contextual one encodes the painted
-        map.
+        A local posterior chooses the code of greatest likelihood of the valid pixels; a contextual one encodes the
+        painted map.
 
         Args:
-            labels: int64, 255 where void.
-            filled: the same with void replaced, for the encoder.
+            labels: label maps, 255 where void.
+            filled: label maps with void replaced, for the encoder.
         """
         if self.likelihood is not None:
             return self.likelihood.tokens(labels)
         tokens = self.vqvae.encode(self.codec.encode(filled).to(self.vqvae.dtype)).indices
-        return tokens.masked_fill(~_any_valid(labels, self.vqvae.downsample), -100)
+        return tokens.masked_fill(~_any_valid(labels, self.vqvae.token_stride), IGNORE_TOKEN)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes the parts into `folder`."""
+        """Write the parts into `folder`."""
         self.codec.save_pretrained(folder / "codec")
         self.vqvae.save_pretrained(folder / "vqvae")
         if self.likelihood is not None:
@@ -65,10 +65,10 @@ class Posterior:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Posterior:
-        """Reads what `save_pretrained` wrote; also accepts the run folder around it.
+        """Read what `save_pretrained` wrote; the run folder around it works too.
 
         Raises:
-            ValueError: the folder holds no posterior, or a damaged one.
+            InputError: the folder holds no posterior, or a damaged one.
         """
         folder = Path(folder)
         if not (folder / "posterior.json").is_file() and (folder / "posterior" / "posterior.json").is_file():
@@ -90,7 +90,7 @@ class Posterior:
             raise InputError(f"cannot load the posterior at {folder}: {' '.join(str(error).split())}") from error
 
 
-def _any_valid(labels: Tensor, downsample: int) -> Tensor:
-    """True for cells `[B, h, w]` with at least one valid pixel."""
-    valid = (labels != 255).float()[:, None]
-    return torch.nn.functional.max_pool2d(valid, downsample)[:, 0] > 0
+def _any_valid(labels: Tensor, token_stride: int) -> Tensor:
+    """Tell for each cell if it has a valid pixel: bool `[B, h, w]`."""
+    valid = (labels != IGNORE_INDEX).float()[:, None]
+    return torch.nn.functional.max_pool2d(valid, token_stride)[:, 0] > 0

@@ -1,13 +1,13 @@
 """Maskige: label maps as colour images, and back.
 
-`MaskigeCodec.encode` paints each class in its palette colour (X of the paper, arXiv 2303.11316), `logits` and
-`decode` invert it (X^-1). The least-squares inverse printed in the paper does not exist for more than 3
-classes; with a pseudo-inverse, the argmax of its linear scores never picks a colour inside the hull of the
-others. The nearest colour is affine too,
+`MaskigeCodec.encode` paints each class in its palette colour (X of the paper, arXiv 2303.11316); `logits` and `decode`
+invert it (X^-1). The least-squares inverse printed in the paper does not exist for more than 3 classes; with a
+pseudo-inverse, the argmax of its linear scores never picks a colour inside the hull of the others. The nearest colour
+is affine too,
 
     argmin_k |x - beta_k|^2 = argmax_k (2 beta_k . x - |beta_k|^2),
 
-and exact; divided by a temperature its scores are class logits.
+and exact. Its scores divided by a temperature are class logits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# diffusers looks these base classes up by name in this module when a pipeline is loaded.
+# A pipeline looks the base class of a component up in the component's own module when it loads it.
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from PIL import Image
@@ -34,14 +34,14 @@ from gss.posterior.palette import from_list
 _HALF = 127.5
 # A learned colour stays within this share of half the way to its nearest neighbour.
 _FREEDOM = 0.5
-# Pixels whose class scores exist at once: inside the CPU's cache, or enough to fill a GPU.
+# Number of pixels whose class scores exist at once: they fit the cache of a CPU, or fill a GPU.
 _CPU_CHUNK, _GPU_CHUNK = 8192, 1 << 18
 _CALIBRATION_PIXELS = 1 << 16
 _TEMPERATURES = (10.0, 1e6)
 
 
 class MaskigeCodec(ModelMixin, ConfigMixin):
-    """Labels to maskige and back; the variants of the paper's Table 1 are its arguments.
+    """Converter of labels to maskiges and back; its arguments give the variants of the paper's Table 1.
 
     | paper | palette | `inverse` | `learn_palette` |
     |---|---|---|---|
@@ -51,22 +51,22 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
     | TF | max-min, trained | nearest | yes |
     | TT | max-min, trained | conv | yes |
 
-    A learned colour moves in a ball around its start whose radius is a quarter of the distance to the nearest
-    other start, so any two colours keep at least half of their distance: the palette cannot collapse, as the
-    paper's TT did (36 mIoU). Colours are trained by the gradient of class logits, through both `encode` and
-    `logits`; a loss in maskige space must detach its target, or shrinking the palette lowers it.
+    A learned colour moves in a ball around its start, of a radius of a quarter of the distance to the nearest other
+    start. Any two colours therefore keep at least half of their distance, so the palette cannot collapse, as the
+    paper's TT did (36 mIoU). Colours are trained by the gradient of class logits, through both `encode` and `logits`; a
+    loss in maskige space must detach its target, or shrinking the palette lowers it.
 
     Args:
         colors: K distinct `[R, G, B]` triples, 0 to 255, K <= 255.
-        void_color: colour painted on void pixels; it is never decoded.
+        void_color: colour of void pixels; it is never decoded.
         inverse: `nearest`, `conv` or `swin`. The trained ones start equal to `nearest`.
         learn_palette: make the colours trainable.
-        temperature: tau of the nearest-colour logits, in squared 8-bit units.
+        temperature: temperature of the nearest-colour logits, in squared 8-bit units.
         inverse_width: hidden channels of a trained inverse.
         inverse_reduction: side of the pixel block that the `swin` inverse handles as one position.
 
     Raises:
-        ValueError: colours or an option out of range.
+        InputError: colours or an option out of range.
     """
 
     start_palette: Tensor
@@ -103,7 +103,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
 
     @property
     def pointwise(self) -> bool:
-        """Whether the logits of a pixel depend on the maskige at that pixel alone."""
+        """True if the logits of a pixel depend on the maskige at that pixel alone."""
         return self.refiner is None
 
     @property
@@ -113,7 +113,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
 
     @property
     def palette(self) -> Tensor:
-        """Class colours, float32 `[K, 3]` in 8-bit units; differentiable when learned."""
+        """float32 `[K, 3]`, class colours in 8-bit units; differentiable when learned."""
         start = self.start_palette.float()
         if self.palette_shift is None:
             return start
@@ -125,19 +125,24 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             moved = start + radius * shift / (1.0 + shift.square().sum(dim=1, keepdim=True)).sqrt()
             return _CubeClamp.apply(moved)
 
+    @property
+    def display_colors(self) -> np.ndarray:
+        """uint8 `[K, 3]`, class colours rounded to 8 bits."""
+        return self.palette.detach().round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+
     def encode(self, labels: Tensor, *, validate: bool = True) -> Tensor:
         """Paint labels, X(c).
 
         Args:
-            labels: integers `[B, H, W]` in 0..K-1, or 255 for void; not written to.
+            labels: integers `[B, H, W]` in 0..K-1, or 255 for void.
             validate: check the range first, which waits for the device once. Without it a label out of range
                 is an indexing error on the CPU and a device-side assertion on a GPU.
 
         Returns:
-            Maskige float32 `[B, 3, H, W]` in [-1, 1].
+            Maskige, float32 `[B, 3, H, W]` in [-1, 1].
 
         Raises:
-            ValueError: wrong shape or type, or a label out of range.
+            InputError: wrong shape or type, or a label out of range.
         """
         if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
             raise InputError(f"labels: {labels.dtype} of shape {tuple(labels.shape)}; give integers of shape [B, H, W]")
@@ -153,37 +158,36 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
                 )
         paint = torch.cat([self.palette, self.void_paint[None].float()]) / _HALF - 1.0
         painted = F.embedding(index.masked_fill(void, self.num_classes), paint)  # [B, H, W, 3]
-        return painted.permute(0, 3, 1, 2).contiguous()
+        return painted.permute(0, 3, 1, 2).contiguous()  # [B, 3, H, W]
 
     def _affine(self) -> tuple[Tensor, Tensor]:
-        """Weight `[K, 3]` and bias `[K]` that turn a maskige in [-1, 1] into nearest-colour logits.
+        """Return weight `[K, 3]` and bias `[K]` that turn a maskige in [-1, 1] into nearest-colour logits.
 
-        Colours are taken relative to mid-grey, where a maskige is 0. Compared with
-        (2 beta . x - |beta|^2) / tau in 0..255 this adds one value to all classes of a pixel, and float32
-        cancellation loses less.
+        Colours are taken relative to mid-grey, where a maskige is 0. Compared with (2 beta . x - |beta|^2) / tau in
+        0..255 this adds one value to all classes of a pixel and loses less to cancellation in float32.
         """
         color = self.palette / _HALF - 1.0
         scale = _HALF**2 / self.temperature
         return 2.0 * scale * color, -scale * color.square().sum(dim=1)
 
     def logits(self, maskige: Tensor) -> Tensor:
-        """Class logits, X^-1 before the argmax.
+        """Compute class logits, X^-1 before the argmax.
 
         Args:
             maskige: `[B, 3, H, W]`, nominally in [-1, 1].
 
         Returns:
-            float32 `[B, K, H, W]`; their softmax is a distribution over the classes.
+            float32 `[B, K, H, W]`; the softmax is a distribution over the classes.
 
         Raises:
-            ValueError: wrong shape.
+            InputError: wrong shape.
         """
         _check_maskige(maskige)
         batch, _, height, width = maskige.shape
         with torch.autocast(maskige.device.type, enabled=False):
             weight, bias = self._affine()
             # A matrix product, not a convolution: cuDNN runs those in TF32, too coarse to tell colours apart.
-            pixels = maskige.float().flatten(2)
+            pixels = maskige.float().flatten(2)  # [B, 3, H*W]
             scores = torch.baddbmm(bias[None, :, None], weight.expand(batch, -1, -1), pixels)
             scores = scores.unflatten(2, (height, width))
         if self.refiner is None:
@@ -192,9 +196,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def decode(self, maskige: Tensor) -> Tensor:
-        """Most likely class of every pixel, X^-1.
-
-        The scores of a nearest-colour codec exist for a few thousand pixels at a time only.
+        """Decode the most likely class of every pixel, X^-1, a few thousand pixels at a time.
 
         Args:
             maskige: `[B, 3, H, W]`, nominally in [-1, 1].
@@ -203,7 +205,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             int64 `[B, H, W]` in 0..K-1.
 
         Raises:
-            ValueError: wrong shape.
+            InputError: wrong shape.
         """
         _check_maskige(maskige)
         if self.refiner is not None:
@@ -221,10 +223,10 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         return labels
 
     def decode_image(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """Labels of an 8-bit maskige picture.
+        """Decode an 8-bit maskige picture.
 
-        A pointwise codec looks every colour up in a table of all 2^24, built on first use and again after the
-        palette has changed; it is not saved. Other inverses run their network.
+        A pointwise codec looks every colour up in a table of all 2^24, built on first use and after each change of the
+        palette; it is not saved. Other inverses run their network.
 
         Args:
             image: RGB, uint8 `[H, W, 3]`.
@@ -233,7 +235,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
             int64 `[H, W]` in 0..K-1.
 
         Raises:
-            ValueError: not an 8-bit RGB picture.
+            InputError: not an 8-bit RGB picture.
         """
         pixels = np.asarray(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -251,20 +253,20 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def calibrate_temperature(self, maskiges: Tensor, labels: Tensor) -> float:
-        """Set the temperature that gives labels the smallest mean negative log-likelihood.
+        """Set the temperature of the smallest mean negative log-likelihood of labels.
 
-        The likelihood is unimodal in the temperature, so a golden-section search over its logarithm finds it.
+        The likelihood is unimodal in the temperature, so a golden-section search over its logarithm finds the optimum.
 
         Args:
-            maskiges: decoded `[B, 3, H, W]`, with the errors that the temperature is to account for.
-            labels: the truth, `[B, H, W]`; void is left out. At most 65536 pixels are used, evenly spread.
+            maskiges: `[B, 3, H, W]`, reconstructions, whose errors the temperature describes.
+            labels: `[B, H, W]`, ground truth; void is left out. At most 65536 pixels are used, evenly spaced.
 
         Returns:
             The temperature, 10 to 1e6 squared 8-bit units, also stored in the config.
 
         Raises:
-            ValueError: nothing but void, shapes that differ, or a trained inverse, whose cross-entropy has
-                already calibrated it.
+            InputError: only void labels, shapes that differ, or a trained inverse, which its cross-entropy has already
+                calibrated.
         """
         if self.refiner is not None:
             raise InputError(f"inverse: {self.config['inverse']!r} is calibrated by its training; use 'nearest'")
@@ -306,7 +308,7 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
 class _CubeClamp(torch.autograd.Function):
     """Clamp to [0, 255] that drops only the gradients pointing out of the cube.
 
-    A plain clamp would hold a colour that left the cube on its face for ever.
+    A plain clamp would keep a colour that left the cube on its face for ever.
     """
 
     @staticmethod

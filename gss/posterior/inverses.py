@@ -1,7 +1,6 @@
 """Inverses of the maskige: the nearest-colour table of 8-bit images, and trained corrections of the logits.
 
-Both trained inverses end in a zero-initialised layer, so an untrained one decodes exactly like the nearest
-colour and training starts from there instead of from noise.
+Both trained inverses end in a zero-initialised layer, so before training they decode exactly like the nearest colour.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
 from gss.models.layers import WindowBlock
 
+INVERSES = ("nearest", "conv", "swin")
 _NUM_HEADS = 4
 _WINDOW_SIZE = 8
 
 
 class ConvInverse(nn.Module):
-    """Three convolutions 5x5, 3x3, 1x1 with activations between: the paper's FT inverse, as a correction.
+    """Three convolutions 5x5, 3x3, 1x1 with activations between: the paper's FT inverse, as a correction of the logits.
 
     Args:
         num_classes: K.
@@ -34,22 +34,22 @@ class ConvInverse(nn.Module):
         _zero(self.conv_out)
 
     def forward(self, maskige: Tensor) -> Tensor:
-        """Correction `[B, K, H, W]` of the class logits for a maskige `[B, 3, H, W]` in [-1, 1]."""
+        """Return the correction of class logits `[B, K, H, W]` for a maskige `[B, 3, H, W]` in [-1, 1]."""
         hidden = F.gelu(self.conv_in(maskige))
         hidden = F.gelu(self.conv_mid(hidden))
         return self.conv_out(hidden)
 
 
 class SwinInverse(nn.Module):
-    """Windowed transformer between two 1x1 convolutions: the paper's FT-W inverse, as a correction.
+    """Windowed transformer between two 1x1 convolutions: the paper's FT-W inverse, as a correction of the logits.
 
-    Pixel-unshuffling by `reduction` moves the attention to a grid with `reduction`^2 times fewer positions
-    without losing any input. Any image size works.
+    Pixel-unshuffling by `reduction` gives the attention `reduction`^2 times fewer positions without losing input.
+    Any image size works.
 
     Args:
         num_classes: K.
         width: channels of the transformer; a multiple of 4 (the number of heads).
-        reduction: side of the pixel block that becomes one position.
+        reduction: side, in pixels, of the block that becomes one position.
     """
 
     def __init__(self, num_classes: int, width: int, reduction: int) -> None:
@@ -63,7 +63,7 @@ class SwinInverse(nn.Module):
         _zero(self.conv_out)
 
     def forward(self, maskige: Tensor) -> Tensor:
-        """Correction `[B, K, H, W]` of the class logits for a maskige `[B, 3, H, W]` in [-1, 1]."""
+        """Return the correction of class logits `[B, K, H, W]` for a maskige `[B, 3, H, W]` in [-1, 1]."""
         height, width = maskige.shape[-2:]
         padding = (0, -width % self.reduction, 0, -height % self.reduction)
         hidden = F.pad(maskige, padding, mode="replicate")
@@ -76,18 +76,19 @@ class SwinInverse(nn.Module):
 
 
 def _zero(layer: nn.Module) -> None:
+    """Set all parameters to 0."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
 def build_inverse(name: str, num_classes: int, *, width: int, reduction: int) -> nn.Module | None:
-    """Correction network of an inverse; `None` for `nearest`, which has none.
+    """Build the correction network of an inverse; None for `nearest`, which has none.
 
     Raises:
-        ValueError: unknown name, or a width or reduction that the network cannot have.
+        InputError: unknown name, or a width or reduction that the network cannot have.
     """
-    if name not in ("nearest", "conv", "swin"):
-        raise InputError(f"inverse: unknown name {name!r}; choose nearest, conv or swin")
+    if name not in INVERSES:
+        raise unknown_name("inverse", name, INVERSES)
     if width < 1:
         raise InputError(f"inverse_width: {width} is not positive; 64 is usual")
     if reduction < 1:
@@ -103,10 +104,10 @@ def build_inverse(name: str, num_classes: int, *, width: int, reduction: int) ->
 
 
 def nearest_table(palette: np.ndarray) -> np.ndarray:
-    """Nearest palette entry of every 8-bit colour, exactly; equal distances go to the lower class.
+    """Return the nearest palette entry of every 8-bit colour; equal distances go to the lower class.
 
-    The cube is cut into blocks. The difference of the squared distances to two colours is linear in the
-    pixel, so its range over a block is known in closed form and rules out nearly all classes for the block.
+    The cube is cut into blocks. The difference of the squared distances to two colours is linear in the pixel, so its
+    range over a block has a closed form that excludes nearly all classes.
 
     Args:
         palette: `[K, 3]` in 8-bit units, K <= 255; need not be integers.

@@ -1,11 +1,11 @@
-"""CellLikelihood: p(class | code, position in the cell), which makes the sum over codes exact.
+"""CellLikelihood: p(class | code, position in the cell), with which the sum over codes is exact.
 
-When a code explains its own cell and nothing else, every quantity of the latent-variable model has a closed form:
+If a code describes its own cell only, every quantity of the latent-variable model has a closed form:
 
 - decoding is a mixture, p(c | x) = sum_z p(z | x) p(c | z): one matrix product with a table;
-- the posterior is Bayes' rule, q(z | c) proportional to prod_pixels p(c_pixel | z): another one, and pixels without a
-  label simply leave the product, so that void needs no filling;
-- the table itself is learnt by (hard) expectation maximisation of a mixture of products of categoricals.
+- the posterior is Bayes' rule, q(z | c) proportional to prod_pixels p(c_pixel | z): another matrix product, from which
+  void pixels are left out, so that they need no filling;
+- the table is learnt by hard expectation maximisation of a mixture of products of categoricals.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from gss.core.errors import InputError
-from gss.labels.space import IGNORE_INDEX
+from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN
 from gss.posterior.cells import is_uniform, to_cells
-
-TOKEN_IGNORE = -100
 
 
 class CellLikelihood(ModelMixin, ConfigMixin):
-    """Table of class probabilities of every code.
+    """Table of the class probabilities of every code.
 
     Args:
         codebook_size: number of codes V.
@@ -40,7 +38,7 @@ class CellLikelihood(ModelMixin, ConfigMixin):
     def __init__(self, codebook_size: int = 1024, num_classes: int = 2, downsample: int = 4) -> None:
         super().__init__()
         shape = (codebook_size, num_classes, downsample, downsample)
-        # p(c | z, position) [V, K, f, f], float32 whatever the pipeline's dtype: see log_table
+        # p(c | z, position) [V, K, f, f], float32 whatever the pipeline's dtype
         self.register_buffer("table", torch.full(shape, 1.0 / num_classes))
         # How much a pixel of class c counts when a token is chosen for a cell [K].
         self.register_buffer("pixel_weight", torch.ones(num_classes))
@@ -51,15 +49,15 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         return self.config["num_classes"]
 
     @property
-    def downsample(self) -> int:
+    def token_stride(self) -> int:
         """Pixels per cell side f."""
         return self.config["downsample"]
 
     def set_table(self, table: Tensor, pixel_weight: Tensor | None = None) -> None:
-        """Stores class probabilities `[V, K, f, f]` and, optionally, class weights `[K]` of the token choice.
+        """Store class probabilities `[V, K, f, f]` and, optionally, class weights `[K]` for the choice of tokens.
 
         Raises:
-            ValueError: a shape differs, or probabilities do not sum to one over K.
+            InputError: a shape differs, or probabilities do not sum to one over K.
         """
         if table.shape != self.table.shape:
             raise InputError(f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}")
@@ -70,30 +68,30 @@ class CellLikelihood(ModelMixin, ConfigMixin):
             self.pixel_weight.copy_(pixel_weight)
 
     def marginal(self, token_probs: Tensor) -> Tensor:
-        """Exact mixture over codes: p(c | x) `[B, K, h*f, w*f]` from p(z | x) `[B, V, h, w]`, in float32."""
+        """Mix the codes exactly: p(c | x), float32 `[B, K, h*f, w*f]`, from p(z | x) `[B, V, h, w]`."""
         weight = self.table.flatten(1).float().t()[:, :, None, None]  # [K*f*f, V, 1, 1], the order of pixel_shuffle
-        mixture = torch.nn.functional.conv2d(token_probs.float(), weight)
-        return torch.nn.functional.pixel_shuffle(mixture, self.downsample)
+        mixture = torch.nn.functional.conv2d(token_probs.float(), weight)  # [B, K*f*f, h, w]
+        return torch.nn.functional.pixel_shuffle(mixture, self.token_stride)
 
     def posterior(self, labels: Tensor, top_k: int = 1, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """The best codes of every cell and their posterior weights under a uniform prior over codes.
+        """Return the best codes of every cell and their posterior weights under a uniform prior over codes.
 
         Args:
-            labels: int64 `[B, H, W]`, void 255; void pixels carry no evidence.
-            top_k: codes kept per cell; at most V.
-            temperature: flattens the weights above 1 and sharpens them below.
+            labels: int64 `[B, H, W]`; pixels of the void label 255 are left out.
+            top_k: number of codes per cell; at most V.
+            temperature: divisor of the log-likelihoods; the larger, the flatter the weights.
 
         Returns:
-            int64 codes `[B, top_k, h, w]`, best first, -100 where a cell is wholly void; and weights of the same
-            shape that sum to 1 over the kept codes.
+            int64 codes `[B, top_k, h, w]`, best first, -100 where a cell is wholly void; and float weights of the same
+            shape, whose sum over the codes is 1.
         """
         top_k = min(top_k, len(self.table))
-        cells = to_cells(labels, self.downsample)
+        cells = to_cells(labels, self.token_stride)
         grid = cells.shape[:3]
         cells = cells.flatten(0, 2)
         codes = cells.new_empty(len(cells), top_k)
         weights = torch.empty(len(cells), top_k, device=cells.device)
-        # Cells of one class are the great majority and there are only K + 1 kinds of them: look those up.
+        # Most cells show one class, and there are only K + 1 kinds of those: look them up.
         uniform = is_uniform(cells)
         kinds = torch.cat([torch.arange(self.num_classes), torch.tensor([IGNORE_INDEX])]).to(cells)
         lookup = cells.new_full((IGNORE_INDEX + 1,), len(kinds) - 1)
@@ -109,19 +107,19 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         return codes, weights
 
     def tokens(self, labels: Tensor) -> Tensor:
-        """The best code of every cell `[B, h, w]`, -100 where a cell is wholly void."""
+        """Return the best code of every cell, int64 `[B, h, w]`, -100 where a cell is wholly void."""
         return self.posterior(labels)[0][:, 0]
 
     def _best(self, cells: Tensor, top_k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """`posterior` for N cells `[N, f, f]`: codes and weights `[N, top_k]`."""
+        """Return `posterior` of N cells `[N, f, f]`: codes and weights `[N, top_k]`."""
         score = log_likelihood(cells, self.table, self.pixel_weight)
         best, codes = score.topk(top_k, dim=1)
         void = (cells == IGNORE_INDEX).flatten(1).all(1)
-        return codes.masked_fill(void[:, None], TOKEN_IGNORE), (best / temperature).softmax(1)
+        return codes.masked_fill(void[:, None], IGNORE_TOKEN), (best / temperature).softmax(1)
 
 
 def log_likelihood(cells: Tensor, table: Tensor, pixel_weight: Tensor) -> Tensor:
-    """Weighted log p(cell | code) `[N, V]` of cells `[N, f, f]` under a table `[V, K, f, f]`; void pixels add 0."""
+    """Compute weighted log p(cell | code) `[N, V]` of cells `[N, f, f]` under a table `[V, K, f, f]`; void adds 0."""
     K = table.shape[1]
     weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)])
     kept = cells.clamp(max=K - 1)
@@ -140,18 +138,18 @@ def fit_table(
     smoothing: float = 0.02,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Hard expectation maximisation of the code table on sampled cells.
+    """Fit the code table to sampled cells by hard expectation maximisation.
 
     Args:
         cells: int64 `[N, f, f]`, void 255.
-        table: initial p(c | z, position) `[V, K, f, f]`.
-        pixel_weight: `[K]`, the same weights the tokens are chosen with.
-        iterations: rounds of assigning cells and re-estimating codes.
+        table: `[V, K, f, f]`, initial p(c | z, position).
+        pixel_weight: `[K]`, class weights of the choice of tokens.
+        iterations: number of rounds of assigning cells and re-estimating codes.
         smoothing: pseudo-count of every class at every position.
-        generator: random source of the cells that unused codes are restarted from.
+        generator: random source of the cells that unused codes restart from.
 
     Returns:
-        The fitted table `[V, K, f, f]`.
+        `[V, K, f, f]`, the fitted table.
     """
     V, K, f, _ = table.shape
     table = table.float()
@@ -174,7 +172,7 @@ def fit_table(
 
 
 def soft_cells(cells: Tensor, num_classes: int, certainty: float = 0.9) -> Tensor:
-    """Class probabilities `[N, K, f, f]` that put `certainty` on the labels of cells `[N, f, f]`; void is uniform."""
+    """Turn cells `[N, f, f]` into class probabilities `[N, K, f, f]`: `certainty` on the label, uniform for void."""
     table = torch.full((len(cells), num_classes, *cells.shape[1:]), (1 - certainty) / num_classes, device=cells.device)
     valid = cells != IGNORE_INDEX
     table.scatter_add_(1, cells.clamp(max=num_classes - 1)[:, None], (valid * certainty)[:, None])

@@ -1,9 +1,9 @@
 """Palettes: one RGB colour per class, as far from each other as the 8-bit cube allows.
 
-The nearest colour decodes a noisy maskige rightly as long as the noise stays below half the distance of
-two colours, so the smallest pairwise distance is the figure of merit. `maxmin` takes the best of sphere
-packings (cubic, face-centred and body-centred lattices, which win for many classes) and of repulsion runs
-from seeded farthest points (which win for few), so it is never worse than a lattice, whatever the seed.
+The nearest colour decodes a noisy maskige rightly if the noise is below half the distance of two colours, so the
+smallest pairwise distance is maximised. `maxmin` takes the best of sphere packings (cubic, face-centred and
+body-centred lattices, best for many classes) and of repulsion from seeded farthest points (best for few), so it is
+never worse than a lattice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.files import atomic_path
 
 MAX_CLASSES = 255
@@ -33,7 +33,7 @@ def _check_count(num_classes: int) -> None:
 
 
 def min_distance(palette: np.ndarray) -> float:
-    """Smallest Euclidean RGB distance of two colours; infinite for a single colour.
+    """Return the smallest Euclidean RGB distance of two colours; infinite for a single colour.
 
     Args:
         palette: `[K, 3]`, 8-bit units.
@@ -42,7 +42,7 @@ def min_distance(palette: np.ndarray) -> float:
 
 
 def _squared_distances(points: np.ndarray) -> np.ndarray:
-    """Squared distances `[..., K, K]` of points `[..., K, 3]`, infinite on the diagonal."""
+    """Return squared distances `[..., K, K]` of points `[..., K, 3]`, infinite on the diagonal."""
     square = np.square(points).sum(axis=-1)
     product = points @ points.swapaxes(-1, -2)
     distances = np.maximum(square[..., :, None] + square[..., None, :] - 2.0 * product, 0.0)
@@ -52,7 +52,7 @@ def _squared_distances(points: np.ndarray) -> np.ndarray:
 
 
 def _farthest_points(candidates: np.ndarray, count: int, start: int) -> np.ndarray:
-    """Greedy farthest-point order: `count` indices into `candidates`, the first one being `start`."""
+    """Return `count` indices into `candidates` in greedy farthest-point order from `start`."""
     chosen = [start]
     nearest = ((candidates - candidates[start]) ** 2).sum(axis=1)
     for _ in range(count - 1):
@@ -62,7 +62,7 @@ def _farthest_points(candidates: np.ndarray, count: int, start: int) -> np.ndarr
 
 
 def _best_packing(num_classes: int) -> np.ndarray:
-    """The lattice packing of the cube with at least `num_classes` points that has the widest spacing."""
+    """Return the lattice packing of the cube with at least `num_classes` points and the widest spacing."""
     best, best_distance = np.zeros((0, 3)), -1.0
     for counts in itertools.combinations_with_replacement(range(1, 13), 3):
         size = counts[0] * counts[1] * counts[2]
@@ -82,14 +82,14 @@ def _best_packing(num_classes: int) -> np.ndarray:
 
 
 def _repel(points: np.ndarray, iterations: int) -> Iterator[np.ndarray]:
-    """Gradient descent on the energy sum (d_min / d)^p, p rising from 8 to 96, of R layouts at once.
+    """Descend the energy sum (d_min / d)^p of R layouts at once, with p rising from 8 to 96.
 
     Args:
         points: `[R, K, 3]`.
         iterations: number of steps.
 
     Yields:
-        The layouts `[R, K, 3]` after each step.
+        `[R, K, 3]`, the layouts after each step.
     """
     for step in range(iterations):
         progress = step / iterations
@@ -106,6 +106,7 @@ def _repel(points: np.ndarray, iterations: int) -> Iterator[np.ndarray]:
 
 @functools.lru_cache(maxsize=64)
 def _solve_maxmin(num_classes: int, seed: int) -> np.ndarray:
+    """Return the read-only palette of `maxmin`, uint8 `[K, 3]`."""
     if num_classes == 1:
         return np.zeros((1, 3), dtype=np.uint8)
     rng = np.random.default_rng([seed, num_classes])
@@ -123,7 +124,7 @@ def _solve_maxmin(num_classes: int, seed: int) -> np.ndarray:
     consider(lattice(num_classes)[None].astype(np.float64))
     corners = np.array(list(itertools.product((0.0, 255.0), repeat=3)))
     starts = []
-    # Few classes: restarts are cheap and pay. Many: a packing nearly always wins.
+    # Restarts are cheap and useful for few classes; for many a packing is nearly always best.
     for _ in range(int(np.clip(60000 // num_classes**2, 2, 64))):
         candidates = np.concatenate([rng.uniform(0.0, 255.0, (1000, 3)), corners])
         starts.append(candidates[_farthest_points(candidates, num_classes, int(rng.integers(len(candidates))))])
@@ -138,24 +139,24 @@ def _solve_maxmin(num_classes: int, seed: int) -> np.ndarray:
 
 
 def maxmin(num_classes: int, seed: int = 0) -> np.ndarray:
-    """Max-min palette: the smallest pairwise distance is as large as the solver can make it.
+    """Build the palette of the largest smallest pairwise distance that the solver finds.
 
     Args:
         num_classes: 1 to 255.
-        seed: another seed gives another layout or order, never below the lattice's distance.
+        seed: seed of layout and order; the distance is never below the lattice's.
 
     Returns:
         uint8 `[K, 3]`.
 
     Raises:
-        ValueError: `num_classes` out of range.
+        InputError: `num_classes` out of range.
     """
     _check_count(num_classes)
     return _solve_maxmin(int(num_classes), int(seed)).copy()
 
 
 def lattice(num_classes: int) -> np.ndarray:
-    """First colours of the smallest cubic lattice n x n x n that holds them, in farthest-point order."""
+    """Return colours of the smallest cubic lattice n x n x n that holds them, in farthest-point order."""
     _check_count(num_classes)
     side = next(n for n in range(1, MAX_CLASSES) if n**3 >= num_classes)
     levels = np.rint(np.linspace(0.0, 255.0, side)) if side > 1 else np.zeros(1)
@@ -164,7 +165,7 @@ def lattice(num_classes: int) -> np.ndarray:
 
 
 def random(num_classes: int, seed: int = 0) -> np.ndarray:
-    """Uniformly random distinct colours (the paper's FF-R)."""
+    """Draw uniformly random distinct colours (the paper's FF-R)."""
     _check_count(num_classes)
     rng = np.random.default_rng([seed, num_classes])
     while True:
@@ -174,9 +175,9 @@ def random(num_classes: int, seed: int = 0) -> np.ndarray:
 
 
 def jitter(num_classes: int, seed: int = 0) -> np.ndarray:
-    """The paper's released recipe, for comparison: a coarse RGB grid, each colour shaken by up to 15 levels.
+    """Build the palette of the paper's released code: a coarse grid, each colour moved by up to 15 levels at random.
 
-    The shaking brings colours closer, so the smallest distance is about a third of `maxmin`'s.
+    Its smallest distance is about a third of `maxmin`'s.
     """
     _check_count(num_classes)
     counts = [1, 1, 1]
@@ -193,7 +194,7 @@ def jitter(num_classes: int, seed: int = 0) -> np.ndarray:
 
 
 def from_list(colors: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
-    """Palette from explicit colours.
+    """Build a palette from explicit colours.
 
     Args:
         colors: K triples of integers in 0..255.
@@ -202,7 +203,7 @@ def from_list(colors: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
         uint8 `[K, 3]`.
 
     Raises:
-        ValueError: wrong shape, type or range, too many colours, or two classes of one colour.
+        InputError: wrong shape, type or range, too many colours, or two classes of one colour.
     """
     try:
         palette = np.asarray(colors)
@@ -229,17 +230,17 @@ def from_list(colors: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
 
 
 def extend(palette: np.ndarray, count: int) -> np.ndarray:
-    """More colours for a palette that has to stay as it is, each the farthest from all before it.
+    """Return more colours for a given palette, each the farthest from all before it.
 
     Args:
         palette: uint8 `[K, 3]` of distinct colours.
-        count: how many more, at least 0.
+        count: number of new colours, at least 0.
 
     Returns:
         uint8 `[count, 3]`, points of a grid of 18 levels a channel.
 
     Raises:
-        ValueError: more than 255 colours in all.
+        InputError: more than 255 colours in all.
     """
     if count:
         _check_count(len(palette) + count)
@@ -258,19 +259,19 @@ def extend(palette: np.ndarray, count: int) -> np.ndarray:
 def build(
     method: str, num_classes: int, seed: int = 0, colors: Sequence[Sequence[int]] | np.ndarray | None = None
 ) -> np.ndarray:
-    """Palette by method name.
+    """Build a palette by method name.
 
     Args:
         method: `maxmin`, `lattice`, `random`, `jitter` or `display` (the data set's own colours).
         num_classes: K, 1 to 255.
-        seed: used by `maxmin`, `random` and `jitter`.
-        colors: needed by `display`: exactly K colours.
+        seed: seed of `maxmin`, `random` and `jitter`.
+        colors: exactly K colours, needed by `display`.
 
     Returns:
         uint8 `[K, 3]`.
 
     Raises:
-        ValueError: unknown method, K out of range, or (`display`) missing, surplus, too few or equal colours.
+        InputError: unknown method, K out of range, or (`display`) missing, surplus, too few or equal colours.
     """
     _check_count(num_classes)
     if method == "maxmin":
@@ -291,21 +292,18 @@ def build(
                 "give one per class or use palette 'maxmin'"
             )
         return from_list(colors)
-    hint = did_you_mean(method, METHODS)
-    raise InputError(
-        f"palette: unknown method {method!r}; choose from {', '.join(METHODS)}{f'; {hint}' if hint else ''}"
-    )
+    raise unknown_name("palette", method, METHODS)
 
 
 def swatch(palette: np.ndarray, names: Sequence[str] | None = None) -> Image.Image:
-    """Picture of a palette: one labelled tile per class, and the smallest distance in the header.
+    """Draw a palette: one labelled tile per class, and the smallest distance in the header.
 
     Args:
         palette: uint8 `[K, 3]`.
         names: K class names; numbers when not given.
 
     Raises:
-        ValueError: `names` and `palette` differ in length.
+        InputError: `names` and `palette` differ in length.
     """
     names = [str(k) for k in range(len(palette))] if names is None else list(names)
     if len(names) != len(palette):

@@ -1,19 +1,18 @@
-"""Which colour of a trained palette each class of another label space takes.
+"""Assignment of the colours of a trained palette to the classes of another label space.
 
-A trained posterior paints with the K_A colours of its palette: its V codes are a vocabulary of small drawings in these
-colours, and what a colour is called does not matter to them. For K_B other classes, the codes go on drawing, and only
-the names change: a one-to-one map pi from the classes of B to the colours of A.
+The V codes of a posterior trained on label space A paint small drawings in K_A colours; the names of the colours do not
+matter to them. For K_B classes of another label space B only the names change: a one-to-one map from the classes of B
+to the colours of A.
 
-1. A class takes the colour of the class of the same name (whatever its case and punctuation): tokens keep their
-   meaning.
-2. The others are assigned to the free colours such that the codes can draw their outlines as well as possible. For
-   a cell m with pixels of class b (1 in m_b, else 0) the best drawing in colour a has the log-likelihood
+1. A class takes the colour of the class of the same name (up to case and punctuation), so tokens keep their meaning.
+2. The others are assigned to the free colours such that the codes can draw their outlines as well as possible. For a
+   cell with pixels m_b (1 for class b, else 0) the best drawing in colour a has the log-likelihood
    max_z sum_pixels m_b log p(a | z) + (1 - m_b) log (1 - p(a | z)). Its mean over cells drawn from B's masks, times the
-   number of cells that show b, is the worth of the pair (b, a); the assignment of largest total worth is found
-   exactly (a linear sum assignment). Without a table p(a | z), the decoder being contextual, every drawing is as good
-   as any other and frequent classes take the free colours that lie farthest from those taken.
-3. Classes that are left over (K_B > K_A) get new colours, each the farthest from all others. No code was trained to
-   paint them: tokens can only tell them apart after a refinement.
+   number of cells that show b, is the value of the pair (b, a); the assignment of largest total value is exact (a
+   linear sum assignment). A contextual decoder has no table p(a | z); frequent classes then take the free colours that
+   lie farthest from those taken.
+3. The remaining classes (K_B > K_A) get new colours, each the farthest from all others. No code was trained to paint
+   them, so tokens only distinguish them after a refinement.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from gss.labels.names import spelling_key
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 from gss.posterior.palette import extend
 
-# Cells looked at for each class; they are drawn with a preference for borders.
+# Number of cells used for each class; they are drawn with a preference for borders.
 _CELLS = 300
 
 
@@ -39,8 +38,8 @@ class Assignment:
 
     Attributes:
         colors: RGB of each class, 0..255.
-        origins: class of A whose colour it is, None for a new colour.
-        named: whether that class has the same name.
+        origins: class of A with this colour, None for a new colour.
+        named: True where that class has the same name.
     """
 
     colors: tuple[tuple[int, int, int], ...]
@@ -49,7 +48,7 @@ class Assignment:
 
 
 def match_names(space: LabelSpace, other: LabelSpace) -> dict[int, int]:
-    """Class of `space` to the class of `other` with the same name, where need be but for case and punctuation."""
+    """Map classes of `space` to those of `other` with the same name, up to case and punctuation if need be."""
     spelled: dict[str, list[int]] = {}
     for index, name in enumerate(other.names):
         spelled.setdefault(spelling_key(name), []).append(index)
@@ -71,49 +70,49 @@ def assign_colors(
     counts: Tensor,
     table: Tensor | None,
 ) -> Assignment:
-    """Colours for the classes of `space` out of the palette of `other`, and new ones for those left over.
+    """Choose colours for the classes of `space` from the palette of `other`, and new ones for the remaining classes.
 
     Args:
-        space: classes of B.
-        other: classes of A.
+        space: label space B.
+        other: label space A.
         palette: uint8 `[K_A, 3]`.
         cells: int64 `[N, f, f]` of masks of B, void 255.
-        counts: pixels per class of B `[K_B]`.
-        table: p(class of A | code, position) `[V, K_A, f, f]`; None for a contextual decoder.
+        counts: `[K_B]`, pixels per class of B.
+        table: `[V, K_A, f, f]`, p(class of A | code, position); None for a contextual decoder.
     """
     origins: list[int | None] = [None] * space.num_classes
     for k, index in match_names(space, other).items():
         origins[k] = index
     named = tuple(origin is not None for origin in origins)
     free = [index for index in range(other.num_classes) if index not in origins]
-    # The most frequent first; classes that never occur may be left over.
-    homeless = [k for k in counts.argsort(descending=True).tolist() if origins[k] is None]
-    if free and homeless:
+    # The most frequent first; classes that never occur may remain.
+    unassigned = [k for k in counts.argsort(descending=True).tolist() if origins[k] is None]
+    if free and unassigned:
         if table is not None:
-            worth = outline_worth(cells, table, homeless, free)
-            rows, columns = linear_sum_assignment(-worth.double().cpu().numpy())
+            value = outline_values(cells, table, unassigned, free)
+            rows, columns = linear_sum_assignment(-value.double().cpu().numpy())
         else:
             taken = palette[[origin for origin in origins if origin is not None]].reshape(-1, 3)
-            rows, columns = np.arange(min(len(homeless), len(free))), _farthest(palette[free], taken)
+            rows, columns = np.arange(min(len(unassigned), len(free))), _farthest(palette[free], taken)
         for row, column in zip(rows, columns, strict=False):
-            origins[homeless[row]] = free[column]
-    # Any colour of the old palette means a class that codes still paint, whether B has it or not.
+            origins[unassigned[row]] = free[column]
+    # The codes still paint every colour of the old palette, whether B has its class or not.
     fresh = iter(extend(palette, origins.count(None)).tolist())
     colors = [palette[origin].tolist() if origin is not None else next(fresh) for origin in origins]
     return Assignment(tuple((r, g, b) for r, g, b in colors), tuple(origins), named)
 
 
-def outline_worth(cells: Tensor, table: Tensor, classes: list[int], colors: list[int]) -> Tensor:
-    """Log-likelihood with which codes draw the outlines of classes in colours, summed over cells; float `[n, m]`.
+def outline_values(cells: Tensor, table: Tensor, classes: list[int], colors: list[int]) -> Tensor:
+    """Compute the log-likelihood with which codes draw the outlines of classes, summed over cells; float `[n, m]`.
 
     Args:
         cells: int64 `[N, f, f]`, void 255.
-        table: p(a | z, position) `[V, K_A, f, f]`.
-        classes: the n labels in `cells`.
-        colors: the m classes of the table.
+        table: `[V, K_A, f, f]`, p(a | z, position).
+        classes: n labels in `cells`.
+        colors: m classes of the table.
     """
     inside = table[:, colors].clamp(1e-6, 1 - 1e-6).flatten(2)  # [V, m, f*f]
-    worth = inside.new_zeros(len(classes), len(colors))
+    values = inside.new_zeros(len(classes), len(colors))
     for row, label in enumerate(classes):
         showing = cells[(cells == label).flatten(1).any(1)]
         if not len(showing):
@@ -124,12 +123,12 @@ def outline_worth(cells: Tensor, table: Tensor, classes: list[int], colors: list
         for column in range(len(colors)):
             p = inside[:, column]
             fit = own @ p.log().t() + rest @ torch.log1p(-p).t()  # [cells, V]
-            worth[row, column] = fit.amax(1).mean() * len(showing)
-    return worth
+            values[row, column] = fit.amax(1).mean() * len(showing)
+    return values
 
 
 def _farthest(candidates: np.ndarray, taken: np.ndarray) -> list[int]:
-    """Order of candidates `[n, 3]`, each the farthest from those taken and those before it."""
+    """Order candidates `[n, 3]` such that each is the farthest from those taken and those before it."""
     points = candidates.astype(np.float64)
     nearest = np.full(len(points), np.inf)
     for color in taken.astype(np.float64):

@@ -20,7 +20,7 @@ from gss.jobs.transfer import describe, format_classes, transfer
 from gss.labels.space import LabelSpace
 from gss.posterior.bundle import Posterior
 from gss.posterior.palette import extend, lattice, maxmin, min_distance
-from gss.posterior.reassign import assign_colors, match_names, outline_worth
+from gss.posterior.reassign import assign_colors, match_names, outline_values
 from gss.training.run import train
 
 
@@ -48,11 +48,11 @@ def test_more_colours_keep_their_distance(count, more):
         extend(palette, 256 - count)
 
 
-def test_outline_worth_against_loops():
+def test_outline_values_against_loops():
     cells = torch.randint(0, 3, (40, 2, 2))
     cells[torch.rand(40, 2, 2) < 0.2] = 255
     table = torch.rand(5, 4, 2, 2).softmax(1)
-    found = outline_worth(cells, table, [2, 0], [3, 1, 0])
+    found = outline_values(cells, table, [2, 0], [3, 1, 0])
     for row, label in enumerate([2, 0]):
         for column, color in enumerate([3, 1, 0]):
             total = 0.0

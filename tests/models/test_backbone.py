@@ -181,7 +181,7 @@ def test_folder_of_another_architecture(tmp_path):
         ({"name": "efficientnet-lite9"}, "efficientnet-lite0, efficientnet-lite1"),
         ({"config": {"model_type": "nonsense"}}, "'nonsense' is unknown"),
         ({"config": {"embed_dim": 8}}, "None is unknown"),
-        ({"config": {"model_type": "bert"}}, "no transformers backbone"),
+        ({"config": {"model_type": "bert"}}, "not a transformers backbone"),
         ({"config": {"model_type": "swin", "embed_dim": "wide"}}, "embed_dim"),
         ({"config": {**SWIN, "out_features": ["stage9"]}}, "stage9"),
     ],

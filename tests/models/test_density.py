@@ -139,7 +139,7 @@ def test_save_and_load(tmp_path, options):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"covariance": "full"}, "covariance='full'"),
+        ({"covariance": "full"}, "unknown covariance 'full'"),
         ({"evidence": "mean"}, "evidence"),
         ({"logit_norm": "batch"}, "logit_norm"),
         ({"mixture_weights": "some"}, "mixture_weights"),

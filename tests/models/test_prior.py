@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoConfig
 
-from gss.models.prior import GSSPriorConfig, GSSPriorModel
+from gss.models.config import GSSPriorConfig
+from gss.models.prior import GSSPriorModel
 from gss.training.losses.classification import token_cross_entropy, weighted_cross_entropy
 
 BACKBONES = {

@@ -12,6 +12,7 @@ from gss.models.residual import ResidualPatternHead, enlarge, perturbed_logits
 from gss.ood import SCORES, FittedScores, ScoreInputs, build_score
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.reading import Reader
 from gss.training.density.fit_scores import fit_scores
 
 CHANNELS = [64, 128]
@@ -141,7 +142,7 @@ def test_only_what_is_asked_for_is_computed(pipeline, monkeypatch):
     image, _ = Images().read(0)
     prior = calls(monkeypatch, pipeline.prior, "forward", "_token_logits")
     head = calls(monkeypatch, pipeline.residual, "context")
-    decoded = calls(monkeypatch, pipeline, "decode")
+    decoded = calls(monkeypatch, Reader, "decode")
     pipeline.predict_probabilities(image, modes=[], scores=["residual_energy"])
     assert (prior, head, decoded) == ({"forward": 1, "_token_logits": 0}, {"context": 1}, {"decode": 0})
     pipeline.predict_probabilities(image, modes=["marginal"])

@@ -77,7 +77,7 @@ def test_frozen_batch_norms_stay():
     ("options", "reason"),
     [
         ({"class_names": ["background"], "background": 0}, "leave no tag"),
-        ({"background": 9}, "no label"),
+        ({"background": 9}, "not a label"),
         ({"levels": 3}, "1 to 2"),
     ],
 )

@@ -131,7 +131,7 @@ def test_discriminative_twin_has_no_tokens(tmp_path, images):
     assert_same(twin(images), reloaded(images))
     # The same weights in a generative pipeline read out the same way.
     assert_same(twin(images), tiny_pipeline()(images, decode="aux", return_tokens=False))
-    with pytest.raises(ValueError, match="this pipeline has aux"):
+    with pytest.raises(ValueError, match="Decode modes: aux"):
         twin(images, decode="hard")
     with pytest.raises(ValueError, match="vqvae is None"):
         GSSPipeline(**{**twin.components, "likelihood": tiny_pipeline().likelihood})

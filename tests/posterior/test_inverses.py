@@ -83,7 +83,7 @@ def test_conv_has_no_dark_frame() -> None:
 
 def test_bad_options() -> None:
     assert build_inverse("nearest", 3, width=64, reduction=2) is None
-    with pytest.raises(ValueError, match="inverse: unknown name 'linear'"):
+    with pytest.raises(ValueError, match="unknown inverse 'linear'"):
         build_inverse("linear", 3, width=64, reduction=2)
     with pytest.raises(ValueError, match="use 68"):
         build_inverse("swin", 3, width=66, reduction=2)

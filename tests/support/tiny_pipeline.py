@@ -2,7 +2,8 @@
 
 import torch
 
-from gss.models.prior import GSSPriorConfig, GSSPriorModel
+from gss.models.config import GSSPriorConfig
+from gss.models.prior import GSSPriorModel
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.codec import MaskigeCodec

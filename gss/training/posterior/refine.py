@@ -15,7 +15,7 @@ from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood, fit_table, log_likelihood
 from gss.training.losses.classification import weighted_cross_entropy
 from vqvae import MaskigeVQModel
-from vqvae.losses import colour_loss
+from vqvae.losses import color_loss
 
 # Images looked at for class frequencies and for the code table: enough for stable counts on any data set.
 _SURVEY_IMAGES = 500
@@ -87,10 +87,10 @@ def refine(
         class_weight: `[K]`, weights of pixels in the choice of codes.
         steps: gradient steps of step 3.
     """
-    maps, pool, pool_filled = sample_cells(train, vqvae.downsample, class_weight, device=vqvae.device)
+    maps, pool, pool_filled = sample_cells(train, vqvae.token_stride, class_weight, device=vqvae.device)
     table = fit_table(pool, painted_table(codec, vqvae), class_weight)
 
-    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.downsample).to(vqvae.device)
+    likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.token_stride).to(vqvae.device)
     likelihood.set_table(_keep_uniform_codes(table), class_weight)
     uses = count_codes(likelihood, maps)
     _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, steps)
@@ -122,7 +122,7 @@ def count_codes(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
     for compact in maps:
         labels = compact.to(table.device).long()
         tokens = likelihood.tokens(labels).flatten()
-        cells = to_cells(labels, likelihood.downsample).flatten(0, 2)[tokens >= 0]
+        cells = to_cells(labels, likelihood.token_stride).flatten(0, 2)[tokens >= 0]
         tokens = tokens[tokens >= 0]
         observed = torch.zeros(len(cells), *table.shape[1:], device=table.device)
         observed.scatter_(1, cells.clamp(max=K - 1)[:, None], (cells != IGNORE_INDEX).float()[:, None])
@@ -166,7 +166,7 @@ def _repaint(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 11), pct_start=0.1)
     for _ in range(steps):
         sample = vqvae.decode_codes(codes)
-        loss = 5 * colour_loss(sample, colours, weight)
+        loss = 5 * color_loss(sample, colours, weight)
         loss = loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)
         if free:
             loss = loss + _choice_loss(codec, vqvae, likelihood, codes, pool, pool_filled)
@@ -202,7 +202,7 @@ def calibrate(posterior: Posterior, train: LabelledImages) -> None:
     chosen = survey(train)
     for index in chosen[:: max(1, len(chosen) // _CALIBRATION_IMAGES)]:
         vqvae = posterior.vqvae
-        labels, filled = recon.label_pair(train, index, vqvae.downsample, vqvae.device)
+        labels, filled = recon.label_pair(train, index, vqvae.token_stride, vqvae.device)
         tokens = posterior.tokens(filled, filled)
         # Images may differ in size: their pixels are laid out in one row.
         painted.append(vqvae.decode_tokens(tokens).flatten(2)[:, :, None])

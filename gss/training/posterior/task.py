@@ -27,8 +27,8 @@ from gss.training.engine.task import Task
 from gss.training.losses.classification import weighted_cross_entropy
 from gss.training.posterior.refine import calibrate, refine, survey
 from gss.weak.trust import Trust
-from vqvae import MaskigeVQModel
-from vqvae.losses import colour_loss
+from vqvae import MaskigeVQModel, SettingError
+from vqvae.losses import color_loss
 
 
 class PosteriorTask(Task):
@@ -49,7 +49,10 @@ class PosteriorTask(Task):
         if crop[0] % f or crop[1] % f:
             raise InputError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.codec = build_codec(cfg, space)
-        self.vqvae = MaskigeVQModel(**vars(cfg.vq))
+        try:
+            self.vqvae = MaskigeVQModel(**vars(cfg.vq))
+        except SettingError as error:
+            raise InputError(f"vq: {error}") from error
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
         self.trust = Trust(cfg.weak, train)
 
@@ -64,7 +67,7 @@ class PosteriorTask(Task):
         labels, filled = self.trust(batch["labels"], batch.get("confidence")).labels, batch["filled"]
         loss = self.cfg.loss
         if self._is_local:
-            f = self.vqvae.downsample
+            f = self.vqvae.token_stride
             drawn = draw_cells(labels, f, loss.cells, self.class_weight, loss.uniform_share)
             if len(drawn):
                 labels, filled = (collage(to_cells(x, f).flatten(0, 2)[drawn]) for x in (labels, filled))
@@ -74,7 +77,7 @@ class PosteriorTask(Task):
         if not self._is_local and loss.boundary:
             weight = weight * (1 + loss.boundary * near_boundary(filled))
         pixel = weighted_cross_entropy(self.codec.logits(output.sample), labels, weights=weight)
-        colour = colour_loss(output.sample, maskige.detach(), weight)
+        colour = color_loss(output.sample, maskige.detach(), weight)
         total = loss.pixel * pixel + loss.colour * colour + loss.commit * output.loss
         return {
             "loss": total,
@@ -95,7 +98,7 @@ class PosteriorTask(Task):
         space = self._val_set.label_space
         rows = []
         for index in evenly_spaced(len(self._val_set), 3):
-            labels, filled = recon.label_pair(self._val_set, int(index), self.vqvae.downsample, self.device)
+            labels, filled = recon.label_pair(self._val_set, int(index), self.vqvae.token_stride, self.device)
             maskige = self.codec.encode(filled)
             sample = self.vqvae.decode_tokens(self.vqvae.encode(maskige).indices)
             painted = [recon.to_image(x[0]) for x in (maskige, sample)]

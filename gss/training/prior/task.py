@@ -68,7 +68,7 @@ class PriorTask(Task):
         if cfg.loss.token_soften > 0 and posterior.likelihood is None:
             raise InputError("loss.token_soften needs a posterior with a local decoder: set it to 0")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
-        f, crop = posterior.vqvae.downsample, cfg.data.crop
+        f, crop = posterior.vqvae.token_stride, cfg.data.crop
         if crop[0] % f or crop[1] % f:
             raise InputError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
         self.trust = Trust(cfg.weak, train)
@@ -162,7 +162,7 @@ class PriorTask(Task):
 
     def _cell_weight(self, labels: Tensor, weights: Tensor | None) -> Tensor | None:
         """Mean weight of every cell `[B, h, w]`: of its classes, and of its valid pixels; None when all are alike."""
-        f, cell_weight = self.posterior.vqvae.downsample, None
+        f, cell_weight = self.posterior.vqvae.token_stride, None
         if self.cfg.loss.rarity > 0:
             cells = to_cells(labels, f)
             cell_weight = pixel_weights(cells, self.class_weight.to(labels.device)).mean((-1, -2))
@@ -233,8 +233,8 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
             backbone_config=model.backbone_config,
             pretrained=model.pretrained and "backbone" not in taken,
             codebook_size=vqvae.codebook_size if tokens else 0,
-            token_stride=vqvae.downsample,
-            context_stride=max(model.context_stride, vqvae.downsample),
+            token_stride=vqvae.token_stride,
+            context_stride=max(model.context_stride, vqvae.token_stride),
             hidden_dim=model.hidden_dim,
             depth=model.depth,
             num_heads=model.num_heads,

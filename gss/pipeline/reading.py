@@ -1,0 +1,149 @@
+"""Reading one run of the prior: class probabilities by decode mode, tokens, inputs of scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gss.models.density import GMMDensityHead
+from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.models.residual import ResidualPatternHead, perturbed_logits
+from gss.ood import FittedScores, OODScore, ScoreInputs
+from gss.pipeline.decode import decode, product
+from gss.pipeline.windows import Dense
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from vqvae import MaskigeVQModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Components of a pipeline that turn a batch of images into maps; see `GSSPipeline` for each."""
+
+    prior: GSSPriorModel
+    codec: MaskigeCodec
+    vqvae: MaskigeVQModel | None = None
+    likelihood: CellLikelihood | None = None
+    density: GMMDensityHead | None = None
+    ood: FittedScores | None = None
+    residual: ResidualPatternHead | None = None
+
+    @property
+    def feature_source(self) -> str:
+        """Features that the density head and fitted scores describe, see `GSSPriorModel.dense_features`."""
+        part = self.density or self.ood
+        return "head" if part is None else part.source
+
+    @property
+    def token_mode(self) -> str:
+        """Decode mode of the tokens: exact where there is a code table."""
+        return "hard" if self.likelihood is None else "marginal"
+
+    def run(self, images: Tensor, *, return_tokens: bool = True, return_maps: bool = False) -> GSSPriorOutput:
+        """Run the prior on `[B, 3, H, W]` in [0, 1], H and W multiples of its stride; logits in float32."""
+        out = self.prior(
+            images.to(self.prior.dtype), return_tokens=return_tokens, return_hidden=False, return_maps=return_maps
+        )
+        # Softmax over thousands of codes, and likelihoods, need more than 8 or 11 bits.
+        logits = {"aux_logits": cast(Tensor, out.aux_logits).float()}
+        if out.token_logits is not None:
+            logits["token_logits"] = out.token_logits.float()
+        return dataclasses.replace(out, **logits)
+
+    def decode(
+        self, output: GSSPriorOutput, mode: str, size: tuple[int, int], *, known: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Decode class probabilities, float32 `[B, K, H, W]`.
+
+        Args:
+            output: result of `run`.
+            mode: decode mode of the pipeline.
+            size: H and W of the images that the prior ran on.
+            known: results of other modes for the same output; "joint" takes its parts from there.
+        """
+        if mode == "density":
+            head = cast(GMMDensityHead, self.density)
+            logits = head(self.prior.dense_features(output, head.source))
+            return F.interpolate(logits.clamp(min=-1e4), size=size, mode="bilinear").softmax(1)
+        if mode == "joint":
+            known = known or {}
+            tokens, density = (
+                known[part] if part in known else self.decode(output, part, size)
+                for part in (self.token_mode, "density")
+            )
+            return product(tokens, density)
+        if self.vqvae is None:
+            logits = cast(Tensor, output.aux_logits)
+            return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
+        return decode(mode, output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
+
+    def score_inputs(
+        self, output: GSSPriorOutput, size: tuple[int, int], needs: Collection[str], source: str | None = None
+    ) -> ScoreInputs:
+        """Collect what out-of-distribution scores read of one run.
+
+        Args:
+            output: result of `run`, with tokens and maps if needed.
+            size: H and W of the images that the prior ran on.
+            needs: needs of the scores, see `OODScore.needs`.
+            source: features to describe; `feature_source` if None.
+        """
+        return ScoreInputs(
+            logits=cast(Tensor, output.aux_logits),
+            features=self.prior.dense_features(output, source or self.feature_source).float(),
+            size=size,
+            token_logits=output.token_logits,
+            decoded=self.decode(output, self.token_mode, size) if "decoded" in needs else None,
+            perturbed=perturbed_logits(self.prior, self.residual, output)
+            if "residual" in needs and self.residual is not None
+            else None,
+        )
+
+    def dense(
+        self, images: Tensor, modes: Sequence[str], scores: Mapping[str, OODScore], *, with_tokens: bool
+    ) -> Dense:
+        """Compute the maps of a batch.
+
+        Args:
+            images: float `[B, 3, H, W]` in [0, 1], H and W multiples of the prior's stride.
+            modes: decode modes to compute.
+            scores: scores to compute, by name.
+            with_tokens: also return the most probable tokens.
+        """
+        # 1. One run of the prior; its token logits [B, V, h, w] only if something reads them.
+        needs = {need for score in scores.values() for need in score.needs}
+        read_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
+        output = self.run(images, return_tokens=read_tokens, return_maps="residual" in needs)
+        size = (images.shape[-2], images.shape[-1])
+
+        # 2. Class probabilities of each mode, [B, K, H, W].
+        maps: dict[str, Tensor] = {}
+        for mode in modes:
+            maps[mode] = self.decode(output, mode, size, known=maps)
+
+        # 3. Scores, enlarged to [B, 1, H, W].
+        if scores:
+            inputs = self.score_inputs(output, size, needs)
+            for name, score in scores.items():
+                maps[name] = F.interpolate(score(inputs)[:, None], size=size, mode="bilinear")
+
+        # 4. Tokens, [B, h, w].
+        return Dense(maps, cast(Tensor, output.token_logits).argmax(1) if with_tokens else None)
+
+
+@contextmanager
+def evaluation_mode(modules: Collection[nn.Module]) -> Iterator[None]:
+    """Set modules to evaluation mode; afterwards each is as before, for previews in the middle of training."""
+    training = [part for module in modules for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
