@@ -271,7 +271,7 @@ def test_bad_arguments(groups, datasets, mappings):
         ({"short_sides": (0,)}, "short_sides is"),
         ({"short_sides": (64, 64)}, "give different numbers"),
         ({"size": (32, 48), "short_sides": (32,)}, "exclude each other"),
-        ({"window": "half"}, "window is 'half'"),
+        ({"window": "half"}, "unknown window 'half'"),
         ({"scales": (0.0,)}, "scales is"),
     ):
         with pytest.raises(ValueError, match=message):
