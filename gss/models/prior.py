@@ -258,7 +258,7 @@ class GSSPriorModel(PreTrainedModel):
             pixel_values,
             self.pixel_mean,
             self.pixel_std,
-            dtype=self.fusion.projections[0].weight.dtype,
+            dtype=cast(nn.Conv2d, self.fusion.projections[0]).weight.dtype,
             multiple=self.input_multiple,
             size=fixed_size(self.config.backbone_config),
         )

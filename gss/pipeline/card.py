@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
+from transformers import PreTrainedConfig
 
 from gss import __version__
 from gss.core.files import atomic_path
@@ -90,7 +91,7 @@ def card_facts(
             ["exact marginal", "no" if likelihood is None else "yes"],
         ]
     table = [
-        ["backbone", str(prior.config.backbone_config.model_type)],
+        ["backbone", cast(PreTrainedConfig, prior.config.backbone_config).model_type],
         ["prior", _parameters(prior)],
         *posterior,
         ["resolution", resolution],
