@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gss.config.io import limits
+from gss.config.limits import limits
 from gss.config.weak_labels import SpreadConfig
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gss.config.io import limits
+from gss.config.limits import limits
 from gss.config.shared import DataConfig, OptimConfig, TrainConfig
 
 
@@ -134,7 +134,7 @@ class OutlierConfig:
     root: str | None = None
     split: str = "train"
     paste: bool = True
-    scale: tuple[float, float] = limits((0.05, 0.4), low=0.001, high=1.0)
+    scale: tuple[float, float] = limits((0.05, 0.4), low=0.001, high=1.0, ascending=True)
     components: int = limits(10, low=1)
     pixels: int = limits(50_000, low=1)
     pixels_per_image: int = limits(500, low=1)

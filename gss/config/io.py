@@ -16,6 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gss.config.limits import broken_limits
 from gss.core.errors import InputError, did_you_mean, nearest
 from gss.core.files import atomic_path
 
@@ -27,14 +28,6 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 T = TypeVar("T")
-
-
-def limits(default: Any, *, low: float | None = None, high: float | None = None, choices: tuple = ()) -> Any:
-    """Declare a dataclass field whose value, or each element of it, has a range or a list of choices."""
-    metadata = {"low": low, "high": high, "choices": choices}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 def config_root() -> Path:
@@ -78,7 +71,8 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere
         source = origins.get(str(error.full_key), "config")
         raise InputError(f"{source}: {str(error).splitlines()[0]}") from error
-    _check_limits(config, "", origins)
+    for key, value, allowed in broken_limits(config):
+        raise InputError(f"{origins.get(key, 'config')}: {key} = {_shown(value)} must be {allowed}")
     return config
 
 
@@ -223,23 +217,3 @@ def _describe(expected: Any) -> str:
     if origin is dict:
         return "a mapping such as {key: value}"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[expected]
-
-
-def _check_limits(config: Any, prefix: str, origins: dict[str, str]) -> None:
-    for item in dataclasses.fields(config):
-        value, key = getattr(config, item.name), f"{prefix}{item.name}"
-        if dataclasses.is_dataclass(value):
-            _check_limits(value, f"{key}.", origins)
-            continue
-        low, high, choices = (item.metadata.get(name) for name in ("low", "high", "choices"))
-        elements = value if isinstance(value, tuple | list) else [] if value is None else [value]
-        # written as `not (a <= b)` so that NaN fails too
-        if choices and value not in choices:
-            allowed = f"one of {', '.join(map(str, choices))}"
-        elif low is not None and not all(low <= element for element in elements):
-            allowed = f"at least {low:g}"
-        elif high is not None and not all(element <= high for element in elements):
-            allowed = f"at most {high:g}"
-        else:
-            continue
-        raise InputError(f"{origins.get(key, 'config')}: {key} = {_shown(value)} must be {allowed}")

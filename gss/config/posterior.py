@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gss.config.io import limits
+from gss.config.limits import limits
 from gss.config.shared import DataConfig, OptimConfig, TrainConfig, WeakConfig
 
 

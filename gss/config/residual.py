@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gss.config.io import limits
+from gss.config.limits import limits
 from gss.config.shared import DataConfig, OptimConfig, TrainConfig
 
 
@@ -82,8 +82,8 @@ class OutlierConfig:
     val_split: str = "val"
     exclude: list[str] = field(default_factory=_known_things)
     min_pixels: int = limits(200, low=1)
-    count: tuple[int, int] = limits((1, 3), low=1)
-    size: tuple[float, float] = limits((0.05, 0.6), low=0.001, high=10.0)
+    count: tuple[int, int] = limits((1, 3), low=1, ascending=True)
+    size: tuple[float, float] = limits((0.05, 0.6), low=0.001, high=10.0, ascending=True)
     depth: float = limits(0.0, low=0.0, high=1.0)
     feather: float = limits(0.0, low=0.0, high=100.0)
     probability: float = limits(1.0, low=0.0, high=1.0)

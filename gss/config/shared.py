@@ -7,7 +7,7 @@ only what differs. Reading and checking is done by `load_config` (see gss/config
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gss.config.io import limits
+from gss.config.limits import limits
 
 
 @dataclass
@@ -39,7 +39,7 @@ class DataConfig:
     sampling: str = "equal"
     size: tuple[int, int] | None = limits(None, low=1)
     crop: tuple[int, int] = limits((192, 256), low=1)
-    scale: tuple[float, float] = limits((0.5, 2.0), low=0.01, high=100.0)
+    scale: tuple[float, float] = limits((0.5, 2.0), low=0.01, high=100.0, ascending=True)
     flip: float = limits(0.5, low=0.0, high=1.0)
     photometric: float = limits(0.5, low=0.0, high=1.0)
     max_class_ratio: float = limits(0.75, low=0.0, high=1.0)

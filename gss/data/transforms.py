@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gss.config.limits import check_limits, limits
 from gss.config.shared import DataConfig
-from gss.core.errors import InputError
 from gss.data.shifts.apply import RandomShift
 from gss.labels.space import IGNORE_INDEX
 
@@ -137,28 +137,18 @@ class JointTransform:
         InputError: an argument outside its range.
     """
 
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
-    flip: float = 0.5
-    photometric: float = 0.5
-    max_class_ratio: float = 0.75
-    shift: float = 0.0
+    crop: tuple[int, int] = limits(low=1, length=2)
+    scale: tuple[float, float] = limits((0.5, 2.0), above=0, below=math.inf, length=2, ascending=True)
+    flip: float = limits(0.5, low=0, high=1)
+    photometric: float = limits(0.5, low=0, high=1)
+    max_class_ratio: float = limits(0.75, above=0, high=1)
+    shift: float = limits(0.0, low=0, high=1)
     shifts: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int = limits(0, low=0)
 
     def __post_init__(self) -> None:
-        if len(self.crop) != 2 or min(self.crop) < 1:
-            raise InputError(f"crop is {self.crop}; it must be (height, width) of at least 1 pixel")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise InputError(f"scale is {self.scale}; it must be (lowest, highest) with 0 < lowest <= highest")
-        for name in ("flip", "photometric"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it is a probability from 0 to 1")
-        if not 0 < self.max_class_ratio <= 1:
-            raise InputError(f"max_class_ratio is {self.max_class_ratio}; it must be above 0 and at most 1")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; it must be 0 or larger")
-        RandomShift(self.shift, self.shifts)  # raises for a bad probability or name
+        check_limits(self)
+        RandomShift(self.shift, self.shifts)  # raises for an unknown name
 
     @classmethod
     def from_config(cls, cfg: DataConfig, seed: int) -> JointTransform:

@@ -1,9 +1,6 @@
 """The plain form of the token loss, with all logits at hand and gradients by autograd: a reference."""
 
-import torch
 from torch import Tensor
-
-from gss.training.losses.classification import _check_tokens, _flatten_targets, _normaliser
 
 
 def soft_token_cross_entropy(
@@ -19,15 +16,15 @@ def soft_token_cross_entropy(
 
     Returns:
         Scalar weighted mean over the valid cells.
-
-    Raises:
-        ValueError: If the shapes do not fit each other.
     """
-    _check_tokens(targets, target_probs, (token_logits.shape[0], *token_logits.shape[2:]))
-    vocabulary = token_logits.shape[1]
-    indices, probs, cell_weights = _flatten_targets(targets, target_probs, token_weights, vocabulary)
-    shape = (len(targets), *targets.shape[2:])
-    chosen = token_logits.gather(1, indices.view(*shape, -1).movedim(-1, 1)).float()  # [B, k, h, w]
-    target = (chosen * probs.view(*shape, -1).movedim(-1, 1)).sum(1)
-    loss = torch.logsumexp(token_logits.float(), 1) - target
-    return (loss.flatten() * cell_weights).sum() / _normaliser(cell_weights)
+    valid = targets[:, 0] != -100
+    safe = targets.masked_fill(~valid[:, None], 0)
+    if token_weights is None:
+        cells = valid.float()
+    elif token_weights.ndim == 1:
+        cells = (token_weights[safe] * target_probs).sum(1) * valid
+    else:
+        cells = token_weights * valid
+    log_p = token_logits.float().log_softmax(1)
+    loss = -(log_p.gather(1, safe) * target_probs).sum(1)
+    return (loss * cells).sum() / cells.sum().clamp(min=1e-12)

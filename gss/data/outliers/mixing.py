@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gss.config.limits import check_limits, limits
 from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OOD_LABELS
 from gss.data.outliers.objects import Objects
@@ -50,26 +51,18 @@ class Mixer:
     """
 
     objects: Objects
-    count: tuple[int, int] = (1, 3)
-    size: tuple[float, float] = (0.05, 0.6)
-    depth: float = 0.0
-    feather: float = 0.0
-    probability: float = 1.0
-    flip: float = 0.5
-    photometric: float = 0.5
+    count: tuple[int, int] = limits((1, 3), low=1, length=2, ascending=True)
+    size: tuple[float, float] = limits((0.05, 0.6), above=0, length=2, ascending=True)
+    depth: float = limits(0.0, low=0, high=1)
+    feather: float = limits(0.0, low=0, below=math.inf)
+    probability: float = limits(1.0, low=0, high=1)
+    flip: float = limits(0.5, low=0, high=1)
+    photometric: float = limits(0.5, low=0, high=1)
 
     def __post_init__(self) -> None:
         if not len(self.objects):
             raise InputError("objects is empty; nothing can be pasted")
-        if not 1 <= self.count[0] <= self.count[1]:
-            raise InputError(f"count is {self.count}; it must be (fewest, most) with 1 <= fewest <= most")
-        if not 0 < self.size[0] <= self.size[1]:
-            raise InputError(f"size is {self.size}; it must be (smallest, largest) with 0 < smallest <= largest")
-        if not 0 <= self.feather < math.inf:
-            raise InputError(f"feather is {self.feather}; it must be a number of pixels, 0 for hard edges")
-        for name in ("depth", "probability", "flip", "photometric"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        check_limits(self)
 
     def __call__(self, image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mix one image.

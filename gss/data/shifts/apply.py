@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from gss.config.limits import check_limits, limits
 from gss.core.errors import InputError, did_you_mean
 from gss.data.shifts import camera as shift_camera
 from gss.data.shifts import weather as shift_weather
@@ -160,12 +161,11 @@ class RandomShift:
         ValueError: probability out of range, or an unknown name.
     """
 
-    probability: float
+    probability: float = limits(low=0, high=1)
     shifts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise InputError(f"shift is {self.probability}; it is a probability from 0 to 1")
+        check_limits(self)
         object.__setattr__(self, "shifts", choose_shifts(self.shifts))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

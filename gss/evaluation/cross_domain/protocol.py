@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from gss.config.limits import check_limits, limits
 from gss.core.errors import InputError
-from gss.evaluation.checks import check_at_least, check_share
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor, check_size
 
@@ -38,24 +38,23 @@ class Protocol:
     """
 
     size: tuple[int, int] | None = None
-    short_sides: tuple[int, ...] = ()
+    short_sides: tuple[int, ...] = limits((), low=1)
     window: str = "auto"
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     modes: tuple[str, ...] | None = None
     scores: tuple[str, ...] = DEFAULT_SCORES
-    false_alarms: float = 0.05
-    limit: int | None = None
+    false_alarms: float = limits(0.05, above=0, below=1)
+    limit: int | None = limits(None, low=1)
 
     def __post_init__(self) -> None:
         if self.size is not None:
             check_size(self.size, "size")
             if self.short_sides:
                 raise InputError(f"size {self.size} and short_sides {self.short_sides} exclude each other; give one")
-        if any(side < 1 for side in self.short_sides) or len(set(self.short_sides)) < len(self.short_sides):
-            raise InputError(f"short_sides is {self.short_sides}; give different numbers of at least 1 pixel")
-        check_at_least(1, limit=self.limit)
-        check_share(false_alarms=self.false_alarms)
+        if len(set(self.short_sides)) < len(self.short_sides):
+            raise InputError(f"short_sides is {self.short_sides}; give different numbers")
+        check_limits(self)
 
     @property
     def sides(self) -> tuple[int | None, ...]:

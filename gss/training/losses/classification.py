@@ -138,10 +138,7 @@ def weighted_cross_entropy(
     Raises:
         ValueError: If the shapes do not fit each other.
     """
-    _check_pixels("logits", logits, labels)
-    valid = labels != ignore_index
-    safe = torch.where(valid, labels, 0)
-    position = _position_weights(weights, safe, valid)
+    safe, position = _positions("logits", logits, labels, weights, ignore_index)
     loss = F.cross_entropy(logits.float(), safe, reduction="none")
     return (loss * position).sum() / _normaliser(position)
 
@@ -172,10 +169,7 @@ def pixel_nll(
     Raises:
         ValueError: If the shapes do not fit each other.
     """
-    _check_pixels("probs", probs, labels)
-    valid = labels != ignore_index
-    safe = torch.where(valid, labels, 0)
-    position = _position_weights(weights, safe, valid)
+    safe, position = _positions("probs", probs, labels, weights, ignore_index)
     chosen = probs.gather(1, safe[:, None])[:, 0].float()
     floor = chosen.detach().clamp_min(eps)
     loss = -floor.log() - (chosen - chosen.detach()) / floor
@@ -211,10 +205,7 @@ def uncertain_cross_entropy(
     Raises:
         ValueError: If the shapes do not fit each other.
     """
-    _check_pixels("log_probs", log_probs, labels)
-    valid = labels != IGNORE_INDEX
-    safe = torch.where(valid, labels, 0)
-    position = _position_weights(weights, safe, valid)
+    safe, position = _positions("log_probs", log_probs, labels, weights, IGNORE_INDEX)
     log_probs = log_probs.float()
     chosen = log_probs.gather(1, safe[:, None])[:, 0]
     if collision:
@@ -223,6 +214,17 @@ def uncertain_cross_entropy(
     else:
         loss = -(rest * log_probs.sum(1) + extra * chosen)
     return (loss * position).sum() / _normaliser(position)
+
+
+def _positions(
+    name: str, values: Tensor, labels: Tensor, weights: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """Return labels that can be used as indices, and the weight of each position, both `[B, H, W]`."""
+    if values.ndim != 4 or labels.shape != (values.shape[0], *values.shape[2:]):
+        raise InputError(f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}")
+    valid = labels != ignore_index
+    safe = torch.where(valid, labels, 0)
+    return safe, _position_weights(weights, safe, valid)
 
 
 def _normaliser(weights: Tensor) -> Tensor:
@@ -267,8 +269,3 @@ def _check_tokens(targets: Tensor, target_probs: Tensor | None, grid: tuple[int,
         raise InputError(f"targets have shape {tuple(targets.shape)}, which does not fit the (B, h, w) = {grid} cells")
     if target_probs is not None and target_probs.shape != targets.shape:
         raise InputError(f"target_probs have shape {tuple(target_probs.shape)}, targets have {tuple(targets.shape)}")
-
-
-def _check_pixels(name: str, values: Tensor, labels: Tensor) -> None:
-    if values.ndim != 4 or labels.shape != (values.shape[0], *values.shape[2:]):
-        raise InputError(f"labels have shape {tuple(labels.shape)}, expected (B, H, W) of {name} {tuple(values.shape)}")

@@ -20,20 +20,13 @@ from gss.evaluation.segmentation.evaluate import evaluate
 from gss.labels.space import IGNORE_INDEX
 from gss.models.parts import freeze_parts
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
-from gss.pipeline.decode import decode
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.bundle import Posterior
 from gss.posterior.cells import class_weights, pixel_weights, to_cells
 from gss.report.pictures import colorize, contact_sheet
 from gss.training.engine.task import Task
-from gss.training.losses.classification import (
-    pixel_nll,
-    token_cross_entropy,
-    uncertain_cross_entropy,
-    weighted_cross_entropy,
-)
-from gss.training.losses.marginal import token_and_pixel_loss
+from gss.training.losses.prior import Doubt, aux_loss, needs_logits, token_losses
 from gss.training.posterior.task import count_classes
 from gss.training.prior.agmm import BatchAGMM
 from gss.training.prior.warm_start import start_from
@@ -82,10 +75,11 @@ class PriorTask(Task):
         """The weighted sum of the losses that are on, and each of them."""
         loss = self.cfg.loss
         labels, weights, unsure = self.trust(batch["labels"], batch.get("confidence"))
-        contextual = self.posterior.likelihood is None
-        # Only the pixel term of a contextual decoder needs all token logits at once.
-        all_logits = contextual and loss.pixel > 0
-        output = self.prior(batch["image"], return_tokens=all_logits, return_hidden=not self.is_twin)
+        output = self.prior(
+            batch["image"],
+            return_tokens=needs_logits(self.posterior, loss.pixel),
+            return_hidden=not self.is_twin,
+        )
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=labels.device)
         if loss.aux > 0:
@@ -97,56 +91,28 @@ class PriorTask(Task):
             total = total + loss.agmm * mixture
         if not self.is_twin:
             targets, probs = self._targets(labels, batch["filled"], output, step)
-            cell_weight = self._cell_weight(labels, weights)
-            weight, bias = self.prior.classifier_weight()
-            hidden = cast(Tensor, output.token_hidden)
-            if contextual:
-                if loss.token > 0:
-                    terms["token"] = token_cross_entropy(
-                        hidden, weight, bias, targets[:, 0], chunk=loss.token_chunk, token_weights=cell_weight
-                    )
-                    total = total + loss.token * terms["token"]
-                if loss.pixel > 0:
-                    decoded = self._decode("expected", output)
-                    if unsure is None:
-                        terms["pixel"] = pixel_nll(decoded, labels, weights)
-                    else:
-                        terms["pixel"] = self._uncertain(decoded.clamp_min(1e-8).log(), labels, unsure, weights)
-                    total = total + loss.pixel * terms["pixel"]
-            else:
-                both, terms["token"], terms["pixel"] = token_and_pixel_loss(
-                    hidden,
-                    weight,
-                    bias,
-                    targets=targets,
-                    target_probs=probs,
-                    labels=labels,
-                    table=self.posterior.likelihood.table,  # type: ignore[union-attr]
-                    token_scale=loss.token,
-                    pixel_scale=loss.pixel,
-                    cell_weights=cell_weight,
-                    pixel_weights=weights,
-                    doubt=unsure,
-                    collision=self.cfg.weak.loss == "collision",
-                    chunk=loss.token_chunk,
-                )
-                total = total + both
+            both, parts = token_losses(
+                self.prior,
+                self.posterior,
+                output,
+                labels=labels,
+                targets=targets,
+                target_probs=probs,
+                token_scale=loss.token,
+                pixel_scale=loss.pixel,
+                cell_weights=self._cell_weight(labels, weights),
+                pixel_weights=weights,
+                doubt=unsure,
+                collision=self.cfg.weak.loss == "collision",
+                chunk=loss.token_chunk,
+            )
+            terms |= parts
+            total = total + both
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
-    def _aux_loss(
-        self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: tuple[Tensor, Tensor] | None
-    ) -> Tensor:
-        """Cross-entropy of the auxiliary head, a mean over the labelled pixels of the batch."""
-        logits = F.interpolate(cast(Tensor, output.aux_logits), size=labels.shape[-2:], mode="bilinear")
-        if unsure is None:
-            return weighted_cross_entropy(logits, labels, weights=weights)
-        return self._uncertain(logits.float().log_softmax(1), labels, unsure, weights)
-
-    def _uncertain(
-        self, log_probs: Tensor, labels: Tensor, unsure: tuple[Tensor, Tensor], weights: Tensor | None
-    ) -> Tensor:
-        collision = self.cfg.weak.loss == "collision"
-        return uncertain_cross_entropy(log_probs, labels, *unsure, collision=collision, weights=weights)
+    def _aux_loss(self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: Doubt | None) -> Tensor:
+        """Return the cross-entropy of the auxiliary head."""
+        return aux_loss(output, labels, weights=weights, doubt=unsure, collision=self.cfg.weak.loss == "collision")
 
     def _targets(self, labels: Tensor, filled: Tensor, output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
         """Codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
@@ -178,10 +144,6 @@ class PriorTask(Task):
         """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
         logits = F.interpolate(cast(Tensor, output.aux_logits).detach(), size=labels.shape[-2:], mode="bilinear")
         return torch.where(labels == IGNORE_INDEX, logits.argmax(1), labels)
-
-    def _decode(self, mode: str, output: GSSPriorOutput) -> Tensor:
-        posterior = self.posterior
-        return decode(mode, output, vqvae=posterior.vqvae, codec=posterior.codec, likelihood=posterior.likelihood)
 
     def validate(self) -> dict[str, float]:
         """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode, and of every domain."""

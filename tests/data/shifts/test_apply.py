@@ -259,7 +259,7 @@ def test_augmentation_is_configured(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             build_dataset(load_config(PriorConfig, [], [override]).data, "train", train=True)
-    with pytest.raises(ValueError, match="shift is 2; it is a probability"):
+    with pytest.raises(ValueError, match="shift is 2; it must be at most 1"):
         JointTransform((8, 8), shift=2)
 
 

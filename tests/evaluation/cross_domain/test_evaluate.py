@@ -266,7 +266,7 @@ def test_bad_arguments(groups, datasets, mappings):
     for arguments, message in (
         ({"modes": ("margnal",)}, "did you mean 'marginal'"),
         ({"scores": ("enrgy",)}, "did you mean 'energy'"),
-        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 0}, "limit is 0; it must be at least 1"),
         ({"false_alarms": 5}, "false_alarms is 5"),
         ({"short_sides": (0,)}, "short_sides is"),
         ({"short_sides": (64, 64)}, "give different numbers"),

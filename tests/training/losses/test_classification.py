@@ -229,7 +229,6 @@ def test_shape_errors_are_one_line():
         lambda: token_cross_entropy(hidden, weight, bias, targets[:, 0], token_weights=torch.ones(4)),
         lambda: token_cross_entropy(hidden, weight, bias, targets[:, 0], token_weights=torch.ones(2, 5, 6)),
         lambda: token_cross_entropy(hidden, weight, bias, targets, target_probs=probs[:, :2]),
-        lambda: soft_token_cross_entropy(logits_of(hidden, weight, bias)[..., 1:], targets, probs),
         lambda: pixel_nll(torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 5, dtype=torch.long)),
         lambda: weighted_cross_entropy(
             torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long), weights=torch.ones(1, 4, 5)
