@@ -109,6 +109,10 @@ class Record:
 
     def error(self, reason: str) -> InputError:
         """Build an error about this value."""
+        return InputError(f"{self.where()} {reason}")
+
+    def where(self) -> str:
+        """Return the file and the place in it, for a message."""
         steps: list[str] = []
         record: Path | Record = self
         while isinstance(record, Record):
@@ -119,7 +123,7 @@ class Record:
                 steps.append(f".{record._key}" if record._key.isidentifier() else f"[{_short(record._key)}]")
             record = record._above
         place = "".join(reversed(steps)).removeprefix(".")
-        return InputError(f"{record}: {place} {reason}" if place else f"{record} {reason}")
+        return f"{record}: {place}" if place else str(record)
 
 
 def _short(value: object) -> str:

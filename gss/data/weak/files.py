@@ -21,20 +21,20 @@ from gss.labels.space import LabelSpace
 
 
 class WeakFiles:
-    """Weak labels of one split.
+    """Weak labels of the images of one split.
 
     Args:
         source: where the labels lie and how they are read.
         samples: images of the split.
         root: folder of the data set.
-        part: what replaces `{split}` in patterns.
+        part: text that replaces `{split}` in patterns.
         images: patterns of the images of all splits, to recognise names in tables that belong to no image.
         label_space: classes of the labels.
         label_map: meaning of raw mask values.
         name: name of the data set, for messages.
 
     Raises:
-        ValueError: a table names images that are not there, or lacks images of the split; the message names the
+        InputError: a table names images that are not there, or lacks images of the split; the message names the
             file, how many and the first.
     """
 
@@ -56,7 +56,7 @@ class WeakFiles:
                 "read in others; use it with data sets of the same classes"
             )
         self.source, self._samples = source, samples
-        place = source.folder or root
+        folder = source.folder or root
         names = ClassNames(label_space, source.aliases, source.ignore)
         background = names.background() if source.background is None else label_space.index(source.background)
         options = Options(
@@ -67,7 +67,7 @@ class WeakFiles:
             core=float(source.core),
             exhaustive=source.exhaustive,
             background=background,
-            ids=None if source.ids is None else place / source.ids,
+            ids=None if source.ids is None else folder / source.ids,
             order=source.order,
         )
         self.reader = READERS[source.format](options)
@@ -76,33 +76,33 @@ class WeakFiles:
             if "{id}" in pattern:
                 self._files.append(source.files(root, pattern, part))
             else:
-                path = place / pattern.replace("{split}", part)
+                path = folder / pattern.replace("{split}", part)
                 if not path.exists():
                     raise InputError(f"file of weak labels not found: {path}")
                 self._files.append(dict.fromkeys([sample.id for sample in samples], path))
         self._confidence = {}
         if source.confidence:
             pattern = source.confidence.replace("{split}", part)
-            self._confidence = find_files(place, pattern, (".png", ".tif", ".tiff"))
-            self._require("confidence", [s.id for s in samples if s.id not in self._confidence], place / pattern)
+            self._confidence = find_files(folder, pattern, (".png", ".tif", ".tiff"))
+            self._require("confidence", [s.id for s in samples if s.id not in self._confidence], folder / pattern)
         if isinstance(self.reader, TableReader):
             self._check_tables(root, images)
 
     def read(self, index: int, size: Size) -> WeakLabels:
-        """Labels of a sample.
+        """Return the labels of a sample.
 
         Args:
             index: position in the split.
-            size: (H, W) of the image as it is stored.
+            size: (H, W) of the image as stored.
 
         Raises:
-            ValueError: unreadable, of another size, outside the image, or with unknown classes; names file and fix.
+            InputError: unreadable, of another size, outside the image, or with unknown classes; names file and fix.
         """
         sample = self._samples[index]
         paths = [files[sample.id] for files in self._files if sample.id in files]
         if not paths:
             return self.reader.build(sample.id, size, exhaustive=False)
-        found = []
+        labels = []
         for path in paths:
             weak = self.reader.read(path, sample.id, size)
             beyond = weak.outside()
@@ -111,11 +111,11 @@ class WeakFiles:
                     f"{path}: {beyond} labels of image {sample.id!r} reach outside its {size[1]}x{size[0]} pixels; "
                     "correct them, or set 'outside: clip' under weak to move them onto the image"
                 )
-            found.append(weak.clipped())
-        return reduce(WeakLabels.merged, found)
+            labels.append(weak.clipped())
+        return reduce(WeakLabels.merged, labels)
 
     def confidence(self, index: int, size: Size) -> np.ndarray | None:
-        """Confidence float32 `[H, W]` in 0..1 of a sample; None if the labels have none."""
+        """Return the confidence of a sample, float32 `[H, W]` in 0..1; None if the labels have none."""
         path = self._confidence.get(self._samples[index].id)
         return None if path is None else load_confidence(path, size)
 

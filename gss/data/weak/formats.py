@@ -1,15 +1,12 @@
-"""Which format weak labels are written in, by what their files look like."""
+"""Recognition of the format of weak labels, by what their files look like."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
-from typing import Any
 
 from gss.core.errors import InputError
 from gss.data.images import IMAGE_SUFFIXES
-from gss.data.weak.readers.base import parse_xml
+from gss.data.weak.readers.files import read_csv, read_record, read_xml
 from gss.labels.names import spelling_key
 from gss.labels.space import LabelSpace
 
@@ -21,19 +18,19 @@ FORM_FORMATS = {
     "coarse": ("gss", "polygons", "masks"),
     "tags": ("gss", "tags", "voc_tags"),
 }
-"""Form of weak labels to the formats it is written in."""
+"""Formats that each form of weak labels is written in."""
 
 
 def find_format(labels: Path, form: str, space: LabelSpace) -> dict[str, str]:
-    """`format` and `path` of labels, by what they look like.
+    """Return `format` and `path` of the key `weak` for labels, by what the files look like.
 
     Args:
-        labels: file or folder, exists.
+        labels: existing file or folder.
         form: key of `FORM_FORMATS`, or "auto".
-        space: classes, that folders of tagged images are named after.
+        space: classes; folders of tagged images are named after them.
 
     Raises:
-        ValueError: no known format, or none of this form.
+        InputError: no known format, or none of this form.
     """
     found = _file_formats(labels) if labels.is_file() else _folder_formats(labels, space)
     fitting = {name: path for name, path in found.items() if form == "auto" or name in FORM_FORMATS[form]}
@@ -52,38 +49,40 @@ def find_format(labels: Path, form: str, space: LabelSpace) -> dict[str, str]:
 
 
 def _file_formats(path: Path) -> dict[str, str]:
+    """Return the possible formats of one file for all images."""
     suffix, formats = path.suffix.lower(), []
     if suffix in (".txt", ".npy"):
         formats = ["tags"]
     elif suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            header = next(csv.reader(file), [])
-        formats = ["csv_boxes" if "xmin" in [name.strip().lower() for name in header] else "tags"]
+        header = [name.strip().lower() for _, row in read_csv(path)[:1] for name in row]
+        formats = ["csv_boxes" if "xmin" in header else "tags"]
     elif suffix == ".json":
-        data = _json(path)
-        if isinstance(data, dict) and "annotations" in data:
-            boxed = any("bbox" in item for item in data["annotations"] if isinstance(item, dict))
+        content = read_record(path)
+        annotations = content.get("annotations")
+        if annotations is not None:
+            boxed = any(item.get("bbox") is not None for item in annotations)
             formats = ["coco_boxes", "tags"] if boxed else ["tags"]
-        elif isinstance(data, dict):
-            entries = [entry for value in data.values() if isinstance(value, list) for entry in value[:1]]
-            formats = ["clicks" if entries and isinstance(entries[0], dict) else "tags"]
+        else:
+            listed = [entries.value for _, entries in content.items() if isinstance(entries.value, list)]
+            firsts = [entries[0] for entries in listed if entries]
+            formats = ["clicks" if firsts and isinstance(firsts[0], dict) else "tags"]
     return dict.fromkeys(formats, path.name)
 
 
 def _folder_formats(folder: Path, space: LabelSpace) -> dict[str, str]:
+    """Return the possible formats of a folder of files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     by_suffix: dict[str, Path] = {}
     for path in files:
         by_suffix.setdefault(path.suffix.lower(), path)
     if ".xml" in by_suffix:
-        root = parse_xml(by_suffix[".xml"])
+        root = read_xml(by_suffix[".xml"])
         boxed = next(root.iter("bndbox"), None) is not None
         drawn = next(root.iter("polygon"), None) is not None
         formats = ["scribblesup"] if drawn else [*(["voc_boxes"] if boxed else []), "voc_tags"]
         return dict.fromkeys(formats, "{id}.xml")
     if ".json" in by_suffix:
-        data = _json(by_suffix[".json"])
-        name = "polygons" if isinstance(data, dict) and "imgHeight" in data else "gss"
+        name = "gss" if read_record(by_suffix[".json"]).get("imgHeight") is None else "polygons"
         return {name: "{id}.json"}
     if any(suffix in IMAGE_SUFFIXES for suffix in by_suffix):
         folders = [path for path in folder.iterdir() if path.is_dir()]
@@ -92,10 +91,3 @@ def _folder_formats(folder: Path, space: LabelSpace) -> dict[str, str]:
             return {"tags": "."}
         return {"masks": "{id}.*"}
     return {"yolo_boxes": "{id}.txt"} if ".txt" in by_suffix else {}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read weak labels {path}: not valid JSON: {error}") from error

@@ -1,7 +1,7 @@
-"""`WeakLabels`: what is known about one image, kept as coordinates until its geometry is final.
+"""Weak labels of one image, kept as coordinates until scaling, cropping and mirroring are done.
 
-A click is one pixel. Resizing a label map by nearest neighbour loses many of them (a third at random scales of 0.5 to
-1); coordinates that are scaled, cropped and mirrored first and drawn afterwards lose none.
+A click is one pixel. Resizing a label map by nearest neighbor loses many of them (a third at random scales of 0.5 to
+1). Coordinates that are transformed first and drawn afterwards lose none.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Stroke:
 
     Args:
         label: class 0..K-1.
-        xy: vertices `[n, 2]`, continuous: the centre of pixel (row i, column j) is (j + 0.5, i + 0.5).
-        width: of the line, or diameter of the disc, in pixels.
+        xy: vertices `[n, 2]`; the center of pixel (row i, column j) is (j + 0.5, i + 0.5).
+        width: width of the line, or diameter of the disc, in pixels.
     """
 
     label: int
@@ -48,13 +48,13 @@ class Stroke:
 
 @dataclass(frozen=True)
 class WeakTarget:
-    """Weak labels drawn into pixels.
+    """Weak labels as pixels.
 
     Attributes:
         labels: uint8 `[H, W]`, 255 where unlabelled or padded.
         valid: bool `[H, W]`, False on padding.
-        tags: bool `[K]`, classes known to be in the whole image, also where a crop shows none of them.
-        exhaustive: no other class is in the image.
+        tags: bool `[K]`, classes known to be in the whole image, even if a crop shows none of them.
+        exhaustive: whether no other class is in the image.
     """
 
     labels: np.ndarray
@@ -68,22 +68,22 @@ class WeakLabels:
     """Tags, clicks, strokes, boxes and partial masks of one image; any of them may be absent.
 
     Args:
-        id: of the image.
+        id: id of the image.
         size: (H, W) of the image.
         num_classes: K.
         strokes: scribbles, and clicks as strokes of one vertex.
-        boxes: `[N, 5]` of x0, y0, x1, y1, class; edges are continuous, so x1 - x0 is the width.
+        boxes: boxes `[N, 5]` of x0, y0, x1, y1, class, in pixels; edges are continuous, so x1 - x0 is the width.
         partial: labels where known, uint8 `[H, W]`, 255 elsewhere.
-        tags: classes said to be in the image, bool `[K]`.
-        exhaustive: the classes that occur in any of these are all that the image holds.
-        boxes_exhaustive: what lies outside all boxes is `background`.
-        background: the class that boxes leave over, if there is one.
-        core: share of a box's sides that its core has, in which its class is drawn; 0 draws none.
-        valid: which pixels are image and not padding, bool `[H, W]`; all by default.
-        mirrored: whether left and right have changed sides, which decides pixels cut in half by a box.
+        tags: classes named for the image, bool `[K]`.
+        exhaustive: whether the classes that occur in any of these are all that the image holds.
+        boxes_exhaustive: whether everything outside all boxes is `background`.
+        background: class of what lies outside all boxes, if there is one.
+        core: share of the sides of a box in which its class is drawn; 0 draws none.
+        valid: pixels of the image, not of padding, bool `[H, W]`; all by default.
+        mirrored: whether left and right are swapped; it decides on pixels that the edge of a box halves.
 
     Raises:
-        ValueError: classes outside 0..K-1, or arrays of a wrong shape.
+        InputError: classes outside 0..K-1, or arrays of a wrong shape.
     """
 
     id: str
@@ -126,32 +126,32 @@ class WeakLabels:
         return np.array(clicks, dtype=np.float64).reshape(-1, 3)
 
     def present(self) -> np.ndarray:
-        """Classes known to be in the image: tagged, drawn, boxed or in the partial mask; bool `[K]`."""
-        found = np.zeros(self.num_classes, bool) if self.tags is None else np.array(self.tags, bool)
-        found[[stroke.label for stroke in self.strokes]] = True
-        found[self.boxes[:, 4].astype(int)] = True
+        """Return the classes known to be in the image: tagged, drawn, boxed or in the partial mask; bool `[K]`."""
+        present = np.zeros(self.num_classes, bool) if self.tags is None else np.array(self.tags, bool)
+        present[[stroke.label for stroke in self.strokes]] = True
+        present[self.boxes[:, 4].astype(int)] = True
         if self.background is not None and self.boxes_exhaustive:
-            found[self.background] = True
+            present[self.background] = True
         if self.partial is not None:
-            found |= np.bincount(self.partial.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_classes] > 0
-        return found
+            present |= np.bincount(self.partial.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_classes] > 0
+        return present
 
     def outside(self) -> int:
-        """Number of strokes and boxes that reach beyond the image (a box by more than a pixel)."""
+        """Return the number of strokes and boxes that reach outside the image (a box by more than a pixel)."""
         height, width = self.size
         strokes = sum(bool((s.xy < 0).any() or (s.xy > (width, height)).any()) for s in self.strokes)
         low, high = self.boxes[:, :2], self.boxes[:, 2:4]
         return strokes + int(((low < -1).any(1) | (high > (width + 1, height + 1)).any(1)).sum())
 
     def clipped(self) -> WeakLabels:
-        """The same labels with every coordinate moved onto the image; boxes that lay outside wholly are dropped."""
+        """Return the labels with all coordinates moved onto the image, without boxes that lie outside it."""
         height, width = self.size
         strokes = [replace(s, xy=np.clip(s.xy, 0, (width, height))) for s in self.strokes]
         boxes = np.column_stack([np.clip(self.boxes[:, :4], 0, (width, height) * 2), self.boxes[:, 4]])
         return replace(self, strokes=strokes, boxes=boxes[(boxes[:, 2:4] > boxes[:, :2]).all(1)])
 
     def merged(self, other: WeakLabels) -> WeakLabels:
-        """The labels of both, which are of one image; where partial masks disagree the other one counts."""
+        """Return the labels of both, for one image; where partial masks disagree the other one counts."""
         partial = self.partial if other.partial is None else other.partial
         if self.partial is not None and other.partial is not None:
             partial = np.where(other.partial == IGNORE_INDEX, self.partial, other.partial)
@@ -166,18 +166,18 @@ class WeakLabels:
         )
 
     def transform(self, window: Window) -> WeakLabels:
-        """What a crop of the scaled, perhaps mirrored image knows; nothing is drawn or lost.
+        """Return the labels of a crop of the scaled and possibly mirrored image, still as coordinates.
 
         Strokes keep their width relative to the image.
 
         Args:
-            window: as `gss.data.transforms.JointTransform.place` draws it for the image.
+            window: scale, crop and mirroring, as drawn by `gss.data.transforms.JointTransform.place`.
         """
         (height, width), (scaled_height, scaled_width) = self.size, window.scaled
         crop_height, crop_width = window.size
 
         def place(xy: np.ndarray) -> np.ndarray:
-            # Multiplied before divided: exact wherever the result is, as the lookup of the partial mask is.
+            # Multiplied before divided: the result is exact wherever it can be, as for the partial mask.
             x = xy[..., 0] * scaled_width / width - window.left
             y = xy[..., 1] * scaled_height / height - window.top
             return np.stack([crop_width - x if window.flip else x, y], axis=-1)
@@ -199,9 +199,11 @@ class WeakLabels:
     def rasterize(self) -> WeakTarget:
         """Draw the labels.
 
-        Boxes first: what lies outside all of them is background where they are exhaustive, the core of a box takes
-        its class (a guess), the rest of it nothing; of two boxes the smaller one counts. Then the partial mask, then
-        strokes, and last the pixel that holds each click, so that every click inside the image is seen.
+        1. Boxes, the smallest last: outside all of them is background if they are exhaustive, the core of a box has
+           its class (a guess), and the rest of a box is unlabelled.
+        2. The partial mask.
+        3. Strokes.
+        4. The pixel of each click, so that no click inside the image is lost.
         """
         labels = np.full(self.size, IGNORE_INDEX, np.uint8)
         if self.boxes_exhaustive and self.background is not None:
@@ -224,7 +226,7 @@ class WeakLabels:
                 labels[rows, columns] = int(label)
 
     def _pixels(self, low: float, high: float, axis: int) -> slice:
-        """Pixels along an axis whose centre lies in [low, high), or (low, high] where that axis is mirrored."""
+        """Return the pixels along an axis with centers in [low, high), or in (low, high] if that axis is mirrored."""
         if axis == 1 and self.mirrored:
             first, last = np.floor(low - 0.5) + 1, np.floor(high - 0.5) + 1
         else:

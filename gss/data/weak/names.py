@@ -1,11 +1,11 @@
-"""Class names of label files: spelling is forgiven, another word for a class is offered as an alias."""
+"""Class names in label files: spelling variants are accepted, another word for a class is offered as an alias."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, nearest
 from gss.labels.space import LabelSpace
 
 VOC_SHORT_NAMES = {
@@ -15,7 +15,9 @@ VOC_SHORT_NAMES = {
     "plant": "pottedplant",
     "monitor": "tvmonitor",
 }
-"""Names that the scribbles of PASCAL VOC use in place of the data set's own."""
+"""Class names in the scribbles of PASCAL VOC, and those of the data set."""
+
+_LONGEST_NAME = 80  # characters of a name in a message
 
 _SYNONYMS = (
     {"aeroplane", "airplane", "plane"},
@@ -37,17 +39,17 @@ _SYNONYMS = (
 
 
 class ClassNames:
-    """Names in label files to class numbers.
+    """Look-up of class numbers by the names in label files.
 
     Upper and lower case, spaces, hyphens and underscores do not matter.
 
     Args:
-        space: the classes.
-        aliases: further name to class name.
+        space: classes.
+        aliases: additional name to class name.
         ignore: names whose objects are left out.
 
     Raises:
-        ValueError: an alias leads to no class.
+        InputError: an alias stands for no class.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class ClassNames:
         return self.space.num_classes
 
     def extended(self, aliases: Mapping[str, str], ignore: Collection[str] = ()) -> ClassNames:
-        """These names and, where the classes exist and the names are free, the aliases of a known vocabulary."""
+        """Return these names with the aliases of a known vocabulary, where the classes exist and the names are free."""
         other = ClassNames(self.space)
         other._ignored = self._ignored | {_plain(name) for name in ignore} - self._numbers.keys()
         known = {_plain(a): self._numbers[_plain(n)] for a, n in aliases.items() if _plain(n) in self._numbers}
@@ -71,14 +73,14 @@ class ClassNames:
         return other
 
     def find(self, name: object, source: object) -> int | None:
-        """Class number of a name (or of a class number); None for a name to ignore.
+        """Return the class number of a name or number; None for a name to ignore.
 
         Args:
-            name: as in the file.
-            source: file for the message.
+            name: name or class number in the file.
+            source: file, for the message.
 
         Raises:
-            ValueError: no such class; offers an alias when there is one that fits.
+            InputError: no such class; the message offers an alias that fits.
         """
         if isinstance(name, int) and not isinstance(name, bool):
             if not 0 <= name < len(self):
@@ -91,22 +93,29 @@ class ClassNames:
         if plain in self._ignored:
             return None
         if plain not in self._numbers:
-            raise InputError(f"{source}: unknown class {str(name)!r}; {self._offer(str(name), plain)}")
+            raise self._unknown(str(name), plain, source)
         return self._numbers[plain]
 
-    def _offer(self, name: str, plain: str) -> str:
+    def _unknown(self, name: str, plain: str, source: object) -> InputError:
+        """Build the error for a name that is no class."""
+        shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
         for group in _SYNONYMS:
             twins = [number for word, number in self._numbers.items() if word in group]
             if plain in group and twins:
-                return f"write 'aliases: {{{name}: {self.space.names[twins[0]]}}}' under weak in the data spec"
-        hint = did_you_mean(name, self.space.names)
-        return f"{hint} give it under aliases or ignore of weak in the data spec; classes: {self._listed()}".strip()
+                alias = f"write 'aliases: {{{name}: {self.space.names[twins[0]]}}}' under weak in the data spec"
+                return InputError(f"{source}: unknown class {shown!r}; {alias}")
+        option = nearest(shown, self.space.names)
+        hint = f", did you mean {option!r}?" if option else "."
+        return InputError(
+            f"{source}: unknown class {shown!r}{hint} Give it under aliases or ignore of weak in the data spec; "
+            f"classes: {self._listed()}"
+        )
 
     def _listed(self) -> str:
         return ", ".join(self.space.names[:20]) + (", ..." if len(self) > 20 else "")
 
     def background(self) -> int | None:
-        """Number of the class called background, if there is one."""
+        """Return the number of the class called background; None if there is none."""
         return next((self._numbers[word] for word in ("background", "bg") if word in self._numbers), None)
 
 

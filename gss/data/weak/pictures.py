@@ -19,7 +19,7 @@ _ABSTAIN = (255, 255, 255)
 
 
 def save_mask(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
-    """Write labels uint8 `[H, W]` as a palette PNG in the classes' colours, 255 white; atomically."""
+    """Write labels uint8 `[H, W]` as a palette PNG in the colors of the classes, 255 white."""
     image = Image.fromarray(labels.astype(np.uint8))
     palette = np.zeros((256, 3), np.uint8)
     palette[: space.num_classes] = space.colors
@@ -30,10 +30,10 @@ def save_mask(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
 
 
 def save_confidence(path: Path, confidence: np.ndarray, *, bits: int = 8) -> None:
-    """Write confidence `[H, W]` in 0..1 as a grey PNG of 8 or 16 bits, atomically.
+    """Write confidence `[H, W]` in 0..1 as a grey PNG of 8 or 16 bits.
 
     Raises:
-        ValueError: another number of bits, or values outside 0..1.
+        InputError: another number of bits, or values outside 0..1.
     """
     if bits not in (8, 16):
         raise InputError(f"bits is {bits}; confidence is written with 8 or 16 bits")
@@ -47,10 +47,10 @@ def save_confidence(path: Path, confidence: np.ndarray, *, bits: int = 8) -> Non
 
 
 def load_confidence(path: Path, size: Size) -> np.ndarray:
-    """Confidence float32 `[H, W]` in 0..1 from a grey image of 8 or 16 bits.
+    """Return the confidence in a grey image of 8 or 16 bits, float32 `[H, W]` in 0..1.
 
     Raises:
-        ValueError: unreadable, or of another size; names the file.
+        InputError: unreadable, or of another size (H, W); names the file.
     """
     levels = load_mask(path)
     if levels.shape != size:
@@ -61,7 +61,7 @@ def load_confidence(path: Path, size: Size) -> np.ndarray:
 
 
 def draw_weak(image: Image.Image, weak: WeakLabels, space: LabelSpace) -> Image.Image:
-    """The image, paler, with its weak labels on it: clicks and strokes thicker than they are, boxes as frames."""
+    """Return the image, paler, with its weak labels: clicks and strokes thicker than they are, boxes as frames."""
     labels = np.full(weak.size, IGNORE_INDEX, np.uint8) if weak.partial is None else weak.partial.copy()
     least = max(3.0, max(weak.size) / 100)
     for stroke in weak.strokes:

@@ -1,4 +1,4 @@
-"""`weak:` in a data spec: labels that take the place of full masks in some splits."""
+"""The key `weak` of a data spec: labels that replace full masks in some splits."""
 
 from __future__ import annotations
 
@@ -7,36 +7,43 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.files import Sample, find_files, read_list
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.weak.readers import READERS
 
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "outside": ("error", "clip"),
+    "unlabelled": ("error", "allow"),
+    "values": ("labels", "raw"),
+    "exhaustive": (True, False),
+}
+
 
 @dataclass(frozen=True)
 class WeakSource:
-    """Where weak labels lie and how they are read.
+    """Place and format of weak labels.
 
     Args:
         format: name of a reader, see `gss.data.weak.readers.READERS`.
-        path: patterns below `folder` with `{id}` (one file an image) or without (one file for all), optionally with
+        path: patterns below `folder` with `{id}` (one file per image) or without (one file for all), optionally with
             `{split}`; the labels of several patterns add up.
-        folder: folder of the files; the data set's root by default.
-        splits: splits whose labels these are; all by default.
-        only: text file of the ids that have labels, when not all images of a split do; the others are left out.
+        folder: folder of the files; the root of the data set by default.
+        splits: splits with these labels; all by default.
+        only: text file of the ids that have labels; the other images are left out.
         confidence: pattern of grey images of 8 or 16 bits beside a partial mask, white is certain.
         aliases: name in the files to class name.
-        ignore: names in the files that are left out.
-        width: of strokes and diameter of clicks, in pixels.
-        core: share of a box's sides in which its class is drawn.
+        ignore: names in the files whose labels are left out.
+        width: width of strokes and diameter of clicks, in pixels.
+        core: share of the sides of a box in which its class is drawn.
         exhaustive: whether every class of an image is named; by default what the format promises.
-        outside: what happens to coordinates outside the image: error, or clip to move them onto it.
-        unlabelled: what happens to images without labels: error, or allow.
-        values: mask files hold labels (class numbers) or raw values for the spec's label_map.
-        background: class that boxes and tags leave over; the one called background by default.
+        outside: treatment of coordinates outside the image: error, or clip to move them onto it.
+        unlabelled: treatment of images without labels: error, or allow.
+        values: whether mask files hold labels (class numbers) or raw values for the label_map of the spec.
+        background: class of what lies outside all boxes and of untagged pixels; by default the one called background.
         ids: text file with the image of each row, for arrays of tags.
         order: class names behind the numbers of box files.
-        classes: names of the classes that numbers in the files stand for; those of the spec.
+        classes: names of the classes of the data set.
     """
 
     format: str
@@ -68,40 +75,47 @@ class WeakSource:
             classes: class names of the spec.
 
         Raises:
-            ValueError: unknown key or format, or a value that is not allowed; names the nearest.
+            InputError: unknown key or format, or a value that is not allowed.
         """
         keys = [item.name for item in fields(cls) if item.name != "classes"]
-        if not isinstance(data, dict) or "format" not in data or "path" not in data:
+        if not isinstance(data, dict) or data.get("format") is None or data.get("path") is None:
             raise InputError(f"weak must be a mapping with format and path; keys: {', '.join(keys)}")
         for key in data:
             if key not in keys:
-                raise InputError(f"weak: unknown key {key!r} {did_you_mean(str(key), keys)}; keys: {', '.join(keys)}")
-        values = dict(data)
-        if values["format"] not in READERS:
-            hint = did_you_mean(str(values["format"]), READERS)
-            raise InputError(f"weak: no format {values['format']!r} {hint}; formats: {', '.join(READERS)}")
-        for key, allowed in (
-            ("outside", ("error", "clip")),
-            ("unlabelled", ("error", "allow")),
-            ("values", ("labels", "raw")),
-        ):
-            if values.get(key, allowed[0]) not in allowed:
-                raise InputError(f"weak: {key} is {values[key]!r}; it must be {' or '.join(allowed)}")
+                raise unknown_name("key", key, keys, where="weak")
+        values = {key: value for key, value in data.items() if value is not None}
+        if values["format"] not in list(READERS):
+            raise unknown_name("format", values["format"], READERS, where="weak")
+        for key, allowed in _CHOICES.items():
+            if key in values and values[key] not in allowed:
+                raise InputError(f"weak: {key} is {values[key]!r}; it must be {' or '.join(map(str, allowed))}")
         for key in ("path", "splits", "ignore", "order"):
-            if key in values and values[key] is not None:
-                values[key] = tuple(map(str, values[key] if isinstance(values[key], list) else [values[key]]))
+            if key in values:
+                listed = values[key] if isinstance(values[key], list) else [values[key]]
+                values[key] = tuple(_text(key, item) for item in listed)
+        for key in ("folder", "only", "confidence", "background", "ids"):
+            if key in values:
+                values[key] = _text(key, values[key])
+        aliases = values.get("aliases", {})
+        if not isinstance(aliases, dict):
+            raise InputError(f"weak: aliases is {aliases!r}; it must map names in the files to class names")
+        values["aliases"] = {_text("aliases", name): _text("aliases", alias) for name, alias in aliases.items()}
+        if not values["path"]:
+            raise InputError("weak: path is empty; name at least one pattern")
         if any(Path(pattern).is_absolute() for pattern in values["path"]):
             raise InputError("weak: path must be relative; set folder to the folder of the files")
-        if values.get("confidence") and "{id}" not in str(values["confidence"]):
+        if values.get("confidence") and "{id}" not in values["confidence"]:
             raise InputError(f"weak: confidence is {values['confidence']!r}; the pattern must contain {{id}}")
-        if not float(values.get("width", 1)) > 0 or not 0 <= float(values.get("core", 0)) <= 1:
-            raise InputError("weak: width must be above 0 and core between 0 and 1")
-        if values.get("folder") is not None:
-            values["folder"] = place / Path(str(values["folder"])).expanduser()
+        for key, lowest, highest in (("width", 1e-3, 1e4), ("core", 0, 1)):
+            value = values.get(key, 1)
+            if type(value) not in (int, float) or not lowest <= value <= highest:
+                raise InputError(f"weak: {key} is {value!r}; it must be a number from {lowest} to {highest:g}")
+        if "folder" in values:
+            values["folder"] = place / Path(values["folder"]).expanduser()
         return cls(**values, classes=classes)
 
     def covers(self, split: str) -> bool:
-        """Whether a split has these labels."""
+        """Return whether a split has these labels."""
         return self.splits is None or split in self.splits
 
     def samples(self, root: Path, part: str, image: str, ids: Sequence[str]) -> list[Sample]:
@@ -140,3 +154,10 @@ class WeakSource:
         if "{id}" not in pattern:
             return {}
         return find_files(self.folder or root, pattern.replace("{split}", part), READERS[self.format].suffixes)
+
+
+def _text(key: str, value: Any) -> str:
+    """Return a value of the spec as text; YAML turns an unquoted `no` into false and `1` into a number."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise InputError(f"weak: {key} holds {value!r}; put text in quotes")
+    return str(value)

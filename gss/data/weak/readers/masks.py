@@ -1,8 +1,7 @@
-"""Labels that are dense where they are known: partial masks as images, and coarse polygons (Cityscapes JSON)."""
+"""Labels that are dense where they are known: partial masks as images, and polygons (Cityscapes JSON)."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from PIL import Image, ImageDraw
 from gss.core.errors import InputError
 from gss.data.images import MASK_SUFFIXES, load_color_mask, load_mask
 from gss.data.weak.labels import Size, WeakLabels
+from gss.data.weak.raster import polygon_fits
 from gss.data.weak.readers.base import Options, Reader, check_size
+from gss.data.weak.readers.files import read_record
 from gss.labels.space import IGNORE_INDEX
 
 # Labels of Cityscapes polygons that belong to none of its training classes.
@@ -23,10 +24,10 @@ _CITYSCAPES_VOID = (
 
 
 class MaskReader(Reader):
-    """One image file each: class numbers, unlabelled pixels 255 or K.
+    """Reader of one image file per image: class numbers, unlabelled pixels 255 or K.
 
     Some published label sets write the number of classes K for unlabelled pixels and keep 255 for padding and object
-    borders. A file that holds K can only be one of these; both are read as unlabelled and it is said once.
+    borders. A file that holds K can only be one of these; both values are read as unlabelled, with one warning.
     """
 
     exhaustive = False
@@ -34,8 +35,7 @@ class MaskReader(Reader):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.coding: str | None = None
-        """How the files read so far mark unlabelled pixels, once one of them is coded by K."""
+        self.coding: str | None = None  # value of unlabelled pixels, once a file that holds K was read
 
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
@@ -58,18 +58,18 @@ class MaskReader(Reader):
 
 
 def decode_mask(raw: np.ndarray, num_classes: int, path: Path) -> tuple[np.ndarray, bool]:
-    """Class numbers of a partial mask.
+    """Return the class numbers of a partial mask.
 
     Args:
-        raw: `[H, W]` as stored.
+        raw: values `[H, W]` as stored.
         num_classes: K.
-        path: for the message.
+        path: file, for the message.
 
     Returns:
         uint8 `[H, W]`, 255 where unlabelled, and whether the file marks unlabelled pixels with K.
 
     Raises:
-        ValueError: other values than 0..K and 255.
+        InputError: other values than 0..K and 255.
     """
     strange = np.unique(raw[(raw > num_classes) & (raw != IGNORE_INDEX)])
     if len(strange):
@@ -93,9 +93,11 @@ def state_coding(raw: np.ndarray, num_classes: int, path: Path) -> None:
 
 
 class PolygonReader(Reader):
-    """One JSON file an image with `imgHeight`, `imgWidth` and `objects` of `label` and `polygon` (Cityscapes).
+    """Reader of one JSON file per image with `imgHeight`, `imgWidth` and `objects` of `label` and `polygon`.
 
-    Later polygons lie over earlier ones. The void labels of Cityscapes are known; other names must be classes.
+    This is the format of Cityscapes. Later polygons lie over earlier ones. Labels of Cityscapes outside its training
+    classes are void; other names must be classes. Corners are pixels, and pixels on the outline belong to the polygon:
+    Pillow draws them as the label images of Cityscapes were drawn, so both are equal.
     """
 
     exhaustive = False
@@ -104,23 +106,21 @@ class PolygonReader(Reader):
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
         names = self.names.extended({}, _CITYSCAPES_VOID)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            check_size(path, id, (int(data["imgHeight"]), int(data["imgWidth"])), size)
-            canvas = Image.new("L", size[::-1], IGNORE_INDEX)
-            draw = ImageDraw.Draw(canvas)
-            for item in data["objects"]:
-                if item.get("deleted"):
-                    continue
-                name = str(item["label"])
-                # "cargroup" is a number of cars that could not be told apart.
-                single = name.removesuffix("group")
-                label = names.find(single if single != name and name.lower() != "polegroup" else name, path)
-                vertices = [(float(x), float(y)) for x, y in item["polygon"]]
-                if len(vertices) > 1:
-                    draw.polygon(vertices, fill=IGNORE_INDEX if label is None else label)
-        except (OSError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
-        except json.JSONDecodeError as error:
-            raise InputError(f"cannot read weak labels {path}: not valid JSON: {error}") from error
+        content = read_record(path)
+        check_size(path, id, (content["imgHeight"].number(), content["imgWidth"].number()), size)
+        canvas = Image.new("L", size[::-1], IGNORE_INDEX)
+        draw = ImageDraw.Draw(canvas)
+        for item in content["objects"]:
+            deleted = item.get("deleted")
+            if deleted is not None and deleted.flag():
+                continue
+            name = item["label"].text()
+            # "cargroup" is a number of cars that could not be told apart.
+            single = name.removesuffix("group")
+            label = names.find(single if single != name and name.lower() != "polegroup" else name, item.where())
+            corners = [tuple(corner.numbers(2)) for corner in item["polygon"]]
+            if not polygon_fits([value for corner in corners for value in corner], size):
+                raise item.error(f"lies far outside the image of {size[1]}x{size[0]} pixels")
+            if len(corners) > 1:
+                draw.polygon(corners, fill=IGNORE_INDEX if label is None else label)
         return self.build(id, size, partial=np.array(canvas))

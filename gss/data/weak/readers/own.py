@@ -1,59 +1,86 @@
-"""The format of `gss weak make`: one JSON file an image, classes by name, coordinates continuous."""
+"""The format of `gss weak make`: one JSON file per image, classes by name, coordinates continuous."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
 from gss.core.files import atomic_path
+from gss.core.record import Record
 from gss.data.images import MASK_SUFFIXES, load_mask
-from gss.data.weak.labels import Size, Stroke, WeakLabels
-from gss.data.weak.readers.base import Reader, check_size
+from gss.data.weak.labels import Size, WeakLabels
+from gss.data.weak.readers.base import check_size
+from gss.data.weak.readers.boxes import BoxReader
+from gss.data.weak.readers.files import read_record
 from gss.data.weak.readers.masks import decode_mask
 from gss.labels.space import LabelSpace
 
 
-class OwnReader(Reader):
-    """What `write_weak` wrote."""
+class OwnReader(BoxReader):
+    """Reader of what `write_weak` wrote."""
 
     suffixes = (".json",)
 
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            check_size(path, id, tuple(data["size"]), size)
-            strokes = [
-                Stroke(label, np.array(item["points"]), float(item["width"]))
-                for item in data.get("strokes", ())
-                if (label := self.names.find(item["class"], path)) is not None
-            ]
-            boxes = [
-                (*item["box"], label)
-                for item in data.get("boxes", ())
-                if (label := self.names.find(item["class"], path)) is not None
-            ]
-            tags = partial = None
-            if data.get("tags") is not None:
-                tags = np.zeros(len(self.names), bool)
-                tags[[k for name in data["tags"] if (k := self.names.find(name, path)) is not None]] = True
-            if data.get("partial"):
-                mask = path.parent / data["partial"]
-                if mask.suffix.lower() not in MASK_SUFFIXES:
-                    raise InputError(f"{path}: partial is {data['partial']!r}; it must be an image file")
-                raw = load_mask(mask)
-                check_size(mask, id, (raw.shape[0], raw.shape[1]), size)
-                partial = decode_mask(raw, len(self.names), mask)[0]
-            parts: dict[str, Any] = {"boxes_exhaustive": bool(data.get("boxes_exhaustive", False))}
-            if self.options.exhaustive is None:
-                parts["exhaustive"] = bool(data.get("exhaustive", False))
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise InputError(f"cannot read weak labels {path}: {type(error).__name__} {error}") from error
-        return self.build(id, size, strokes=strokes, boxes=np.array(boxes), tags=tags, partial=partial, **parts)
+        content = read_record(path)
+        height, width = content["size"].numbers(2)
+        check_size(path, id, (height, width), size)
+        strokes = []
+        for label, item in self._labelled(content.get("strokes")):
+            points = [corner.numbers(2) for corner in item["points"]]
+            if not points:
+                raise item["points"].wrong("a list of at least one point")
+            strokes.append(self.stroke(path, size, label, points, item["width"].number()))
+        boxes = [(*item["box"].numbers(4), label) for label, item in self._labelled(content.get("boxes"))]
+        labels = self.boxes(path, id, size, boxes)
+        exhaustive, boxed = (content.get(key) for key in ("exhaustive", "boxes_exhaustive"))
+        parts: dict[str, Any] = {"boxes_exhaustive": boxed is not None and boxed.flag()}
+        if self.options.exhaustive is None:
+            parts["exhaustive"] = exhaustive is not None and exhaustive.flag()
+        return self.build(
+            id,
+            size,
+            strokes=strokes,
+            boxes=labels.boxes,
+            tags=self._tags(content.get("tags")),
+            partial=self._partial(content.get("partial"), path, id, size),
+            **parts,
+        )
+
+    def _labelled(self, items: Record | None) -> Iterator[tuple[int, Record]]:
+        """Yield the class number and the item of all items whose class is not ignored."""
+        for item in items or ():
+            kind = item["class"]
+            label = self.names.find(kind.name(), kind.where())
+            if label is not None:
+                yield label, item
+
+    def _tags(self, items: Record | None) -> np.ndarray | None:
+        """Return the tags, bool `[K]`."""
+        if items is None:
+            return None
+        tags = np.zeros(len(self.names), bool)
+        for item in items:
+            label = self.names.find(item.name(), item.where())
+            if label is not None:
+                tags[label] = True
+        return tags
+
+    def _partial(self, file: Record | None, path: Path, id: str, size: Size) -> np.ndarray | None:
+        """Return the partial mask, uint8 `[H, W]`, from the image file that is named."""
+        if file is None or not file.text():
+            return None
+        mask = path.parent / file.text()
+        if mask.suffix.lower() not in MASK_SUFFIXES:
+            raise file.wrong("an image file")
+        raw = load_mask(mask)
+        check_size(mask, id, (raw.shape[0], raw.shape[1]), size)
+        return decode_mask(raw, len(self.names), mask)[0]
 
 
 def write_weak(path: Path, weak: WeakLabels, space: LabelSpace, *, partial: str | None = None) -> None:
@@ -63,12 +90,9 @@ def write_weak(path: Path, weak: WeakLabels, space: LabelSpace, *, partial: str 
         path: JSON file.
         weak: labels at the size of the image.
         space: class names.
-        partial: image file of the partial mask, relative to `path`; needed if there is one.
+        partial: image file of the partial mask, relative to `path`; required exactly if there is one.
     """
-    if (weak.partial is None) != (partial is None):
-        raise InputError(
-            f"{path}: partial names the file of the partial mask, and labels without one have no such file"
-        )
+    assert (weak.partial is None) == (partial is None), "partial is the file of the partial mask"
     data: dict[str, Any] = {"id": weak.id, "size": list(weak.size), "exhaustive": weak.exhaustive}
     if weak.tags is not None:
         data["tags"] = [space.names[k] for k in np.flatnonzero(weak.tags)]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gss.core.errors import InputError
-from gss.data.weak.labels import Size, Stroke, WeakLabels
+from gss.core.record import Record
+from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import VOC_SHORT_NAMES
-from gss.data.weak.readers.base import Reader, TableReader, check_size, number, parse_xml
+from gss.data.weak.readers.base import Reader, TableReader, check_size
+from gss.data.weak.readers.files import read_record, read_xml, xml_number
 
 
 class ScribbleReader(Reader):
-    """One XML file an image: `size`, and a `polygon` with `tag` and ordered `point` (X, Y) for each stroke.
+    """Reader of one XML file per image: `size`, and a `polygon` with `tag` and `point`s (X, Y) for each stroke.
 
     Lin et al., ScribbleSup, CVPR 2016; its short names of PASCAL VOC classes are known.
     """
@@ -24,25 +25,26 @@ class ScribbleReader(Reader):
 
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
-        root = parse_xml(path)
+        root = read_xml(path)
         names = self.names.extended(VOC_SHORT_NAMES)
         stated = root.find("size")
         if stated is not None:
-            check_size(path, id, (int(number(stated, "height", path)), int(number(stated, "width", path))), size)
+            check_size(path, id, (xml_number(stated, "height", path), xml_number(stated, "width", path)), size)
         strokes = []
         for polygon in root.iter("polygon"):
             name = polygon.findtext("tag")
             if name is None:
                 raise InputError(f"{path}: a <polygon> has no <tag> with its class")
-            vertices = [(number(point, "X", path), number(point, "Y", path)) for point in polygon.iter("point")]
+            vertices = [(xml_number(point, "X", path), xml_number(point, "Y", path)) for point in polygon.iter("point")]
             label = names.find(name.strip(), path)
             if label is not None and vertices:
-                strokes.append(Stroke(label, np.array(vertices) + 0.5, self.options.width))
+                # A file counts pixels, a stroke runs through their centers.
+                strokes.append(self.stroke(path, size, label, np.array(vertices) + 0.5, self.options.width))
         return self.build(id, size, strokes=strokes)
 
 
 class ClickReader(TableReader):
-    """One JSON file: `{image: [{"cls": class, "x": column, "y": row}, ...]}`; a class by number or by name.
+    """Reader of one JSON file: `{image: [{"cls": class, "x": column, "y": row}, ...]}`; a class by number or name.
 
     Bearman et al., What's the Point, ECCV 2016, which keeps clicks on background in a second file of this form.
     """
@@ -51,13 +53,15 @@ class ClickReader(TableReader):
 
     def parse(self, path: Path) -> dict[str, Any]:
         """See `TableReader.parse`."""
-        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+        return dict(read_record(path).items())
 
-    def entry(self, path: Path, id: str, size: Size, entry: Any) -> WeakLabels:
+    def entry(self, path: Path, id: str, size: Size, entry: Record) -> WeakLabels:
         """See `TableReader.entry`."""
         strokes = []
         for click in entry:
-            label = self.names.find(click["cls"], path)
+            kind = click["cls"]
+            label = self.names.find(kind.name(), kind.where())
+            xy = [[click["x"].number() + 0.5, click["y"].number() + 0.5]]
             if label is not None:
-                strokes.append(Stroke(label, np.array([[click["x"] + 0.5, click["y"] + 0.5]]), self.options.width))
+                strokes.append(self.stroke(path, size, label, xy, self.options.width))
         return self.build(id, size, strokes=strokes)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +12,46 @@ import numpy as np
 from gss.core.errors import InputError
 from gss.data.files import read_list
 from gss.data.weak.labels import Size, WeakLabels
-from gss.data.weak.readers.base import Reader, TableReader, parse_xml
+from gss.data.weak.readers.base import Reader, TableReader
+from gss.data.weak.readers.files import read_array, read_csv, read_lines, read_record, read_xml
 
 
-class _Tags(Reader):
-    """Readers of tags: the background, if there is one, is in every image."""
+class NameReader(Reader):
+    """Reader of class names: the background, if there is one, is in every image."""
 
-    def tags(self, id: str, size: Size, labels: list[int]) -> WeakLabels:
-        """Weak labels of class numbers."""
+    def tags(self, path: Path, id: str, size: Size, names: Iterable[int | str]) -> WeakLabels:
+        """Return the weak labels of class names or numbers; `path` is for the message."""
         tags = np.zeros(len(self.names), bool)
-        tags[labels] = True
+        for name in names:
+            label = self.names.find(name, path)
+            if label is not None:
+                tags[label] = True
         if self.options.background is not None:
             tags[self.options.background] = True
         return self.build(id, size, tags=tags)
 
 
-class VocTagReader(_Tags):
-    """One XML file an image: the names of its `object`s."""
+class VocTagReader(NameReader):
+    """Reader of one XML file per image: the names of its `object`s."""
 
     suffixes = (".xml",)
 
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
-        found = [
-            self.names.find((item.findtext("name") or "").strip(), path) for item in parse_xml(path).iter("object")
-        ]
-        return self.tags(id, size, [label for label in found if label is not None])
+        names = [(item.findtext("name") or "").strip() for item in read_xml(path).iter("object")]
+        return self.tags(path, id, size, names)
 
 
-class TagReader(_Tags, TableReader):
-    """One file for all images.
+class TagReader(NameReader, TableReader):
+    """Reader of one file for all images.
 
-    - `.txt`: an image a line, followed by its classes, apart by spaces, or by commas where names hold spaces;
-    - `.csv`: a header of the image column and one column a class with 0 or 1, or of the image column and one column
-      of class names apart by `;`;
+    - `.txt`: one image per line, followed by its classes, separated by spaces, or by commas where names hold spaces;
+    - `.csv`: a header of the image column and one column per class with 0 or 1, or of the image column and one column
+      of class names separated by `;`;
     - `.json`: `{image: [classes]}`, or COCO instances;
     - `.npy`: numbers `[N, K]` (or K - 1 without the background), above 0.5 where a class is present; the images are
       named by the text file `ids`. Pickled arrays are refused: loading them runs code;
-    - a folder with a sub-folder of images for each class.
+    - a folder with one sub-folder of images per class.
     """
 
     suffixes = (".txt", ".csv", ".json", ".npy")
@@ -66,56 +67,55 @@ class TagReader(_Tags, TableReader):
 
     def entry(self, path: Path, id: str, size: Size, entry: Any) -> WeakLabels:
         """See `TableReader.entry`."""
-        found = [self.names.find(name, path) for name in entry]
-        return self.tags(id, size, [label for label in found if label is not None])
+        return self.tags(path, id, size, entry)
 
     def _text(self, path: Path) -> dict[str, Any]:
         table: dict[str, Any] = {}
-        for line in path.read_text(encoding="utf-8-sig").splitlines():
-            parts = [part.strip() for part in (line.split(",") if "," in line else line.split())]
-            if parts and parts[0]:
-                if parts[0] in table:
-                    raise InputError(f"{path}: image {parts[0]!r} has two lines; keep one")
-                table[parts[0]] = [_number(part) for part in parts[1:] if part]
+        for _, line in read_lines(path):
+            image, *names = [part.strip() for part in (line.split(",") if "," in line else line.split())]
+            if image in table:
+                raise InputError(f"{path}: image {image!r} has two lines; keep one")
+            if image:
+                table[image] = [_name(name) for name in names if name]
         return table
 
     def _csv(self, path: Path) -> dict[str, Any]:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+        header, *rows = [row for _, row in read_csv(path)] or [[]]
         if len(header) < 2 or not rows:
             raise InputError(
                 f"{path} names no image with its classes: it needs a header 'image,CLASS,...' and a row of 0 and 1 for "
                 "each image, or a header 'image,classes' and rows such as 'a.jpg,cat;dog'"
             )
-        if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
-            return {row[0]: [_number(part.strip()) for part in row[1].split(";") if part.strip()] for row in rows}
-        table = {}
         for row in rows:
-            if len(row) != len(header) or not all(value.strip() in ("0", "1") for value in row[1:]):
-                raise InputError(f"{path}: the row of {row[0]!r} needs 0 or 1 for each of {len(header) - 1} classes")
-            table[row[0]] = [name for name, value in zip(header[1:], row[1:], strict=True) if value.strip() == "1"]
+            if len(row) != len(header):
+                raise InputError(f"{path}: the row of {row[0]!r} has {len(row)} values for {len(header)} columns")
+        if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
+            return {row[0]: [_name(part.strip()) for part in row[1].split(";") if part.strip()] for row in rows}
+        table = {}
+        for image, *values in rows:
+            if not all(value.strip() in ("0", "1") for value in values):
+                raise InputError(f"{path}: the row of {image!r} needs 0 or 1 for each of {len(values)} classes")
+            table[image] = [name for name, value in zip(header[1:], values, strict=True) if value.strip() == "1"]
         return table
 
     def _json(self, path: Path) -> dict[str, Any]:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not ("images" in data and "annotations" in data):
-            return dict(data.items())
-        names = {item["id"]: item["name"] for item in data["categories"]}
-        table: dict[Any, list] = {item["id"]: [] for item in data["images"]}
-        for item in data["annotations"]:
-            table[item["image_id"]].append(names[item["category_id"]])
-        return {item["file_name"]: table[item["id"]] for item in data["images"]}
+        content = read_record(path)
+        if content.get("images") is None or content.get("annotations") is None:
+            return {image: [name.name() for name in names] for image, names in content.items()}
+        names = {item["id"].name(): item["name"].text() for item in content["categories"]}
+        files = {item["id"].name(): item["file_name"].text() for item in content["images"]}
+        table: dict[str, list] = {file: [] for file in files.values()}
+        for item in content["annotations"]:
+            category, image = item["category_id"], item["image_id"]
+            if category.name() not in names:
+                raise category.error(f"is {category.name()!r}, which 'categories' does not list")
+            if image.name() not in files:
+                raise image.error(f"is {image.name()!r}, which 'images' does not list")
+            table[files[image.name()]].append(names[category.name()])
+        return table
 
     def _array(self, path: Path) -> dict[str, Any]:
-        try:
-            values = np.load(path, allow_pickle=False)
-        except ValueError as error:
-            if "pickle" not in str(error).lower():
-                raise InputError(f"cannot read tags {path}: {error}") from error
-            raise InputError(
-                f"tags {path} are pickled Python objects, and loading those can run any code; "
-                "save them as a plain array [N, K] with a text file of ids, or as CSV or JSON"
-            ) from error
+        values = read_array(path)
         if self.options.ids is None:
             raise InputError(
                 f"tags {path} do not name their images; set 'ids' under weak to a text file, one id a line"
@@ -125,6 +125,8 @@ class TagReader(_Tags, TableReader):
             raise InputError(
                 f"tags {path} have shape {list(values.shape)}; {len(ids)} ids and {K} classes were expected"
             )
+        if not np.isfinite(values).all():
+            raise InputError(f"tags {path} hold NaN or infinite values")
         classes = [k for k in range(K) if values.shape[1] == K or k != background]
         return {
             id: [classes[k] for k in np.flatnonzero(row > 0.5).tolist()] for id, row in zip(ids, values, strict=True)
@@ -138,5 +140,6 @@ class TagReader(_Tags, TableReader):
         return dict(table)
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text
+def _name(text: str) -> int | str:
+    """Return a class name, or the number that the text is."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text

@@ -1,0 +1,1 @@
+"""Parts of `scripts/fault_campaign.py`; the tests use them too."""
