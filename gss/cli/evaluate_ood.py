@@ -11,8 +11,8 @@ from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.data.outliers.benchmarks import OODDataset, open_ood
 from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
-from gss.evaluation.ood.result import format_evaluation
 from gss.evaluation.ood.score_files import ScoreFiles
+from gss.evaluation.ood.tables import format_evaluation
 from gss.pipeline.loading import load_pipeline
 
 
@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
             print(format_evaluation(result), end="\n\n")
     if is_main():
         if args.json:
-            write_json(args.json, {"results": [result.to_dict() for result in results]})
+            write_json(args.json, {"results": [result.to_json() for result in results]})
         if args.html:
             from gss.evaluation.ood.page import build_page
 

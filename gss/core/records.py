@@ -37,9 +37,11 @@ class Record:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of records, mappings, sequences, numbers and texts in types that JSON has."""
+    """Return a value of dataclasses, mappings, sequences, numbers and texts in types that JSON has."""
     if isinstance(value, Record):
         return value.to_json()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

@@ -1,26 +1,22 @@
-"""Measuring out-of-distribution scores of a pipeline: one run of the network an image for all of them."""
+"""Out-of-distribution scores of a pipeline, with one run of the network per image for all scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from gss.core.distributed import is_main, num_processes
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
 from gss.core.sampling import evenly_spaced
-from gss.data.outliers.benchmarks import OOD_LABELS, OODDataset
-from gss.evaluation.checks import device_name
+from gss.data.outliers.benchmarks import OODDataset
+from gss.evaluation.checks import check_at_least, check_dataset, class_names, device_name
 from gss.evaluation.ood.maps import Meter, ScoreMaps
-from gss.evaluation.ood.result import OODEvaluation, ScoreFigures
+from gss.evaluation.ood.pictures import draw_frames, shown_scores
+from gss.evaluation.ood.result import FrameMetrics, OODEvaluation, ScoreResult
 from gss.evaluation.ood.score_files import ScoreFiles
 from gss.metrics.components import ComponentMetrics
 from gss.metrics.ood import FPR_RULES, MODES
 from gss.pipeline.pipeline import GSSPipeline
-from gss.report.pictures import VOID, colorize, heatmap
-
-BASELINE = "msp"
-"""Score whose heat map stands beside that of the lead."""
 
 
 def evaluate_ood(
@@ -46,57 +42,50 @@ def evaluate_ood(
     images; all counts are integers, so the result is that of one process.
 
     Args:
-        pipeline: what is measured; stays in its mode and on its device.
-        dataset: images with truth about outliers.
+        pipeline: the pipeline, which stays in its mode and on its device.
+        dataset: images, with labels of the outliers.
         scores: some of `pipeline.score_names`; all by default.
-        mode: figures that tables show: `pooled` or `per_image`, see `gss.metrics.ood.OODResult`. Thresholds,
+        mode: mode of the metrics in tables: `pooled` or `per_image`, see `gss.metrics.ood.OODResult`. Thresholds,
             curves and components are pooled in both.
-        fpr_rule: FPR at 95 % TPR that tables show, one of `gss.metrics.ranking.FPR_RULES`; `nearest_thinned`
+        fpr_rule: rule of the FPR at 95 % TPR in tables, one of `gss.metrics.ranking.FPR_RULES`; `nearest_thinned`
             counts distinct scores, as `exact` does.
-        exact: count distinct scores instead of intervals of them: no bounds, more memory.
-        components: also measure whole objects by the size rules of a track, `anomaly` or `obstacle`, at the
+        exact: whether to count distinct scores instead of intervals of them: no bounds, more memory.
+        components: track whose size rules are used for metrics of whole objects, `anomaly` or `obstacle`, at the
             best-F1 threshold of these images.
-        threshold_from: also measure open-set mIoU, with each score's threshold at 95 % TPR on these other images.
+        threshold_from: other images on which each score's threshold at 95 % TPR is set, for open-set mIoU.
         window: `whole`, `slide` or `auto`.
-        size: (H, W) the network runs at instead of the processor's choice.
-        limit: measure only so many images, evenly spread over the data set.
-        save: also write every score map.
-        pictures: number of frames to show, half of them the worst in AP of the lead score (the pipeline's
+        size: (H, W) of the network's input instead of the processor's choice.
+        limit: largest number of images to measure, evenly spaced over the data set.
+        save: files to which every score map is written.
+        pictures: number of images to show, half of them the worst in AP of the lead score (the pipeline's
             default one if it is measured), half the best.
-        progress: show progress bars on the main process.
+        progress: whether the main process shows progress bars.
 
     Raises:
-        ValueError: unknown score, mode, rule or track, an empty data set, NaN scores, maps of another size than
-            the labels, or classes that allow no open-set mIoU.
+        InputError: a score, mode, rule or track is unknown, a data set is empty, scores are NaN, maps have another
+            size than the labels, or the classes allow no open-set mIoU.
     """
-    for name, value, allowed in (("mode", mode, MODES), ("fpr_rule", fpr_rule, FPR_RULES)):
-        if value not in allowed:
-            raise InputError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
-    names = tuple(dict.fromkeys(pipeline.score_names if scores is None else scores))
-    if not names:
-        raise InputError(f"scores is empty; this pipeline has {', '.join(pipeline.score_names)}")
-    pipeline.check_scores(names)
+    # 1. Check the arguments.
+    names = _check_inputs(pipeline, scores, mode=mode, fpr_rule=fpr_rule)
     lead = pipeline.default_score if pipeline.default_score in names else names[0]
     objects = {name: ComponentMetrics(components) for name in names} if components else {}
     exact = exact or fpr_rule == "nearest_thinned"
     maps = ScoreMaps(pipeline, window=window, size=size, progress=progress)
-    chosen = _choose(dataset, limit)
-    ids = [dataset.ids[index] for index in chosen]
 
+    # 2. Choose images.
+    chosen = _choose(dataset, limit)
+
+    # 3. Set the thresholds of open-set mIoU on other images.
     channels: list[int] = []
     thresholds: dict[str, float] = {}
     if threshold_from is not None:
         channels = known_channels(pipeline, dataset)
         thresholds = _thresholds(maps, threshold_from, names, dataset=dataset, limit=limit)
+
+    # 4. Count the score maps, float32 [H, W] each; ranking single images is slow, so only the lead does it.
+    single = names if mode == "per_image" else (lead,)
     meters = {
-        # Frames are ordered by the lead alone: ranking every image by itself takes a while.
-        name: Meter(
-            name,
-            exact=exact,
-            single=mode == "per_image" or name == lead,
-            threshold=thresholds.get(name),
-            known=len(channels),
-        )
+        name: Meter(name, exact=exact, single=name in single, threshold=thresholds.get(name), known=len(channels))
         for name in names
     }
     for frame in maps.frames(dataset, chosen, names, channels=channels):
@@ -104,58 +93,58 @@ def evaluate_ood(
             meter.update(frame)
             if save is not None:
                 save.write(name, dataset, frame.id, frame.maps[name])
-    figures: dict[str, ScoreFigures] = {}
+
+    # 5. Sum over the processes.
+    results: dict[str, ScoreResult] = {}
     for name, meter in meters.items():
         meter.sum_across()
-        figures[name] = meter.figures(ids)
-    of_lead = figures[lead].per_image
-    assert of_lead is not None
+        results[name] = meter.result([dataset.ids[index] for index in chosen])
+    frames = [FrameMetrics(**record) for record in _per_image(results[lead])]
     if mode == "pooled":
-        figures[lead] = replace(figures[lead], per_image=None)
+        results[lead] = replace(results[lead], per_image=None)
 
-    cuts = {name: cut for name in objects if (cut := figures[name].pooled.best_f1_threshold) is not None}
-    if cuts:
-        for frame in maps.frames(dataset, chosen, tuple(cuts), title="components"):
-            for name, cut in cuts.items():
-                objects[name].update(frame.maps[name] >= cut, frame.truth)
-    for name in cuts:
-        objects[name].sum_across()
-        figures[name] = replace(figures[name], components=objects[name].compute())
+    # 6. Count whole objects at the thresholds found.
+    if objects:
+        results = _measure_components(maps, dataset, chosen, objects, results)
 
+    # 7. Draw pictures.
+    shown = shown_scores(names, lead)
+    drawn = []
+    if pictures and is_main():
+        drawn = draw_frames(maps, dataset, chosen, frames, {name: results[name] for name in shown}, count=pictures)
     settings = {**maps.options, "limit": limit, "exact": exact, "processes": num_processes()}
     if components:
         settings["components"] = {"track": components, **asdict(objects[lead].rules)}
     if threshold_from is not None:
         settings |= {"threshold_from": threshold_from.name, "decode": pipeline.default_decode}
-    result = OODEvaluation(
+    return OODEvaluation(
         pipeline="",
         data=dataset.name,
         mode=mode,
         fpr_rule=fpr_rule,
         images=len(chosen),
-        without_outliers=sum(record["outliers"] == 0 for record in of_lead.per_image),
-        void=sum(record["outliers"] + record["inliers"] == 0 for record in of_lead.per_image),
+        without_outliers=sum(frame.outliers == 0 for frame in frames),
+        void=sum(frame.outliers + frame.inliers == 0 for frame in frames),
         lead=lead,
-        scores=figures,
-        frames=list(of_lead.per_image),
+        scores=results,
+        frames=frames,
         device=device_name(pipeline.device),
         settings=settings,
+        picture_titles=("image", "truth", *shown),
+        pictures=drawn,
     )
-    if pictures and is_main():
-        _add_pictures(result, maps, dataset, chosen, count=pictures)
-    return result
 
 
 def known_channels(pipeline: GSSPipeline, dataset: OODDataset) -> list[int]:
-    """Channels of a pipeline's classes that are known classes of a data set, in its order.
+    """Return the channels of a pipeline's classes that are known classes of a data set, in its order.
 
-    A pipeline may lack the classes held out of training, or have them without ever having seen one; they are no
-    prediction then.
+    A pipeline may lack the classes held out of training, or have them although it was never trained on one. They are
+    not predicted in either case.
 
     Raises:
-        ValueError: the pipeline lacks a known class, or has one that the data set does not name.
+        InputError: the pipeline lacks a known class, or has one that the data set does not name.
     """
-    names = list(pipeline.id2label.values())
+    names = class_names(pipeline)
     lacks = [name for name in dataset.known_names if name not in names]
     more = [name for name in names if name not in (*dataset.known_names, *dataset.outlier_names)]
     if lacks or more:
@@ -167,10 +156,28 @@ def known_channels(pipeline: GSSPipeline, dataset: OODDataset) -> list[int]:
     return [names.index(name) for name in dataset.known_names]
 
 
+def _check_inputs(pipeline: GSSPipeline, scores: Sequence[str] | None, *, mode: str, fpr_rule: str) -> tuple[str, ...]:
+    """Return the names of the scores, each once."""
+    for kind, value, allowed in (("mode", mode, MODES), ("fpr_rule", fpr_rule, FPR_RULES)):
+        if value not in allowed:
+            raise unknown_name(kind, value, allowed)
+    names = tuple(dict.fromkeys(pipeline.score_names if scores is None else scores))
+    if not names:
+        raise InputError(f"scores is empty; this pipeline has {', '.join(pipeline.score_names)}")
+    pipeline.check_scores(names)
+    return names
+
+
+def _choose(dataset: OODDataset, limit: int | None) -> list[int]:
+    check_at_least(1, limit=limit)
+    check_dataset(dataset, dataset.name)
+    return evenly_spaced(len(dataset), limit)
+
+
 def _thresholds(
     maps: ScoreMaps, source: OODDataset, names: Sequence[str], *, dataset: OODDataset, limit: int | None
 ) -> dict[str, float]:
-    """Thresholds with more than 95 % of the outliers of `source` at or above them."""
+    """Return the highest thresholds with more than 95 % of the outliers of `source` at or above them."""
     if source.name == dataset.name:
         raise InputError(
             f"the threshold of open-set mIoU would come from {source.name}, where it is used; name another split"
@@ -189,34 +196,27 @@ def _thresholds(
     return thresholds
 
 
-def _choose(dataset: OODDataset, limit: int | None) -> list[int]:
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1, got {limit}")
-    if len(dataset) == 0:
-        raise InputError(f"{dataset.name} has no images; choose another split")
-    return evenly_spaced(len(dataset), limit)
+def _per_image(result: ScoreResult) -> Sequence[dict]:
+    assert result.per_image is not None
+    return result.per_image.per_image
 
 
-def _add_pictures(
-    result: OODEvaluation, maps: ScoreMaps, dataset: OODDataset, chosen: Sequence[int], *, count: int
-) -> None:
-    """Adds the worst and best frames, with the heat maps of the lead and of a baseline."""
-    baseline = [name for name in (BASELINE, *result.scores) if name in result.scores and name != result.lead][:1]
-    shown = (result.lead, *baseline)
-    result.picture_titles = ("image", "truth", *shown)
-    # One scale for all frames, so that they compare.
-    histograms = [histogram for name in shown if (histogram := result.scores[name].histogram) is not None]
-    ranges = {name: (part["edges"][0], part["edges"][-1]) for name, part in zip(shown, histograms, strict=False)}
-    for rank, place, ap in _pick(result.frames, count):
-        frame = maps.frame(dataset, chosen[place], shown)
-        heat = [heatmap(frame.maps[name], low=ranges[name][0], high=ranges[name][1]) for name in shown]
-        truth = colorize(frame.truth, OOD_LABELS.colors, void=VOID)
-        result.pictures.append((f"{rank} · {frame.id} · AP {ap:.3f}", [frame.image, truth, *heat]))
-
-
-def _pick(frames: Sequence[dict[str, Any]], count: int) -> list[tuple[str, int, float]]:
-    """(rank, place, AP) of the worst and best frames; ties go by place, those without AP are left out."""
-    ranked = sorted((frame["ap"], place) for place, frame in enumerate(frames) if frame["ap"] is not None)
-    count = min(count, len(ranked))
-    worst, best = ranked[: count - count // 2], ranked[len(ranked) - count // 2 :]
-    return [(rank, place, ap) for rank, part in (("worst", worst), ("best", best)) for ap, place in part]
+def _measure_components(
+    maps: ScoreMaps,
+    dataset: OODDataset,
+    indices: Sequence[int],
+    objects: dict[str, ComponentMetrics],
+    results: dict[str, ScoreResult],
+) -> dict[str, ScoreResult]:
+    """Return the results with metrics of whole objects, for the scores that have a best-F1 threshold."""
+    thresholds = {name: results[name].pooled.best_f1_threshold for name in objects}
+    cuts = {name: threshold for name, threshold in thresholds.items() if threshold is not None}
+    if cuts:
+        for frame in maps.frames(dataset, indices, tuple(cuts), title="components"):
+            for name, cut in cuts.items():
+                objects[name].update(frame.maps[name] >= cut, frame.truth)
+    measured = {}
+    for name in cuts:
+        objects[name].sum_across()
+        measured[name] = replace(results[name], components=objects[name].compute())
+    return results | measured

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gss.core.distributed import is_main, shard, sum_across
 from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OODDataset
-from gss.evaluation.ood.result import OpenSetFigures, ScoreFigures
+from gss.evaluation.ood.result import OpenSetScore, ScoreResult
 from gss.metrics.ood import OODMetrics
 from gss.metrics.open_set import open_miou, open_set_counts
 from gss.pipeline.pipeline import GSSPipeline
@@ -156,7 +156,7 @@ class Meter:
         if self.single is not None:
             self.single.sum_across()
 
-    def figures(self, ids: Sequence[str]) -> ScoreFigures:
+    def result(self, ids: Sequence[str]) -> ScoreResult:
         """What was found; records of single images in the order of `ids`."""
         ranking = self.pooled.ranking()
         curve = histogram = per_image = opened = None
@@ -169,5 +169,5 @@ class Meter:
             records = sorted(per_image.per_image, key=lambda record: order[record["id"]])
             per_image = replace(per_image, per_image=tuple(records))
         if self.threshold is not None:
-            opened = OpenSetFigures(self.threshold, open_miou(self.opened))
-        return ScoreFigures(self.pooled.compute(), per_image, curve, histogram, open_set=opened)
+            opened = OpenSetScore(self.threshold, open_miou(self.opened))
+        return ScoreResult(self.pooled.compute(), per_image, curve, histogram, open_set=opened)

@@ -17,7 +17,8 @@ from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
-from gss.evaluation.ood.result import OODEvaluation, format_evaluation
+from gss.evaluation.ood.result import OODEvaluation
+from gss.evaluation.ood.tables import format_evaluation
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
@@ -103,7 +104,7 @@ def main(args: argparse.Namespace) -> None:
             for name in networks
             for mode in results[name, domains[0]].modes
         },
-        "unknown": unknown.to_dict() if unknown else None,
+        "unknown": unknown.to_json() if unknown else None,
         "masks_unchanged": unchanged,
     }
     write_json(out / "results.json", summary)

@@ -13,10 +13,12 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss import cli
 from gss.cli import main
 from gss.data.outliers.benchmarks import open_ood
-from gss.evaluation.ood.evaluate import _pick, evaluate_ood
+from gss.evaluation import evaluate_ood
 from gss.evaluation.ood.page import build_page
-from gss.evaluation.ood.result import format_evaluation
+from gss.evaluation.ood.pictures import pick_frames
+from gss.evaluation.ood.result import FrameMetrics
 from gss.evaluation.ood.score_files import DTYPES, FORMATS, ScoreFiles
+from gss.evaluation.ood.tables import format_evaluation
 from gss.metrics import ComponentMetrics, OODMetrics
 from gss.metrics.components import TRACKS
 from gss.metrics.ood import FPR_RULES, MODES
@@ -92,7 +94,7 @@ def test_pooled_figures_are_those_of_the_metrics(pipeline, dataset):
     result = evaluate_ood(pipeline, dataset, scores=SCORES, components="obstacle", pictures=2)
     assert result.mode == "pooled" and result.lead == "msp" and list(result.scores) == SCORES
     assert (result.images, result.without_outliers, result.void) == (5, 2, 1)
-    assert [frame["id"] for frame in result.frames] == dataset.ids
+    assert [frame.id for frame in result.frames] == dataset.ids
     for name, figures in result.scores.items():
         metrics, objects = OODMetrics(), ComponentMetrics("obstacle")
         for id, truth, scores in maps(pipeline, dataset, name):
@@ -117,10 +119,10 @@ def test_per_image_figures_and_frames(pipeline, dataset):
         metrics = OODMetrics(mode="per_image")
         for id, truth, scores in maps(pipeline, dataset, name):
             metrics.update(scores, truth, ids=id)
-        assert figures.per_image == metrics.compute() == result.shown(name)
+        assert figures.per_image == metrics.compute() == result.result(name)
         assert result.row(name)["FPR95 (per image, nearest)"] == metrics.compute().fpr["nearest"]
     # Two frames have an AP, so two are shown, the worse one first.
-    ranked = sorted((frame["ap"], frame["id"]) for frame in result.frames if frame["ap"] is not None)
+    ranked = sorted((frame.ap, frame.id) for frame in result.frames if frame.ap is not None)
     assert [caption.split(" · ")[:2] for caption, _ in result.pictures] == [
         ["worst", ranked[0][1]],
         ["worst", ranked[1][1]],
@@ -136,19 +138,20 @@ def test_per_image_figures_and_frames(pipeline, dataset):
 @pytest.mark.parametrize("count", range(7))
 @pytest.mark.parametrize("frames", [0, 1, 2, 5, 9])
 def test_picked_frames_are_distinct_and_ranked(frames, count):
-    records = [{"ap": ((7 * place) % 11) / 11} for place in range(frames)] + [{"ap": None}]
-    picked = _pick(records, count)
+    aps = [*(((7 * place) % 11) / 11 for place in range(frames)), None]
+    records = [FrameMetrics(f"{ap}", 1, 1, ap, ap, None, ap) for ap in aps]
+    picked = pick_frames(records, count)
     assert len({place for _, place, _ in picked}) == len(picked) == min(frames, count)
     values = [ap for _, _, ap in picked]
     assert values == sorted(values)
     if len(picked) > 1:
-        assert values[0] == min(r["ap"] for r in records[:-1]) and values[-1] == max(r["ap"] for r in records[:-1])
+        assert values[0] == min(aps[:-1]) and values[-1] == max(aps[:-1])
 
 
 def test_all_scores_limit_and_exact_counts(pipeline, dataset):
     result = evaluate_ood(pipeline, dataset, limit=2, fpr_rule="nearest_thinned", pictures=0)
     assert tuple(result.scores) == pipeline.score_names and result.lead == pipeline.default_score
-    assert [frame["id"] for frame in result.frames] == ["frame0", "frame4"]
+    assert [frame.id for frame in result.frames] == ["frame0", "frame4"]
     assert result.settings["exact"] and result.scores["msp"].pooled.fpr["nearest_thinned"] is not None
     assert result.pictures == []
 
@@ -199,7 +202,7 @@ def test_a_threshold_needs_outliers(pipeline, classes, tmp_path):
 def test_nothing_to_find(pipeline, data, tmp_path):
     result = evaluate_ood(pipeline, open_ood(data, "void"), scores=SCORES, components="anomaly", pictures=4)
     assert result.scores["msp"].pooled.ap is None and result.scores["msp"].components is None
-    assert result.pictures == [] and result.remarks[-1] == "the figures are undefined: no outlier pixel"
+    assert result.pictures == [] and result.remarks[-1] == "the metrics are undefined: no outlier pixel"
     text = format_evaluation(result)
     assert "2 of 2 images hold no outlier pixel (1 of them void all over)" in text
     assert "undefined: no outlier pixel" in text and "0.000" not in text
@@ -212,8 +215,8 @@ def test_bad_arguments(pipeline, dataset):
         ({"scores": ["enegry"]}, r"'enegry' is unknown.*did you mean 'energy'\?"),
         ({"scores": ["gmm_max"]}, "'gmm_max' needs a density head"),
         ({"scores": []}, "scores is empty"),
-        ({"mode": "image"}, "mode is 'image'; choose from pooled, per_image"),
-        ({"fpr_rule": "last"}, "fpr_rule is 'last'"),
+        ({"mode": "image"}, "unknown mode 'image'.*Modes: pooled, per_image"),
+        ({"fpr_rule": "last"}, "unknown fpr_rule 'last'"),
         ({"components": "road"}, "rules is 'road'"),
         ({"limit": 0}, "limit must be at least 1"),
         ({"window": "half"}, "window"),
@@ -251,7 +254,7 @@ def test_score_files(pipeline, dataset, data, tmp_path):
         for id, _, scores in maps(pipeline, dataset, name):
             stored = np.load(tmp_path / "out" / "anomaly_p" / name / "strange-val" / f"{id}.npy")
             assert stored.dtype == np.float32 and np.array_equal(stored, scores)
-    assert len(list((tmp_path / "out").rglob("*.*"))) == 2 * len(dataset)
+    assert len(list((tmp_path / "out").rglob("*.npy"))) == 2 * len(dataset)
     with pytest.raises(ValueError, match="already holds 'anomaly_p'"):
         ScoreFiles(tmp_path / "out", file_format="npy")
     half = ScoreFiles(tmp_path / "out", file_format="npy", dtype="float16", overwrite=True)
