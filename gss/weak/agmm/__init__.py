@@ -1,1 +1,1 @@
-"""Adaptive Gaussian mixtures: pseudo-labels from clicks, scribbles and blocks."""
+"""Adaptive Gaussian mixtures: pseudo-labels from partial masks."""

@@ -1,4 +1,4 @@
-"""What weak labels say of a batch, on the grid of its features, before the network is asked."""
+"""Labels and tags of a batch on the grid of its features."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gss.weak.agmm.mixture import label_mass
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a batch before the network is asked, on the grid of its features.
+    """Labels and tags of a batch on the grid of its features; nothing here comes from the network.
 
     Attributes:
-        mass: `gss.weak.agmm.mixture.label_mass` `[B, K, h, w]`.
-        certainty: how far a cell is decided by its labels `[B, h, w]`: their confidence, in full from the weight of
-            one labelled pixel on.
-        valid: share of each cell that lies in the image, not in padding `[B, h, w]`.
-        allowed: classes the image may hold, bool `[B, K]`; at least one is.
-        cell_pixels: pixels of the label map per cell.
+        mass: `[B, K, h, w]`, in pixels; result of `gss.weak.agmm.mixture.label_mass`.
+        certainty: `[B, h, w]` in 0..1, mean confidence of the labels of a cell, less where they weigh less than one
+            pixel; 0 without labels.
+        valid: `[B, h, w]` in 0..1, share of each cell that lies in the image and not in padding.
+        allowed: bool `[B, K]`, classes the image may hold, at least one.
+        cell_pixels: number of pixels of the label map per cell.
     """
 
     mass: Tensor
@@ -37,7 +37,7 @@ class Evidence:
         return self.mass.flatten(2).any(2)
 
     def area(self, weights: Tensor) -> Tensor:
-        """Pixels that `[B, K, h, w]` shares of cells amount to, without padding."""
+        """Return shares of cells `[B, K, h, w]` as numbers of pixels, without padding."""
         return weights * (self.valid * self.cell_pixels)[:, None]
 
 
@@ -51,17 +51,17 @@ def gather_evidence(
     tags: Tensor | None = None,
     exhaustive: Tensor | None = None,
 ) -> Evidence:
-    """Brings labels and tags onto a grid.
+    """Bring labels and tags onto a grid.
 
     Args:
         labels: int64 `[B, H, W]`, 255 where unlabelled.
         num_classes: K.
         grid: (h, w).
         valid: bool `[B, H, W]`, False on padding; everything is valid when None.
-        confidence: of each label `[B, H, W]`, 0..1; 1 for all when None.
-        tags: classes of each whole image, bool `[B, K]`.
-        exhaustive: whether an image's tags are all its classes, bool `[B]`; True for all when None. Tags that are
-            not, and empty ones, exclude nothing.
+        confidence: `[B, H, W]` in 0..1, confidence of each label; 1 for all when None.
+        tags: bool `[B, K]`, classes of each whole image.
+        exhaustive: bool `[B]`, True where the tags are all classes of the image; True for all when None. Other tags,
+            and empty ones, exclude nothing.
     """
     mass = label_mass(labels, num_classes, grid, confidence=confidence)
     count = total = mass.sum(1)
@@ -81,7 +81,7 @@ def gather_evidence(
 
 
 def seeded(posterior: Tensor, evidence: Evidence) -> Tensor:
-    """Labels where a cell has them, else the posterior, mixed by the certainty of the labels."""
+    """Return the labels of a cell where it has some, else its posterior, mixed by the certainty of the labels."""
     total, certainty = evidence.mass.sum(1, keepdim=True), evidence.certainty[:, None]
     seeds = evidence.mass / torch.where(total > 0, total, 1)
     return certainty * seeds + (1 - certainty) * posterior

@@ -1,12 +1,12 @@
 """Adaptive Gaussian mixtures: one Gaussian per class and image in feature space, from the labelled pixels.
 
 After "Sparsely Annotated Semantic Segmentation with Adaptive Gaussian Mixtures" (Wu et al., CVPR 2023), whose
-equations are cited. Everything lives on the grid of the features `[B, D, h, w]`. A labelled pixel acts on the grid by
-the transpose of bilinear enlargement, `label_mass`: a mean over labelled pixels of enlarged features (or losses) is
-then a sum over cells, and nothing of size H x W x D or h x w x K x D ever exists.
+equations are cited. All tensors are on the grid of the features `[B, D, h, w]`. `label_mass` brings labelled pixels
+onto the grid by the transpose of bilinear enlargement: a mean of enlarged features (or losses) over labelled pixels is
+then a sum over cells, and no tensor of size H x W x D or h x w x K x D is needed.
 
-Each loss is one number per image `[B]` and depends on that image alone; it is 0, with a gradient of 0, where an image
-has nothing to say (no labelled pixel, fewer than two classes, no tags).
+Each loss is one number per image `[B]` and depends on that image alone. It is 0, with a gradient of 0, for an image
+without labelled pixels, with fewer than two classes or without tags, whichever it needs.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch import Tensor
 
 from gss.labels.space import IGNORE_INDEX
 
-# 1 - p is not told from 0 below this: the logarithm stays finite, and its gradient goes on as 1 / EPS.
+# Below this, 1 - p is treated as EPS: the logarithm stays finite, and its gradient stays at 1 / EPS.
 EPS = 1e-4
 VARIANCE_FLOOR = 1e-4
 
 
 def label_mass(labels: Tensor, num_classes: int, grid: tuple[int, int], *, confidence: Tensor | None = None) -> Tensor:
-    """Weight that the labelled pixels of every class give to each cell, `[B, K, h, w]` float32.
+    """Return the weight of the labelled pixels of every class in each cell, float32 `[B, K, h, w]`, in pixels.
 
     `(label_mass * x).sum((-1, -2))` is the sum over the labelled pixels of x enlarged to `[H, W]` (bilinear,
     `align_corners=False`), so a map sums to the number of its labelled pixels.
 
     Args:
-        labels: int64 `[B, H, W]`, 0..K-1; anything else is unlabelled.
+        labels: int64 `[B, H, W]`, 0..K-1; other values are unlabelled.
         num_classes: K.
         grid: (h, w).
-        confidence: weight of each label `[B, H, W]`; 1 for all when None.
+        confidence: `[B, H, W]`, weight of each label; 1 for all when None.
     """
     batch, height, width = labels.shape
     (h, w), device = grid, labels.device
@@ -50,7 +50,7 @@ def label_mass(labels: Tensor, num_classes: int, grid: tuple[int, int], *, confi
 
 
 def _corners(size: int, cells: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two cells that a pixel of the enlarged axis reads, and their weights."""
+    """Return the two cells that each pixel of the enlarged axis is interpolated from, and their weights."""
     source = ((torch.arange(size, device=device) + 0.5) * (cells / size) - 0.5).clamp(min=0)
     lower = source.long().clamp(max=cells - 1)
     share = source - lower
@@ -58,7 +58,7 @@ def _corners(size: int, cells: int, device: torch.device) -> tuple[tuple[Tensor,
 
 
 def class_means(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean feature of every class of every image.
+    """Return the weighted mean feature of every class of every image.
 
     Args:
         features: `[B, D, h, w]`.
@@ -73,15 +73,15 @@ def class_means(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_absolute_distance(features: Tensor, means: Tensor) -> Tensor:
-    """Distance `[B, K, h, w]` of `[B, D, h, w]` to `[B, K, D]`: absolute differences, averaged over channels."""
+    """Return absolute differences averaged over channels, `[B, K, h, w]`, of `[B, D, h, w]` to `[B, K, D]`."""
     batch, dim, h, w = features.shape
-    # cdist gives 0 or NaN for no columns; rows of it are cells, so its memory is that of the result.
+    # Rows are cells [B, h*w, K], so that cdist needs no more memory than its result.
     rows = torch.cdist(features.flatten(2).transpose(1, 2), means, p=1.0) / dim
     return rows.transpose(1, 2).view(batch, -1, h, w)
 
 
 def mean_squared_distance(features: Tensor, means: Tensor) -> Tensor:
-    """Squared differences averaged over channels, `[B, K, h, w]`, of `[B, D, h, w]` to `[B, K, D]`."""
+    """Return squared differences averaged over channels, `[B, K, h, w]`, of `[B, D, h, w]` to `[B, K, D]`."""
     batch, dim, h, w = features.shape
     flat = features.flatten(2)
     dots = means @ flat
@@ -90,20 +90,20 @@ def mean_squared_distance(features: Tensor, means: Tensor) -> Tensor:
 
 
 def unit_features(features: Tensor) -> Tensor:
-    """Features of mean square 1 over the channels of every cell: distances then do not depend on their scale."""
+    """Return features scaled to mean square 1 over the channels of every cell, so that distances have a fixed scale."""
     return features * (features.square().mean(1, keepdim=True) + 1e-6).rsqrt()
 
 
 def adaptive_variance(
     squared: Tensor, weights: Tensor, *, prior: Tensor | None = None, strength: float = 0.0
 ) -> Tensor:
-    """Variance of every class as the weighted mean of squared distances (eq. 6), shrunk towards a prior.
+    """Return the variance of every class: the weighted mean of squared distances (eq. 6), shrunk towards a prior.
 
     Args:
-        squared: squared distances to the class means `[B, K, h, w]`.
-        weights: how far each cell counts for each class, in pixels `[B, K, h, w]`.
-        prior: variance to shrink to `[B, K]`, needed with `strength`.
-        strength: pixels that the prior counts for.
+        squared: `[B, K, h, w]`, squared distances to the class means.
+        weights: `[B, K, h, w]`, weight of each cell for each class, in pixels.
+        prior: `[B, K]`, variance to shrink to; needed with `strength`.
+        strength: weight of the prior, in pixels.
 
     Returns:
         `[B, K]` without gradient, at least 1e-4 (also for a class without weight).
@@ -117,19 +117,19 @@ def adaptive_variance(
 
 
 def energy(squared: Tensor, variance: Tensor) -> Tensor:
-    """-log of the score G = exp(-d^2 / 2 s^2) (eq. 7), `[B, K, h, w]`, of squared distances and `[B, K]`."""
+    """Return -log of the score G = exp(-d^2 / 2 s^2) (eq. 7), `[B, K, h, w]`, of squared distances and `[B, K]`."""
     return squared / (2 * variance)[..., None, None]
 
 
 def image_weights(labels: Tensor, confidence: Tensor | None = None) -> Tensor:
-    """Pixel weights under which every image with labels counts alike, however few they are.
+    """Return pixel weights that give every image with labels the same total weight.
 
     Args:
         labels: int64 `[B, H, W]`, 255 where unlabelled.
-        confidence: weight of each label `[B, H, W]`; 1 for all when None.
+        confidence: `[B, H, W]`, weight of each label; 1 for all when None.
 
     Returns:
-        `[B, H, W]`, 0 where unlabelled, with a sum of 1 over an image, or 0 if it has no label.
+        `[B, H, W]`, 0 where unlabelled; the sum over an image is 1, or 0 without labels.
     """
     weights = (labels != IGNORE_INDEX).float()
     if confidence is not None:
@@ -138,15 +138,15 @@ def image_weights(labels: Tensor, confidence: Tensor | None = None) -> Tensor:
 
 
 def cross_term(log_probs: Tensor, energies: Tensor, present: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross-entropy of the network's probability against the score, for the classes present (eq. 8).
+    """Return the binary cross-entropy of the network's probability and the score, for the classes present (eq. 8).
 
-    Gradients reach both. (1/|C|) sum over k in C of 1/2 BCE(P_k; G_k), averaged over the valid area.
+    This is (1/|C|) sum over k in C of 1/2 BCE(P_k; G_k), averaged over the valid area, with gradients to both.
 
     Args:
-        log_probs: log P `[B, K, h, w]`.
-        energies: -log G `[B, K, h, w]`.
-        present: C, bool `[B, K]`.
-        valid: share of each cell that lies in the image `[B, h, w]`.
+        log_probs: `[B, K, h, w]`, log P.
+        energies: `[B, K, h, w]`, -log G.
+        present: bool `[B, K]`, the classes C.
+        valid: `[B, h, w]`, share of each cell that lies in the image.
 
     Returns:
         `[B]`.
@@ -157,12 +157,12 @@ def cross_term(log_probs: Tensor, energies: Tensor, present: Tensor, valid: Tens
 
 
 def labelled_term(energies: Tensor, mass: Tensor, present: Tensor) -> Tensor:
-    """Binary cross-entropy of the scores against the labels, averaged over the labelled pixels (eq. 9).
+    """Return the binary cross-entropy of scores and labels, averaged over the labelled pixels (eq. 9).
 
     Args:
-        energies: -log G `[B, K, h, w]`.
-        mass: `label_mass`.
-        present: classes with a labelled pixel, bool `[B, K]`.
+        energies: `[B, K, h, w]`, -log G.
+        mass: `[B, K, h, w]`, result of `label_mass`.
+        present: bool `[B, K]`, classes with a labelled pixel.
 
     Returns:
         `[B]`.
@@ -173,12 +173,12 @@ def labelled_term(energies: Tensor, mass: Tensor, present: Tensor) -> Tensor:
 
 
 def repulsion(closeness: Tensor, present: Tensor, known: Tensor | None = None) -> Tensor:
-    """Mean closeness of two different classes of an image, `[B]`.
+    """Return the mean closeness of two different classes of an image, `[B]`.
 
     Args:
         closeness: `[B, K, K]`, symmetric.
-        present: classes of the image, bool `[B, K]`.
-        known: classes that these are compared with, bool `[B, K]`; those present when None.
+        present: bool `[B, K]`, classes of the image.
+        known: bool `[B, K]`, classes that these are compared with; those present when None.
     """
     known = present if known is None else known | present
     pairs = (present[:, :, None] & known[:, None]) | (known[:, :, None] & present[:, None])
@@ -187,30 +187,30 @@ def repulsion(closeness: Tensor, present: Tensor, known: Tensor | None = None) -
 
 
 def tag_term(log_probs: Tensor, tags: Tensor, valid: Tensor) -> Tensor:
-    """Sum over the classes an image does not hold of -log(1 - P), averaged over the valid area, `[B]`.
+    """Return the sum over classes that an image does not hold of -log(1 - P), averaged over the valid area, `[B]`.
 
     Args:
-        log_probs: log P `[B, K, h, w]`.
-        tags: classes that may occur, bool `[B, K]`.
-        valid: as in `cross_term`.
+        log_probs: `[B, K, h, w]`, log P.
+        tags: bool `[B, K]`, classes that may occur.
+        valid: `[B, h, w]`, as in `cross_term`.
     """
     excluded = (-_log_one_minus_exp(log_probs) * ~tags[..., None, None]).sum(1)
     return area_mean(excluded, valid)
 
 
 def area_mean(values: Tensor, area: Tensor) -> Tensor:
-    """Mean of `[B, h, w]` under the weights `[B, h, w]`, `[B]`."""
+    """Return the mean of `[B, h, w]` under the weights `[B, h, w]`, `[B]`."""
     return (values * area).sum((1, 2)) / _or_one(area.sum((1, 2)))
 
 
 def balanced(labels: Tensor, weights: Tensor, num_classes: int, power: float) -> Tensor:
-    """What makes up for the different areas of the classes of an image: area^-power of each cell's class, `[B, h, w]`.
+    """Return weights against the different areas of classes: area^-power of the class of each cell, `[B, h, w]`.
 
     Args:
         labels: int64 `[B, h, w]`, 0..K-1.
-        weights: of the cells `[B, h, w]`, at least 0.
+        weights: `[B, h, w]`, weights of the cells in the area, at least 0.
         num_classes: K.
-        power: 0 leaves areas as they are; with 1 all classes of an image weigh alike.
+        power: exponent; 0 gives weights of 1, and with 1 all classes of an image have the same total weight.
     """
     if not power:
         return torch.ones_like(weights)
@@ -220,17 +220,17 @@ def balanced(labels: Tensor, weights: Tensor, num_classes: int, power: float) ->
 
 
 def _class_mean(values: Tensor, present: Tensor) -> Tensor:
-    """Mean over the classes present: `[B, K, h, w]` and `[B, K]` to `[B, h, w]`."""
+    """Return the mean over the classes present: `[B, K, h, w]` and `[B, K]` to `[B, h, w]`."""
     return (values * present[..., None, None]).sum(1) / _or_one(present.sum(1))[:, None, None]
 
 
 def _log_one_minus_exp(x: Tensor) -> Tensor:
-    """log(1 - e^x) for x <= 0, at least log EPS; below EPS the gradient goes on with slope 1 / EPS."""
+    """Return log(1 - e^x) for x <= 0, at least log EPS; below EPS the gradient keeps the slope 1 / EPS."""
     rest = -torch.expm1(x)
     floor = rest.detach().clamp(min=EPS)
     return floor.log() + (rest - rest.detach()) / floor
 
 
 def _or_one(total: Tensor) -> Tensor:
-    """A divisor: 1 where there is nothing to divide."""
+    """Return a divisor: the total, or 1 where it is 0."""
     return torch.where(total > 0, total, torch.ones_like(total))

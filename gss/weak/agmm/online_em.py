@@ -1,9 +1,9 @@
 """Online expectation maximisation of per-image class Gaussians: pseudo-labels and mixture in closed form, every step.
 
-One round per image and training step. The first M-step reads labels and the network's own probabilities, the E-step
-pools mixture and network into responsibilities, the second M-step gives the mixture that the losses see. Nothing of
-this is differentiated but the means, so pseudo-labels cannot be learned to be easy; labelled pixels keep their label in
-both steps. Classes whose labelled pixels were cropped away, and images without any, borrow from a bank across images.
+Each image gets one round per training step. The first M-step reads labels and the network's probabilities, the E-step
+multiplies mixture and network into responsibilities, and the second M-step gives the mixture that the losses see. Only
+the means are differentiated, so the network cannot make pseudo-labels easier; labelled pixels keep their label in both
+steps. Classes whose labelled pixels were cropped away, and images without labels, use a bank across images.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from gss.core import distributed
 from gss.weak.agmm.evidence import Evidence, seeded
 from gss.weak.agmm.mixture import adaptive_variance, class_means, energy, mean_squared_distance
 
-# Energy of a class that no Gaussian describes: that of a pixel one standard deviation away, which is the mean.
+# Energy of a class without a Gaussian: that of a pixel at a distance of one standard deviation.
 NEUTRAL_ENERGY = 0.5
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Result of `expectation_maximisation`; gradients flow through `means` and `energies` alone.
+    """Result of `expectation_maximisation`; only `means` and `energies` have gradients.
 
     Attributes:
-        pseudo: pseudo-label distribution `[B, K, h', w']`, on the grid of the features or a finer one.
-        responsibility: the same on the grid of the features `[B, K, h, w]`.
-        means: `[B, K, D]`, of unit features.
+        pseudo: `[B, K, h', w']`, distributions of the pseudo-labels, on the grid of the features or a finer one.
+        responsibility: `[B, K, h, w]`, the same on the grid of the features.
+        means: `[B, K, D]`, means of unit features.
         variances: `[B, K]`.
-        energies: -log of the class scores `[B, K, h, w]`.
-        known: classes with a Gaussian, of this image or of the bank, bool `[B, K]`.
+        energies: `[B, K, h, w]`, -log of the class scores.
+        known: bool `[B, K]`, classes with a Gaussian of this image or of the bank.
     """
 
     pseudo: Tensor
@@ -45,12 +45,12 @@ class Mixture:
 
 
 class ClassBank(nn.Module):
-    """Class means and variances, averaged over the images seen (buffers, equal on all processes).
+    """Running class means and variances over images (buffers, equal on all processes).
 
     Args:
         num_classes: K.
         dim: D.
-        decay: of the averages, per update; the first updates of a class are averaged evenly.
+        decay: decay of the averages, per update; the first updates of a class have equal weights.
     """
 
     means: Tensor
@@ -71,11 +71,11 @@ class ClassBank(nn.Module):
 
     @torch.no_grad()
     def update(self, mixture: Mixture, present: Tensor) -> None:
-        """Takes in the images of one batch, over all processes.
+        """Update the averages with the images of one batch, over all processes.
 
         Args:
-            mixture: of the batch.
-            present: classes with labelled pixels, bool `[B, K]`: only their means are news.
+            mixture: mixture of the batch.
+            present: bool `[B, K]`, classes with labelled pixels; only these are updated.
         """
         weights = present.to(self.means.dtype)
         columns = [
@@ -104,17 +104,17 @@ def expectation_maximisation(
     shrinkage: float,
     spread: Callable[[Tensor], Tensor] | None = None,
 ) -> Mixture:
-    """One round of EM on every image by itself: `expectation`, then `maximisation`, of the same features.
+    """Run one round of EM on every image by itself: `expectation`, then `maximisation`, on the same features.
 
     Args:
-        features: unit features `[B, D, h, w]`.
-        log_probs: the network's log P `[B, K, h, w]`.
+        features: `[B, D, h, w]`, unit features.
+        log_probs: `[B, K, h, w]`, log P of the network.
         evidence: labels and tags.
-        bank: read only.
-        mixture: exponent of the mixture in the responsibilities; the network's probability has 1.
-        unlabelled: weight of an unlabelled pixel against a labelled one in the means.
-        shrinkage: pixels that the bank's variance of a class counts for, or the image's mean one.
-        spread: lets responsibilities `[B, K, h, w]` spread over the image; the result may be on a finer grid.
+        bank: class bank; not changed.
+        mixture: exponent of the mixture in the responsibilities; that of the network's probability is 1.
+        unlabelled: weight of an unlabelled pixel in the means; a labelled one has 1.
+        shrinkage: weight of the bank's variance of a class, or else of the image's mean variance, in pixels.
+        spread: function that spreads responsibilities `[B, K, h, w]` over the image, perhaps to a finer grid.
     """
     pseudo = expectation(features, log_probs, evidence, bank, mixture=mixture, shrinkage=shrinkage, spread=spread)
     return maximisation(features, pseudo, evidence, bank, unlabelled=unlabelled, shrinkage=shrinkage)
@@ -131,12 +131,12 @@ def expectation(
     shrinkage: float,
     spread: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Pseudo-labels: the network's word and that of Gaussians around the labelled cells, pooled.
+    """Return pseudo-labels: the product of the network's probabilities and of Gaussians around the labelled cells.
 
     Arguments are those of `expectation_maximisation`.
 
     Returns:
-        Distributions `[B, K, h, w]`, or what `spread` makes of them.
+        Distributions `[B, K, h, w]`, or the result of `spread`.
     """
     present = evidence.present
     known = evidence.allowed & (present | bank.known)
@@ -151,13 +151,13 @@ def expectation(
 def maximisation(
     features: Tensor, pseudo: Tensor, evidence: Evidence, bank: ClassBank, *, unlabelled: float, shrinkage: float
 ) -> Mixture:
-    """The Gaussians of labels and pseudo-labels.
+    """Return the Gaussians of labels and pseudo-labels.
 
     Args:
-        features: unit features `[B, D, h, w]`.
-        pseudo: distributions `[B, K, h', w']` of `expectation`.
+        features: `[B, D, h, w]`, unit features.
+        pseudo: `[B, K, h', w']`, result of `expectation`.
         evidence: labels and tags.
-        bank: read only.
+        bank: class bank; not changed.
         unlabelled: as in `expectation_maximisation`.
         shrinkage: as in `expectation_maximisation`.
     """
@@ -173,15 +173,15 @@ def maximisation(
 
 
 def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known: Tensor, *, mixture: float) -> Tensor:
-    """Product P_k G_k^mixture over the allowed classes, normalised, `[B, K, h, w]`.
+    """Return the product P_k G_k^mixture over the allowed classes, normalised, `[B, K, h, w]`.
 
-    P alone says how common classes are; shares of the mixture would count that twice, against rare classes.
+    The mixture has no class priors: P already holds how common classes are, and a second factor would count that twice.
 
     Args:
-        log_probs: log P `[B, K, h, w]`.
+        log_probs: `[B, K, h, w]`, log P.
         allowed: bool `[B, K]`.
-        energies: -log G `[B, K, h, w]`.
-        known: classes with a Gaussian, bool `[B, K]`; the others get `NEUTRAL_ENERGY`.
+        energies: `[B, K, h, w]`, -log G.
+        known: bool `[B, K]`, classes with a Gaussian; the others get `NEUTRAL_ENERGY`.
         mixture: exponent, at least 0.
     """
     logits = log_probs - mixture * energies.where(known[..., None, None], NEUTRAL_ENERGY)
@@ -189,14 +189,13 @@ def pooled_posterior(log_probs: Tensor, allowed: Tensor, energies: Tensor, known
 
 
 def pseudo_weight(pseudo: Tensor, log_probs: Tensor, mass: Tensor, *, agreed: bool) -> tuple[Tensor, Tensor]:
-    """Weight of every pseudo-label `[B, h, w]`, and where network and pseudo-label agree (bool).
+    """Return the weight of every pseudo-label `[B, h, w]`, and where network and pseudo-label agree (bool).
 
     Args:
-        pseudo: distributions `[B, K, h, w]`.
-        log_probs: the network's, on the same grid.
-        mass: `Evidence.mass` on the same grid.
-        agreed: whether a pseudo-label that the network contradicts, and that no label in its cell supports, weighs
-            nothing.
+        pseudo: `[B, K, h, w]`, distributions of the pseudo-labels.
+        log_probs: `[B, K, h, w]`, log P of the network on the same grid.
+        mass: `[B, K, h, w]`, `Evidence.mass` on the same grid.
+        agreed: True gives weight 0 to a pseudo-label that the network contradicts and no label in its cell supports.
 
     Returns:
         The largest probability of the pseudo-label, or 0, and the agreement.
@@ -215,7 +214,7 @@ def _or_bank(means: Tensor, present: Tensor, bank: ClassBank) -> Tensor:
 def _variances(
     squared: Tensor, belief: Tensor, evidence: Evidence, known: Tensor, bank: ClassBank, shrinkage: float
 ) -> Tensor:
-    """Shrunk variances `[B, K]` under soft assignments `[B, K, h, w]`."""
+    """Return shrunk variances `[B, K]` under soft assignments `[B, K, h, w]`."""
     pixels = evidence.area(belief)
     described = pixels * known[..., None, None]
     total = described.sum((1, 2, 3))

@@ -1,8 +1,8 @@
-"""Pseudo-labels spread along the colours of the images of a batch: an absorbing walk, coarse to fine, in dense steps.
+"""Pseudo-labels spread along the colours of the images of a batch by an absorbing walk, from coarse to fine grids.
 
-The same walk as `gss.weak.refine.walks.absorbing_walk`. There it is solved exactly, one image at a time; here, where
-every cell has a belief of its own to start from, a few Jacobi steps on each of a few grids do, for all images and
-classes at once, fast enough for every training step.
+`gss.weak.refine.walks.absorbing_walk` solves the same walk exactly, one image at a time. Here every cell has a
+distribution to start from, and a few Jacobi steps on each of a few grids suffice. They run for all images and classes
+at once, fast enough for every training step.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from gss.weak.agmm.evidence import Evidence, seeded
 
 # Half of the eight neighbours; links are symmetric.
 _OFFSETS = ((0, 1), (1, -1), (1, 0), (1, 1))
-# Odds of a certain belief are 1000 to 1, and no link between two cells of an image is weaker than this.
+# Certain labels have odds of 1000 to 1, and no link between two cells of an image is weaker than this.
 _CERTAIN, _WEAKEST = 1e-3, 1e-4
 
 
 def finer_grids(coarsest: tuple[int, int], count: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """`count` grids, each with cells of half the size of the last one's, but never with more cells than `size` pixels.
+    """Return `count` grids, each of twice the cells of the one before per side, at most one per pixel of `size`.
 
     Args:
-        coarsest: (h, w) of the first.
-        count: 0 or more.
+        coarsest: (h, w) of the first grid.
+        count: number of grids, 0 or more.
         size: (H, W) of the image.
     """
     halved = (
@@ -43,16 +43,16 @@ def spread(
     images: Tensor,
     cfg: SpreadConfig,
 ) -> Tensor:
-    """Let labels and beliefs spread, on grids from coarse to fine.
+    """Spread labels and beliefs on grids from coarse to fine.
 
     Args:
-        belief: class distributions over the images `[B, K, h, w]`, on any grid.
-        levels: what is known of the images on each grid, coarsest first.
-        images: RGB of any scale `[B, 3, H, W]`, 0 on padding.
+        belief: `[B, K, h, w]`, class distributions on any grid.
+        levels: labels and tags on each grid, coarsest first.
+        images: `[B, 3, H, W]`, RGB of any scale, 0 on padding.
         cfg: settings; one entry of `steps` for each grid.
 
     Returns:
-        Class distributions on the finest grid; where labels decide a cell, theirs.
+        Class distributions `[B, K, h', w']` on the finest grid; where labels decide a cell, theirs.
     """
     found = belief
     for evidence, count in zip(levels, cfg.steps, strict=True):
@@ -66,17 +66,17 @@ def spread(
 
 @torch.no_grad()
 def color_links(images: Tensor, valid: Tensor, *, contrast: float) -> Tensor:
-    """How freely a walker passes between neighbouring cells: exp(-|difference of mean colours|^2 / (2 contrast m)).
+    """Return links exp(-|difference of mean colours|^2 / (2 contrast m)) of neighbouring cells.
 
-    m is the mean squared difference between neighbours in the image, so that dark and foggy pictures have borders too.
+    m is the mean squared difference of neighbours in the image, so that dark and foggy pictures have borders too.
 
     Args:
-        images: of any scale `[B, 3, H, W]`, 0 on padding, which then has no part in the mean colour of a cell.
-        valid: share of each cell that lies in the image, not in padding `[B, h, w]`; no link leads into padding.
-        contrast: above 0; smaller values make more of small differences.
+        images: `[B, 3, H, W]` of any scale, 0 on padding, which then does not enter the mean colour of a cell.
+        valid: `[B, h, w]`, share of each cell that lies in the image; no link leads into padding.
+        contrast: scale of the differences, above 0; smaller values make more of small differences.
 
     Returns:
-        Links of each cell to those to the right, below left, below and below right, `[B, 4, h, w]` in 0..1.
+        `[B, 4, h, w]` in 0..1, links of each cell to those to the right, below left, below and below right.
     """
     inside = valid > 0
     cells = F.interpolate(images.float(), size=valid.shape[-2:], mode="area") / torch.where(inside, valid, 1)[:, None]
@@ -95,17 +95,17 @@ def color_links(images: Tensor, valid: Tensor, *, contrast: float) -> Tensor:
 def absorb(
     targets: Tensor, certainty: Tensor, links: Tensor, *, hold: float, steps: int, start: Tensor | None = None
 ) -> Tensor:
-    """What a walker finds who is held by a cell with odds hold * certainty / (1 - certainty) to the sum of its links.
+    """Return what a walker finds where it stops, with odds hold * certainty / (1 - certainty) to the sum of the links.
 
-    Jacobi steps of (diag(odds) + L) x = odds * targets, with L the Laplacian of the links.
+    The system (diag(odds) + L) x = odds * targets, with L the Laplacian of the links, is solved by Jacobi steps.
 
     Args:
-        targets: distributions `[B, K, h, w]`.
-        certainty: of each cell's own distribution `[B, h, w]` in 0..1; 1 gives odds of a thousand times `hold`.
-        links: `color_links`.
-        hold: above 0.
-        steps: 0 or more.
-        start: first guess `[B, K, h, w]`; `targets` when None.
+        targets: `[B, K, h, w]`, distributions.
+        certainty: `[B, h, w]` in 0..1, certainty of each cell's own distribution; 1 gives odds of 1000 `hold`.
+        links: `[B, 4, h, w]`, result of `color_links`.
+        hold: factor of the odds, above 0.
+        steps: number of Jacobi steps, 0 or more.
+        start: `[B, K, h, w]`, first guess; `targets` when None.
 
     Returns:
         Distributions `[B, K, h, w]`.
@@ -121,7 +121,7 @@ def absorb(
 
 
 def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Means over the cells of a coarser grid, or values between those of the cells of a finer one."""
+    """Return values on another grid: means over cells of a coarser one, bilinear interpolation to a finer one."""
     if values.shape[-2:] == grid:
         return values
     coarser = grid[0] <= values.shape[-2] and grid[1] <= values.shape[-1]
@@ -129,7 +129,7 @@ def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _beside(values: Tensor, dy: int, dx: int) -> Tensor:
-    """The value of cell (y + dy, x + dx) at (y, x), 0 outside; dy is 0 or more."""
+    """Return at (y, x) the value of cell (y + dy, x + dx), 0 outside; dy is 0 or more."""
     h, w = values.shape[-2:]
     padded = F.pad(values, (max(-dx, 0), max(dx, 0), 0, dy))
     left = max(dx, 0)
@@ -137,7 +137,7 @@ def _beside(values: Tensor, dy: int, dx: int) -> Tensor:
 
 
 def _neighbours(values: Tensor, links: Tensor) -> Tensor:
-    """Sum over the eight neighbours of link times value, `[B, C, h, w]` of `[B, C, h, w]`."""
+    """Return the sum over the eight neighbours of link times value, `[B, C, h, w]` of `[B, C, h, w]`."""
     h, w = values.shape[-2:]
     total = torch.zeros_like(values)
     for number, (dy, dx) in enumerate(_OFFSETS):
