@@ -32,7 +32,7 @@ from gss.weak.agmm import produce
 from gss.weak.manifest import MANIFEST
 from gss.weak.quality import measure
 from gss.weak.quality_page import format_report
-from gss.weak.trust import check_seeds
+from gss.weak.seeds import check_seeds
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def uncertain_cross_entropy(
     Args:
         log_probs: log of class probabilities `[B, K, H, W]`.
         labels: classes `[B, H, W]` in 0..K-1 or 255.
-        rest: probability of every class `[B, H, W]`, see `gss.weak.trust.doubt`.
+        rest: probability of every class `[B, H, W]`, see `gss.weak.confidence.doubt`.
         extra: what the label has above that `[B, H, W]`.
         collision: which of the two.
         weights: weight of each position `[B, H, W]`.

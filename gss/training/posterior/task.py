@@ -26,7 +26,7 @@ from gss.report.pictures import colorize, contact_sheet
 from gss.training.engine.task import Task
 from gss.training.losses.classification import weighted_cross_entropy
 from gss.training.posterior.refine import calibrate, refine, survey
-from gss.weak.trust import Trust
+from gss.weak.confidence import ConfidenceWeighting
 from vqvae import MaskigeVQModel, SettingError
 from vqvae.losses import color_loss
 
@@ -54,7 +54,7 @@ class PosteriorTask(Task):
         except SettingError as error:
             raise InputError(f"vq: {error}") from error
         self._class_weight = class_weights(count_classes(train), cfg.loss.class_balance)
-        self.trust = Trust(cfg.weak, train)
+        self.confidence = ConfidenceWeighting(cfg.weak, train)
 
     @property
     def class_weight(self) -> Tensor:
@@ -64,7 +64,7 @@ class PosteriorTask(Task):
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
         # Only which pixels count: a doubtful mask is still a mask, and stage 1 learns what masks look like.
-        labels, filled = self.trust(batch["labels"], batch.get("confidence")).labels, batch["filled"]
+        labels, filled = self.confidence(batch["labels"], batch.get("confidence")).labels, batch["filled"]
         loss = self.cfg.loss
         if self._is_local:
             f = self.vqvae.token_stride

@@ -30,7 +30,7 @@ from gss.training.losses.prior import Doubt, aux_loss, needs_logits, token_losse
 from gss.training.posterior.task import count_classes
 from gss.training.prior.agmm import BatchAGMM
 from gss.training.prior.warm_start import start_from
-from gss.weak.trust import Trust
+from gss.weak.confidence import ConfidenceWeighting
 
 # Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
 _SOFT_CODES = 8
@@ -64,7 +64,7 @@ class PriorTask(Task):
         f, crop = posterior.vqvae.token_stride, cfg.data.crop
         if crop[0] % f or crop[1] % f:
             raise InputError(f"data.crop={list(crop)} does not divide into cells of {f} pixels: use multiples of {f}")
-        self.trust = Trust(cfg.weak, train)
+        self.confidence = ConfidenceWeighting(cfg.weak, train)
         self.agmm = (
             BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
         )
@@ -74,7 +74,7 @@ class PriorTask(Task):
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         """The weighted sum of the losses that are on, and each of them."""
         loss = self.cfg.loss
-        labels, weights, unsure = self.trust(batch["labels"], batch.get("confidence"))
+        labels, weights, unsure = self.confidence(batch["labels"], batch.get("confidence"))
         output = self.prior(
             batch["image"],
             return_tokens=needs_logits(self.posterior, loss.pixel),

@@ -13,7 +13,7 @@ from gss.posterior.bundle import Posterior
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.prior.task import PriorTask
 from gss.training.splits import open_splits, report_domains
-from gss.weak.trust import check_seeds
+from gss.weak.seeds import check_seeds
 
 
 def train_prior(

@@ -15,7 +15,7 @@ from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.prior.task import PriorTask
 from gss.training.splits import open_splits
 from gss.weak.agmm.mixture import image_weights
-from gss.weak.trust import check_seeds
+from gss.weak.seeds import check_seeds
 
 
 class WeakAgmmTask(PriorTask):

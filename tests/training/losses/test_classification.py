@@ -11,7 +11,7 @@ from gss.training.losses.classification import (
     uncertain_cross_entropy,
     weighted_cross_entropy,
 )
-from gss.weak.trust import doubt
+from gss.weak.confidence import doubt
 
 
 def log_softmax(logits, axis):

@@ -8,7 +8,7 @@ from gss.posterior.cells import pixel_weights, to_cells
 from gss.posterior.likelihood import CellLikelihood
 from gss.training.losses.classification import pixel_nll
 from gss.training.losses.marginal import token_and_pixel_loss
-from gss.weak.trust import doubt
+from gss.weak.confidence import doubt
 
 B, R, V, K, F, H, W = 2, 6, 20, 5, 4, 3, 5
 

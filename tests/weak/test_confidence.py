@@ -1,11 +1,10 @@
-"""What the losses see of labels with a confidence, and the check that every class is labelled somewhere."""
+"""Labels with a confidence: thresholds, weights and distributions, and trainings that use them."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pseudo_toys import SIZE, truth, write_data, write_masks
 from tiny_runs import PRIOR
 
@@ -16,8 +15,7 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.open import build_dataset
 from gss.data.specs.load import load_spec
 from gss.training.run import train
-from gss.weak.manifest import read_manifest
-from gss.weak.trust import Trust, check_seeds, class_thresholds, doubt
+from gss.weak.confidence import ConfidenceWeighting, class_thresholds, doubt
 
 
 @pytest.fixture
@@ -32,17 +30,17 @@ def test_thresholds_make_pixels_void():
     class Data:
         label_space = load_spec("camvid").label_space
 
-    def trust(**options):
-        return Trust(WeakConfig(**options), Data())(labels, confidence)
+    def weigh(**options):
+        return ConfidenceWeighting(WeakConfig(**options), Data())(labels, confidence)
 
-    assert trust(weighting="threshold", threshold=0.6).labels.tolist() == [[[255, 1, 2, 255]]]
-    assert trust(weighting="threshold", threshold=0.6).weights is None
-    linear = trust(weighting="linear")
+    assert weigh(weighting="threshold", threshold=0.6).labels.tolist() == [[[255, 1, 2, 255]]]
+    assert weigh(weighting="threshold", threshold=0.6).weights is None
+    linear = weigh(weighting="linear")
     assert torch.equal(linear.labels, labels) and torch.equal(linear.weights, confidence) and linear.doubt is None
-    assert trust(weighting="none").weights is None
-    rest, extra = trust(loss="soft").doubt
+    assert weigh(weighting="none").weights is None
+    rest, extra = weigh(loss="soft").doubt
     torch.testing.assert_close((rest + extra)[0, 0], torch.tensor([0.4, 0.6, 0.9, 1 / 11]))
-    assert Trust(WeakConfig(), Data())(labels, None) == (labels, None, None)
+    assert ConfidenceWeighting(WeakConfig(), Data())(labels, None) == (labels, None, None)
 
 
 def test_share_keeps_the_best_of_each_class(spec, tmp_path):
@@ -66,27 +64,6 @@ def test_doubt_is_a_distribution():
     torch.testing.assert_close(4 * rest + extra, torch.ones(11))
     torch.testing.assert_close(rest + extra, confidence.clamp(min=0.25))
     assert (extra >= 0).all()
-
-
-def test_classes_without_seeds(spec, tmp_path):
-    def two(number):
-        return np.where(truth(number) == 2, 255, truth(number)).astype(np.uint8)
-
-    write_masks(spec, tmp_path / "p", labels=two, confidence=False)
-    assert read_manifest(tmp_path / "p").never_labelled == ["c"]
-    data = SegmentationDataset(load_spec(tmp_path / "p"), "train")
-    with pytest.raises(ValueError, match=r"no pixel of split 'train' .* is labelled c: .*weak.allow_missing=true"):
-        check_seeds(data, allow=False)
-    with pytest.warns(UserWarning, match="is labelled c"):
-        check_seeds(data, allow=True)
-    write_masks(
-        spec, tmp_path / "q", labels=lambda n: truth(n) if n == 1 else np.full(SIZE, 255, np.uint8), confidence=False
-    )
-    assert read_manifest(tmp_path / "q").all_abstain == ["0", "2", "3"]
-    Image.fromarray(np.full(SIZE, 255, np.uint8)).save(tmp_path / "q" / "masks" / "1.png")
-    with pytest.raises(ValueError, match="has a label: all of them are unlabelled"):
-        check_seeds(SegmentationDataset(load_spec(tmp_path / "q"), "train"), allow=True)
-    check_seeds(SegmentationDataset(load_spec(spec.root), "val"), allow=False)  # full masks are not looked at
 
 
 def twin(folder, *more):
