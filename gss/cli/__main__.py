@@ -1,4 +1,4 @@
-"""Run the command line: `python -m gss.cli`."""
+"""Run the command line: `python -m gss.cli`, the same as `python -m gss`."""
 
 import sys
 

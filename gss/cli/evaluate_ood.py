@@ -1,58 +1,85 @@
-"""The command `gss evaluate-ood`."""
+"""`gss evaluate-ood`: measure out-of-distribution scores of a pipeline."""
 
-from __future__ import annotations
+from argparse import ArgumentParser, Namespace
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from gss.cli.parser import add_files, add_limit, add_size, add_window, names
 
-from gss.core.distributed import is_main
-from gss.core.errors import InputError
-from gss.core.files import write_json
-from gss.data.outliers.benchmarks import OODDataset, open_ood
-from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
-from gss.evaluation.ood.score_files import ScoreFiles
-from gss.evaluation.ood.tables import format_evaluation
-from gss.pipeline.loading import load_pipeline
+HELP = "measure out-of-distribution scores of a pipeline"
 
 
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss evaluate-ood`.
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("pipeline", help="folder of the pipeline")
+    help = "built-in names, YAML files or folders; see docs/ood.md"
+    parser.add_argument("--data", nargs="+", required=True, metavar="SPEC", help=help)
+    parser.add_argument("--root", nargs="+", help="folder of the data set: one for all, or one for each of --data")
+    parser.add_argument("--split", help="default: the only one, or the first of val, test, all")
+    parser.add_argument("--outliers", nargs="+", default=[], metavar="NAME", help="classes held out of training")
+    parser.add_argument("--scores", type=names, metavar="A,B", help="scores to measure, with commas (default: all)")
+    parser.add_argument("--mode", choices=("pooled", "per_image"), default="pooled", help="default: %(default)s")
+    parser.add_argument(
+        "--fpr-rule",
+        choices=("first_at_least", "first_above", "nearest", "nearest_thinned"),
+        default="first_at_least",
+        help="which point of the ROC curve is at 95 %% TPR (default: %(default)s)",
+    )
+    parser.add_argument("--exact", action="store_true", help="count distinct scores: no bounds, more memory")
+    parser.add_argument("--components", choices=("anomaly", "obstacle"), help="measure whole objects, by track rules")
+    help = "measure open-set mIoU, with thresholds from this split"
+    parser.add_argument("--threshold-from", metavar="SPLIT", help=help)
+    add_limit(parser)
+    add_window(parser)
+    add_size(parser)
+    add_files(parser, json="the numbers", html="a report with curves and heat maps")
+    help = "write every score map, as SegmentMeIfYouCan's tool reads"
+    parser.add_argument("--save-scores", metavar="DIR", help=help)
+    parser.add_argument("--save-as", choices=("hdf5", "npy"), help="format of score files (default: hdf5)")
+    help = "precision of score files (default: float32)"
+    parser.add_argument("--save-dtype", choices=("float32", "float16"), help=help)
+    parser.add_argument("--overwrite", action="store_true", help="replace score files of an earlier run")
 
-    Args:
-        args: `pipeline`, `data` (list), `root` (list or None), `split`, `threshold_from`, `outliers`, `scores`
-            (names with commas, or None), `mode`, `fpr_rule`, `exact`, `components`, `window`, `size`, `limit`,
-            `json`, `html`, `save_scores`, `save_as`, `dtype`, `overwrite`.
 
-    Raises:
-        ValueError: bad pipeline, data set, score or output.
-    """
-    given = [f"--{name.replace('_', '-')}" for name in ("save_as", "dtype", "overwrite") if getattr(args, name)]
+def run(args: Namespace) -> None:
+    """Measure every data set, write and print."""
+    from dataclasses import replace
+
+    from gss.core.distributed import is_main
+    from gss.core.errors import InputError
+    from gss.core.files import write_json
+    from gss.data.outliers.benchmarks import open_benchmarks
+    from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
+    from gss.evaluation.ood.page import build_page
+    from gss.evaluation.ood.score_files import ScoreFiles
+    from gss.evaluation.ood.tables import format_evaluation
+    from gss.pipeline.loading import load_pipeline
+
+    given = [f"--{name.replace('_', '-')}" for name in ("save_as", "save_dtype", "overwrite") if getattr(args, name)]
     if given and not args.save_scores:
         raise InputError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
     # All mistakes show before the first image is read.
-    datasets = _open_all(args, args.split)
-    sources = _open_all(args, args.threshold_from) if args.threshold_from else [None] * len(datasets)
-    pipeline = load_pipeline(args.pipeline)
-    scores = [name.strip() for name in args.scores.split(",") if name.strip()] if args.scores else None
-    pipeline.check_scores(scores or [])
+    test_sets = open_benchmarks(args.data, args.split, roots=args.root or (), outliers=args.outliers)
+    sources: list = [None] * len(test_sets)
     if args.threshold_from:
-        for dataset in datasets:
-            known_channels(pipeline, dataset)
+        sources = open_benchmarks(args.data, args.threshold_from, roots=args.root or (), outliers=args.outliers)
+    pipeline = load_pipeline(args.pipeline)
+    pipeline.check_scores(args.scores or [])
+    if args.threshold_from:
+        for test_set in test_sets:
+            known_channels(pipeline, test_set)
     save = None
     if args.save_scores:
         save = ScoreFiles(
             args.save_scores,
             file_format=args.save_as or "hdf5",
-            dtype=args.dtype or "float32",
+            dtype=args.save_dtype or "float32",
             overwrite=args.overwrite,
         )
     results = []
-    for dataset, source in zip(datasets, sources, strict=True):
+    for test_set, source in zip(test_sets, sources, strict=True):
         result = evaluate_ood(
             pipeline,
-            dataset,
-            scores=scores,
+            test_set,
+            scores=args.scores or None,
             mode=args.mode,
             fpr_rule=args.fpr_rule,
             exact=args.exact,
@@ -66,31 +93,9 @@ def main(args: argparse.Namespace) -> int:
             progress=True,
         )
         results.append(replace(result, pipeline=str(args.pipeline)))
-        if is_main():
-            print(format_evaluation(result), end="\n\n")
     if is_main():
         if args.json:
             write_json(args.json, {"results": [result.to_json() for result in results]})
         if args.html:
-            from gss.evaluation.ood.page import build_page
-
             build_page(results).save(args.html)
-    return 0
-
-
-def _open_all(args: argparse.Namespace, split: str | None) -> list[OODDataset]:
-    """The data sets, each with its root."""
-    roots: Sequence[str | None] = args.root or [None]
-    if len(roots) not in (1, len(args.data)):
-        raise InputError(
-            f"--root names {len(roots)} folders for {len(args.data)} data sets; give one for all or one for each"
-        )
-    roots = list(roots) * len(args.data) if len(roots) == 1 else roots
-    opened = [
-        open_ood(ref, split, root=root, outliers=args.outliers) for ref, root in zip(args.data, roots, strict=True)
-    ]
-    names = [dataset.name for dataset in opened]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"--data names {twice} twice; results could not be told apart")
-    return opened
+        print("\n\n".join(format_evaluation(result) for result in results))

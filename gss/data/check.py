@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, write_json
 from gss.data.datasets import check_sizes, load_raw, resize_pair
 from gss.data.files import Sample
 from gss.data.images import load_image
 from gss.data.open import open_split
 from gss.data.panoptic import require_segments
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, Domain
 from gss.data.weak.files import WeakFiles
 from gss.labels.space import IGNORE_INDEX
@@ -305,43 +302,33 @@ def _thumbnail(spec: DataSpec, split: str, index: int) -> tuple[Image.Image, np.
     return *resize_pair(image, labels, (min(height, 4 * _THUMBNAIL), _THUMBNAIL)), name
 
 
-def main(args: argparse.Namespace) -> int:
-    """Handler of `gss data check`.
+def num_problems(reports: Mapping[str, list[SplitReport]]) -> int:
+    """Return the number of findings in all domains and splits."""
+    return sum(report.num_problems for found in reports.values() for report in found)
 
-    Args:
-        args: `spec`, `root`, `split` (None: all), `sheet` and, where given, `json` (output files or None).
 
-    Returns:
-        Exit code: 0 for a clean data set, 1 when problems were found.
+def format_findings(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> str:
+    """Format what `check_domains` returned: `format_report`, or `format_domain` of each domain of a mixture."""
+    if not spec.domains:
+        return format_report(spec, reports[spec.name])
+    return "\n\n".join(format_domain(domain, reports[domain.name]) for domain in spec.domains)
 
-    Raises:
-        ValueError: no such spec, split or root folder, or an empty split.
-    """
-    if args.sheet and Path(args.sheet).suffix.lower() not in (".png", ".jpg"):
-        raise InputError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
-    spec = load_spec(args.spec, args.root)
+
+def findings(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> dict[str, Any]:
+    """Return what `check_domains` found in types that JSON knows."""
+    names = spec.label_space.names
+    parts = {name: [report.to_dict(names) for report in found] for name, found in reports.items()}
+    head = {"name": spec.name, "note": spec.note, "problems": num_problems(reports)}
+    return head | ({"domains": parts} if spec.domains else {"splits": parts[spec.name]})
+
+
+def draw_sheets(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> Image.Image:
+    """Draw `draw_sheet` of every domain, one below the other."""
     domains = spec.domains or (Domain(spec.name, spec),)
-    reports = check_domains(spec, args.split)
-    texts = [
-        format_domain(domain, reports[domain.name]) if spec.domains else format_report(spec, reports[domain.name])
-        for domain in domains
-    ]
-    print("\n\n".join(texts))
-    problems = sum(report.num_problems for found in reports.values() for report in found)
-    report_file = getattr(args, "json", None)
-    if report_file:
-        names = spec.label_space.names
-        found = {name: [report.to_dict(names) for report in parts] for name, parts in reports.items()}
-        head = {"name": spec.name, "note": spec.note, "problems": problems}
-        write_json(Path(report_file), head | ({"domains": found} if spec.domains else {"splits": found[spec.name]}))
-    if args.sheet:
-        pages = [draw_sheet(domain.spec, reports[domain.name]) for domain in domains if reports[domain.name]]
-        sheet = Image.new("RGB", (max(page.width for page in pages), sum(page.height for page in pages)), "white")
-        top = 0
-        for page in pages:
-            sheet.paste(page, (0, top))
-            top += page.height
-        with atomic_path(Path(args.sheet)) as temporary:
-            sheet.save(temporary)
-        print(f"contact sheet: {args.sheet}")
-    return 1 if problems else 0
+    pages = [draw_sheet(domain.spec, reports[domain.name]) for domain in domains if reports[domain.name]]
+    sheet = Image.new("RGB", (max(page.width for page in pages), sum(page.height for page in pages)), "white")
+    top = 0
+    for page in pages:
+        sheet.paste(page, (0, top))
+        top += page.height
+    return sheet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +13,9 @@ from gss.core.errors import InputError
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.mapping import LabelMapping
-from gss.labels.mapping_files import format_mapping, load_mapping, save_mapping
+from gss.labels.mapping_files import load_mapping
 from gss.labels.mseg import MSegColumn, MSegTaxonomy
-from gss.labels.names import by_key, spelling_key
+from gss.labels.names import spelling_key
 from gss.labels.space import LabelSpace
 
 
@@ -78,36 +77,8 @@ def find_mapping(
     return LabelMapping.by_spelling(from_space, to_space), "by spelling"
 
 
-def main(args: argparse.Namespace) -> None:
-    """Handler of `gss data map`.
-
-    Args:
-        args: `source`, `target` (data specs, pipeline folders, or columns of the table), `mseg`, `map`, `out` (files
-            or None) and `overwrite`.
-
-    Raises:
-        ValueError: see `find_mapping`; or the output exists.
-    """
-    if args.out and Path(args.out).exists() and not args.overwrite:
-        raise InputError(f"{args.out} exists and may hold corrections; pass --overwrite or another --out")
-    mseg = MSegTaxonomy.read(args.mseg) if args.mseg else None
-    source, target = _side(args.source, mseg), _side(args.target, mseg)
-    mapping, origin = find_mapping(source, target, file=args.map, mseg=mseg)
-    sides = ((args.source, source), (args.target, target))
-    counts = [f"{ref} ({spec.label_space.num_classes} classes)" for ref, spec in sides]
-    print(f"{' -> '.join(counts)}, {origin}\n\n{format_mapping(mapping)}")
-    theirs = by_key(mapping.target)
-    same = [name for key, name in by_key(mapping.source).items() if name in mapping.dropped and key in theirs]
-    if same:
-        print(f"left out although the other side has a class of that name: {', '.join(same)}")
-    if args.out:
-        builtin = [ref if ref in builtin_specs() else "" for ref in (args.source, args.target)]
-        save_mapping(mapping, args.out, source=builtin[0], target=builtin[1])
-        print(f"mapping: {args.out}")
-
-
-def _side(ref: str, mseg: MSegTaxonomy | None) -> DataSpec:
-    """Classes of a data spec, a pipeline folder, a column of the table, or the universal classes."""
+def open_side(ref: str, mseg: MSegTaxonomy | None = None) -> DataSpec:
+    """Return the classes of a data spec, a pipeline folder, a column of the MSeg table, or its universal classes."""
     model = Path(ref).expanduser() / "prior" / "config.json"
     if model.is_file():
         try:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from gss.core.errors import InputError
-from gss.core.files import atomic_path
-from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
-from gss.data.shifts.apply import GROUPS, SHIFTS, apply_shift, choose_severities, choose_shifts, shift_generator
-from gss.data.specs.load import load_spec
+from gss.data.shifts.apply import GROUPS, SHIFTS, apply_shift, shift_generator
 from gss.report.pictures import contact_sheet
 
 _CELL = 240
@@ -45,33 +39,11 @@ def draw_shifts(
     return contact_sheet(rows, titles, captions=captions, width=_CELL)
 
 
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss data shifts`: print what there is, and draw it.
-
-    Args:
-        args: `spec`, `root`, `split`, `image` (id, or None for the middle of the split), `shifts` and `severities`
-            (lists), `seed`, `sheet`.
-
-    Raises:
-        ValueError: bad data set, image, shift, severity or file name.
-    """
-    if Path(args.sheet).suffix.lower() not in (".png", ".jpg"):
-        raise InputError(f"sheet is {args.sheet!r}; its name must end in .png or .jpg")
-    shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
-    spec = load_spec(args.spec, args.root)
-    dataset = open_split(spec, args.split)
-    if args.image is not None and args.image not in dataset.ids:
-        raise InputError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
-    index = len(dataset) // 2 if args.image is None else dataset.ids.index(args.image)
-    sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
-    with atomic_path(Path(args.sheet)) as temporary:
-        sheet.save(temporary)
+def list_shifts(shifts: Sequence[str]) -> str:
+    """Return one line a shift: name, group and effect."""
     width = max(map(len, shifts))
     group_of = {name: group for group, names in GROUPS.items() for name in names}
-    for shift in shifts:
-        print(f"{shift:<{width}}  {group_of[shift]:<11}  {_about(shift)}")
-    print(f"contact sheet of {dataset.ids[index]}: {args.sheet}")
-    return 0
+    return "\n".join(f"{shift:<{width}}  {group_of[shift]:<11}  {_about(shift)}" for shift in shifts)
 
 
 def _about(shift: str) -> str:

@@ -5,7 +5,6 @@ No prior can segment better than its posterior reconstructs, so this is the firs
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ from tqdm import tqdm
 
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
-from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.sample import fill_void
-from gss.data.specs.load import load_spec
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.domains import DomainMetrics
 from gss.metrics.segmentation import SegmentationMetrics
@@ -102,23 +98,6 @@ def reconstruct(
         if found := domains[way].compute():
             result[way]["domains"] = found
     return result
-
-
-def main(args: Namespace) -> int:
-    """`gss recon POSTERIOR... --data SPEC`: prints the ceiling of each posterior, optionally as JSON."""
-    spec = load_spec(args.data, args.root)
-    dataset = open_split(spec, args.split)
-    rows = []
-    for folder in args.posterior:
-        posterior = Posterior.from_pretrained(folder)
-        check_classes(posterior, dataset, folder)
-        result = reconstruct(posterior, dataset, limit=args.limit, progress=True)
-        rows.append({"posterior": str(folder), "downsample": posterior.vqvae.token_stride, **result})
-    if distributed.is_main():
-        print(format_table(rows, dataset.label_space.names))
-        if args.json:
-            write_json(Path(args.json), {"data": spec.name, "split": args.split, "results": rows})
-    return 0
 
 
 def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) -> None:

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gss.config.io import load_config, split_overrides
+from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.core.distributed import barrier, is_main
 from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.outputs import prepare_output
+from gss.evaluation.reconstruction import format_table
+from gss.training.run import train
 
 
-def main(args: argparse.Namespace) -> None:
-    """`gss compare CONFIG... --variants ff ft ... --out DIR`: one posterior per variant, then one table.
+def compare(
+    files: list[str], overrides: list[str], *, variants: Sequence[str], out: str | Path, overwrite: bool = False
+) -> None:
+    """Train one posterior per variant, and print and write one table of their ceilings.
 
-    A variant is a config file that is laid over the common ones: a name in `configs/variants`, or a path. Variants
-    that are already trained in DIR are not trained again.
+    Variants that are already trained in `out` are not trained again.
+
+    Args:
+        files: config files of all variants.
+        overrides: overrides of all variants.
+        variants: config files laid over the common ones: names in `configs/variants`, or paths.
+        out: output folder; each variant has a sub-folder of its name.
+        overwrite: replace variants that are not finished.
+
+    Raises:
+        InputError: two variants of one name, bad settings, or a finished variant with other settings.
     """
-    from gss.evaluation.reconstruction import format_table
-    from gss.training.run import train
-
-    files, overrides = split_overrides(args.configs)
-    out = Path(args.out)
-    if len({Path(variant).stem for variant in args.variants}) < len(args.variants):
-        raise InputError(f"--variants {' '.join(args.variants)}: two have the same name, and would share a folder")
+    out = Path(out)
+    if len({Path(variant).stem for variant in variants}) < len(variants):
+        raise InputError(f"--variants {' '.join(variants)}: two have the same name, and would share a folder")
     # Every configuration is read before the first run starts, so that a typing error costs no hours.
-    configs = {variant: load_config(PosteriorConfig, [*files, _path(variant)], overrides) for variant in args.variants}
+    configs = {variant: load_config(PosteriorConfig, [*files, _path(variant)], overrides) for variant in variants}
     for variant, config in configs.items():
         _check_finished(out / Path(variant).stem, config)
     rows: list[dict[str, Any]] = []
@@ -39,18 +48,18 @@ def main(args: argparse.Namespace) -> None:
         seconds = None
         if not (folder / "recon.json").is_file():
             if is_main():
-                prepare_output(folder, overwrite=args.overwrite)
+                prepare_output(folder, overwrite=overwrite)
                 print(f"{variant}:")
             barrier()
             started = time.perf_counter()
-            train("posterior", config, folder)
+            train("posterior", config, folder, say=print)
             seconds = time.perf_counter() - started
         barrier()
         result = json.loads((folder / "recon.json").read_text())
         rows.append({"posterior": str(folder), "downsample": config.vq.downsample, "seconds": seconds, **result})
     if is_main():
-        print(format_table(rows, tuple(_names(out / Path(args.variants[0]).stem))))
         write_json(out / "comparison.json", rows)
+        print(format_table(rows, tuple(_names(out / Path(variants[0]).stem))))
 
 
 def _check_finished(folder: Path, config: PosteriorConfig) -> None:

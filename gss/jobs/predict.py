@@ -1,7 +1,5 @@
 """`gss predict`: segments files and writes masks, maskiges, overlays and confidence next to one JSON."""
 
-import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +9,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gss.core.distributed import gather_objects, is_main, run_on_main, shard
+from gss.core.distributed import gather_objects, is_main, shard
 from gss.core.files import atomic_path, write_json
-from gss.core.outputs import prepare_output
-from gss.data.files import find_images, output_names
+from gss.data.files import output_names
 from gss.data.images import load_image
-from gss.pipeline.loading import load_pipeline
 from gss.pipeline.outputs import SegmentationOutput, index_image
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import overlay
@@ -31,37 +27,6 @@ FILES = {
     "overlay": "_overlay.jpg",
     "confidence": "_confidence.png",
 }
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handles `gss predict`.
-
-    Args:
-        args: `pipeline`, `images`, `out`, `window`, `decode` (None for the default), `flip`, `overwrite`.
-
-    Returns:
-        0, or 1 when some images could not be read; the others are written all the same.
-
-    Raises:
-        ValueError: nothing found, no pipeline, or an output folder that holds something.
-    """
-    out = Path(args.out)
-    paths = find_images(args.images, exclude=out)
-    pipeline = load_pipeline(args.pipeline)
-    options = {
-        "decode": args.decode or pipeline.default_decode,
-        "window": args.window,
-        "flip": args.flip,
-    }
-    pipeline.check_inputs([options["decode"]], window=options["window"])
-    # Once for all processes: the second would find the first one's files.
-    run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
-    failed = predict(pipeline, paths, out, source=args.pipeline, **options)
-    if is_main():
-        for failure in failed:
-            print(f"gss: error: {failure['error']}", file=sys.stderr)
-        print(f"{len(paths) - len(failed)} of {len(paths)} images segmented into {out}")
-    return 1 if failed else 0
 
 
 def predict(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from gss.core.files import atomic_path, write_json
 from gss.core.outputs import prepare_output
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
-from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.evaluation import reconstruction as recon
 from gss.labels.space import LabelSpace
 from gss.posterior.bundle import Posterior
@@ -91,43 +90,57 @@ def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0)
     return Transferred(posterior, source.label_space, assignment)
 
 
-def main(args: Namespace) -> int:
-    """`gss transfer POSTERIOR --data SPEC --out DIR`: writes `DIR/posterior` and prints its ceiling.
+def run_transfer(
+    source: str | Path,
+    spec: DataSpec,
+    out: str | Path,
+    *,
+    split: str = "train",
+    val_split: str | None = None,
+    refine_steps: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write `out/posterior`, a posterior with the classes of another data set, and print its ceiling.
 
     Args:
-        args: `posterior`, `data`, `root`, `split` (masks that are counted), `val_split` (measured; None takes `val` if
-            there is one, else `split`), `limit` (images measured), `refine` (steps), `out`, `overwrite`.
+        source: folder of the trained posterior.
+        spec: other data set.
+        out: output folder.
+        split: split whose masks are counted.
+        val_split: split the ceiling is measured on; `val` if there is one, else `split` when None.
+        refine_steps: steps of the refinement; 0 for none.
+        limit: number of images measured, evenly spread; all by default.
+        overwrite: accept an output folder that holds files.
 
     Raises:
-        ValueError: bad posterior, data set or output folder.
+        InputError: bad posterior, data set or output folder.
     """
-    spec = load_spec(args.data, args.root)
-    train = open_split(spec, args.split)
-    val_split = args.val_split or ("val" if "val" in spec.available_splits() else args.split)
+    out = Path(out)
+    train = open_split(spec, split)
+    val_split = val_split or ("val" if "val" in spec.available_splits() else split)
     val = open_split(spec, val_split)
-    source = Posterior.from_pretrained(args.posterior)
+    before = Posterior.from_pretrained(source)
     if distributed.is_main():
-        prepare_output(args.out, overwrite=args.overwrite)
-    for part in (source.codec, source.vqvae, source.likelihood):
+        prepare_output(out, overwrite=overwrite)
+    for part in (before.codec, before.vqvae, before.likelihood):
         if part is not None:
             part.to(distributed.device())
     torch.manual_seed(0)
-    result = transfer(source, train, refine_steps=args.refine)
-    ceiling = recon.reconstruct(result.posterior, val, limit=args.limit, progress=True)
+    result = transfer(before, train, refine_steps=refine_steps)
+    ceiling = recon.reconstruct(result.posterior, val, limit=limit, progress=True)
     if distributed.is_main():
-        out = Path(args.out)
         with atomic_path(out / "posterior") as folder:
             folder.mkdir()
             result.posterior.save_pretrained(folder)
         write_json(out / "recon.json", ceiling)
         rows = describe(result, ceiling)
-        facts = {"source": str(args.posterior), "data": f"{spec.name}, split {args.split}", "refine": args.refine}
+        facts = {"source": str(source), "data": f"{spec.name}, split {split}", "refine": refine_steps}
         write_json(out / "transfer.json", {**facts, "measured_on": val_split, "classes": rows})
-        print(format_classes(rows, refined=args.refine > 0))
+        print(format_classes(rows, refined=refine_steps > 0))
         print(f"\nceiling on {spec.name} {val_split}:")
-        row = {"posterior": str(out), "downsample": source.vqvae.token_stride, **ceiling}
+        row = {"posterior": str(out), "downsample": before.vqvae.token_stride, **ceiling}
         print(recon.format_table([row], train.label_space.names))
-    return 0
 
 
 def describe(result: Transferred, ceiling: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ never worse than a lattice.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gss.core.errors import InputError, unknown_name
-from gss.core.files import atomic_path
 
 MAX_CLASSES = 255
 METHODS = ("maxmin", "lattice", "random", "jitter", "display")
@@ -327,15 +325,3 @@ def swatch(palette: np.ndarray, names: Sequence[str] | None = None) -> Image.Ima
         draw.text((left + 9, top + 8), text, fill=ink, font=font)
         draw.text((left + 9, top + 28), "{} {} {}".format(*color), fill=ink, font=font)
     return picture
-
-
-def main(args: argparse.Namespace) -> None:
-    """`gss palette K`: print the colours and their smallest distance, write a swatch picture on demand."""
-    palette = build(args.method, args.num_classes, args.seed)
-    for index, (red, green, blue) in enumerate(palette.tolist()):
-        print(f"{index:3d}  {red:3d} {green:3d} {blue:3d}  #{red:02x}{green:02x}{blue:02x}")
-    print(f"{len(palette)} colours, minimum distance {min_distance(palette):.1f}")
-    if args.out:
-        with atomic_path(args.out) as path:
-            swatch(palette).save(path, format="PNG")
-        print(f"wrote {args.out}")

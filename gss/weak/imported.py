@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
-from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.files import find_files
 from gss.data.images import MASK_SUFFIXES, image_size, load_mask
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.data.weak.pictures import load_confidence
 from gss.data.weak.readers.base import check_size
@@ -112,26 +108,3 @@ def import_masks(
     with writer:
         writer.add_all(found.ids, found.read, title="importing")
     return writer.manifest
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss weak import`."""
-    manifest = import_masks(
-        load_spec(args.spec, args.root),
-        args.split,
-        args.masks,
-        args.out,
-        confidence=args.confidence,
-        producer=args.producer,
-        overwrite=args.overwrite,
-    )
-    return report_manifest(manifest, args.out)
-
-
-def report_manifest(manifest: Manifest, out: str | Path) -> int:
-    """Print the summary of a folder of pseudo-masks on the main process, and return the exit code."""
-    if distributed.is_main():
-        print(manifest.summary(out))
-        for failure in manifest.failed:
-            print(f"gss: error: {failure.image}: {failure.error}", file=sys.stderr)
-    return 1 if manifest.failed else 0

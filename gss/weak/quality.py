@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +10,12 @@ from tqdm import tqdm
 
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
-from gss.data.export import open_labelled
-from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
-from gss.data.specs.load import load_spec
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.label_quality import LabelQuality
 from gss.report.pictures import colorize, error_map, heatmap
-from gss.weak.quality_page import build_report, format_report
 
 _PICTURES = 6
 
@@ -80,20 +73,3 @@ def measure(
             rows.append((dataset.ids[index], row))
     quality.sum_across()
     return quality.compute(), rows
-
-
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak report`."""
-    spec = load_spec(args.spec, args.root)
-    dataset, truth = open_split(spec, args.split), None
-    if args.truth:
-        truth = open_labelled(load_spec(args.truth, args.truth_root), args.truth_split or args.split)
-    result, rows = measure(dataset, truth, pictures=_PICTURES if args.html else 0, progress=distributed.is_main())
-    if not distributed.is_main():
-        return
-    print(format_report(result, dataset.label_space.names))
-    facts = {"data": spec.name, "split": args.split, "classes": list(dataset.label_space.names), "truth": args.truth}
-    if args.json:
-        write_json(Path(args.json), {**facts, **result})
-    if args.html:
-        build_report(result, rows, dataset, title=f"{spec.name} · {args.split}").save(args.html)

@@ -1,37 +1,41 @@
-import importlib
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 
 import gss
 from gss import cli
+from gss.cli import palette
+from gss.cli.parser import FORM_NAMES
+from gss.config.weak_labels import FORMS
 from gss.core.errors import InputError
+from gss.training import run as training
 
 REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def handler(monkeypatch):
-    """Put a module of recorded calls in place of a sub-command's module."""
+def ending(monkeypatch):
+    """Let `gss palette` end in a given way."""
 
-    def install(name: str, function: str = "main", effect=None):
-        calls = []
-
-        def record(*args, **kwargs):
-            calls.append((args, kwargs))
+    def install(effect):
+        def run(args):
             if isinstance(effect, BaseException):
                 raise effect
             return effect
 
-        module = types.ModuleType(name)
-        setattr(module, function, record)
-        monkeypatch.setitem(sys.modules, name, module)
-        return calls
+        monkeypatch.setattr(palette, "run", run)
 
     return install
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """Record what `gss train` asks for instead of training."""
+    calls = []
+    monkeypatch.setattr(training, "train", lambda *args, **options: calls.append((args, options)))
+    return calls
 
 
 def fails(argv, capsys) -> str:
@@ -61,55 +65,50 @@ def test_help_and_version_answer_without_heavy_imports():
         assert "gss" in done.stdout
 
 
-def test_train_reads_config_and_hands_over(handler, tmp_path):
-    calls = handler("gss.training.run", "train")
+def test_train_reads_config_and_hands_over(tasks, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("train: {steps: 3}\n")
     out = str(tmp_path / "run")
     # positionals on both sides of the options
     assert cli.main(["train", "prior", str(config), "--out", out, "optim.lr=0.5", "posterior=runs/a=b"]) == 0
-    (((stage, cfg, folder), keywords),) = calls
-    assert (stage, folder, keywords) == ("prior", out, {"resume": False})
+    (((stage, cfg, folder), keywords),) = tasks
+    assert (stage, folder, keywords) == ("prior", out, {"resume": False, "say": print})
     assert (cfg.train.steps, cfg.optim.lr, cfg.posterior) == (3, 0.5, "runs/a=b")
 
 
 @pytest.mark.parametrize(("stage", "name"), [("posterior", "PosteriorConfig"), ("twin", "PriorConfig")])
-def test_train_without_files_uses_defaults(handler, tmp_path, stage, name):
-    calls = handler("gss.training.run", "train")
+def test_train_without_files_uses_defaults(tasks, tmp_path, stage, name):
     assert cli.main(["train", stage, "--out", str(tmp_path / "run")]) == 0
-    assert type(calls[0][0][1]).__name__ == name
+    assert type(tasks[0][0][1]).__name__ == name
 
 
-def test_train_refuses_a_used_folder(handler, tmp_path, capsys):
-    calls = handler("gss.training.run", "train")
+def test_train_refuses_a_used_folder(tasks, tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_text("kept")
     assert "already holds 'metrics.jsonl'" in fails(["train", "prior", "--out", str(tmp_path)], capsys)
-    assert not calls
+    assert not tasks
     for flag, keywords in (
-        ("--resume", {"resume": True}),
-        ("--overwrite", {"resume": False}),
+        ("--resume", {"resume": True, "say": print}),
+        ("--overwrite", {"resume": False, "say": print}),
     ):
         assert cli.main(["train", "prior", "--out", str(tmp_path), flag]) == 0
-        assert calls.pop()[1] == keywords
+        assert tasks.pop()[1] == keywords
     assert "not allowed with" in fails(["train", "prior", "--out", str(tmp_path), "--resume", "--overwrite"], capsys)
     assert (tmp_path / "metrics.jsonl").read_text() == "kept"
 
 
-def test_only_the_first_process_looks_at_the_folder(handler, tmp_path, monkeypatch):
-    calls = handler("gss.training.run", "train")
+def test_only_the_first_process_looks_at_the_folder(tasks, tmp_path, monkeypatch):
     (tmp_path / "metrics.jsonl").write_text("written by the first process")
     monkeypatch.setenv("RANK", "1")
     assert cli.main(["train", "prior", "--out", str(tmp_path)]) == 0
-    assert calls
+    assert tasks
 
 
-def test_path_with_equals_sign_is_a_file(handler, tmp_path):
-    calls = handler("gss.training.run", "train")
+def test_path_with_equals_sign_is_a_file(tasks, tmp_path):
     folder = tmp_path / "lr=1"
     folder.mkdir()
     (folder / "run.yaml").write_text("train: {steps: 4}\n")
     assert cli.main(["train", "prior", str(folder / "run.yaml"), "--out", str(tmp_path / "run")]) == 0
-    assert calls[0][0][1].train.steps == 4
+    assert tasks[0][0][1].train.steps == 4
 
 
 @pytest.mark.parametrize(
@@ -117,58 +116,59 @@ def test_path_with_equals_sign_is_a_file(handler, tmp_path):
     [
         (
             ["recon", "post", "--data", "scenes", "--limit", "3", "other"],
-            "gss.evaluation.reconstruction",
-            {
-                "posterior": ["post", "other"],
-                "data": "scenes",
-                "split": "val",
-                "root": None,
-                "limit": 3,
-                "json": None,
-            },
+            "gss.cli.recon",
+            {"posterior": ["post", "other"], "data": "scenes", "split": "val", "root": None, "limit": 3, "json": None},
         ),
         (
             ["evaluate", "pipe", "--data", "d", "--size", "360x480", "--window", "slide", "--html", "r.html"],
-            "gss.evaluation.segmentation.evaluate",
+            "gss.cli.evaluate",
             {"pipeline": "pipe", "size": (360, 480), "window": "slide", "html": "r.html", "limit": None},
         ),
         (
             ["predict", "pipe", "a.png", "--out", "o", "b.png", "c"],
-            "gss.jobs.predict",
-            {
-                "images": ["a.png", "b.png", "c"],
-                "out": "o",
-                "window": "auto",
-                "overwrite": False,
-                "decode": None,
-                "flip": False,
-            },
+            "gss.cli.predict",
+            {"images": ["a.png", "b.png", "c"], "out": "o", "window": "auto", "decode": None, "flip": False},
         ),
-        (["data", "check", "d", "--sheet", "s.png"], "gss.data.check", {"spec": "d", "split": None}),
+        (["data", "check", "d", "--sheet", "s.png"], "gss.cli.data.check", {"spec": "d", "split": None}),
         (
             ["data", "map", "a", "b", "--mseg", "m.tsv", "--out", "o.yaml"],
-            "gss.data.mapping",
+            "gss.cli.data.map",
             {"source": "a", "target": "b", "mseg": "m.tsv", "map": None, "out": "o.yaml", "overwrite": False},
         ),
-        (["palette", "19"], "gss.posterior.palette", {"num_classes": 19, "method": "maxmin", "seed": 0, "out": None}),
-        (["quickstart", "--seed", "3"], "gss.jobs.quickstart.run", {"seed": 3, "data": "scenes", "overwrite": False}),
+        (["palette", "19"], "gss.cli.palette", {"num_classes": 19, "method": "maxmin", "seed": 0, "out": None}),
+        (["quickstart", "--seed", "3"], "gss.cli.quickstart", {"seed": 3, "data": "scenes", "overwrite": False}),
+        (["weak", "import", "d", "--masks", "m", "--out", "o"], "gss.cli.weak.import_masks", {"producer": "import"}),
     ],
 )
-def test_commands_reach_their_module(handler, argv, module, expected):
-    calls = handler(module)
-    assert cli.main(argv) == 0
-    (args,) = calls[0][0]
+def test_arguments_of_commands(argv, module, expected):
+    args = cli.build_parser().parse(argv)
+    assert args.module == module
     assert {name: getattr(args, name) for name in expected} == expected
 
 
+def modules(table):
+    return [name for entry in table.values() for name in ([entry] if isinstance(entry, str) else modules(entry))]
+
+
+def test_every_module_of_a_command_is_in_the_table():
+    """A module that declares arguments is a command; one that is not in the table could not be called."""
+    folder = Path(cli.__file__).parent
+    paths = [path for path in folder.rglob("*.py") if "def add_arguments(" in path.read_text()]
+    names = {".".join(("gss", "cli", *path.relative_to(folder).with_suffix("").parts)) for path in paths}
+    assert sorted(modules(cli.COMMANDS)) == sorted(names)
+
+
+def test_names_of_forms_are_those_of_the_settings():
+    assert tuple(FORMS) == FORM_NAMES
+
+
 @pytest.mark.parametrize("stage", ["posterior", "prior"])
-def test_config_prints_yaml_that_trains(stage, capsys, tmp_path, handler):
+def test_config_prints_yaml_that_trains(stage, capsys, tmp_path, tasks):
     assert cli.main(["config", stage, "train.steps=9"]) == 0
     file = tmp_path / "run.yaml"
     file.write_text(capsys.readouterr().out)
-    calls = handler("gss.training.run", "train")
     assert cli.main(["train", stage, str(file), "--out", str(tmp_path / "run")]) == 0
-    assert calls[0][0][1].train.steps == 9
+    assert tasks[0][0][1].train.steps == 9
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,8 @@ def test_config_prints_yaml_that_trains(stage, capsys, tmp_path, handler):
         (["palette", "many"], "'many'"),
         (["data"], "required: ACTION"),
         (["evaluate", "p", "--data", "d", "--json", "."], "cannot write --json .: it is a folder"),
-        (["weak", "seeds", "p", "--data", "d", "--sheet", "/"], "cannot write --sheet /: it is a folder"),
+        (["palette", "3", "--out", "/"], "cannot write --out /: it is a folder"),
+        (["data", "check", "d", "--sheet", "s.txt"], "must end in .png or .jpg"),
     ],
 )
 def test_mistakes_are_one_line(argv, part, capsys, tmp_path, monkeypatch):
@@ -207,40 +208,40 @@ def test_mistakes_are_one_line(argv, part, capsys, tmp_path, monkeypatch):
         (InputError(), "gss: error: InputError"),
     ],
 )
-def test_errors_of_a_command_are_one_line(effect, part, handler, capsys):
-    handler("gss.posterior.palette", effect=effect)
+def test_errors_of_a_command_are_one_line(effect, part, ending, capsys):
+    ending(effect)
     assert part in fails(["palette", "3"], capsys)
 
 
-def test_debug_shows_the_traceback(handler, monkeypatch):
-    handler("gss.posterior.palette", effect=InputError("inner"))
+def test_debug_shows_the_traceback(ending, monkeypatch):
+    ending(InputError("inner"))
     monkeypatch.setenv("GSS_DEBUG", "1")
     with pytest.raises(InputError, match="inner"):
         cli.main(["palette", "3"])
 
 
 @pytest.mark.parametrize("effect", [KeyError("bug"), ValueError("a bug too"), RuntimeError("bug")])
-def test_a_bug_shows_its_traceback_and_asks_for_a_report(effect, handler, capsys):
-    handler("gss.posterior.palette", effect=effect)
+def test_a_bug_shows_its_traceback_and_asks_for_a_report(effect, ending, capsys):
+    ending(effect)
     assert cli.main(["palette", "3"]) == 70
     printed = capsys.readouterr().err
     assert "Traceback" in printed and type(effect).__name__ in printed
     assert printed.splitlines()[-1].startswith("gss: this is a bug in gss") and "report" in printed
 
 
-def test_interrupt_and_exit_codes(handler, capsys):
-    handler("gss.posterior.palette", effect=KeyboardInterrupt())
+def test_interrupt_and_exit_codes(ending, capsys):
+    ending(KeyboardInterrupt())
     assert cli.main(["palette", "3"]) == 130
     assert capsys.readouterr().err == "gss: interrupted\n"
-    handler("gss.posterior.palette", effect=143)
+    ending(143)
     assert cli.main(["palette", "3"]) == 143
-    handler("gss.posterior.palette", effect=SystemExit(143))
+    ending(SystemExit(143))
     with pytest.raises(SystemExit):
         cli.main(["palette", "3"])
 
 
 def test_reader_that_goes_away_is_no_traceback():
-    command = f"{sys.executable} -m gss.cli config prior | head -c 1"
+    command = f"{sys.executable} -m gss config prior | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout == "d"
     assert done.stderr == ""
@@ -268,8 +269,7 @@ def test_tiny_numbers_are_flushed(monkeypatch):
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor cannot flush denormal numbers")
     seen = []
-    palette = importlib.import_module("gss.posterior.palette")
-    monkeypatch.setattr(palette, "main", lambda args: seen.append(float(torch.full((8,), 1e-39).sum())))
+    monkeypatch.setattr(palette, "run", lambda args: seen.append(float(torch.full((8,), 1e-39).sum())))
     torch.set_flush_denormal(False)
     try:
         assert float(torch.full((8,), 1e-39).sum()) > 0

@@ -1,6 +1,5 @@
 """The main job on a handful of tiny scenes: every file it promises is there, and a second call trains nothing."""
 
-import argparse
 import json
 
 import pytest
@@ -53,19 +52,11 @@ def args(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "_UNKNOWN", {str(tmp_path / "day.yaml"): str(tmp_path / "strange.yaml")})
     pair = str(tmp_path / "pasted.yaml"), str(tmp_path / "other.yaml")
     monkeypatch.setattr(quickstart, "_OUTLIERS", {str(tmp_path / "day.yaml"): pair})
-    return argparse.Namespace(
-        out=str(tmp_path / "out"),
-        data=str(tmp_path / "day.yaml"),
-        root=None,
-        seed=0,
-        labels=None,
-        stages="posterior,prior,twin,density",
-        overwrite=False,
-    )
+    return {"out": tmp_path / "out", "data": str(tmp_path / "day.yaml")}
 
 
 def test_quickstart(args, tmp_path, capsys, monkeypatch):
-    quickstart.main(args)
+    quickstart.quickstart(**args)
     out = tmp_path / "out"
     html = (out / "report.html").read_text()
     assert html.count("data:image/") > 10 and "<svg" in html
@@ -86,20 +77,20 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     assert json.loads((out / "predictions" / "predictions.json").read_text())["images"]
     weights = (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns
 
-    quickstart.main(args)
+    quickstart.quickstart(**args)
     assert "already trained" in capsys.readouterr().out
     assert (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns == weights
 
     # Without a data set of unknown objects the report says so and shows heat maps alone.
     monkeypatch.setattr(quickstart, "_UNKNOWN", {})
-    quickstart.main(args)
+    quickstart.quickstart(**args)
     html = (out / "report.html").read_text()
     assert "does not say what is unknown" in html and "AP (pooled)" not in html
     assert json.loads((out / "results.json").read_text())["unknown"] is None
 
     # One stage more: the others stay as they are, and its scores stand beside theirs.
-    args.stages = "density,residual,prior,posterior"
-    quickstart.main(args)
+    args["stages"] = ["density", "residual", "prior", "posterior"]
+    quickstart.quickstart(**args)
     assert capsys.readouterr().out.count("in all decode modes: equal bit for bit") == 1
     html = (out / "report.html").read_text()
     for words in ("other val", "AP of residual_energy", "residual_gmm", "gmm_max", "equal bit for bit"):
@@ -108,26 +99,26 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     summary = json.loads((out / "results.json").read_text())
     assert summary["masks_unchanged"] is True and summary["seconds"]["prior"] == 0 < summary["seconds"]["residual"]
     assert {"residual_energy", "residual_gmm", "combined", "gmm_max"} <= set(summary["unknown"]["scores"])
-    quickstart.main(args)  # its own configuration says which objects were found, and is not another one
+    quickstart.quickstart(**args)  # its own configuration says which objects were found, and is not another one
     assert json.loads((out / "results.json").read_text())["seconds"]["residual"] == 0
 
     (out / "prior" / "pipeline" / "model_index.json").unlink()
     with pytest.raises(ValueError, match="pipeline"):
-        quickstart.main(args)
+        quickstart.quickstart(**args)
 
 
 @pytest.mark.parametrize(
     ("stages", "reason"),
     [
-        ("posterior,prior,residal", r"'residal'; there are .* \(did you mean 'residual'\?|did you mean"),
-        ("prior,twin", "lacks posterior"),
-        ("", "names ''"),
+        (["posterior", "prior", "residal"], "unknown stage 'residal', did you mean 'residual'"),
+        (["prior", "twin"], "lacks posterior"),
+        ([], "lacks posterior"),
     ],
 )
 def test_stages_that_make_no_sense(args, tmp_path, stages, reason):
-    args.stages = stages
+    args["stages"] = stages
     with pytest.raises(ValueError, match=reason):
-        quickstart.main(args)
+        quickstart.quickstart(**args)
     assert not (tmp_path / "out").exists()
 
 
@@ -135,9 +126,9 @@ def test_what_is_pasted_is_not_what_is_measured(args, tmp_path, monkeypatch):
     for pair in quickstart._OUTLIERS.values():
         check_kinds(*pair)
     check_kinds("scenes_outliers", "scenes_strangers")  # those of the real command
-    args.stages = "posterior,prior,residual"
+    args["stages"] = ["posterior", "prior", "residual"]
     with pytest.raises(ValueError, match=r"trains on \(ball, sofa\)"):
         check_kinds(str(tmp_path / "pasted.yaml"), str(tmp_path / "strange.yaml"))
     monkeypatch.setattr(quickstart, "_OUTLIERS", {})
     with pytest.raises(ValueError, match="has no objects to paste"):
-        quickstart.main(args)
+        quickstart.quickstart(**args)

@@ -1,11 +1,10 @@
-import argparse
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gss.cli import main
 from gss.posterior import palette
 
 
@@ -127,7 +126,7 @@ def test_swatch_shows_every_colour() -> None:
 
 def test_command(tmp_path, capsys) -> None:
     out = tmp_path / "swatch.png"
-    palette.main(argparse.Namespace(num_classes=5, method="maxmin", seed=0, out=str(out)))
+    assert main(["palette", "5", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "minimum distance" in printed and len(printed.splitlines()) == 7
     assert Image.open(out).mode == "RGB"

@@ -216,3 +216,32 @@ def _with_overlay(image: Image.Image, mask: Path) -> Image.Image:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot add overlay {path} to its Cityscapes image: {reason}") from error
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def open_benchmarks(
+    refs: Sequence[str], split: str | None = None, *, roots: Sequence[str] = (), outliers: Sequence[str] = ()
+) -> list[OODDataset]:
+    """Open several data sets, see `open_ood`.
+
+    Args:
+        refs: data specs.
+        split: split of all; see `open_ood` for the default.
+        roots: folders: none, one for all, or one for each.
+        outliers: classes held out of training.
+
+    Raises:
+        InputError: another number of folders, or two data sets of one name.
+    """
+    if len(roots) not in (0, 1, len(refs)):
+        raise InputError(
+            f"--root names {len(roots)} folders for {len(refs)} data sets; give one for all or one for each"
+        )
+    places: list[str | None] = [*roots]
+    if len(places) < len(refs):
+        places = (places or [None]) * len(refs)
+    opened = [open_ood(ref, split, root=root, outliers=outliers) for ref, root in zip(refs, places, strict=True)]
+    names = [dataset.name for dataset in opened]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--data names {twice} twice; results could not be told apart")
+    return opened

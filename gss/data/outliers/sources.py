@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from gss.config.io import load_config
 from gss.config.residual import ResidualConfig
 from gss.core.errors import InputError
-from gss.core.files import atomic_path
 from gss.core.sampling import evenly_spaced
 from gss.data.open import build_dataset
 from gss.data.outliers.mixing import MixedImages, Mixer
@@ -132,36 +126,3 @@ def draw_sheet(dataset: MixedImages, rows: int = _ROWS) -> Image.Image:
     page.paste(sheet, (0, 0))
     page.paste(key, (0, sheet.height))
     return page
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handler of `gss data mix`.
-
-    Args:
-        args: `spec`, `objects`, `context` (None for none), `root`, `split`, `preview` and `configs`, of which each is
-            a file or `key=value` of `gss train residual`.
-
-    Raises:
-        ValueError: see `open_sources` and `build_mixed`; or `preview` is no picture file.
-    """
-    from gss.config.io import split_overrides
-
-    if Path(args.preview).suffix.lower() not in (".png", ".jpg"):
-        raise InputError(f"preview is {args.preview!r}; its name must end in .png or .jpg")
-    cfg = load_config(ResidualConfig, *split_overrides(args.configs))
-    data = dataclasses.replace(cfg.data, spec=args.spec, root=args.root or cfg.data.root, train_split=args.split)
-    outliers = dataclasses.replace(cfg.outliers, objects=args.objects)
-    context = dataclasses.replace(cfg.context, source=args.context or cfg.context.source)
-    cfg = dataclasses.replace(cfg, data=data, outliers=outliers, context=context)
-    sources = open_sources(cfg)
-    dataset = build_mixed(cfg, sources)
-    print(f"{args.objects}: {len(sources.train)} objects to train on, {len(sources.val)} held out")
-    common = Counter(category for category in sources.train.categories if category).most_common()
-    if common:
-        print("trained on: " + ", ".join(f"{name} {count}" for name, count in common))
-    if sources.scenes is not None:
-        print(f"{cfg.context.source}: {len(sources.scenes)} foreign scenes")
-    with atomic_path(Path(args.preview)) as temporary:
-        draw_sheet(dataset).save(temporary)
-    print(f"preview: {args.preview}")
-    return 0

@@ -8,7 +8,6 @@ domain, so that alarms on the others show the effect of the change of domain.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -16,26 +15,22 @@ from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
 from gss.core.errors import InputError
-from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.mapping import find_mapping
 from gss.data.protocols import ReadableImages
 from gss.evaluation.checks import check_dataset, check_known, class_names, device_name
 from gss.evaluation.cross_domain.groups import measure_group
 from gss.evaluation.cross_domain.inputs import (
+    TestSet,
     TrainingDomain,
     find_mappings,
     find_training_domain,
-    group_folders,
-    open_test_sets,
 )
 from gss.evaluation.cross_domain.notes import notes
-from gss.evaluation.cross_domain.page import build_page
 from gss.evaluation.cross_domain.pair import Pair
 from gss.evaluation.cross_domain.pictures import Column, draw_rows
 from gss.evaluation.cross_domain.protocol import Protocol
 from gss.evaluation.cross_domain.result import CrossDomainResult, GroupResult, PipelineResult, TestSetResult
-from gss.evaluation.cross_domain.tables import format_result, write_markdown
 from gss.labels.mapping import CommonClasses, LabelMapping, common_classes
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.space import LabelSpace
@@ -175,63 +170,55 @@ def _test_set_result(images: ReadableImages, count: int) -> TestSetResult:
     return TestSetResult(count, list(space.names), [list(color) for color in space.colors])
 
 
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss cross-domain`.
+def evaluate_folders(
+    folders: Mapping[str, Mapping[str, str]],
+    tests: Mapping[str, TestSet],
+    *,
+    protocol: Protocol | None = None,
+    mapping_files: Sequence[str] = (),
+    mseg_file: str | None = None,
+    one_to_one: bool = False,
+    in_domain: str | None = None,
+    pictures: int = 3,
+    progress: bool = False,
+) -> CrossDomainResult:
+    """Load pipelines, map their classes and measure them on every test set.
 
     Args:
-        args: `pipelines`, `data`, `roots`, `split`, `limit`, `map` (files), `mseg`, `one_to_one`, `in_domain`, `modes`
-            and `scores` (lists or None), `false_alarms`, `size`, `short_side` (list), `window`, `flip`, `scales`,
-            `json`, `markdown`, `html`.
+        folders: group to name to folder of a pipeline, see `group_folders`.
+        tests: name to test set, see `open_test_sets`.
+        protocol: settings of the run; the defaults of `Protocol` if `None`.
+        mapping_files: mapping files by `gss data map`.
+        mseg_file: the MSeg table.
+        one_to_one: refuse mappings that merge or divide classes.
+        in_domain: test set like the training data; from the model cards if `None`.
+        pictures: number of example images of each test set.
+        progress: show a progress bar on the main process.
 
     Raises:
-        ValueError: Bad pipeline, data set, mapping, name or output file.
+        InputError: bad pipeline, mapping or name, or what `evaluate_cross_domain` refuses.
     """
-    chosen = {} if args.scores is None else {"scores": tuple(args.scores)}
-    protocol = Protocol(
-        size=args.size,
-        short_sides=tuple(args.short_side),
-        window=args.window,
-        flip=args.flip,
-        scales=tuple(args.scales),
-        modes=None if args.modes is None else tuple(args.modes),
-        false_alarms=args.false_alarms,
-        limit=args.limit,
-        **chosen,  # type: ignore[arg-type]
-    )
-    folders = group_folders(args.pipelines)
-    tests = open_test_sets(args.data, args.roots, args.split)
     training = {
-        name: find_training_domain(name, list(paths.values()), tests, args.in_domain) for name, paths in folders.items()
+        name: find_training_domain(name, list(paths.values()), tests, in_domain) for name, paths in folders.items()
     }
-    mseg = MSegTaxonomy.read(args.mseg) if args.mseg else None
+    mseg = MSegTaxonomy.read(mseg_file) if mseg_file else None
     groups = {group: {name: load_pipeline(path) for name, path in paths.items()} for group, paths in folders.items()}
     spaces = {name: label_space(next(iter(group.values()))) for name, group in groups.items()}
-    mappings = find_mappings(spaces, tests, files=args.map, mseg=mseg, one_to_one=args.one_to_one)
     result = evaluate_cross_domain(
         groups,
         {name: test.images for name, test in tests.items()},
         protocol=protocol,
-        mappings=mappings,
+        mappings=find_mappings(spaces, tests, files=mapping_files, mseg=mseg, one_to_one=one_to_one),
         training=training,
-        pictures=3 if args.html else 0,
-        progress=True,
+        pictures=pictures,
+        progress=progress,
     )
     data = {name: dataclasses.replace(result.data[name], split=test.split) for name, test in tests.items()}
     seen = [
         f"{name} is measured on {test.spec.name} {test.split}, which it was trained on"
         for name, domain in training.items()
-        for data, test in tests.items()
-        if data == domain.in_domain and domain.training_data.endswith(f", split {test.split}")
+        for test_set, test in tests.items()
+        if test_set == domain.in_domain and domain.training_data.endswith(f", split {test.split}")
     ]
-    result = dataclasses.replace(
-        result, data=data, settings=result.settings | {"pipelines": folders}, notes=[*result.notes, *seen]
-    )
-    if is_main():
-        print(format_result(result))
-        if args.json:
-            write_json(args.json, result.to_json())
-        if args.markdown:
-            write_markdown(result, args.markdown)
-        if args.html:
-            build_page(result).save(args.html)
-    return 0
+    settings = result.settings | {"pipelines": {group: dict(paths) for group, paths in folders.items()}}
+    return dataclasses.replace(result, data=data, settings=settings, notes=[*result.notes, *seen])

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
-from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
-from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
-from gss.data.specs.load import load_spec
 from gss.evaluation.checks import check_at_least, check_classes, check_dataset, class_names, device_name
 from gss.evaluation.segmentation.counts import SegmentationCounts
-from gss.evaluation.segmentation.page import build_page
 from gss.evaluation.segmentation.pictures import draw_image, pick_images
-from gss.evaluation.segmentation.result import EvaluationResult, format_result
+from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.speed import measure_speed
-from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 
 
@@ -129,36 +122,3 @@ def _check_inputs(
     check_dataset(dataset)
     check_classes(class_names(pipeline), dataset.label_space.names)
     pipeline.check_inputs(modes, **options)
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss evaluate`.
-
-    Args:
-        args: `pipeline`, `data`, `root`, `split`, `limit`, `window`, `size`, `modes` (names with commas, or
-            None), `json`, `html`.
-
-    Raises:
-        ValueError: Bad pipeline, data set or output file.
-    """
-    spec = load_spec(args.data, args.root)
-    dataset = open_split(spec, args.split)
-    pipeline = load_pipeline(args.pipeline)
-    result = evaluate(
-        pipeline,
-        dataset,
-        modes=[mode.strip() for mode in args.modes.split(",")] if args.modes else None,
-        window=args.window,
-        size=args.size,
-        limit=args.limit,
-        pictures=6 if args.html else 0,
-        progress=True,
-    )
-    result = dataclasses.replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}")
-    if is_main():
-        print(format_result(result))
-        if args.json:
-            write_json(args.json, result.to_json())
-        if args.html:
-            build_page(result).save(args.html)
-    return 0

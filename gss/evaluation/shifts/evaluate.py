@@ -8,8 +8,6 @@ the clean rate is 5 % and any increase is caused by the shift. No outliers are n
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,12 +17,9 @@ from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
 from gss.core.errors import InputError
-from gss.core.files import write_json
 from gss.core.sampling import evenly_spaced
-from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
 from gss.data.shifts.apply import apply_shift, choose_severities, choose_shifts, shift_generator
-from gss.data.specs.load import load_spec
 from gss.evaluation.checks import (
     check_at_least,
     check_classes,
@@ -34,14 +29,10 @@ from gss.evaluation.checks import (
     class_names,
     device_name,
 )
-from gss.evaluation.names import short_names
 from gss.evaluation.shifts.counts import CLEAN, Condition, PipelineCounts
-from gss.evaluation.shifts.page import build_page
 from gss.evaluation.shifts.result import ShiftResult
-from gss.evaluation.shifts.tables import format_result
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.alarms import AlarmThreshold
-from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import colorize, error_map, overlay
 
@@ -226,47 +217,3 @@ def _draw(
             raised = (maps[score] >= threshold).cpu().numpy().astype(np.uint8)
             drawn.append(error_map(raised, void_or_known, image))
     return drawn
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss evaluate-shifts`.
-
-    Args:
-        args: `pipelines`, `data`, `root`, `split`, `limit`, `shifts`, `severities`, `modes` and `scores` (lists,
-            `scores` may be None), `threshold_split`, `false_alarms`, `seed`, `window`, `size`, `json`, `html`.
-
-    Raises:
-        ValueError: Bad pipeline, data set, name or output file.
-    """
-    shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
-    spec = load_spec(args.data, args.root)
-    dataset = open_split(spec, args.split)
-    other = args.threshold_split if args.threshold_split != args.split else None
-    threshold_data = open_split(spec, other) if other else None
-    names = short_names(args.pipelines)
-    pipelines = {name: load_pipeline(path) for name, path in names.items()}
-    result = evaluate_shifts(
-        pipelines,
-        dataset,
-        shifts=shifts,
-        severities=severities,
-        modes=args.modes,
-        scores=args.scores,
-        threshold_data=threshold_data,
-        false_alarms=args.false_alarms,
-        seed=args.seed,
-        window=args.window,
-        size=args.size,
-        limit=args.limit,
-        pictures=bool(args.html),
-        progress=True,
-    )
-    settings = result.settings | {"pipelines": names, "threshold_from": f"clean images of {other or args.split}"}
-    result = dataclasses.replace(result, data=f"{spec.name} {args.split}", settings=settings)
-    if is_main():
-        print(format_result(result))
-        if args.json:
-            write_json(args.json, result.to_json())
-        if args.html:
-            build_page(result).save(args.html)
-    return 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -17,13 +17,14 @@ from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
 from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.ood.tables import format_evaluation
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
 from gss.jobs.quickstart.page import _format, _scoring, write_report
-from gss.jobs.quickstart.stages import STAGES, parse_stages, stage_configs, train_once
+from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, stage_configs, train_once
 from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
@@ -38,44 +39,56 @@ _OUTLIERS = {"scenes": ("scenes_outliers", "scenes_strangers")}
 _NEW_IMAGES = 6
 
 
-def main(args: argparse.Namespace) -> None:
-    """`gss quickstart`: trains what is not trained yet in `--out`, measures, predicts and writes `report.html`."""
-    if args.labels:
-        if parse_stages(args.stages) != STAGES[:4]:  # not the default
-            raise InputError("--stages is about training from full masks; with --labels leave it out")
-        from gss.jobs.quickstart.weak import quickstart_weak  # the usual quickstart needs nothing of it
+def quickstart(
+    out: Path,
+    *,
+    data: str = "scenes",
+    root: str | None = None,
+    seed: int = 0,
+    stages: Sequence[str] = DEFAULT_STAGES,
+    overwrite: bool = False,
+) -> None:
+    """Train what is not trained yet in `out`, measure, predict and write `out/report.html`.
 
-        quickstart_weak(args)
-        return
-    out = Path(args.out)
-    stages = parse_stages(args.stages)
-    objects, unknown_data = "", _UNKNOWN.get(args.data)
+    Args:
+        out: output folder.
+        data: data spec.
+        root: folder of the data set.
+        seed: seed of the whole run.
+        stages: what is trained and shown, some of `STAGES`.
+        overwrite: train everything again.
+
+    Raises:
+        InputError: unknown stages or data, or a folder with other settings.
+    """
+    stages = order_stages(stages)
+    objects, unknown_data = "", _UNKNOWN.get(data)
     if "residual" in stages:
-        if args.data not in _OUTLIERS:
+        if data not in _OUTLIERS:
             raise InputError(
-                f"the stage residual has no objects to paste into {args.data}: leave it out of --stages, and use "
+                f"the stage residual has no objects to paste into {data}: leave it out of --stages, and use "
                 "'gss train residual' with outliers.objects=FOLDER"
             )
-        objects, unknown_data = _OUTLIERS[args.data]
+        objects, unknown_data = _OUTLIERS[data]
         check_kinds(objects, unknown_data)
-    common = [f"data.spec={args.data}", f"train.seed={args.seed}"] + ([f"data.root={args.root}"] if args.root else [])
+    common = [f"data.spec={data}", f"train.seed={seed}"] + ([f"data.root={root}"] if root else [])
     configs = stage_configs(stages, common, out, objects=objects)
     prior_cfg = cast(PriorConfig, configs["prior"])
-    if args.overwrite or not (out / "posterior").exists():
-        prepare_output(out, overwrite=args.overwrite)
+    if overwrite or not (out / "posterior").exists():
+        prepare_output(out, overwrite=overwrite)
     times: dict[str, float] = {}
     for stage in stages:
         # A density belongs to the features of one prior, a residual head to both.
         below = {"density": ("prior",), "residual": ("prior", "density")}.get(stage, ())
-        again = args.overwrite or any(times.get(part, 0) > 0 for part in below)
+        again = overwrite or any(times.get(part, 0) > 0 for part in below)
         times[stage] = train_once(stage, configs[stage], out / stage, again=again)
 
     pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
     networks = [name for name in ("prior", "twin") if name in stages]
-    domains = [args.data, *([_OTHER_DOMAIN[args.data]] if args.data in _OTHER_DOMAIN else [])]
+    domains = [data, *([_OTHER_DOMAIN[data]] if data in _OTHER_DOMAIN else [])]
     results: dict[tuple[str, str], EvaluationResult] = {}
     for domain in domains:
-        dataset = open_split(load_spec(domain, args.root), prior_cfg.data.val_split)
+        dataset = open_split(load_spec(domain, root), prior_cfg.data.val_split)
         for name in networks:
             pipeline = pipelines[name]
             print(f"measuring {name} on {domain}")
@@ -88,11 +101,11 @@ def main(args: argparse.Namespace) -> None:
     unchanged: bool | None = None
     if unknown_data:
         print(f"measuring scores on {unknown_data}")
-        strange = open_ood(unknown_data, prior_cfg.data.val_split, root=args.root)
+        strange = open_ood(unknown_data, prior_cfg.data.val_split, root=root)
         unknown = measure_unknown(_scoring(pipelines), pipelines.get("twin"), strange)
         if "residual" in pipelines:
             unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
-    _predict_new(pipelines["prior"], args, prior_cfg, out)
+    _predict_new(pipelines["prior"], load_spec(data, root), prior_cfg.data.val_split, out)
     summary = {
         "seconds": times,
         "recon": json.loads((out / "posterior" / "recon.json").read_text()),
@@ -117,10 +130,9 @@ def main(args: argparse.Namespace) -> None:
     print(f"report: {out / 'report.html'}")
 
 
-def _predict_new(pipeline: GSSPipeline, args: argparse.Namespace, cfg: PriorConfig, out: Path) -> None:
-    """Writes images that no stage has seen as files, and segments these files."""
-    spec = load_spec(args.data, args.root)
-    split = "test" if "test" in spec.splits else cfg.data.val_split
+def _predict_new(pipeline: GSSPipeline, spec: DataSpec, val_split: str, out: Path) -> None:
+    """Write images that no stage has seen as files, and segment these files."""
+    split = "test" if "test" in spec.splits else val_split
     dataset: LabelledImages = open_split(spec, split)
     chosen = evenly_spaced(len(dataset), _NEW_IMAGES)
     with atomic_path(out / "new_images") as folder:

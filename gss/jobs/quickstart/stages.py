@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,28 +12,27 @@ from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.residual import ResidualConfig
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.outputs import prepare_output
 from gss.training.run import train
 
 STAGES = ("posterior", "prior", "twin", "density", "residual")
+DEFAULT_STAGES = STAGES[:4]
 Config = PosteriorConfig | PriorConfig | DensityConfig | ResidualConfig
 
 
-def parse_stages(text: str) -> tuple[str, ...]:
-    """The stages that `--stages` names, in the order they are run.
+def order_stages(names: Sequence[str]) -> tuple[str, ...]:
+    """Return stages in the order they are run.
 
     Raises:
-        ValueError: an unknown stage, or none of the two that all the others and the report build on.
+        InputError: an unknown stage, or one of the two is absent that all others and the report need.
     """
-    names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in STAGES:
-            hint = did_you_mean(name, STAGES)
-            raise InputError(f"--stages names {name!r}; there are {', '.join(STAGES)} {hint}".rstrip())
+            raise unknown_name("stage", name, STAGES, where="--stages")
     for name in ("posterior", "prior"):
         if name not in names:
-            raise InputError(f"--stages={text} lacks {name}, which all the rest builds on; it is not trained twice")
+            raise InputError(f"--stages lacks {name}, which all other stages need; a finished stage is not repeated")
     return tuple(name for name in STAGES if name in names)
 
 
@@ -79,5 +79,5 @@ def train_once(stage: str, cfg: Config, folder: Path, *, again: bool) -> float:
     print(f"training {stage}")
     prepare_output(folder, overwrite=True)
     started = time.perf_counter()
-    train(stage, cfg, folder)
+    train(stage, cfg, folder, say=print)
     return time.perf_counter() - started

@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gss.config.weak_labels import FORMS
 from gss.core import distributed
+from gss.data.specs.load import load_spec
 from gss.data.specs.spec import FOLDER_SPEC
 from gss.jobs.stages import Stage, run_stages
-from gss.jobs.weak_run import run
-from gss.weak.make import make
+from gss.jobs.weak_run.inputs import RunInputs
+from gss.jobs.weak_run.run import run_weak
+from gss.weak.make.make import format_survey, make_weak_labels
 
 
-def quickstart_weak(args: argparse.Namespace) -> None:
-    """Handle `gss quickstart --labels FORM`: labels in `OUT/weak_FORM/data`, the job in `OUT/weak_FORM/run`.
+def quickstart_weak(
+    out: Path, *, form: str, data: str = "scenes", root: str | None = None, seed: int = 0, overwrite: bool = False
+) -> None:
+    """Write weak labels to `out/weak_FORM/data`, and run `gss weak run` in `out/weak_FORM/run`.
 
     Args:
-        args: `labels` (form of weak labels), `data` and `root` (full masks), `seed`, `overwrite` and `out`.
+        out: output folder.
+        form: form of the weak labels.
+        data: data set with full masks.
+        root: folder of the data set.
+        seed: seed of labels and training.
+        overwrite: do everything again.
 
     Raises:
-        ValueError: labels made under other settings, and what `gss weak run` refuses.
+        InputError: labels made under other settings, and what `gss weak run` refuses.
     """
-    out = Path(args.out) / f"weak_{args.labels}"
-    data = out / "data"
+    out = out / f"weak_{form}"
+    labels = out / "data"
 
     def weaken(fresh: bool) -> Mapping[str, Any]:
-        make.main(
-            argparse.Namespace(
-                spec=args.data,
-                root=args.root,
-                form=args.labels,
-                seed=args.seed,
-                settings=[],
-                split="train",
-                share=None,
-                limit=None,
-                out=str(data),
-                overwrite=True,
-            )
-        )
+        spec = load_spec(data, root)
+        report = make_weak_labels(spec, "train", form, FORMS[form](), labels, seed=seed, overwrite=True)
+        if distributed.is_main():
+            print(format_survey(report, form))
         return {}
 
-    distributed.run_on_main(lambda: data.mkdir(parents=True, exist_ok=True))
-    settings = {"data": args.data, "root": args.root, "form": args.labels, "seed": args.seed}
-    stage = Stage("weaken", settings, [data / FOLDER_SPEC], weaken)
-    run_stages([stage], data, redo="weaken" if args.overwrite else "")
-    run.main(
-        argparse.Namespace(
-            settings=[str(data), f"train.seed={args.seed}"],
-            **dict.fromkeys(("images", "labels", "classes", "root", "split", "val", "truth", "size", "redo")),
-            form="auto",
-            stages=[],
-            overwrite=args.overwrite,
-            out=str(out / "run"),
-        )
-    )
+    distributed.run_on_main(lambda: labels.mkdir(parents=True, exist_ok=True))
+    settings = {"data": data, "root": root, "form": form, "seed": seed}
+    run_stages([Stage("weaken", settings, [labels / FOLDER_SPEC], weaken)], labels, redo="weaken" if overwrite else "")
+    run_weak(RunInputs(data=str(labels)), out / "run", settings=[f"train.seed={seed}"], overwrite=overwrite)

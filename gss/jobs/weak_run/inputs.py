@@ -29,6 +29,54 @@ _LARGEST = 192 * 256
 _PEEK, _SIZES = 16, 64
 
 
+@dataclass(frozen=True)
+class RunInputs:
+    """Labelled images of `gss weak run`: a data set, or folders of images and labels with a file of classes.
+
+    Args:
+        data: data spec with weak labels.
+        root: folder of that data set.
+        split: split of it to train on, `train` by default.
+        images: folder of images.
+        labels: folder or file of their labels.
+        classes: file of class names.
+        form: form of these labels, or "auto".
+        val: `SPEC`, `SPEC:SPLIT`, a split of the data set, or "none": what is measured on.
+        truth: `SPEC` or `SPEC:SPLIT` with full masks of the training images.
+        size: (H, W) images are resized to.
+    """
+
+    data: str | None = None
+    root: str | None = None
+    split: str | None = None
+    images: str | None = None
+    labels: str | None = None
+    classes: str | None = None
+    form: str = "auto"
+    val: str | None = None
+    truth: str | None = None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        folders = {"--images": self.images, "--labels": self.labels, "--classes": self.classes}
+        given = [name for name, value in folders.items() if value]
+        if bool(self.data) == bool(given):
+            raise InputError("give one data set with weak labels, or --images, --labels and --classes in place of it")
+        if given and len(given) < len(folders):
+            absent = " and ".join(name for name in folders if name not in given)
+            raise InputError(f"with {' and '.join(given)} give {absent} too")
+        if given:
+            spare, other = {"--root": self.root, "--split": self.split}, "--images and --labels"
+        else:
+            spare, other = (
+                {"--form": self.form if self.form != "auto" else None},
+                "a data set, whose own spec says how labels are read",
+            )
+        for name, value in spare.items():
+            if value:
+                raise InputError(f"{name} does not go with {other}")
+
+
 def read_classes(path: str | Path) -> LabelSpace:
     """Classes from a file: a name a line, or YAML or JSON with names, names to colours, or a key `classes` of these.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +26,8 @@ from gss.jobs.weak_run.settings import RunConfig, Teacher
 from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
 from gss.training.run import train
 from gss.training.weak.tags import check_tags
-from gss.weak.agmm import produce
 from gss.weak.manifest import MANIFEST
+from gss.weak.produce import produce_masks
 from gss.weak.quality import measure
 from gss.weak.quality_page import format_report
 from gss.weak.seeds import check_seeds
@@ -140,18 +138,11 @@ class WeakRun:
         return _train(self.teacher.stage, self.cfg.teacher, self.out / "teacher", fresh)
 
     def _pseudo(self, fresh: bool) -> Mapping[str, Any]:
-        settings = [f"{key}={json.dumps(value)}" for key, value in flat_settings(self.cfg.pseudo).items()]
-        produce.main(
-            argparse.Namespace(
-                pipeline=str(self.out / "teacher" / self.teacher.product),
-                settings=settings,
-                data=self.ref,
-                root=self.root,
-                split=self.split,
-                out=str(self.out / "pseudo"),
-                overwrite=True,
-            )
-        )
+        teacher = self.out / "teacher" / self.teacher.product
+        spec = load_spec(self.ref, self.root)
+        manifest = produce_masks(teacher, spec, self.split, self.out / "pseudo", self.cfg.pseudo, overwrite=True)
+        if distributed.is_main():
+            print(manifest.summary(self.out / "pseudo"))
         distributed.barrier()
         truth = open_truth(self.truth, self.spec, self.weak_images())
         result, _ = measure(self.pseudo_images(), truth, pictures=0)
@@ -187,7 +178,7 @@ def _train(stage: str, cfg: Any, folder: Path, fresh: bool) -> dict[str, Any]:
     # A checkpoint knows its data by path: in a folder that was moved the stage starts anew.
     goes_on = goes_on and load_config(type(cfg), [str(folder / "config.yaml")], []) == cfg
     distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
-    return train(stage, cfg, folder, resume=goes_on)
+    return train(stage, cfg, folder, resume=goes_on, say=print)
 
 
 def _tag_counts(dataset: SegmentationDataset) -> list[int]:

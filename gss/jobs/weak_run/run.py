@@ -10,8 +10,9 @@ evaluate   results.json and report.html
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.jobs.stages import RECORDS, check_names, run_stages
 from gss.jobs.weak_run.inputs import (
+    RunInputs,
     absolute,
     choose_measured,
     fitting_size,
@@ -38,63 +40,81 @@ from gss.jobs.weak_run.job import WeakRun
 from gss.jobs.weak_run.settings import STAGES, TEACHERS, Arguments, divide, load_run_config
 
 
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak run`.
+def run_weak(
+    inputs: RunInputs,
+    out: Path,
+    *,
+    settings: Sequence[str] = (),
+    stages: Sequence[str] = (),
+    redo: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Run the job; stages that are finished in `out` are not repeated.
 
     Args:
-        args: `settings` (data spec and overrides), `images`, `labels`, `form`, `classes`, `root`, `split`, `val`,
-            `truth`, `size`, `stages`, `redo`, `overwrite`, `out`.
+        inputs: labelled images.
+        out: folder of the job.
+        settings: `STAGE.KEY=VALUE` and `SECTION.KEY=VALUE`, see `divide`.
+        stages: names of the stages that may run; all when empty.
+        redo: name of the first stage to run again although it is finished.
+        overwrite: run all stages again.
 
     Raises:
-        ValueError: inputs that do not fit together or cannot be learned from, and changed settings.
+        InputError: inputs that do not fit together or cannot be learned from, and changed settings.
     """
-    try:
-        run(args)
-    except ValueError as error:
-        if args.images and "under weak" in str(error):
-            raise InputError(f"{error} (given here as labels.KEY=VALUE)") from error
-        raise
-
-
-def run(args: argparse.Namespace) -> None:
-    """`main` without the remark on settings of the labels."""
-    from gss.config.io import split_overrides
-
-    refs, overrides = split_overrides(args.settings)
-    arguments = divide(overrides)
-    _check_inputs(args, refs, arguments)
-    check_names([*args.stages, *([args.redo] if args.redo else [])], STAGES, "--stages and --redo")
-    job = build(args, refs, arguments)
-    stages = job.stages()
-    distributed.run_on_main(lambda: _prepare(job.out, overwrite=args.overwrite))
-    run_stages(stages, job.out, chosen=args.stages, redo=STAGES[0] if args.overwrite else args.redo or "")
+    arguments = divide(settings)
+    if inputs.data and arguments.labels:
+        raise InputError("labels.KEY=VALUE does not go with a data set, whose own spec says how labels are read")
+    check_names([*stages, *([redo] if redo else [])], STAGES, "--stages and --redo")
+    if redo and stages and redo not in stages:
+        raise InputError(f"--redo {redo} is not among --stages {','.join(stages)}")
+    with explained(inputs):
+        job = build(inputs, out, arguments)
+        steps = job.stages()
+        distributed.run_on_main(lambda: _prepare(job.out, overwrite=overwrite))
+        run_stages(steps, job.out, chosen=stages, redo=STAGES[0] if overwrite else redo)
     if distributed.is_main() and (job.out / "report.html").exists():
         print(f"report: {job.out / 'report.html'}")
 
 
-def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> WeakRun:
+@contextmanager
+def explained(inputs: RunInputs) -> Iterator[None]:
+    """Add to errors in labels given by `--labels` how settings under `weak` are written here."""
+    try:
+        yield
+    except InputError as error:
+        if inputs.images and "under weak" in str(error):
+            raise InputError(f"{error} (given here as labels.KEY=VALUE)") from error
+        raise
+
+
+def build(inputs: RunInputs, out: Path, arguments: Arguments) -> WeakRun:
     """Open everything and complete the configurations; writes nothing."""
-    out, weak, root = Path(args.out), None, args.root
-    if refs:
-        ref, split = absolute(refs[0]), args.split or "train"
+    weak, root = None, inputs.root
+    if inputs.data:
+        ref, split = absolute(inputs.data), inputs.split or "train"
         spec = load_spec(ref, root)
         require_files(spec)
         spec.check_split(split)
         dataset = cast(SegmentationDataset, open_split(spec, split))
         tagged = is_tagged(dataset)
     else:
+        assert inputs.images and inputs.labels and inputs.classes  # RunInputs requires all three
         ref, split = str(out / "labels"), "all"
-        spec, weak = images_spec(args.images, args.labels, read_classes(args.classes), args.form, arguments.labels)
+        space = read_classes(inputs.classes)
+        spec, weak = images_spec(inputs.images, inputs.labels, space, inputs.form, arguments.labels)
         dataset = cast(SegmentationDataset, open_split(spec, split))
         tagged = is_tagged(dataset)
-        if args.val is None and not tagged:
+        if inputs.val is None and not tagged:
             split = "train"  # the last fifth is measured on
             if len(dataset) < 2:
-                raise InputError(f"--images {args.images} holds one image, which cannot be measured on too: give --val")
+                raise InputError(
+                    f"--images {inputs.images} holds one image, which cannot be measured on too: give --val"
+                )
     kind = "tags" if tagged else "pixels"
-    measured = choose_measured(args.val, spec, split)
-    open_truth(args.truth, spec, dataset)  # a mistake shows at once
-    size, resize = (args.size, True) if args.size else fitting_size(dataset)
+    measured = choose_measured(inputs.val, spec, split)
+    open_truth(inputs.truth, spec, dataset)  # a mistake shows at once
+    size, resize = (inputs.size, True) if inputs.size else fitting_size(dataset)
     cfg = load_run_config(arguments, TEACHERS[kind], size, resize=resize)
     for config in (cfg.teacher, cfg.posterior, cfg.prior):
         config.data.train_split = split
@@ -111,7 +131,7 @@ def build(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> We
         cfg.prior.weak.allow_missing |= cfg.teacher.tags.allow_missing
     else:
         _start_from_teacher(cfg.prior.model, cfg.teacher.model, out / "teacher" / TEACHERS[kind].product)
-    return WeakRun(out, spec, ref, root, weak, split, measured, args.truth, tagged, TEACHERS[kind], cfg)
+    return WeakRun(out, spec, ref, root, weak, split, measured, inputs.truth, tagged, TEACHERS[kind], cfg)
 
 
 def _start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, product: Path) -> None:
@@ -123,25 +143,6 @@ def _start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, prod
     parts = [part for part in prior.init_parts if part != "token"]  # the teacher has no tokens
     if parts:
         prior.init_from, prior.init_parts = str(product), parts
-
-
-def _check_inputs(args: argparse.Namespace, refs: list[str], arguments: Arguments) -> None:
-    folders = {"--images": args.images, "--labels": args.labels, "--classes": args.classes}
-    given = [name for name, value in folders.items() if value]
-    if bool(refs) == bool(given) or len(refs) > 1:
-        raise InputError("give one data set with weak labels, or --images, --labels and --classes in place of it")
-    if given and len(given) < len(folders):
-        absent = " and ".join(name for name in folders if name not in given)
-        raise InputError(f"with {' and '.join(given)} give {absent} too")
-    spare = {"--root": args.root, "--split": args.split} if given else {}
-    if refs:
-        spare = {"--form": args.form != "auto", "labels.KEY=VALUE": arguments.labels}
-    for name, value in spare.items():
-        if value:
-            other = "--images and --labels" if given else "a data set, whose own spec says how labels are read"
-            raise InputError(f"{name} does not go with {other}")
-    if args.redo and args.stages and args.redo not in args.stages:
-        raise InputError(f"--redo {args.redo} is not among --stages {','.join(args.stages)}")
 
 
 def _prepare(out: Path, *, overwrite: bool) -> None:

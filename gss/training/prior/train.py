@@ -43,6 +43,11 @@ def train_prior(
     return figures
 
 
+def train_twin(cfg: PriorConfig, out: str | Path, *, resume: bool = False, say: Say = quiet) -> dict[str, float]:
+    """Train the discriminative twin of a prior; arguments as for `train_prior`."""
+    return train_prior(cfg, out, twin=True, resume=resume, say=say)
+
+
 def load_posterior(cfg: PriorConfig, train: LabelledImages, *, twin: bool) -> Posterior:
     """Return the frozen posterior; a twin can do without one, it takes only the grid and the palette.
 

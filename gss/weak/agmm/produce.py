@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from pathlib import Path
@@ -14,27 +13,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.agmm import ProduceConfig
-from gss.config.io import load_config
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.evaluation.checks import check_classes
 from gss.labels.space import IGNORE_INDEX
 from gss.models.gaussians import full_precision
 from gss.ood import ScoreInputs
-from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.windows import resize_map
 from gss.weak.agmm.evidence import Evidence, gather_evidence
 from gss.weak.agmm.mixture import unit_features
 from gss.weak.agmm.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
 from gss.weak.agmm.spread import finer_grids, spread
-from gss.weak.imported import report_manifest
 from gss.weak.manifest import Manifest
 from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
-from gss.weak.tags.produce import is_classifier, produce
 
 
 @torch.no_grad()
@@ -204,28 +198,3 @@ def produce_from_pipeline(
     with writer:
         writer.add_all(dataset.ids, produce_mask, title="producing")
     return writer.manifest
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss weak produce`: of a pipeline, or of a tag classifier.
-
-    Args:
-        args: `pipeline`, `settings`, `data`, `root`, `split`, `out`, `overwrite`.
-
-    Raises:
-        InputError: other classes than the pipeline's, generated data, or no pixel kept anywhere.
-    """
-    if is_classifier(args.pipeline):
-        return produce(args)
-    cfg = load_config(ProduceConfig, [], args.settings)
-    spec = load_spec(args.data, args.root)
-    manifest = produce_from_pipeline(
-        load_pipeline(args.pipeline),
-        spec,
-        args.split,
-        args.out,
-        cfg,
-        source=str(args.pipeline),
-        overwrite=args.overwrite,
-    )
-    return report_manifest(manifest, args.out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 from pathlib import Path
@@ -12,16 +11,15 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from gss.config.io import load_config, save_config
-from gss.config.weak_labels import FORMS, TagConfig
+from gss.config.io import save_config
+from gss.config.weak_labels import TagConfig
 from gss.core import distributed
-from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.core.outputs import prepare_output
 from gss.core.sampling import evenly_spaced
 from gss.data.export import materialise, open_labelled, write_spec
 from gss.data.protocols import LabelledImages
-from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.data.weak.labels import WeakLabels
 from gss.data.weak.names import ClassNames
 from gss.data.weak.pictures import draw_weak, save_mask
@@ -207,43 +205,55 @@ def _sheet(rows: list[list[Any]], form: str, space: LabelSpace) -> Any:
     return contact_sheet([row[1:4] for row in rows], ["image", "truth", form], captions=captions, width=360)
 
 
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak make`.
+def make_weak_labels(
+    spec: DataSpec,
+    split: str,
+    form: str,
+    cfg: Any,
+    out: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write weak labels made from full masks, as a data set with a report of how much is labelled.
+
+    Args:
+        spec: data set with full masks.
+        split: split of it.
+        form: form of the labels.
+        cfg: settings of the form, of the class `gss.config.weak_labels.FORMS[form]`.
+        out: output folder, itself a data set.
+        seed: seed of every random choice.
+        limit: number of images, evenly spread; all by default.
+        overwrite: accept an output folder that holds files.
+
+    Returns:
+        The report; the same on every process.
 
     Raises:
-        ValueError: unknown form or setting, a data set whose labels are weak already, or an --out in use.
+        InputError: a data set whose labels are weak already, or an output folder in use.
     """
-    from gss.config.io import split_overrides
-
-    files, overrides = split_overrides(args.settings)
-    if args.share is not None:
-        if args.form != "blocks":
-            raise InputError(f"--share is the labelled share of blocks; {args.form} takes settings such as length=0.5")
-        overrides.append(f"share={args.share}")
-    cfg = load_config(FORMS[args.form], files, overrides)
-    spec = load_spec(args.spec, args.root)
-    spec.check_split(args.split)
-    out = Path(args.out)
+    spec.check_split(split)
     if distributed.is_main():
-        prepare_output(out, overwrite=args.overwrite)
+        prepare_output(out, overwrite=overwrite)
     distributed.barrier()
     spec = materialise(spec, out)
-    dataset = open_labelled(spec, args.split)
-    survey, rows = make(dataset, args.form, cfg, out, seed=args.seed, limit=args.limit)
+    dataset = open_labelled(spec, split)
+    survey, rows = make(dataset, form, cfg, out, seed=seed, limit=limit)
+    report = survey.to_dict(dataset.label_space.names)
     if not distributed.is_main():
-        return
+        return report
     weak: dict[str, Any] = {"format": "gss", "path": "weak/{id}.json"}
     if survey.images < len(dataset):
         weak["only"] = "labelled.txt"
-        ids = [dataset.ids[index] for index in evenly_spaced(len(dataset), args.limit)]
+        ids = [dataset.ids[index] for index in evenly_spaced(len(dataset), limit)]
         with atomic_path(out / "labelled.txt") as temporary:
             temporary.write_text("\n".join(ids) + "\n", encoding="utf-8")
-    write_spec(out, spec, name=f"{spec.name}_{args.form}", split=args.split, weak=weak)
+    write_spec(out, spec, name=f"{spec.name}_{form}", split=split, weak=weak)
     save_config(cfg, out / "make.yaml")
     with atomic_path(out / "sheet.png") as temporary:
-        _sheet(rows, args.form, dataset.label_space).save(temporary)
-    report = survey.to_dict(dataset.label_space.names)
-    settings = {"data": spec.name, "split": args.split, "form": args.form, "seed": args.seed}
+        _sheet(rows, form, dataset.label_space).save(temporary)
+    settings = {"data": spec.name, "split": split, "form": form, "seed": seed}
     write_json(out / "report.json", {**settings, "settings": dataclasses.asdict(cfg), **report})
-    print(format_survey(report, args.form))
-    print(f"\nwritten to {out}; train on it with data.spec={out} data.train_split={args.split}")
+    return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 
@@ -10,16 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from gss.config.io import load_config
 from gss.config.weak_labels import RefineConfig
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.space import IGNORE_INDEX
-from gss.weak.imported import report_manifest
 from gss.weak.manifest import Manifest
 from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 from gss.weak.refine.potts import edge_gates, potts_refine
@@ -195,13 +191,3 @@ def refine_split(
     with writer:
         writer.add_all([dataset.ids[index] for index in chosen], refine, title="refining")
     return writer.manifest
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss weak refine`."""
-    from gss.config.io import split_overrides
-
-    cfg = load_config(RefineConfig, *split_overrides(args.settings))
-    spec = load_spec(args.spec, args.root)
-    manifest = refine_split(spec, args.split, args.out, cfg, limit=args.limit, overwrite=args.overwrite)
-    return report_manifest(manifest, args.out)

@@ -8,10 +8,8 @@ rejected on it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +20,7 @@ from torch import Tensor
 from gss.core import distributed
 from gss.core.errors import InputError, did_you_mean
 from gss.core.files import atomic_path, write_json
-from gss.core.outputs import prepare_output
-from gss.data.files import find_images, output_names
-from gss.pipeline.loading import load_classifier
+from gss.data.files import output_names
 from gss.weak.tags.review_page import build_page
 from gss.weak.tags.scores import Candidate, score_images
 
@@ -194,45 +190,3 @@ def _write(
             ],
         },
     )
-
-
-def main(args: argparse.Namespace) -> int:
-    """Handle `gss weak collect`.
-
-    Args:
-        args: `pipeline`, `images`, `threshold`, `per_class`, `exclude`, `link`, `out`, `overwrite`.
-
-    Returns:
-        0, or 1 when some images could not be read; the others are looked at all the same.
-
-    Raises:
-        ValueError: no classifier, folder or image there, a bad list of excluded images, an --out in use, or what
-            `collect` refuses.
-    """
-    out = Path(args.out)
-    files = find_images(args.images, exclude=out)
-    excluded = [] if args.exclude is None else read_excluded(args.exclude, files)
-    model = load_classifier(args.pipeline)
-    names = [model.config["class_names"][k] for k in model.classes]
-    distributed.run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
-    found = collect(
-        lambda images: model(images).logits,
-        names,
-        files,
-        out,
-        threshold=args.threshold,
-        per_class=args.per_class,
-        excluded=excluded,
-        size=model.config["image_size"],
-        link=args.link,
-        source=str(args.pipeline),
-        device=distributed.device(),
-    )
-    if distributed.is_main():
-        for failure in found.failed:
-            print(f"gss: error: {failure['error']}", file=sys.stderr)
-        print(f"{len(found.kept)} of {len(found.kept) + len(found.others)} images look like a class")
-        for k, name in enumerate(names):
-            print(f"  {name}: {sum(one.predicted == k for one in found.kept)}")
-        print(f"written to {out}; look through {out / PAGE}, then train with wood.ood={out}")
-    return 1 if found.failed else 0

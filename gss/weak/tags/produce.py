@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 
@@ -12,20 +11,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from gss.config.io import load_config
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
 from gss.core.errors import InputError
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
-from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.data.tagged import read_tags
 from gss.data.transforms import to_float
 from gss.evaluation.checks import check_classes
 from gss.labels.space import IGNORE_INDEX
 from gss.models.tags import TagClassifier
-from gss.pipeline.loading import load_classifier
-from gss.weak.imported import report_manifest
 from gss.weak.manifest import Manifest
 from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 from gss.weak.refine.labels import refine_probs
@@ -185,14 +180,3 @@ def produce_from_tags(
     with writer:
         writer.add_all(dataset.ids, produce_mask, title="producing")
     return writer.manifest
-
-
-def produce(args: argparse.Namespace) -> int:
-    """Handle `gss weak produce` of a tag classifier."""
-    cfg = load_config(TagProduceConfig, [], args.settings)
-    spec = load_spec(args.data, args.root)
-    model = load_classifier(args.pipeline)
-    manifest = produce_from_tags(
-        model, spec, args.split, args.out, cfg, source=str(args.pipeline), overwrite=args.overwrite
-    )
-    return report_manifest(manifest, args.out)

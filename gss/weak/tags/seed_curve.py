@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,13 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from gss.config.io import load_config
 from gss.config.tags import CamConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, write_json
 from gss.core.sampling import evenly_spaced
-from gss.data.export import open_labelled
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
-from gss.data.specs.load import load_spec
+from gss.data.specs.spec import DataSpec
 from gss.data.tagged import read_tags
 from gss.labels.space import IGNORE_INDEX
 from gss.models.tags import TagClassifier
@@ -167,63 +164,72 @@ def measure_seeds(
     return curve, {index: scores for part in distributed.gather_objects(shown) for index, scores in part.items()}
 
 
-def main(args: argparse.Namespace) -> None:
-    """Handle `gss weak seeds`.
+def compare_seeds(
+    folders: Sequence[str],
+    spec: DataSpec,
+    split: str,
+    truth: LabelledImages,
+    cfg: CamConfig,
+    *,
+    recall: float | None = None,
+    progress: bool = False,
+) -> tuple[list[dict[str, Any]], list[dict[int, np.ndarray]], list[str]]:
+    """Measure tag classifiers on one data set, and compare their precision at one recall.
 
     Args:
-        args: `classifiers`, `data`, `root`, `split`, `truth`, `truth_root`, `truth_split`, `recall`, `json`, `sheet`.
+        folders: folders of tag classifiers.
+        spec: data set with tags.
+        split: split of it.
+        truth: full masks of the same images.
+        cfg: settings of the maps.
+        recall: recall at which precisions are compared, 0..1; that of the first classifier at its best mIoU if None.
+        progress: show a bar.
 
-    Raises:
-        ValueError: no classifier, other classes, no masks to compare to, or a recall out of range.
+    Returns:
+        Per classifier its curve, best threshold and precision at the recall; its largest maps of some images, see
+        `measure_seeds`; and the ids of the images.
     """
-    from gss.config.io import split_overrides
-
-    folders, settings = split_overrides(args.classifiers)
-    if not folders:
-        raise InputError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
-    if args.recall is not None and not 0 < args.recall <= 1:
-        raise InputError(f"--recall is {args.recall}; it must be above 0 and at most 1")
-    cfg = load_config(CamConfig, [], settings)
-    spec = load_spec(args.data, args.root)
-    masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
-    truth = open_labelled(masks, args.truth_split or args.split)
     rows: list[dict[str, Any]] = []
     shown: list[dict[int, np.ndarray]] = []
     for folder in folders:
         model = load_classifier(folder)
         open_tagged(model, truth)
-        dataset = open_tagged(model, open_split(spec, args.split))
-        curve, maps = measure_seeds(model, dataset, truth, cfg, progress=distributed.is_main())
+        dataset = open_tagged(model, open_split(spec, split))
+        curve, maps = measure_seeds(model, dataset, truth, cfg, progress=progress)
         shown.append(maps)
         rows.append({"classifier": str(folder), "curve": curve.compute()})
-    if not distributed.is_main():
-        return
-    level = best(rows[0]["curve"]).recall if args.recall is None else args.recall
-    width = max(len(row["classifier"]) for row in rows)
-    print(f"{'classifier':<{width}}  threshold  precision  recall    IoU   mIoU  precision at recall {100 * level:.1f}")
+    level = best(rows[0]["curve"]).recall if recall is None else recall
     for row in rows:
-        top, equal = best(row["curve"]), precision_at(row["curve"], level)
-        row |= {"best": top, "precision_at_recall": {"recall": level, "precision": equal}}
-        print(
+        equal = {"recall": level, "precision": precision_at(row["curve"], level)}
+        row |= {"best": best(row["curve"]), "precision_at_recall": equal}
+    return rows, shown, dataset.ids
+
+
+def format_seeds(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Format the classifiers of `compare_seeds` as a table."""
+    width = max(len(row["classifier"]) for row in rows)
+    level = rows[0]["precision_at_recall"]["recall"]
+    lines = [
+        f"{'classifier':<{width}}  threshold  precision  recall    IoU   mIoU  precision at recall {100 * level:.1f}"
+    ]
+    for row in rows:
+        top, equal = row["best"], row["precision_at_recall"]["precision"]
+        lines.append(
             f"{row['classifier']:<{width}}  {top.threshold:9.2f}  {100 * top.precision:9.1f}  {100 * top.recall:6.1f}"
             f"  {100 * top.iou:5.1f}  {100 * top.miou:5.1f}  {100 * equal:22.1f}"
         )
-    if args.json:
-        facts = {"data": spec.name, "split": args.split, "classes": list(truth.label_space.names)}
-        write_json(Path(args.json), {**facts, "cam": cfg, "classifiers": rows})
-    if args.sheet:
-        with atomic_path(args.sheet) as temporary:
-            _sheet(rows, shown, truth, dataset.ids).save(temporary)
+    return "\n".join(lines)
 
 
-def _sheet(
-    rows: list[dict[str, Any]], shown: list[dict[int, np.ndarray]], truth: LabelledImages, ids: list[str]
+def draw_seeds(
+    folders: Sequence[str], shown: Sequence[Mapping[int, np.ndarray]], truth: LabelledImages, ids: Sequence[str]
 ) -> Image.Image:
+    """Draw some images with the maps of every classifier; arguments as `compare_seeds` returned them."""
     where, pictures = {id: index for index, id in enumerate(truth.ids)}, []
     for index in sorted(shown[0]):
         image, mask = truth.read(where[ids[index]])
         heat = [heatmap(maps[index], low=0, high=1) for maps in shown]
         pictures.append([image, overlay(image, mask, truth.label_space.colors), *heat])
-    titles = ["image", "truth", *(Path(row["classifier"]).parent.name for row in rows)]
+    titles = ["image", "truth", *(Path(folder).parent.name for folder in folders)]
     captions = [ids[index] for index in sorted(shown[0])]
     return contact_sheet(pictures, titles, captions=captions, width=200)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
-from gss import cli
+from gss.cli import evaluate_ood as command
 from gss.cli import main
 from gss.data.outliers.benchmarks import open_ood
 from gss.evaluation import evaluate_ood
@@ -313,7 +314,16 @@ def test_command(saved, data, classes, tmp_path, capsys):
     files = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
     copy = tmp_path / "copy"
     shutil.copytree(data, copy)
-    scores = ["--scores", "msp, energy", "--save-scores", str(tmp_path / "s"), "--save-as", "npy", "--dtype", "float16"]
+    scores = [
+        "--scores",
+        "msp, energy",
+        "--save-scores",
+        str(tmp_path / "s"),
+        "--save-as",
+        "npy",
+        "--save-dtype",
+        "float16",
+    ]
     argv = ["evaluate-ood", saved, "--data", str(data), str(copy), "--split", "val", "--limit", "3", "--size", "32x48"]
     assert main([*argv, *scores, *files, "--components", "obstacle"]) == 0
     printed = capsys.readouterr().out
@@ -340,7 +350,7 @@ def test_command_refuses_bad_input_and_keeps_outputs(saved, data, classes, tmp_p
         (["--scores", "mspp"], "did you mean 'msp'?"),
         (["--split", "test"], "no split 'test'"),
         (["--root", "a", "b"], "--root names 2 folders for 1 data sets"),
-        (["--dtype", "float16"], "--dtype say how scores are saved; add --save-scores DIR"),
+        (["--save-dtype", "float16"], "--save-dtype say how scores are saved; add --save-scores DIR"),
         (["--threshold-from", "void"], "no open-set mIoU on strange val"),
         (["--outliers", "inn"], "unknown class 'inn'"),
         (["--save-scores", str(tmp_path), "--save-as", "npy"], "already holds 'r.json'"),
@@ -355,12 +365,11 @@ def test_command_refuses_bad_input_and_keeps_outputs(saved, data, classes, tmp_p
 
 
 def test_choices_of_the_command_are_those_of_the_modules():
-    actions = {
-        action.dest: tuple(action.choices or ())
-        for action in cli._build_parser()._subparsers._group_actions[0].choices["evaluate-ood"]._actions
-    }
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    actions = {action.dest: tuple(action.choices or ()) for action in parser._actions}
     assert actions["fpr_rule"] == FPR_RULES and actions["mode"] == MODES and actions["components"] == tuple(TRACKS)
-    assert actions["save_as"] == FORMATS and actions["dtype"] == DTYPES
+    assert actions["save_as"] == FORMATS and actions["save_dtype"] == DTYPES
 
 
 def test_many_series_are_told_apart():

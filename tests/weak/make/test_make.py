@@ -12,7 +12,7 @@ from processes import launch
 from scipy import ndimage
 
 from gss.cli import main
-from gss.cli.weak import FORM_NAMES
+from gss.cli.parser import FORM_NAMES
 from gss.config.weak_labels import FORMS, BlockConfig, BoxConfig, CoarseConfig, PointConfig, ScribbleConfig, TagConfig
 from gss.data.datasets import SegmentationDataset
 from gss.data.specs.load import load_spec

@@ -1,0 +1,80 @@
+"""`gss cross-domain`: measure pipelines on data sets they were not trained on."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_false_alarms, add_files, add_limit, add_size, add_window, count, names, numbers
+
+HELP = "measure pipelines on data sets they were not trained on"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--pipelines",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]FOLDER[,FOLDER]",
+        help="folders of pipelines; seeds of one model form a group, by NAME or by folders that end in _s0, _s1, ...",
+    )
+    help = "built-in name, YAML file or folder"
+    parser.add_argument("--data", nargs="+", required=True, metavar="SPEC[:SPLIT]", help=help)
+    parser.add_argument("--roots", nargs="+", default=[], metavar="NAME=FOLDER", help="folders of data sets")
+    parser.add_argument("--split", default="val", help="of data sets that name none (default: %(default)s)")
+    add_limit(parser)
+    parser.add_argument("--map", nargs="+", default=[], metavar="FILE.yaml", help="mappings by 'gss data map --out'")
+    parser.add_argument("--mseg", metavar="FILE", help="MSeg_master.tsv: map by way of its universal classes")
+    parser.add_argument("--one-to-one", action="store_true", help="refuse mappings that merge or divide classes")
+    parser.add_argument("--in-domain", metavar="NAME", help="test set like the training data (default: model cards)")
+    parser.add_argument("--modes", type=names, metavar="A,B", help="decode modes to measure (default: all)")
+    parser.add_argument("--scores", type=names, metavar="A,B", help="out-of-distribution scores (default: all common)")
+    add_false_alarms(parser, "in domain")
+    sizes = parser.add_mutually_exclusive_group()
+    add_size(sizes)
+    help = "shorter side; of several, keep the best"
+    sizes.add_argument("--short-side", type=count, nargs="+", default=[], metavar="N", help=help)
+    add_window(parser)
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument("--scales", type=numbers, default="1", metavar="A,B", help="average over relative sizes")
+    add_files(parser, json="the numbers", markdown="the tables", html="a report with heat maps and pictures")
+
+
+def run(args: Namespace) -> None:
+    """Measure, write and print."""
+    from gss.core.distributed import is_main
+    from gss.core.files import write_json
+    from gss.evaluation.cross_domain.evaluate import evaluate_folders
+    from gss.evaluation.cross_domain.inputs import group_folders, open_test_sets
+    from gss.evaluation.cross_domain.page import build_page
+    from gss.evaluation.cross_domain.protocol import DEFAULT_SCORES, Protocol
+    from gss.evaluation.cross_domain.tables import format_result, write_markdown
+
+    protocol = Protocol(
+        size=args.size,
+        short_sides=tuple(args.short_side),
+        window=args.window,
+        flip=args.flip,
+        scales=tuple(args.scales),
+        modes=None if args.modes is None else tuple(args.modes),
+        scores=DEFAULT_SCORES if args.scores is None else tuple(args.scores),
+        false_alarms=args.false_alarms,
+        limit=args.limit,
+    )
+    result = evaluate_folders(
+        group_folders(args.pipelines),
+        open_test_sets(args.data, args.roots, args.split),
+        protocol=protocol,
+        mapping_files=args.map,
+        mseg_file=args.mseg,
+        one_to_one=args.one_to_one,
+        in_domain=args.in_domain,
+        pictures=3 if args.html else 0,
+        progress=True,
+    )
+    if is_main():
+        if args.json:
+            write_json(args.json, result.to_json())
+        if args.markdown:
+            write_markdown(result, args.markdown)
+        if args.html:
+            build_page(result).save(args.html)
+        print(format_result(result))

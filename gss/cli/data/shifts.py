@@ -1,0 +1,38 @@
+"""`gss data shifts`: draw one image under every shift."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_files, add_shifts, add_split
+
+HELP = "draw one image under every shift (noise, blur, weather, ...)"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("spec", help="built-in name, YAML file or folder")
+    add_split(parser, default="val")
+    parser.add_argument("--image", metavar="ID", help="id of the image (default: the middle one of the split)")
+    add_files(parser, required=True, sheet="the contact sheet")
+    add_shifts(parser, severities="1,2,3,4,5")
+
+
+def run(args: Namespace) -> None:
+    """Draw the sheet and print what each shift does."""
+    from gss.core.errors import InputError
+    from gss.core.files import atomic_path
+    from gss.data.open import open_split
+    from gss.data.shift_sheet import draw_shifts, list_shifts
+    from gss.data.shifts.apply import choose_severities, choose_shifts
+    from gss.data.specs.load import load_spec
+
+    shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
+    spec = load_spec(args.spec, args.root)
+    dataset = open_split(spec, args.split)
+    if args.image is not None and args.image not in dataset.ids:
+        raise InputError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
+    index = len(dataset) // 2 if args.image is None else dataset.ids.index(args.image)
+    sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
+    with atomic_path(args.sheet) as temporary:
+        sheet.save(temporary)
+    print(list_shifts(shifts))
+    print(f"contact sheet of {dataset.ids[index]}: {args.sheet}")

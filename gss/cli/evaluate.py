@@ -1,0 +1,52 @@
+"""`gss evaluate`: measure a pipeline on a data set."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_data, add_files, add_size, add_window, names
+
+HELP = "measure a pipeline on a data set"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("pipeline", help="folder of the pipeline")
+    add_data(parser)
+    add_window(parser)
+    add_size(parser)
+    parser.add_argument("--modes", type=names, metavar="A,B", help="decode modes to measure (default: all)")
+    add_files(parser, json="the numbers", html="a report with pictures")
+
+
+def run(args: Namespace) -> None:
+    """Measure, write and print."""
+    from dataclasses import replace
+
+    from gss.core.distributed import is_main
+    from gss.core.files import write_json
+    from gss.data.open import open_split
+    from gss.data.specs.load import load_spec
+    from gss.evaluation.segmentation.evaluate import evaluate
+    from gss.evaluation.segmentation.page import build_page
+    from gss.evaluation.segmentation.result import format_result
+    from gss.pipeline.loading import load_pipeline
+
+    spec = load_spec(args.data, args.root)
+    dataset = open_split(spec, args.split)
+    pipeline = load_pipeline(args.pipeline)
+    result = evaluate(
+        pipeline,
+        dataset,
+        modes=args.modes or None,
+        window=args.window,
+        size=args.size,
+        limit=args.limit,
+        pictures=6 if args.html else 0,
+        progress=True,
+    )
+    result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}")
+    if is_main():
+        if args.json:
+            write_json(args.json, result.to_json())
+        if args.html:
+            build_page(result).save(args.html)
+        print(format_result(result))

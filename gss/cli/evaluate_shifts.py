@@ -1,0 +1,70 @@
+"""`gss evaluate-shifts`: measure pipelines under shifts of the images."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_data, add_false_alarms, add_files, add_shifts, add_size, add_window, names
+
+HELP = "measure pipelines under noise, blur, weather, ..."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--pipelines", nargs="+", required=True, metavar="FOLDER", help="folders of pipelines")
+    add_data(parser)
+    add_shifts(parser, severities="1,3,5")
+    parser.add_argument("--modes", type=names, default=[], metavar="A,B", help="more decode modes than the default")
+    help = "out-of-distribution scores (default: that of each pipeline)"
+    parser.add_argument("--scores", type=names, metavar="A,B", help=help)
+    help = "clean images that set the threshold of alarms (default: --split)"
+    parser.add_argument("--threshold-split", metavar="SPLIT", help=help)
+    add_false_alarms(parser, "there")
+    add_window(parser)
+    add_size(parser)
+    add_files(parser, json="the numbers", html="a report with curves and pictures")
+
+
+def run(args: Namespace) -> None:
+    """Measure, write and print."""
+    from dataclasses import replace
+
+    from gss.core.distributed import is_main
+    from gss.core.files import write_json
+    from gss.data.open import open_split
+    from gss.data.shifts.apply import choose_severities, choose_shifts
+    from gss.data.specs.load import load_spec
+    from gss.evaluation.names import short_names
+    from gss.evaluation.shifts.evaluate import evaluate_shifts
+    from gss.evaluation.shifts.page import build_page
+    from gss.evaluation.shifts.tables import format_result
+    from gss.pipeline.loading import load_pipeline
+
+    shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
+    spec = load_spec(args.data, args.root)
+    dataset = open_split(spec, args.split)
+    other = args.threshold_split if args.threshold_split != args.split else None
+    threshold_data = open_split(spec, other) if other else None
+    folders = short_names(args.pipelines)
+    result = evaluate_shifts(
+        {name: load_pipeline(path) for name, path in folders.items()},
+        dataset,
+        shifts=shifts,
+        severities=severities,
+        modes=args.modes,
+        scores=args.scores,
+        threshold_data=threshold_data,
+        false_alarms=args.false_alarms,
+        seed=args.seed,
+        window=args.window,
+        size=args.size,
+        limit=args.limit,
+        pictures=bool(args.html),
+        progress=True,
+    )
+    settings = result.settings | {"pipelines": folders, "threshold_from": f"clean images of {other or args.split}"}
+    result = replace(result, data=f"{spec.name} {args.split}", settings=settings)
+    if is_main():
+        if args.json:
+            write_json(args.json, result.to_json())
+        if args.html:
+            build_page(result).save(args.html)
+        print(format_result(result))

@@ -1,0 +1,51 @@
+"""`gss quickstart`: train and evaluate on generated scenes, write a report."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import FORM_NAMES, names
+
+HELP = "train and evaluate on generated scenes, write a report"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--out", default="runs/quickstart", help="output folder (default: %(default)s)")
+    parser.add_argument("--data", default="scenes", help="data set to use instead of the generated scenes")
+    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the whole run (default: %(default)s)")
+    parser.add_argument("--labels", choices=FORM_NAMES, help="weaken the training masks to these and learn from them")
+    parser.add_argument(
+        "--stages",
+        type=names,
+        metavar="A,B",
+        help="what is trained and shown, with commas; residual adds a head trained on pasted objects (some minutes), "
+        "twin and density can be left out (default: posterior,prior,twin,density)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+
+
+def run(args: Namespace) -> None:
+    """Run the job."""
+    from pathlib import Path
+
+    from gss.core.errors import InputError
+
+    if args.labels:
+        if args.stages is not None:
+            raise InputError("--stages is about training from full masks; with --labels leave it out")
+        from gss.jobs.quickstart.weak import quickstart_weak
+
+        quickstart_weak(
+            Path(args.out), form=args.labels, data=args.data, root=args.root, seed=args.seed, overwrite=args.overwrite
+        )
+        return
+    from gss.jobs.quickstart.run import DEFAULT_STAGES, quickstart
+
+    quickstart(
+        Path(args.out),
+        data=args.data,
+        root=args.root,
+        seed=args.seed,
+        stages=DEFAULT_STAGES if args.stages is None else args.stages,
+        overwrite=args.overwrite,
+    )

@@ -1,0 +1,38 @@
+"""`gss recon`: the reconstruction ceiling of posteriors."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_data, add_files
+
+HELP = "measure what the tokens of a posterior can express at best"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("posterior", nargs="+", help="folders written by `gss train posterior`")
+    add_data(parser)
+    add_files(parser, json="the numbers")
+    parser.set_defaults(more="posterior")
+
+
+def run(args: Namespace) -> None:
+    """Measure each posterior on the same images."""
+    from gss.core.distributed import is_main
+    from gss.core.files import write_json
+    from gss.data.open import open_split
+    from gss.data.specs.load import load_spec
+    from gss.evaluation.reconstruction import check_classes, format_table, reconstruct
+    from gss.posterior.bundle import Posterior
+
+    spec = load_spec(args.data, args.root)
+    dataset = open_split(spec, args.split)
+    rows = []
+    for folder in args.posterior:
+        posterior = Posterior.from_pretrained(folder)
+        check_classes(posterior, dataset, folder)
+        result = reconstruct(posterior, dataset, limit=args.limit, progress=True)
+        rows.append({"posterior": str(folder), "downsample": posterior.vqvae.token_stride, **result})
+    if is_main():
+        if args.json:
+            write_json(args.json, {"data": spec.name, "split": args.split, "results": rows})
+        print(format_table(rows, dataset.label_space.names))

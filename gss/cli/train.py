@@ -1,0 +1,36 @@
+"""`gss train`: train one stage."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_configs
+from gss.cli.runtime import flush_denormals
+from gss.training.stages import STAGES
+
+HELP = "train stage 1 (posterior), 2 (prior), the twin, or further stages"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("stage", choices=tuple(STAGES))
+    add_configs(parser)
+    parser.add_argument("--out", required=True, help="output folder")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    again.add_argument("--overwrite", action="store_true", help="start again in an --out that holds a run")
+
+
+def run(args: Namespace) -> None:
+    """Read the config, then train."""
+    from gss.config.io import load_config, split_overrides
+    from gss.core.outputs import prepare_output
+
+    # Both checks come before torch is loaded, so that a mistake shows at once.
+    config = load_config(STAGES[args.stage].config_class(), *split_overrides(args.configs))
+    # Only the first of several processes looks at the folder: a slower one would find the run's own files.
+    if os.environ.get("RANK", "0") == "0":
+        prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
+    from gss.training.run import train
+
+    flush_denormals(True)
+    train(args.stage, config, args.out, resume=args.resume, say=print)
