@@ -1,7 +1,7 @@
-"""Weather and night, drawn over a picture; see `gss.data.shifts.apply` and, for the form of an effect, `shift_camera`.
+"""Weather and night; see `gss.data.shifts.apply`, and `gss.data.shifts.camera` for the arguments of an effect.
 
-Photographs come without depth. Where distance matters it is guessed from the row alone: near at the bottom, farther
-up to two fifths from the top, and as far as one can see above. That fits a camera that looks along the ground.
+Photographs have no depth. Effects that need the distance guess it from the row: near at the bottom, rising up to two
+fifths below the top, and constant above. This fits a camera that looks along the ground.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gss.data.shifts.tools import LUMA, clouds, convolve, disk, line, particles,
 
 
 def fog(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Grey veil that grows with the guessed distance, in drifting banks: 40 to 92 % of the light far off."""
+    """Add a grey veil that grows with the guessed distance, in banks; far away it replaces 40 to 92 % of the light."""
     depth = (0.5, 0.85, 1.25, 1.8, 2.6)[severity - 1]
     air = np.array([0.80, 0.82, 0.83], np.float32) + np.float32(rng.uniform(-0.06, 0.06))
     banks = 0.65 + 0.7 * clouds(rng, image.shape[:2])
@@ -23,7 +23,7 @@ def fog(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarra
 
 
 def rain(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Two sheets of slanted streaks, near and far, under a dim sky with a thin veil."""
+    """Add near and far slanted streaks, darken the image and add a thin veil."""
     count = (250, 500, 900, 1500, 2300)[severity - 1]
     dim, veil = (0.04, 0.10, 0.16, 0.23, 0.30)[severity - 1], (0.06, 0.12, 0.19, 0.27, 0.36)[severity - 1]
     slant = math.pi / 2 + rng.uniform(-0.35, 0.35)
@@ -33,14 +33,14 @@ def rain(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarr
     streaks = (0.30 * far + 0.55 * near).clip(0, 0.85)[..., None]
     wet = to_unit(image) * np.float32(1 - dim)
     grey = np.float32(0.62 - 0.4 * dim)
-    # Far things lose more to the drops in between.
+    # Distant things are veiled more, by the drops in between.
     air = np.float32(veil) * (0.4 + 0.6 * _distance(image.shape[0]))[:, None, None]
     hazy = wet + air * (grey - wet)
     return to_bytes(hazy + streaks * (np.float32(0.82) - hazy))
 
 
 def snow(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Falling flakes of three sizes before a whitened, paler scene."""
+    """Add falling flakes of three sizes, and make the scene whiter and paler."""
     count = (180, 350, 600, 950, 1400)[severity - 1]
     veil = np.float32((0.10, 0.18, 0.27, 0.37, 0.48)[severity - 1])
     fall = math.pi / 2 + rng.uniform(-0.5, 0.5)
@@ -58,8 +58,8 @@ def snow(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarr
 
 
 def night(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Day for night: little light, most on the lower middle, a cast of moon or street lamps, sensor noise."""
-    # A camera exposes longer at night: pictures of dark and of bright places end up about equally dark.
+    """Turn day into night: little light, mostly in the lower middle, a cast of moon or street lamps, sensor noise."""
+    # A camera exposes longer at night, so pictures of dark and of bright places get about equally dark.
     level = (0.22, 0.18, 0.145, 0.115, 0.09)[severity - 1]
     most = (1.20, 1.00, 0.82, 0.66, 0.52)[severity - 1]
     fade = np.float32((0.25, 0.35, 0.45, 0.55, 0.65)[severity - 1])
@@ -69,7 +69,7 @@ def night(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
     unit = to_unit(image)
     grey = (unit @ LUMA)[..., None]
     dull = grey + (1 - fade) * (unit - grey)
-    # The sky, brightest by day, is no source of light any more: the curve bends down towards white.
+    # The sky is no longer a source of light: the tone curve is flatter towards white.
     dull *= 1 - 0.8 * fade * dull
     height, width = image.shape[:2]
     across = (np.arange(width, dtype=np.float32) + 0.5) * 2 / width - 1
@@ -81,7 +81,7 @@ def night(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def _distance(height: int) -> np.ndarray:
-    """Guessed distance of each row, float32 `[H]`: 0.12 at the bottom, 1 from two fifths below the top."""
+    """Return the guessed distance of each row, float32 `[H]`: 0.12 at the bottom, 1 from two fifths below the top."""
     rows = (np.arange(height, dtype=np.float32) + 0.5) / height
     ahead = ((1 - rows) / 0.6).clip(0, 1)
     return (0.12 + 0.88 * ahead**1.5).astype(np.float32)

@@ -1,12 +1,12 @@
 """Shifts of images: effects, seeds, data sets seen through them, augmentation and the contact sheet."""
 
-import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from shift_checks import shifted, textured
 
 from gss.cli import main
 from gss.config.io import load_config
@@ -19,62 +19,11 @@ from gss.data.shifts.apply import (
     SHIFTS,
     RandomShift,
     ShiftedImages,
-    apply_shift,
     choose_severities,
     choose_shifts,
     shift_generator,
 )
-from gss.data.shifts.tools import clouds, convolve, disk, line, particles
 from gss.data.transforms import JointTransform
-
-
-def textured(height=96, width=131, seed=0):
-    """Colourful smooth areas with grain, like a photograph with most tones in use."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(20, 236, (7, 9, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(float)
-    return (smooth + rng.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
-
-
-def psnr(image, other):
-    error = np.mean((image.astype(float) - other.astype(float)) ** 2)
-    return 10 * math.log10(255**2 / error) if error else math.inf
-
-
-def shifted(image, shift, severity, id="a", seed=0):
-    return apply_shift(image, shift, severity, shift_generator(seed, shift, id))
-
-
-@pytest.mark.parametrize("shift", SHIFTS)
-def test_severity_grows(shift):
-    for seed in range(3):
-        image = textured(seed=seed)
-        found = [psnr(image, shifted(image, shift, severity, seed=seed)) for severity in SEVERITIES]
-        assert all(worse < better for better, worse in zip(found[:-1], found[1:], strict=True)), found
-        assert 6 < found[2] < 34  # changed, and still the same picture
-        restored = np.corrcoef(image.mean(axis=2).ravel(), shifted(image, shift, 3, seed=seed).mean(axis=2).ravel())
-        assert restored[0, 1] > 0.5
-
-
-@pytest.mark.parametrize("shift", SHIFTS)
-def test_any_size_and_no_writing(shift):
-    for height, width in ((1, 1), (1, 40), (57, 1), (3, 2), (17, 90)):
-        image = textured(height, width)
-        image.setflags(write=False)
-        for severity in (1, 5):
-            result = shifted(image, shift, severity)
-            assert result.dtype == np.uint8 and result.shape == image.shape
-            assert not np.shares_memory(result, image)
-
-
-@pytest.mark.parametrize("shift", SHIFTS)
-def test_white_and_black_do_not_wrap_round(shift):
-    white, black = (shifted(np.full((40, 60, 3), value, np.uint8), shift, 5) for value in (255, 0))
-    if shift in ("brightness", "gamma", "saturation", "defocus_blur", "motion_blur", "pixelate"):
-        assert white.min() == 255 and black.max() == 0
-    if shift in ("gaussian_noise", "shot_noise"):
-        assert white.mean() > 200 and black.mean() < 50
-    assert white.mean() >= black.mean()
 
 
 def test_the_same_everywhere():
@@ -90,79 +39,6 @@ def test_the_same_everywhere():
     run = [sys.executable, "-c", script + "import sys; print(*found); assert 'torch' not in sys.modules"]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.split() == own["found"]
     assert shift_generator(0, "fog", "a").integers(1 << 32) == 1980962764  # on any machine
-
-
-RANDOM = [name for name in SHIFTS if name not in (*GROUPS["photometric"], *GROUPS["digital"], "defocus_blur")]
-
-
-@pytest.mark.parametrize("shift", [*RANDOM, "white_balance"])
-def test_seed_and_image_choose_the_draw(shift):
-    image = textured()
-    first = shifted(image, shift, 3)
-    np.testing.assert_array_equal(first, shifted(image, shift, 3))
-    assert (first != shifted(image, shift, 3, id="b")).any()
-    assert (first != shifted(image, shift, 3, seed=1)).any()
-
-
-def test_looks_alike_at_every_size():
-    """An image of twice the size, shifted and then reduced, is nearly the shifted small image."""
-    large = np.asarray(Image.fromarray(textured(120, 160)).resize((320, 240), Image.Resampling.BICUBIC))
-    small = np.asarray(Image.fromarray(large).resize((160, 120), Image.Resampling.BOX))
-    for shift in ("defocus_blur", "motion_blur", "fog", "rain", "snow"):
-        reduced = Image.fromarray(shifted(large, shift, 4)).resize((160, 120), Image.Resampling.BOX)
-        assert psnr(np.asarray(reduced), shifted(small, shift, 4)) > psnr(small, shifted(small, shift, 4)) + 8, shift
-
-
-def test_brightness_and_darkness_are_stops_of_light():
-    ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    light = (ramp / 255) ** 2.2
-    for shift, stops in (("brightness", 1.7), ("darkness", -2.1)):
-        expected = (light * 2**stops).clip(0, 1) ** (1 / 2.2) * 255
-        assert np.abs(shifted(ramp, shift, 3) - expected).max() <= 0.51
-    assert shifted(textured(), "saturation", 5).std(axis=2).max() == 0
-
-
-def test_noise_has_the_stated_size():
-    grey = np.full((200, 300, 3), 128, np.uint8)
-    assert np.std(shifted(grey, "gaussian_noise", 3) / 255) == pytest.approx(0.11, rel=0.02)
-    photons = 22 * 128 / 255
-    assert np.std(shifted(grey, "shot_noise", 3) / 255) == pytest.approx(math.sqrt(photons) / 22, rel=0.03)
-
-
-def test_fog_is_thicker_far_away():
-    for id in "abc":
-        change = np.abs(shifted(np.zeros((120, 160, 3), np.uint8), "fog", 3, id=id).astype(float)).mean(axis=(1, 2))
-        assert change[:40].mean() > 1.5 * change[-40:].mean()
-
-
-@pytest.mark.parametrize("kernel", [disk(0.4), disk(2.3), line(9.0, 0.7), line(1.0, 0.0)])
-def test_convolution_equals_the_direct_sum(kernel):
-    assert kernel.sum() == pytest.approx(1, abs=1e-6) and kernel.shape[0] == kernel.shape[1]
-    np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-6)
-    image = textured(9, 5).astype(np.float32) / 255
-    reach = kernel.shape[0] // 2
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric").astype(float)
-    expected = np.zeros(image.shape)
-    for dy in range(kernel.shape[0]):
-        for dx in range(kernel.shape[1]):
-            expected += kernel[::-1, ::-1][dy, dx] * padded[dy : dy + 9, dx : dx + 5]
-    np.testing.assert_allclose(convolve(image, kernel), expected, atol=1e-5)
-    np.testing.assert_allclose(convolve(image[..., 0], kernel), expected[..., 0], atol=1e-5)
-
-
-def test_small_kernels():
-    assert (disk(0.3) == disk(0.3).max()).sum() == 1 and disk(0.3).max() == 1  # no blur at all
-    assert line(8.0, 0.0).sum(axis=1).argmax() == line(8.0, 0.0).shape[0] // 2
-    assert np.count_nonzero(line(8.0, math.pi / 2).sum(axis=0) > 1e-6) == 1
-
-
-def test_layers():
-    field = clouds(np.random.default_rng(0), (60, 90))
-    assert field.shape == (60, 90) and field.min() >= 0 and field.max() <= 1 and np.ptp(field) > 0.3
-    few, many = (
-        particles(np.random.default_rng(1), (104, 104), count=count, most=200, kernel=disk(2.0)) for count in (50, 150)
-    )
-    assert (many >= few - 1e-5).all() and many.sum() > 2 * few.sum()
 
 
 def test_labels_ids_and_space_are_untouched():
