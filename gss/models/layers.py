@@ -57,11 +57,11 @@ class WindowBlock(nn.Module):
         """
         x = x + self.position(x)
         x = x.permute(0, 2, 3, 1)  # [B, h, w, C]
-        x = x + self.proj(self._attend(self.qkv(self.norm1(x))))
+        x = x + self.proj(self.attend(self.qkv(self.norm1(x))))
         x = x + self.mlp(self.norm2(x))
         return x.permute(0, 3, 1, 2)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
+    def attend(self, qkv: Tensor) -> Tensor:
         """Attend inside windows: projections `[B, h, w, 3C]` to `[B, h, w, C]`."""
         batch, height, width, _ = qkv.shape
         win = self.window_size

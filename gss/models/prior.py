@@ -308,8 +308,7 @@ class GSSPriorModel(PreTrainedModel):
                 evidence = F.pixel_unshuffle(pixels, stride)  # [B, K*f*f, h, w]
                 hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)  # [B, R + K*f*f, h, w]
             if return_tokens:
-                weight, bias = self.classifier_weight()
-                logits = self._token_logits(hidden, weight, bias)
+                logits = self.classify(hidden)
         return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
 
     def dense_features(self, output: GSSPriorOutput, source: str) -> Tensor:
@@ -337,7 +336,9 @@ class GSSPriorModel(PreTrainedModel):
         fused = F.interpolate(cast(Tensor, output.fused), scale_factor=ratio, mode="bilinear")
         return fused[..., : features.shape[-2], : features.shape[-1]]
 
-    def _token_logits(self, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Compute token logits `[B, V, h, w]` of the input `[B, R, h, w]` of the last linear layer."""
+        weight, bias = self.classifier_weight()
         if self.config.classifier != "evidence":
             return F.conv2d(hidden, weight[..., None, None], bias)
         # Sums of log-likelihoods reach some hundreds: half precision would round differences between codes away.

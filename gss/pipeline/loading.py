@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -14,8 +13,7 @@ from gss.core import distributed
 from gss.core.errors import InputError
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
-
-_Saved = TypeVar("_Saved", GSSPipeline, TagClassifier)
+from gss.pipeline.saving import one_line
 
 
 def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> GSSPipeline:
@@ -29,7 +27,11 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
         InputError: `folder` is not a saved pipeline, is of another pipeline class, or a file in it is missing or
             damaged.
     """
-    return _load(GSSPipeline, folder, "pipeline", "model_index.json").to(device or distributed.device())
+    # A name of a command is a folder; without it, the hub would be asked.
+    if not Path(folder).exists():
+        raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}")
+    with without_bars():
+        return GSSPipeline.from_pretrained(folder).to(device or distributed.device())
 
 
 def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> TagClassifier:
@@ -42,23 +44,19 @@ def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.devic
     Raises:
         InputError: `folder` holds no tag classifier, or a file in it is missing or damaged.
     """
-    return _load(TagClassifier, folder, "tag classifier", "config.json").eval().to(device or distributed.device())
-
-
-def _load(cls: type[_Saved], folder: str | os.PathLike[str], what: str, config: str) -> _Saved:
-    """Load an object of class `cls`, called `what` in messages, from a folder that has the file `config`."""
-    path = Path(folder)
-    if not (path / config).is_file():
-        raise InputError(f"no {what} at {path}: {config} is missing; give the folder training wrote")
+    path, name = Path(folder), TagClassifier.__name__
+    if not (path / "config.json").is_file():
+        raise InputError(f"no tag classifier at {path}: config.json is missing; give the folder training wrote")
     try:
-        found = cls.load_config(str(path)).get("_class_name")
-        if found != cls.__name__:
-            raise InputError(f"it holds a {found}, not a {cls.__name__}")
+        found = TagClassifier.load_config(str(path)).get("_class_name")
+        if found != name:
+            raise InputError(f"it holds a {found}, not a {name}")
         with without_bars():
-            return cls.from_pretrained(path, local_files_only=True)
-    # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
+            classifier = TagClassifier.from_pretrained(path, local_files_only=True)
+    # diffusers and safetensors raise many types here; for the user they are all one thing.
     except Exception as error:
-        raise InputError(f"cannot load the {what} at {path}: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot load the tag classifier at {path}: {one_line(error)}") from error
+    return classifier.eval().to(device or distributed.device())
 
 
 @contextmanager

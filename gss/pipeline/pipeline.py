@@ -23,7 +23,7 @@ from gss.pipeline.decode import available_modes
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
 from gss.pipeline.reading import Reader, evaluation_mode
-from gss.pipeline.saving import current_modules
+from gss.pipeline.saving import current_modules, read
 from gss.pipeline.windows import Dense, Views, resize_map, run_views
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
@@ -75,10 +75,14 @@ class GSSPipeline(DiffusionPipeline):
             pretrained_model_name_or_path: folder, or repository name on the hub.
             **kwargs: arguments of diffusers, such as `dtype`, the precision of the prior, and components that replace
                 the saved ones.
+
+        Raises:
+            InputError: the path is not a pipeline's folder, or a file in it is missing or damaged. A path that exists
+                here is never looked up on the hub.
         """
         if isinstance(kwargs.get("dtype"), torch.dtype):
             kwargs["dtype"] = {"prior": kwargs["dtype"], "default": torch.float32}
-        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -227,7 +231,7 @@ class GSSPipeline(DiffusionPipeline):
                 mode,
                 self.vqvae,
                 original_size=processed.original_sizes[index],
-                content_size=_first_view_size(processed.images[index], views),
+                content_size=views.first_size(processed.images[index]),
                 colors=self.colors,
                 output_type=output_type,
                 return_probabilities=return_probabilities,
@@ -392,9 +396,3 @@ class GSSPipeline(DiffusionPipeline):
                 for row, index in enumerate(batch):
                     maps = {mode: values[row : row + 1] for mode, values in out.maps.items()}
                     yield index, Dense(maps, None if out.tokens is None else out.tokens[row : row + 1])
-
-
-def _first_view_size(image: Tensor, views: Views) -> tuple[int, int]:
-    """Return the size (h, w) of the view whose tokens `average_views` keeps."""
-    height, width = (max(1, round(side * views.scales[0])) for side in image.shape[-2:])
-    return height, width

@@ -1,9 +1,18 @@
-"""Components of a saved pipeline, found by their class names."""
+"""Folder of a saved pipeline: its components by class name, and what is wrong with a folder that does not load."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
+from diffusers import DiffusionPipeline
+from safetensors import safe_open
+from torch import nn
+
+from gss.core.errors import InputError
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
@@ -13,8 +22,12 @@ from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
+_Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
+
+INDEX = "model_index.json"
+
 # diffusers loads a component from its module only when that module is already imported.
-COMPONENTS = {
+COMPONENTS: dict[str, Any] = {
     component.__name__: component
     for component in (
         CellLikelihood,
@@ -38,3 +51,134 @@ def current_modules(config: dict[str, Any]) -> None:
     for name, saved in config.items():
         if isinstance(saved, list | tuple) and len(saved) == 2 and saved[1] in COMPONENTS:
             config[name] = [COMPONENTS[saved[1]].__module__, saved[1]]
+
+
+def read(
+    load: Callable[..., _Pipeline], name: str | os.PathLike[str], class_name: str, options: dict[str, Any]
+) -> _Pipeline:
+    """Read a pipeline from its folder, or from the hub if nothing of that name is here.
+
+    Args:
+        load: `from_pretrained` of diffusers.
+        name: path of a folder, or name of a repository on the hub.
+        class_name: class of the pipeline.
+        options: keyword arguments of `load`; components among them replace the saved ones.
+
+    Raises:
+        InputError: the folder is not a pipeline's, or a file in it is missing or damaged.
+    """
+    folder = local_folder(name, class_name)
+    if folder is None:
+        try:
+            return load(name, **options)
+        except OSError as error:
+            raise InputError(
+                f"no pipeline at {os.fspath(name)!r}: there is no such folder in {Path.cwd()}, and it cannot be read "
+                f"from the hub ({one_line(error)})"
+            ) from error
+    try:
+        pipeline = load(folder, **{**options, "local_files_only": True})
+    # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
+    except Exception as error:
+        raise load_failure(folder, error, options) from error
+    check_complete(folder, {part: module for part, module in pipeline.components.items() if part not in options})
+    return pipeline
+
+
+def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
+    """Find the pipeline folder that a name means.
+
+    Args:
+        name: path of a folder, or name of a repository on the hub.
+        class_name: class of the pipeline.
+
+    Returns:
+        The folder, or None if `name` can only be a repository: it has its form, and nothing of that name is here.
+
+    Raises:
+        InputError: a path that is not a pipeline's folder; the message says which folder is, if one is near.
+    """
+    folder, text = Path(name).expanduser(), os.fspath(name)
+    if not folder.exists():
+        owner = folder.parts[0] if folder.parts else ""
+        if text.startswith((".", "~", os.sep)) or len(folder.parts) > 2 or text.endswith(os.sep) or not text:
+            raise InputError(f"no pipeline at {text!r}: there is no such folder in {Path.cwd()}")
+        if len(folder.parts) == 2 and Path(owner).is_dir():
+            raise InputError(f"no pipeline at {text!r}: {owner!r} is a folder here and holds no {folder.name!r}")
+        return None
+    if folder.is_file():
+        raise InputError(f"no pipeline at {folder}: it is a file; give {folder.parent}")
+    if not (folder / INDEX).is_file():
+        raise InputError(f"no pipeline at {folder}: {INDEX} is missing; {_right_folder(folder)}")
+    try:
+        found = json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot load the pipeline at {folder}: {INDEX} is damaged ({one_line(error)})") from error
+    if found != class_name:
+        raise InputError(f"cannot load the pipeline at {folder}: it holds a {found}, not a {class_name}")
+    return folder
+
+
+def _right_folder(folder: Path) -> str:
+    """Say which folder near this one is a pipeline's."""
+    if (folder.parent / INDEX).is_file():
+        return f"it is a component of the pipeline; give {folder.parent}"
+    if (folder / "pipeline" / INDEX).is_file():
+        return f"it is the folder of a run; give {folder / 'pipeline'}"
+    below = sorted(index.parent for pattern in ("*", "*/*") for index in folder.glob(f"{pattern}/{INDEX}"))
+    if below:
+        return f"there {'are' if len(below) > 1 else 'is'} {', '.join(map(str, below[:3]))}"
+    return "give the folder that training wrote"
+
+
+def load_failure(folder: Path, error: Exception, given: Collection[str] = ()) -> InputError:
+    """Explain why a pipeline's folder does not load, with the folder of the component that fails.
+
+    Args:
+        folder: folder of the pipeline.
+        error: error of the whole.
+        given: names of components that were not loaded from the folder.
+    """
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    for name, saved in index.items():
+        if name in given or not isinstance(saved, list) or saved[-1] not in COMPONENTS:
+            continue
+        if not (folder / name).is_dir():
+            return InputError(f"cannot load the pipeline at {folder}: its folder {name!r} is missing")
+        try:
+            COMPONENTS[saved[-1]].from_pretrained(folder / name, local_files_only=True)
+        # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
+        except Exception as cause:
+            return InputError(f"cannot load the pipeline at {folder}: {folder / name} is damaged ({one_line(cause)})")
+    return InputError(f"cannot load the pipeline at {folder}: {one_line(error)}")
+
+
+def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
+    """Check that every tensor of the components is in their files; libraries fill in random ones with a warning.
+
+    Args:
+        folder: folder of the pipeline.
+        components: components that were loaded from it, by name.
+
+    Raises:
+        InputError: a file holds too few tensors.
+    """
+    for name, component in components.items():
+        if not isinstance(component, nn.Module):
+            continue
+        stored: set[str] = set()
+        for file in (folder / name).glob("*.safetensors"):
+            with safe_open(file, framework="pt") as tensors:
+                stored.update(tensors.keys())
+        # transformers renames some tensors of a backbone in the file, so that the names cannot be compared.
+        wanted = component.state_dict().keys()
+        if len(stored) < len(wanted):
+            raise InputError(
+                f"cannot load the pipeline at {folder}: {folder / name} holds {len(stored)} of {len(wanted)} tensors; "
+                "copy it again or train again"
+            )
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

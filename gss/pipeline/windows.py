@@ -76,6 +76,11 @@ class Views:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
+    def first_size(self, image: Tensor) -> tuple[int, int]:
+        """Return the size (h, w) of the first view of an image `[3, H, W]`, whose tokens are kept."""
+        height, width = (max(1, round(side * self.scales[0])) for side in image.shape[-2:])
+        return height, width
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

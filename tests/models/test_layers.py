@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gss.core.errors import InputError
 from gss.models.layers import WindowBlock
 
 
@@ -25,7 +26,7 @@ def test_attention_equals_dense_masked_attention(height, width, win, shift):
     scores = (q @ k.transpose(-1, -2)) / 2.0
     scores = scores.masked_fill(ids[:, None] != ids[None, :], -torch.inf)
     expected = (scores.softmax(-1) @ v).transpose(1, 2).reshape(2, height, width, 8)
-    torch.testing.assert_close(block._attend(qkv), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(block.attend(qkv), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [False, True])
@@ -60,7 +61,7 @@ def test_no_buffers():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="num_heads=3 must divide dim=8"):
+    with pytest.raises(InputError, match="num_heads=3 must divide dim=8"):
         WindowBlock(8, 3, 4, False)
-    with pytest.raises(ValueError, match="window_size=0"):
+    with pytest.raises(InputError, match="window_size=0"):
         WindowBlock(8, 2, 0, False)

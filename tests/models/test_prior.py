@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoConfig
 
+from gss.core.errors import InputError
 from gss.models.config import GSSPriorConfig
 from gss.models.prior import GSSPriorModel
 from gss.training.losses.classification import token_cross_entropy, weighted_cross_entropy
@@ -127,9 +128,9 @@ def test_tied_logits_are_negative_squared_distances_to_the_codes():
 
 
 def test_tie_codebook_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="classifier='tied'"):
+    with pytest.raises(InputError, match="classifier='tied'"):
         build().tie_codebook(torch.zeros(24, 6))
-    with pytest.raises(ValueError, match=r"\(24, 7\), expected \(24, 6\)"):
+    with pytest.raises(InputError, match=r"\(24, 7\), expected \(24, 6\)"):
         build(classifier="tied").tie_codebook(torch.zeros(24, 7))
 
 
@@ -284,7 +285,7 @@ def test_overfits_one_image():
     ],
 )
 def test_bad_images(images, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         build()(images)
     assert "\n" not in str(error.value)
 
@@ -305,7 +306,7 @@ def test_bad_images(images, message):
     ],
 )
 def test_bad_configs(changes):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(InputError) as error:
         build(**changes)
     assert "\n" not in str(error.value) and next(iter(changes)) in str(error.value)
 
@@ -335,7 +336,7 @@ def test_evidence_survives_saving(tmp_path):
     image = torch.rand(1, 3, 32, 48)
     with torch.no_grad():
         assert torch.equal(model(image).token_logits, again(image).token_logits)
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         model.tie_evidence(torch.ones(12, 4, 4, 4))
-    with pytest.raises(ValueError, match="evidence"):
+    with pytest.raises(InputError, match="evidence"):
         build(classifier="low_rank").tie_evidence(torch.ones(24, 5, 4, 4))

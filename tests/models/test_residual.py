@@ -8,6 +8,7 @@ from scipy import ndimage
 from tiny_pipeline import tiny_pipeline
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.residual import ResidualPatternHead, enlarge, perturbed_logits
 from gss.ood import SCORES, FittedScores, ScoreInputs, build_score
 from gss.pipeline.loading import load_pipeline
@@ -140,15 +141,15 @@ def calls(monkeypatch, owner, *names):
 
 def test_only_what_is_asked_for_is_computed(pipeline, monkeypatch):
     image, _ = Images().read(0)
-    prior = calls(monkeypatch, pipeline.prior, "forward", "_token_logits")
+    prior = calls(monkeypatch, pipeline.prior, "forward", "classify")
     head = calls(monkeypatch, pipeline.residual, "context")
     decoded = calls(monkeypatch, Reader, "decode")
     pipeline.predict_probabilities(image, modes=[], scores=["residual_energy"])
-    assert (prior, head, decoded) == ({"forward": 1, "_token_logits": 0}, {"context": 1}, {"decode": 0})
+    assert (prior, head, decoded) == ({"forward": 1, "classify": 0}, {"context": 1}, {"decode": 0})
     pipeline.predict_probabilities(image, modes=["marginal"])
-    assert (prior, head, decoded) == ({"forward": 2, "_token_logits": 1}, {"context": 1}, {"decode": 1})
+    assert (prior, head, decoded) == ({"forward": 2, "classify": 1}, {"context": 1}, {"decode": 1})
     pipeline.predict_probabilities(image, modes=["marginal"], scores=["residual_energy", "residual_smooth"])
-    assert (prior, head, decoded) == ({"forward": 3, "_token_logits": 2}, {"context": 2}, {"decode": 2})
+    assert (prior, head, decoded) == ({"forward": 3, "classify": 2}, {"context": 2}, {"decode": 2})
 
 
 def test_scores_against_references(pipeline):
@@ -180,14 +181,14 @@ def test_combination_with_the_density(pipeline, name, part):
 def test_combinations_that_cannot_be(pipeline):
     image, _ = Images().read(1)
     plain = tiny_pipeline()
-    with pytest.raises(ValueError, match="'residual_energy' needs a residual pattern head"):
+    with pytest.raises(InputError, match="'residual_energy' needs a residual pattern head"):
         plain(image, score="residual_energy")
     plain.register_modules(residual=trained_head())
-    with pytest.raises(ValueError, match="'residual_gmm' needs a density head"):
+    with pytest.raises(InputError, match="'residual_gmm' needs a density head"):
         plain(image, score="residual_gmm")
-    with pytest.raises(ValueError, match="needs 'gmm_class', which this pipeline cannot give"):
+    with pytest.raises(InputError, match="needs 'gmm_class', which this pipeline cannot give"):
         fit_scores(plain, None, Images(), names=["residual_gmm"])
-    with pytest.raises(ValueError, match="needs a survey"):
+    with pytest.raises(InputError, match="needs a survey"):
         fit_scores(plain, None, Images(), names=["knn"])
 
 
@@ -232,7 +233,7 @@ def test_heads_of_another_prior_are_refused():
         (new_head(in_channels=[64, 96]), "channels of the deepest maps"),
         (new_head(feature_dim=D + 1), "feature channels"),
     ):
-        with pytest.raises(ValueError, match=what):
+        with pytest.raises(InputError, match=what):
             GSSPipeline(**{**plain.components, "residual": head})
 
 
@@ -246,5 +247,5 @@ def test_heads_of_another_prior_are_refused():
     ],
 )
 def test_bad_arguments(change, what):
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(InputError, match=what):
         new_head(**change)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from gss.core.errors import InputError
 from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig
 from gss.models.tags import TagClassifier
 from gss.weak.tags.cam import activation_maps, seed_probs, seeds
@@ -82,16 +83,16 @@ def test_frozen_batch_norms_stay():
     ],
 )
 def test_bad_arguments(options, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(InputError, match=reason):
         TagClassifier(**{"class_names": NAMES, "background": 1, "backbone_config": RESNET, **options})
 
 
 def test_bad_inputs():
-    with pytest.raises(ValueError, match="expected floats"):
+    with pytest.raises(InputError, match="expected floats"):
         tiny()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="only EfficientNet-Lite"):
+    with pytest.raises(InputError, match="only EfficientNet-Lite"):
         TagClassifier.from_backbone(backbone_config=RESNET, output_stride=16)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(InputError, match="above 0"):
         activation_maps(tiny(), torch.rand(1, 3, 64, 64), torch.ones(1, 3, dtype=torch.bool), scales=())
 
 
@@ -129,5 +130,5 @@ def test_seeds_are_foreground_from_the_threshold_on(background, seed):
 
 
 def test_seed_threshold_is_checked():
-    with pytest.raises(ValueError, match="above 0 and below 1"):
+    with pytest.raises(InputError, match="above 0 and below 1"):
         seeds(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, dtype=torch.bool), background=1.0)

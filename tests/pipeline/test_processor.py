@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gss.core.errors import InputError
 from gss.models.inputs import pad_to_multiple
 from gss.pipeline.processor import GSSImageProcessor, load_images, resize_images
 
@@ -23,6 +24,8 @@ def test_all_ways_to_give_one_image_agree(tmp_path):
         RGB,
         RGB.astype(np.float64) / 255,
         RGB.astype(np.uint16) * 257,
+        (RGB.astype(np.uint16) * 257).astype(">u2"),
+        (RGB.astype(np.float32) / 255).astype(">f4"),
         RGB[:, ::-1][:, ::-1],
         np.dstack([RGB, np.full((5, 7), 255, np.uint8)]),
         tensor,
@@ -77,14 +80,23 @@ def test_inputs_are_not_written_to_or_shared():
         (torch.zeros(5, 7, 3), "move the channels first"),
         (torch.zeros(1, 5, 7), "shape"),
         (torch.full((3, 5, 7), 200.0), r"200.*divide by 255"),
-        (torch.full((3, 5, 7), -0.5), r"allowed is 0 to 1"),
+        (torch.full((3, 5, 7), -0.5), r"allowed is 0 to 1; pass the image before its normalisation"),
+        (np.linspace(-2, 2, 105).reshape(5, 7, 3), "pass the image before its normalisation"),
+        (np.zeros((5, 7, 3), object), "array of object; allowed are uint8"),
+        (np.zeros((5, 7, 3), complex), "array of complex128"),
+        (np.zeros((5, 7, 3), np.longdouble), "array of "),
+        (np.full((5, 7, 3), "a"), "array of <U1"),
+        (np.zeros((5, 7, 3), bool), "dtype torch.bool"),
+        (np.zeros((0, 5, 7, 3), np.uint8), r"shape \[0, 5, 7, 3\]; pass at least one image"),
+        (torch.zeros(0, 3, 5, 7), r"shape \[0, 3, 5, 7\]; pass at least one image"),
+        ([RGB, torch.zeros(0, 3, 5, 7)], r"images\[1\] has shape"),
         (torch.full((3, 5, 7), float("nan")), "NaN"),
         (np.full((5, 7, 3), np.inf, np.float32), "NaN or infinite"),
         ([RGB, Image.fromarray(np.zeros((4, 4), np.float32))], r"images\[1\]: floating"),
     ],
 )
 def test_bad_images_are_refused_in_one_line(images, words):
-    with pytest.raises(ValueError, match=words) as error:
+    with pytest.raises(InputError, match=words) as error:
         load_images(images)
     assert "\n" not in str(error.value)
 
@@ -92,7 +104,7 @@ def test_bad_images_are_refused_in_one_line(images, words):
 def test_corrupt_file_is_named(tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 not really")
-    with pytest.raises(ValueError, match=r"broken\.jpg"):
+    with pytest.raises(InputError, match=r"broken\.jpg"):
         load_images([RGB, path])
 
 
@@ -149,7 +161,7 @@ def test_pad_replicates_the_border(size):
     ],
 )
 def test_bad_options_are_refused(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(InputError, match=words):
         GSSImageProcessor(**options)
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gss.core.errors import InputError
 from gss.pipeline import windows as inference
 from gss.pipeline.windows import (
     Dense,
@@ -197,12 +198,21 @@ def test_resized_strips_equal_interpolate(monkeypatch, source, target):
         ({"overlap": 1.0}, "overlap"),
         ({"scales": ()}, "scales"),
         ({"scales": (0.0,)}, "scales"),
+        ({"scales": 1.0}, "scales is 1.0; give a list"),
+        ({"scales": ("1",)}, "scales"),
+        ({"scales": (float("nan"),)}, "scales"),
+        ({"scales": None}, "scales"),
+        ({"overlap": None}, "overlap"),
+        ({"overlap": "half"}, "overlap"),
+        ({"window": ["slide"]}, "unknown window"),
+        ({"window_size": 512}, "window_size"),
+        ({"batch_size": True}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
         ({"window_size": (0, 4)}, "window_size"),
         ({"max_pixels": -1}, "max_pixels"),
     ],
 )
 def test_bad_views_are_refused_in_one_line(options, word):
-    with pytest.raises(ValueError, match=word) as error:
+    with pytest.raises(InputError, match=word) as error:
         Views(**options)
     assert "\n" not in str(error.value)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
+from gss.core.errors import InputError
 from gss.posterior import palette
 from gss.posterior.codec import IGNORE_INDEX, MaskigeCodec
 
@@ -80,7 +81,7 @@ def test_encode_takes_any_integers(dtype: torch.dtype) -> None:
 def test_labels_out_of_range(value: int) -> None:
     labels = torch.zeros(1, 3, 4, dtype=torch.long)
     labels[0, 1, 1] = value
-    with pytest.raises(ValueError, match=f"value {value} is outside 0 to 8"):
+    with pytest.raises(InputError, match=f"value {value} is outside 0 to 8"):
         build(9).encode(labels)
     if value != 9:  # 9 is the row of the void colour
         with pytest.raises(IndexError):
@@ -89,29 +90,29 @@ def test_labels_out_of_range(value: int) -> None:
 
 @pytest.mark.parametrize("labels", [torch.zeros(3, 4, dtype=torch.long), torch.zeros(1, 3, 4)])
 def test_wrong_labels(labels: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="give integers of shape"):
+    with pytest.raises(InputError, match="give integers of shape"):
         build(3).encode(labels)
 
 
 def test_wrong_maskige() -> None:
     for bad in (torch.zeros(1, 4, 2, 2), torch.zeros(3, 2, 2), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)):
         for method in (build(3).logits, build(3).decode):
-            with pytest.raises(ValueError, match="maskige"):
+            with pytest.raises(InputError, match="maskige"):
                 method(bad)
     for image in (np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.float32)):
-        with pytest.raises(ValueError, match="8-bit RGB"):
+        with pytest.raises(InputError, match="8-bit RGB"):
             build(3).decode_image(image)
 
 
 def test_wrong_arguments() -> None:
     colors = palette.maxmin(4).tolist()
-    with pytest.raises(ValueError, match="void_color"):
+    with pytest.raises(InputError, match="void_color"):
         MaskigeCodec(colors, void_color=(0, 0))
-    with pytest.raises(ValueError, match="temperature"):
+    with pytest.raises(InputError, match="temperature"):
         MaskigeCodec(colors, temperature=0.0)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(InputError, match="share"):
         MaskigeCodec([[1, 2, 3], [1, 2, 3]])
-    with pytest.raises(ValueError, match="outside 1 to 255"):
+    with pytest.raises(InputError, match="outside 1 to 255"):
         MaskigeCodec([[i % 256, i // 256, 0] for i in range(300)])
 
 
@@ -324,11 +325,11 @@ def test_calibration_survives_saving_and_perfect_input(tmp_path) -> None:
 
 def test_calibration_refuses_what_it_cannot_do() -> None:
     maskige, labels = torch.zeros(1, 3, 4, 5), torch.full((1, 4, 5), IGNORE_INDEX)
-    with pytest.raises(ValueError, match="every pixel is void"):
+    with pytest.raises(InputError, match="every pixel is void"):
         build(3).calibrate_temperature(maskige, labels)
-    with pytest.raises(ValueError, match="does not match"):
+    with pytest.raises(InputError, match="does not match"):
         build(3).calibrate_temperature(maskige, labels[:, :2])
-    with pytest.raises(ValueError, match="calibrated by its training"):
+    with pytest.raises(InputError, match="calibrated by its training"):
         build(3, inverse="conv").calibrate_temperature(maskige, labels)
 
 

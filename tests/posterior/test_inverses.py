@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from gss.core.errors import InputError
 from gss.posterior import palette
 from gss.posterior.inverses import ConvInverse, SwinInverse, build_inverse, nearest_table
 
@@ -83,11 +84,11 @@ def test_conv_has_no_dark_frame() -> None:
 
 def test_bad_options() -> None:
     assert build_inverse("nearest", 3, width=64, reduction=2) is None
-    with pytest.raises(ValueError, match="unknown inverse 'linear'"):
+    with pytest.raises(InputError, match="unknown inverse 'linear'"):
         build_inverse("linear", 3, width=64, reduction=2)
-    with pytest.raises(ValueError, match="use 68"):
+    with pytest.raises(InputError, match="use 68"):
         build_inverse("swin", 3, width=66, reduction=2)
-    with pytest.raises(ValueError, match="inverse_width"):
+    with pytest.raises(InputError, match="inverse_width"):
         build_inverse("conv", 3, width=0, reduction=2)
-    with pytest.raises(ValueError, match="inverse_reduction"):
+    with pytest.raises(InputError, match="inverse_reduction"):
         build_inverse("swin", 3, width=64, reduction=0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gss.core.errors import InputError
 from gss.posterior.cells import class_weights, collage, draw_cells, from_cells, is_uniform, to_cells
 from gss.posterior.likelihood import CellLikelihood, fit_table, log_likelihood, soft_cells
 
@@ -31,7 +32,7 @@ def test_cells_round_trip_and_order():
     assert cells.shape == (2, 2, 3, 4, 4)
     assert torch.equal(cells[1, 1, 2], labels[1, 4:8, 8:12])
     assert torch.equal(from_cells(cells), labels)
-    with pytest.raises(ValueError, match="9x12"):
+    with pytest.raises(InputError, match="9x12"):
         to_cells(torch.zeros(1, 9, 12), 4)
 
 
@@ -105,9 +106,9 @@ def test_em_raises_the_likelihood_and_recovers_prototypes():
 
 def test_table_is_checked():
     likelihood = CellLikelihood(V, K, F)
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         likelihood.set_table(torch.ones(V, K + 1, F, F))
-    with pytest.raises(ValueError, match="sum to 1"):
+    with pytest.raises(InputError, match="sum to 1"):
         likelihood.set_table(torch.ones(V, K, F, F))
 
 

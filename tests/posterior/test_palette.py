@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gss.cli import main
+from gss.core.errors import InputError
 from gss.posterior import palette
 
 
@@ -78,7 +79,7 @@ def test_single_class() -> None:
 @pytest.mark.parametrize("method", palette.METHODS)
 @pytest.mark.parametrize("count", [0, -3, 256, 2.0, True])
 def test_bad_counts(method: str, count: int) -> None:
-    with pytest.raises(ValueError, match="num_classes"):
+    with pytest.raises(InputError, match="num_classes"):
         palette.build(method, count, colors=[[0, 0, 0]])
 
 
@@ -97,7 +98,7 @@ def test_bad_counts(method: str, count: int) -> None:
     ],
 )
 def test_bad_colors(colors: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         palette.from_list(colors)
     assert "\n" not in str(caught.value)
 
@@ -105,13 +106,13 @@ def test_bad_colors(colors: list, message: str) -> None:
 def test_display_needs_exactly_the_colours() -> None:
     colors = [[1, 2, 3], [4, 5, 6]]
     assert palette.build("display", 2, colors=colors).tolist() == colors
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(InputError, match="too few"):
         palette.build("display", 3, colors=colors)
-    with pytest.raises(ValueError, match="too many"):
+    with pytest.raises(InputError, match="too many"):
         palette.build("display", 1, colors=colors)
-    with pytest.raises(ValueError, match="needs the data set's colours"):
+    with pytest.raises(InputError, match="needs the data set's colours"):
         palette.build("display", 2)
-    with pytest.raises(ValueError, match="maxmin"):
+    with pytest.raises(InputError, match="maxmin"):
         palette.build("maxmn", 2)
 
 
@@ -120,7 +121,7 @@ def test_swatch_shows_every_colour() -> None:
     picture = palette.swatch(colors, [f"a rather long class name {k}" for k in range(40)])
     shown = {color for _, color in picture.getcolors(1 << 24)}
     assert {tuple(color) for color in colors.tolist()} <= shown
-    with pytest.raises(ValueError, match="names"):
+    with pytest.raises(InputError, match="names"):
         palette.swatch(colors, ["one"])
 
 
