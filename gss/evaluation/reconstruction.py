@@ -70,7 +70,7 @@ def reconstruct(
     ways = ["encoder"] + (["exact"] if posterior.likelihood is not None else [])
     metrics = {way: SegmentationMetrics(codec.num_classes) for way in ways}
     domains = {way: DomainMetrics(dataset, codec.num_classes) for way in ways}
-    usage = {way: CodebookUsage(vqvae.codebook_size) for way in ways}
+    usage = {way: CodebookUsage(vqvae.codebook_size, sync_on_compute=False) for way in ways}
     chosen = evenly_spaced(len(dataset), limit)
     mine = [chosen[i] for i in distributed.shard(len(chosen))]
     for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
@@ -87,13 +87,12 @@ def reconstruct(
             single = SegmentationMetrics(codec.num_classes)
             single.update(decoded[:, :H, :W].cpu(), labels[:, :H, :W].cpu())
             metrics[way].merge(single)
-            domains[way].merge(index, single)
+            domains[way].add(index, single)
             usage[way].update(tokens.cpu())
     result: dict[str, Any] = {}
     for way in ways:
         metrics[way].sum_across()
-        counts = distributed.sum_across(usage[way].counts)
-        usage[way].counts = counts
+        usage[way].counts = distributed.sum_across(usage[way].counts)
         result[way] = {**metrics[way].compute(), **usage[way].compute()}
         if found := domains[way].compute():
             result[way]["domains"] = found

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from gss.core.distributed import sum_across
 from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
-from gss.metrics.ood import KEY_BITS
-from gss.metrics.ranking import keys_of, scores_of
+from gss.metrics.base import CountMetric
+from gss.metrics.ranking import BINS, bin_of, count_scores, score_of_bin
 
 
-class AlarmThreshold:
-    """Streaming distribution of a score over labelled pixels of clean images.
+class AlarmThreshold(CountMetric):
+    """Distribution of a score over labelled pixels of clean images, and the threshold of a share of them.
 
-    The state is a histogram of 2^20 bins over an order-preserving integer of the float32 score, as in `OODMetrics`: 8
-    MB for any range of scores and number of pixels, and the same for any order of images and any share of them over
-    processes. Thresholds are edges of bins, so rates at them are exact.
+    The state is a histogram as in `OODMetrics`: 8 MB for any range of scores and number of pixels. Thresholds are
+    edges of bins, so rates at them are exact.
+
+    Args:
+        share: share of false alarms that `compute` finds the threshold of, in (0, 1).
+        options: arguments of `torchmetrics.Metric`.
+
+    Attributes:
+        bins: pixels by bin of the score, int64 `[2^20]`.
+
+    Raises:
+        ValueError: share not in (0, 1).
     """
 
-    def __init__(self) -> None:
-        self._bins = np.zeros(1 << KEY_BITS, np.int64)
+    bins: Tensor
+
+    def __init__(self, share: float = 0.05, **options: Any) -> None:
+        _check_share(share)
+        super().__init__({"share": share}, options)
+        self.share = share
+        self.add_counts("bins", BINS)
 
     def update(self, scores: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> None:
         """Count one image.
@@ -34,52 +49,72 @@ class AlarmThreshold:
         Raises:
             ValueError: shapes differ, or a counted score is NaN.
         """
-        keys = keys_of(_labelled(scores, labels).cpu().numpy()) >> np.uint32(32 - KEY_BITS)
-        self._bins += np.bincount(keys, minlength=1 << KEY_BITS)
+        count_scores(self.bins, _labelled(scores, labels).cpu().numpy())
 
-    def sum_across(self) -> None:
-        """Replace the counts by those of all processes; call once on each before the rest."""
-        self._bins = sum_across(torch.from_numpy(self._bins)).numpy()
+    def compute(self) -> float | None:
+        """Return `threshold` of the share; None without pixels."""
+        return self.threshold(self.share) if self.bins.any() else None
 
     def threshold(self, share: float) -> float:
-        """Lowest threshold at which at most this share of the pixels is at or above it.
+        """Return the lowest threshold at which at most this share of the pixels is at or above it.
 
         Heavy ties may leave the share unreached; infinity where even the highest score is too frequent.
 
         Raises:
             ValueError: share not in (0, 1), or no pixel was counted.
         """
-        if not 0 < share < 1:
-            raise InputError(f"share of false alarms is {share}; it must lie between 0 and 1, such as 0.05")
-        total = int(self._bins.sum())
+        _check_share(share)
+        bins = self.bins.cpu().numpy()
+        total = int(bins.sum())
         if total == 0:
             raise InputError("no labelled pixel sets the threshold of alarms; check the split with 'gss data check'")
-        used = np.flatnonzero(self._bins)[::-1]
-        fit = int((np.cumsum(self._bins[used]) <= share * total).sum())
-        return float(_edge(used[fit - 1])) if fit else float("inf")
+        used = np.flatnonzero(bins)[::-1]
+        fit = int((np.cumsum(bins[used]) <= share * total).sum())
+        return float(score_of_bin(used[fit - 1 : fit])[0]) if fit else float("inf")
 
     def rate(self, threshold: float) -> float | None:
-        """Share of the pixels at or above a threshold that `threshold` returned; None without pixels."""
-        total = int(self._bins.sum())
+        """Return the share of the pixels at or above a threshold that `threshold` returned; None without pixels."""
+        bins = self.bins.cpu().numpy()
+        total = int(bins.sum())
         if not total:
             return None
-        key = int(keys_of(np.array([threshold], np.float32))[0])
-        return float(self._bins[-(-key >> (32 - KEY_BITS)) :].sum() / total)
+        return float(bins[bin_of(threshold) :].sum() / total)
 
 
-def count_alarms(scores: Tensor, labels: Tensor | np.ndarray, threshold: float) -> tuple[int, int]:
-    """Labelled pixels `[H, W]` with a score at or above the threshold, and all labelled pixels.
+class AlarmRate(CountMetric):
+    """Share of the labelled pixels that raise an alarm.
 
-    Raises:
-        ValueError: shapes differ, or a counted score is NaN.
+    Args:
+        threshold: score at or above which a pixel raises an alarm.
+        options: arguments of `torchmetrics.Metric`.
+
+    Attributes:
+        pixels: int64 `[2]`: labelled pixels with an alarm, and all labelled pixels.
     """
-    counted = _labelled(scores, labels)
-    return int((counted >= threshold).sum()), counted.numel()
+
+    higher_is_better = False
+    pixels: Tensor
+
+    def __init__(self, threshold: float, **options: Any) -> None:
+        super().__init__({"threshold": threshold}, options)
+        self.threshold = threshold
+        self.add_counts("pixels", 2)
+
+    def update(self, scores: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> None:
+        """Count one image; arguments and errors as of `AlarmThreshold.update`."""
+        counted = _labelled(scores, labels)
+        alarms = torch.stack([(counted >= self.threshold).sum(), torch.tensor(counted.numel(), device=counted.device)])
+        self.pixels += alarms.to(self.device)
+
+    def compute(self) -> float | None:
+        """Return the share; None without pixels."""
+        alarms, pixels = self.pixels.tolist()
+        return alarms / pixels if pixels else None
 
 
-def _edge(bin: np.integer) -> np.float32:
-    """Lowest score of a bin."""
-    return scores_of(np.array([bin], np.uint32) << np.uint32(32 - KEY_BITS))[0]
+def _check_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise InputError(f"share of false alarms is {share}; it must lie between 0 and 1, such as 0.05")
 
 
 def _labelled(scores: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from gss.core.distributed import sum_across
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
+from gss.metrics.base import CountMetric
 from gss.metrics.targets import OUTLIER, VOID, as_numpy, check_target
 
 LEVELS = np.linspace(0.25, 0.75, 11)
@@ -27,8 +27,8 @@ class TrackRules:
     """Smallest components of a track, in pixels at the full resolution of its images.
 
     Args:
-        min_predicted: smaller predicted components are dropped.
-        min_true: smaller true components become void.
+        min_predicted: size below which predicted components are dropped.
+        min_true: size below which true components become void.
     """
 
     min_predicted: int
@@ -41,15 +41,22 @@ TRACKS = {"anomaly": TrackRules(500, 100), "obstacle": TrackRules(50, 10)}
 
 @dataclass(frozen=True)
 class ComponentResult:
-    """What `ComponentMetrics.compute` found; figures are `None` where nothing was there to measure.
+    """Component metrics of a data set; shares are fractions, None where nothing was there to measure.
 
     Args:
-        siou: mean adjusted IoU over all true components; ppv: mean precision over all predicted ones.
+        siou: mean adjusted IoU over all true components.
+        ppv: mean precision over all predicted components.
         f1_mean: mean of `f1` over the quality levels.
-        levels, f1, hits, misses, false_alarms: by quality level.
-        true_components, predicted_components, images: how many were counted.
+        levels: quality levels; `f1`, `hits`, `misses` and `false_alarms` are by level.
+        f1: F1 of whole components.
+        hits: number of true components with an sIoU of at least the level.
+        misses: number of the other true components.
+        false_alarms: number of predicted components with a PPV below the level.
+        true_components: number of true components.
+        predicted_components: number of predicted components.
+        images: number of images.
         rules: size rules.
-        reason: why figures are `None`.
+        reason: why values are None.
     """
 
     siou: float | None
@@ -67,7 +74,7 @@ class ComponentResult:
     reason: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """Return the result in types that JSON knows."""
         return asdict(self)
 
 
@@ -87,27 +94,27 @@ def match_components(predicted: np.ndarray, truth: np.ndarray, rules: TrackRules
         rules: size rules.
 
     Returns:
-        sIoU of every true component and PPV of every predicted one, float64.
+        float64 `[true components]` and `[predicted components]`: their sIoU and PPV.
     """
     true, num_true = ndimage.label(truth == OUTLIER, _EIGHT)
-    found, num_found = ndimage.label(predicted & (truth != VOID), _EIGHT)
-    size_found = np.bincount(found.ravel(), minlength=num_found + 1)
+    parts, num_parts = ndimage.label(predicted & (truth != VOID), _EIGHT)
+    size_parts = np.bincount(parts.ravel(), minlength=num_parts + 1)
     size_true = np.bincount(true.ravel(), minlength=num_true + 1)
-    kept_found, kept_true = size_found >= rules.min_predicted, size_true >= rules.min_true
-    kept_found[0] = kept_true[0] = False  # the background
+    kept_parts, kept_true = size_parts >= rules.min_predicted, size_true >= rules.min_true
+    kept_parts[0] = kept_true[0] = False  # the background
     # Every pixel where a true component is covered: a sparse table of (true, predicted) with its counts.
-    covered = (true > 0) & kept_found[found]
-    pairs = true[covered].astype(np.int64) * (num_found + 1) + found[covered]
+    covered = (true > 0) & kept_parts[parts]
+    pairs = true[covered].astype(np.int64) * (num_parts + 1) + parts[covered]
     pairs, shared = np.unique(pairs, return_counts=True)
-    g, p = np.divmod(pairs, num_found + 1)
+    g, p = np.divmod(pairs, num_parts + 1)
     vanished = ~kept_true[g]
-    size_found = size_found - _sums(p[vanished], shared[vanished], num_found)
+    size_parts = size_parts - _sums(p[vanished], shared[vanished], num_parts)
     g, p, shared = g[~vanished], p[~vanished], shared[~vanished]
-    on_true, inside = _sums(p, shared, num_found), _sums(g, shared, num_true)
+    on_true, inside = _sums(p, shared, num_parts), _sums(g, shared, num_true)
     # |g ∪ P| - |A| = |g| + (|P| off any true component)
-    outside = _sums(g, (size_found - on_true)[p], num_true)
-    kept_found &= size_found > 0
-    return inside[kept_true] / (size_true + outside)[kept_true], on_true[kept_found] / size_found[kept_found]
+    outside = _sums(g, (size_parts - on_true)[p], num_true)
+    kept_parts &= size_parts > 0
+    return inside[kept_true] / (size_true + outside)[kept_true], on_true[kept_parts] / size_parts[kept_parts]
 
 
 def _sums(slots: np.ndarray, numbers: np.ndarray, last: int) -> np.ndarray:
@@ -116,29 +123,45 @@ def _sums(slots: np.ndarray, numbers: np.ndarray, last: int) -> np.ndarray:
     return sums
 
 
-class ComponentMetrics:
-    """Streaming component metrics; the state is a vector of integers that adds up over processes.
+class ComponentMetrics(CountMetric):
+    """Component metrics of thresholded score maps.
 
-    Counts are summed over all images before F1 is formed, so an image without a true component still
-    contributes its false alarms.
+    Counts are summed over all images before F1 is formed, so an image without a true component still contributes its
+    false alarms.
 
     Args:
-        rules: `anomaly`, `obstacle`, or sizes of your own (images at half the resolution have a quarter of the
-            pixels).
+        rules: "anomaly", "obstacle", or other sizes (images at half the resolution have a quarter of the pixels).
+        options: arguments of `torchmetrics.Metric`.
+
+    Attributes:
+        components: int64 `[3]`: images, true components, predicted components.
+        quality: int64 `[2]`: sums of sIoU and of PPV in units of 2^-32.
+        hits: int64 `[levels]`, see `ComponentResult`.
+        false_alarms: int64 `[levels]`, see `ComponentResult`.
 
     Raises:
-        ValueError: no such track, or a negative size.
+        ValueError: unknown track, or a negative size.
     """
 
-    def __init__(self, rules: str | TrackRules) -> None:
+    higher_is_better = True
+    components: Tensor
+    quality: Tensor
+    hits: Tensor
+    false_alarms: Tensor
+
+    def __init__(self, rules: str | TrackRules, **options: Any) -> None:
         if isinstance(rules, str):
             if rules not in TRACKS:
-                raise InputError(f"rules is {rules!r} {did_you_mean(rules, TRACKS)}; choose from {', '.join(TRACKS)}")
+                raise unknown_name("track", rules, TRACKS, where="rules")
             rules = TRACKS[rules]
         if min(rules.min_predicted, rules.min_true) < 0:
             raise InputError(f"{rules} has a negative size; sizes are pixel counts")
+        super().__init__({"rules": rules}, options)
         self.rules = rules
-        self._counts = torch.zeros(5 + 2 * len(LEVELS), dtype=torch.int64)
+        self.add_counts("components", 3)
+        self.add_counts("quality", 2)
+        self.add_counts("hits", len(LEVELS))
+        self.add_counts("false_alarms", len(LEVELS))
 
     def update(self, predicted: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
         """Count one image or one batch.
@@ -157,33 +180,17 @@ class ComponentMetrics:
         size = (-1, *truths.shape[-2:])
         for image, truth in zip(maps.reshape(size), truths.reshape(size), strict=True):
             siou, ppv = match_components(image, truth, self.rules)
-            sums = [1, len(siou), len(ppv), *(int(np.rint(part * _UNIT).sum()) for part in (siou, ppv))]
-            hits = [int((siou >= level).sum()) for level in LEVELS]
-            false_alarms = [int((ppv < level).sum()) for level in LEVELS]
-            self._counts += torch.tensor(sums + hits + false_alarms)
-
-    def merge(self, other: ComponentMetrics) -> None:
-        """Add the counts of another object.
-
-        Raises:
-            ValueError: it was made with other size rules.
-        """
-        if self.rules != other.rules:
-            raise InputError(f"cannot merge metrics of {other.rules} into {self.rules}")
-        self._counts += other._counts
-
-    def state(self) -> Tensor:
-        """Copy of all counts as one int64 vector; vectors of equal settings add up."""
-        return self._counts.clone()
-
-    def sum_across(self) -> None:
-        """Replace the counts by their sum over all processes; call once on each process before `compute`."""
-        self._counts = sum_across(self._counts).to("cpu", torch.int64)
+            self.components += torch.tensor([1, len(siou), len(ppv)], device=self.device)
+            sums = [int(np.rint(part * _UNIT).sum()) for part in (siou, ppv)]
+            self.quality += torch.tensor(sums, device=self.device)
+            self.hits += torch.tensor([int((siou >= level).sum()) for level in LEVELS], device=self.device)
+            self.false_alarms += torch.tensor([int((ppv < level).sum()) for level in LEVELS], device=self.device)
 
     def compute(self) -> ComponentResult:
         """Divide the counts."""
-        images, true, predicted, siou, ppv, *rest = self._counts.tolist()
-        hits, false_alarms = rest[: len(LEVELS)], rest[len(LEVELS) :]
+        images, true, predicted = self.components.tolist()
+        siou, ppv = self.quality.tolist()
+        hits, false_alarms = self.hits.tolist(), self.false_alarms.tolist()
         f1 = [2 * tp / (tp + true + fp) if true else None for tp, fp in zip(hits, false_alarms, strict=True)]
         missing = f"no true component of at least {self.rules.min_true} pixels in {images} images"
         return ComponentResult(

@@ -1,11 +1,30 @@
-"""Means over values of which some are missing."""
+"""Ratios and means of values of which some are missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+from torch import Tensor
+
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of what exists; None for nothing."""
-    found = [value for value in values if value is not None]
-    return sum(found) / len(found) if found else None
+    """Return the mean of the values that are not None; None without any."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
+
+
+def ratios(part: Tensor | np.ndarray, whole: Tensor | np.ndarray) -> list[float | None]:
+    """Return `part / whole` for each entry of two vectors of one length; None where the whole is zero."""
+    return [float(p / w) if w > 0 else None for p, w in zip(part, whole, strict=True)]
+
+
+def iou(hits: Tensor | np.ndarray, true: Tensor | np.ndarray, predicted: Tensor | np.ndarray) -> list[float | None]:
+    """Return the intersection over union of each class; None for a class that is neither true nor predicted.
+
+    Args:
+        hits: pixels that are both, by class.
+        true: pixels of the class in the truth, by class.
+        predicted: pixels of the class in the prediction, by class.
+    """
+    return ratios(hits, true + predicted - hits)

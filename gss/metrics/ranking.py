@@ -1,7 +1,7 @@
 """How well scores rank outliers above inliers, from counts per score or per interval of scores.
 
-Intervals leave the order inside unknown, so every figure comes with bounds that hold for any order and any
-ties in there; counts per distinct score give the exact figure.
+The order inside an interval is unknown, so every metric comes with bounds that hold for any order and any ties in
+there; counts per distinct score give the exact metric.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import unknown_name
 
 FPR_RULES = ("first_at_least", "first_above", "nearest", "nearest_thinned")
 """Which point of the ROC curve counts as "at 95 % true positives"; published numbers use all four.
@@ -25,11 +27,16 @@ FPR_RULES = ("first_at_least", "first_above", "nearest", "nearest_thinned")
   points (ADE-OoD); only exact counts can tell.
 """
 
+KEY_BITS = 20
+"""Bits of a score that a histogram keeps: sign, exponent and 11 of the mantissa, steps of 0.05 %."""
+BINS = 1 << KEY_BITS
+
 _SIGN = np.uint32(0x8000_0000)
+_DROPPED = np.uint32(32 - KEY_BITS)
 
 
 class Bounded(NamedTuple):
-    """A figure and the bounds that certainly contain its exact value."""
+    """Metric and the bounds that certainly contain its exact value."""
 
     value: float
     lower: float
@@ -37,7 +44,7 @@ class Bounded(NamedTuple):
 
 
 def keys_of(scores: np.ndarray) -> np.ndarray:
-    """Unsigned integers in the order of the scores.
+    """Return unsigned integers in the order of the scores.
 
     Args:
         scores: float32, any shape, without NaN.
@@ -51,22 +58,47 @@ def keys_of(scores: np.ndarray) -> np.ndarray:
 
 
 def scores_of(keys: np.ndarray) -> np.ndarray:
-    """Inverse of `keys_of`; keys below that of minus infinity, which no score has, give minus infinity."""
+    """Return the scores of keys; keys below that of minus infinity, which no score has, give minus infinity."""
     bits = np.where(keys & _SIGN, keys ^ _SIGN, ~keys).astype(np.uint32)
     scores = bits.view(np.float32)
     return np.where(np.isnan(scores), np.float32(-np.inf), scores)
+
+
+def count_scores(bins: Tensor, scores: np.ndarray) -> None:
+    """Add scores to a histogram, in place.
+
+    Args:
+        bins: int64 `[2^20]`, pixels by the leading 20 bits of `keys_of` the score.
+        scores: float32, any shape, without NaN.
+    """
+    slots = torch.from_numpy((keys_of(scores) >> _DROPPED).astype(np.int64)).flatten().to(bins.device)
+    bins.scatter_add_(0, slots, bins.new_ones(()).expand_as(slots))
+
+
+def score_of_bin(bins: np.ndarray) -> np.ndarray:
+    """Return the lowest score of each bin of a histogram, float32."""
+    return scores_of(bins.astype(np.uint32) << _DROPPED)
+
+
+def bin_of(threshold: float) -> int:
+    """Return the first bin of a histogram whose scores are all at or above a threshold."""
+    if threshold == -np.inf:
+        return 0
+    key = int(keys_of(np.array([threshold], np.float32))[0])
+    return -(-key >> (32 - KEY_BITS))
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Counts of outliers and inliers in descending blocks of scores.
 
-    A block is one distinct score (`exact`), or an interval of scores whose inner order is unknown.
+    A block is one distinct score (`exact`), or an interval of scores whose inner order is unknown. No block is empty,
+    and there is at least one outlier and one inlier.
 
     Args:
         scores: float32 `[N]`, lowest possible score of each block, descending.
-        outliers, inliers: int64 `[N]`, pixels in each block, with at least one pixel each and at least one
-            outlier and one inlier in all.
+        outliers: int64 `[N]`, outlier pixels in each block.
+        inliers: int64 `[N]`, inlier pixels in each block.
         exact: whether a block is one score.
     """
 
@@ -77,16 +109,11 @@ class Ranking:
 
     @cached_property
     def _above(self) -> tuple[np.ndarray, np.ndarray]:
-        """Outliers and inliers in each block and all above it, float64."""
+        """Outliers and inliers in each block and all above it, float64 `[N]` each."""
         return np.cumsum(self.outliers).astype(np.float64), np.cumsum(self.inliers).astype(np.float64)
 
-    @property
-    def _totals(self) -> tuple[float, float]:
-        true, false = self._above
-        return float(true[-1]), float(false[-1])
-
     def average_precision(self) -> Bounded:
-        """Area under the precision-recall curve as a sum of steps (no trapezoids, as in scikit-learn).
+        """Return the area under the precision-recall curve as a sum of steps (no trapezoids, as in scikit-learn).
 
         The value treats a block as one tie. An outlier of a block has at least the precision it would have
         after all inliers of the block, and at most the one of all its outliers before all its inliers.
@@ -103,7 +130,7 @@ class Ranking:
         return Bounded(value, float(lower), float(upper))
 
     def auroc(self) -> Bounded:
-        """Probability that an outlier scores above an inlier, ties counting one half."""
+        """Return the probability that an outlier scores above an inlier, ties counting one half."""
         true, false = self._above
         pairs = true[-1] * false[-1]
         value = float((self.inliers * (true - self.outliers / 2)).sum() / pairs)
@@ -111,11 +138,11 @@ class Ranking:
         return Bounded(value, value - half, value + half)
 
     def fpr(self, tpr: float, rule: str) -> Bounded | None:
-        """False positive rate at a true positive rate.
+        """Return the false positive rate at a true positive rate.
 
         Args:
-            tpr: in (0, 1).
-            rule: one of `FPR_RULES`.
+            tpr: true positive rate, in (0, 1).
+            rule: operating point, one of `FPR_RULES`.
 
         Returns:
             None for `nearest_thinned` unless the counts are exact.
@@ -137,12 +164,12 @@ class Ranking:
         return Bounded(value, float(low / false[-1]), float(high / false[-1]))
 
     def threshold(self, tpr: float, rule: str = "first_at_least") -> float:
-        """Score of the operating point: `score >= threshold` gives its true and false positives."""
+        """Return the score of the operating point: `score >= threshold` gives its true and false positives."""
         index = self._operating_point(tpr, rule)
         return float(self.scores[index]) if index >= 0 else float("inf")
 
     def best_f1(self) -> tuple[Bounded, float]:
-        """Largest F1 of the decision `score >= threshold`, and this threshold.
+        """Return the largest F1 of the decision `score >= threshold`, and this threshold.
 
         The value belongs to the threshold, so it is also the lower bound.
         """
@@ -153,10 +180,10 @@ class Ranking:
         return Bounded(float(f1[index]), float(f1[index]), float(upper.max())), float(self.scores[index])
 
     def curve(self, points: int = 500) -> dict[str, np.ndarray]:
-        """ROC and precision-recall curve for drawing.
+        """Return the ROC and precision-recall curve for drawing.
 
         Args:
-            points: at most about this many; they are spread evenly over both rates.
+            points: approximate number of points, spread evenly over both rates.
 
         Returns:
             `threshold`, `tpr` (= recall), `fpr`, `precision`: float64, by descending threshold.
@@ -174,7 +201,7 @@ class Ranking:
         }
 
     def histogram(self, bins: int = 60) -> dict[str, np.ndarray]:
-        """Shares of the outliers and of the inliers over equal intervals of the score, for drawing.
+        """Return shares of the outliers and of the inliers over equal intervals of the score, for drawing.
 
         The intervals span all but the outer 0.1 % of the inliers and of the outliers at each end, which are
         counted in the first and last interval.
@@ -201,9 +228,9 @@ class Ranking:
         return {"edges": edges, **shares}
 
     def _operating_point(self, tpr: float, rule: str) -> int:
-        """Index of the last block that counts as outliers; -1 for none."""
+        """Return the index of the last block that counts as outliers; -1 for none."""
         if rule not in FPR_RULES:
-            raise InputError(f"rule is {rule!r} {did_you_mean(rule, FPR_RULES)}; choose from {', '.join(FPR_RULES)}")
+            raise unknown_name("rule", rule, FPR_RULES)
         true, false = self._above
         rates = true / true[-1]
         if rule in ("first_at_least", "first_above"):

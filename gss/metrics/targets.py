@@ -11,7 +11,7 @@ INLIER, OUTLIER, VOID = 0, 1, 255
 
 
 def as_numpy(values: Tensor | np.ndarray) -> np.ndarray:
-    """The values of an array or of a tensor on any device; not written to by the callers."""
+    """Return the values of an array or of a tensor on any device; they must not be written to."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         # NumPy has no bfloat16; float32 holds every value of it.
@@ -20,15 +20,12 @@ def as_numpy(values: Tensor | np.ndarray) -> np.ndarray:
 
 
 def check_target(target: Tensor | np.ndarray, of: np.ndarray, name: str) -> np.ndarray:
-    """Truth that belongs to a map.
+    """Return the truth that belongs to a map as an integer array.
 
     Args:
         target: `[H, W]` or `[B, H, W]`, integers: 0 inlier, 1 outlier, 255 void.
-        of: the map it is the truth of.
-        name: what the caller calls this map.
-
-    Returns:
-        The truth as an integer array.
+        of: map that the truth belongs to.
+        name: name of this map in messages.
 
     Raises:
         ValueError: another shape than the map, or other values.

@@ -289,7 +289,7 @@ def test_figures_of_domains_go_over_annotated_classes(folder):
         prediction[1, :3] = 2  # three cars where there are roads or skies
         single = SegmentationMetrics(3)
         single.update(prediction, labels)
-        metrics.merge(index, single)
+        metrics.add(index, single)
         whole.merge(single)
     found = metrics.compute()
     coast = found["coast"]["iou"]

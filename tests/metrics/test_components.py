@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_checks import MetricChecks
 from scipy import ndimage
 
 from gss.metrics.components import LEVELS, ComponentMetrics, TrackRules, match_components
@@ -133,23 +134,6 @@ def test_a_component_of_three_fifths_is_missed_at_the_eighth_level():
     assert metrics.compute().hits == (1,) * 7 + (0,) * 4
 
 
-def test_merged_and_summed_states_are_one_run(monkeypatch):
-    pairs = [blobs(seed) for seed in range(3)]
-    whole, first, second = (ComponentMetrics("obstacle") for _ in range(3))
-    whole.update(np.stack([p for p, _ in pairs]), np.stack([t for _, t in pairs]))
-    second.update(*pairs[2])
-    second.update(*pairs[0])
-    first.update(*pairs[1])
-    states = [first.state(), second.state()]
-    monkeypatch.setattr("gss.metrics.components.sum_across", lambda state: sum(states))
-    second.merge(first)
-    first.sum_across()
-    assert whole.compute() == first.compute() == second.compute()
-    assert json.loads(json.dumps(whole.compute().to_dict()))["rules"] == {"min_predicted": 50, "min_true": 10}
-    with pytest.raises(ValueError, match="cannot merge"):
-        whole.merge(ComponentMetrics("anomaly"))
-
-
 def test_undefined_figures_are_none_with_a_reason():
     metrics = ComponentMetrics("anomaly")
     metrics.update(np.ones((30, 30), bool), np.zeros((30, 30), int))
@@ -192,7 +176,31 @@ def test_bad_maps(predicted, target, message):
 
 
 def test_bad_rules():
-    with pytest.raises(ValueError, match="rules is 'anomly' did you mean 'anomaly'"):
+    with pytest.raises(ValueError, match="rules: unknown track 'anomly', did you mean 'anomaly'"):
         ComponentMetrics("anomly")
     with pytest.raises(ValueError, match="negative size"):
         ComponentMetrics(TrackRules(-1, 0))
+
+
+class TestComponents(MetricChecks):
+    def make(self, **options):
+        return ComponentMetrics("obstacle", **options)
+
+    def other(self):
+        return ComponentMetrics("anomaly")
+
+    def batches(self):
+        return [blobs(seed) for seed in range(3)]
+
+    def reference(self, batches):
+        matches = [naive_match(predicted, truth, TrackRules(50, 10)) for predicted, truth in batches]
+        return dict(zip(("siou", "ppv", "f1_mean"), naive_result(matches), strict=True))
+
+    def figures(self, result):
+        return {name: getattr(result, name) for name in ("siou", "ppv", "f1_mean")}
+
+    def test_result_is_json(self):
+        result = self.fed(self.batches()).compute()
+        assert json.loads(json.dumps(result.to_dict()))["rules"] == {"min_predicted": 50, "min_true": 10}
+        both = [np.stack(maps) for maps in zip(*self.batches(), strict=True)]
+        assert self.fed([both]).compute() == result

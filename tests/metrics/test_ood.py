@@ -1,18 +1,18 @@
-"""Ranking metrics against scikit-learn, their bounds, open-set mIoU, and what is refused or undefined."""
+"""Ranking metrics against scikit-learn and torchmetrics, their bounds, and what is refused or undefined."""
 
+import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_checks import MetricChecks, score_batches
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
+from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from gss.metrics.ood import FPR_RULES, OODMetrics
-from gss.metrics.open_set import open_miou, open_set_counts
-from gss.metrics.ranking import keys_of, scores_of
 
 VOID = 255
 
@@ -139,16 +139,6 @@ def test_bounds_always_contain_the_truth(values, tpr):
             assert bounded.lower - 1e-9 <= bounded.value <= bounded.upper + 1e-9, name
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=50))
-def test_keys_keep_the_order(values):
-    scores = np.array(values, np.float32)
-    keys = keys_of(scores)
-    order = np.argsort(scores, kind="stable")
-    assert (np.diff(keys[order].astype(np.int64)) >= 0).all()
-    assert ((keys[:, None] == keys) == (scores[:, None] == scores)).all()
-    assert (scores_of(keys) == scores).all()
-
-
 def test_thresholds_give_their_operating_points():
     scores, target = maps("normal", (40, 50))
     truth, ranked = flat(scores, target)
@@ -164,49 +154,13 @@ def test_thresholds_give_their_operating_points():
         assert metrics.ranking().threshold(0.5) > result.threshold_at_tpr
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_merged_and_summed_states_are_one_run(exact, monkeypatch):
-    scores, target = maps("ties", images=4)
-    whole = OODMetrics(exact=exact)
-    whole.update(scores, target)
-    parts = [OODMetrics(exact=exact) for _ in range(2)]
-    for index in (3, 0, 2, 1):
-        parts[index % 2].update(scores[index], target[index])
-    first, second = parts
-    states = [part.state() for part in parts]
-    monkeypatch.setattr("gss.metrics.ood.sum_across", lambda state: sum(states))
-    tables = [([(t.keys, t.counts) for t in part._tables], []) for part in parts]
-    monkeypatch.setattr("gss.metrics.ood.gather_objects", lambda _: tables)
-    merged = OODMetrics(exact=exact)
-    merged.merge(first)
-    merged.merge(second)
-    first.sum_across()
-    assert merged.compute() == first.compute() == whole.compute()
-    assert torch.equal(merged.state(), sum(states))
-    with pytest.raises(ValueError, match="cannot merge"):
-        merged.merge(OODMetrics(exact=not exact))
-
-
-def test_the_state_does_not_grow():
-    metrics = OODMetrics()
-    for seed in range(3):
-        metrics.update(*maps("normal", seed=seed))
-    assert metrics.state().shape == (3 + 2 * 2**20,)
-    assert int(metrics.state()[3:].sum()) == metrics.compute().outliers + metrics.compute().inliers
-
-
-def test_per_image_means_leave_out_images_without_outliers(monkeypatch):
+def test_per_image_means_leave_out_images_without_outliers():
     scores, target = maps("normal", images=4)
     target[1][target[1] == 1] = 0
     metrics = OODMetrics(mode="per_image")
-    metrics.update(scores[:2], target[:2], ["a", "b"])
-    other = OODMetrics(mode="per_image")
-    other.update(scores[2], target[2], "c")
-    other.update(scores[3], target[3], "d")
-    metrics.merge(other)
-    records = [([(t.keys, t.counts) for t in metrics._tables], metrics._records)]
-    monkeypatch.setattr("gss.metrics.ood.gather_objects", lambda _: records)
-    metrics.sum_across()
+    metrics.update(scores[:2], target[:2], ["a", "ü\udcff"])
+    metrics.update(scores[2], target[2], "c")
+    metrics.update(scores[3], target[3])
     result = metrics.compute()
     kept = [reference(*flat(scores[i], target[i])) for i in (0, 2, 3)]
     for name in ("ap", "auroc", *FPR_RULES):
@@ -214,7 +168,7 @@ def test_per_image_means_leave_out_images_without_outliers(monkeypatch):
         assert figures(result)[name].value == pytest.approx(expected, abs=1e-12), name
     assert (result.mode, result.images, result.skipped) == ("per_image", 4, 1)
     assert "1 images left out" in result.reason
-    assert [record["id"] for record in result.per_image] == ["a", "b", "c", "d"]
+    assert [record["id"] for record in result.per_image] == ["a", "ü\udcff", "c", "3"]
     assert result.per_image[1]["ap"] is None and result.per_image[1]["reason"] == "no outlier pixel"
     assert result.best_f1 is result.best_f1_threshold is None
     assert json.loads(json.dumps(result.to_dict()))["per_image"][0]["id"] == "a"
@@ -270,13 +224,13 @@ def test_bad_maps_are_refused_and_not_counted(scores, target, message):
 
 
 def test_bad_settings():
-    with pytest.raises(ValueError, match="mode is 'image'"):
+    with pytest.raises(ValueError, match="unknown mode 'image'"):
         OODMetrics(mode="image")
     with pytest.raises(ValueError, match="tpr is 1"):
         OODMetrics(tpr=1)
     metrics = OODMetrics()
     metrics.update(*maps("normal"))
-    with pytest.raises(ValueError, match="rule is 'nearst' did you mean 'nearest'"):
+    with pytest.raises(ValueError, match="unknown rule 'nearst', did you mean 'nearest'"):
         metrics.ranking().fpr(0.95, "nearst")
     with pytest.raises(ValueError, match="ids names 1 images, scores hold 3"):
         metrics.update(*maps("normal"), ids=["a"])
@@ -299,60 +253,79 @@ def test_curves_and_histograms_for_drawing(kind):
     assert shares["outliers"].sum() == pytest.approx(1) and shares["inliers"].sum() == pytest.approx(1)
 
 
-def naive_open_miou(prediction, scores, target, threshold, k):
-    decided = np.where(scores >= threshold, k, prediction)
-    valid, known = target != VOID, target < k
+class TestHistogram(MetricChecks):
+    tolerance = 0.01
 
-    def iou(c, decision, where):
-        union = where & ((decision == c) | (target == c))
-        return (where & (decision == c) & (target == c)).sum() / union.sum() if union.any() else None
+    def make(self, **options):
+        return OODMetrics(**options)
 
-    return (
-        [iou(c, decided, valid) for c in range(k)],
-        [iou(c, prediction, valid & known) for c in range(k)],
-        iou(k, decided, valid),
-    )
+    def other(self):
+        return OODMetrics(tpr=0.5)
 
+    def batches(self):
+        return score_batches()
 
-def test_open_miou_against_masks():
-    rng = np.random.default_rng(0)
-    k, shape = 4, (3, 20, 31)
-    target = rng.choice([0, 1, 2, 4, VOID], size=shape, p=[0.4, 0.2, 0.2, 0.1, 0.1])
-    prediction = np.where(rng.random(shape) < 0.7, target.clip(max=2), rng.integers(0, 3, shape))  # 3 never occurs
-    scores = rng.normal(size=shape).round(1) + 2 * (target == 4)
-    counts = sum(
-        open_set_counts(p, torch.from_numpy(s), t, threshold=1.0, num_classes=k)
-        for p, s, t in zip(prediction, scores, target, strict=True)
-    )
-    result = open_miou(counts)
-    opened, closed, anomaly = naive_open_miou(prediction, scores, target, 1.0, k)
-    assert result.open_iou == pytest.approx(opened) and result.closed_iou == pytest.approx(closed)
-    assert result.open_iou[3] is None
-    assert result.anomaly_iou == pytest.approx(anomaly)
-    assert result.open_miou == pytest.approx(np.mean(opened[:3]))
-    assert result.gap == pytest.approx(np.mean(closed[:3]) - np.mean(opened[:3])) and result.gap > 0
-    assert open_miou(counts, absent="zero").open_miou == pytest.approx(result.open_miou * 3 / 4)
-    strict = open_set_counts(prediction, scores, target, threshold=1.0, num_classes=k, strict=True)
-    assert int(strict[1].sum()) == ((scores > 1) & (target != VOID)).sum() < int(counts[1].sum())
-    json.dumps(result.to_dict())
+    def reference(self, batches):
+        found = reference(*flat(*(np.concatenate(parts) for parts in zip(*batches, strict=True))))
+        return {name: value for name, value in found.items() if self.make().exact or name != "nearest_thinned"}
+
+    def figures(self, result):
+        return {name: bounded.value for name, bounded in figures(result).items() if bounded}
+
+    def test_the_state_does_not_grow(self):
+        metric = self.fed(self.batches())
+        assert sum(state.numel() for state in metric.metric_state.values() if not isinstance(state, list)) == 3 + 2**21
+        assert not any(state for state in metric.metric_state.values() if isinstance(state, list))
+        assert int(metric.bins.sum()) == metric.compute().outliers + metric.compute().inliers
 
 
-def test_open_miou_refuses_and_is_undefined():
-    ones = np.ones((2, 2), int)
-    result = open_miou(open_set_counts(ones, ones * 1.0, ones * VOID, threshold=0, num_classes=3))
-    assert result.open_miou is result.gap is result.anomaly_iou is result.rejected is None
-    for kwargs, message in (
-        ({"num_classes": 255}, "num_classes is 255"),
-        ({"num_classes": 1}, "prediction holds labels 1..1, allowed are 0..0"),
-        ({"num_classes": 3, "threshold": math.nan}, "NaN"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            open_set_counts(ones, ones * 1.0, ones, **{"threshold": 0, **kwargs})
-    with pytest.raises(ValueError, match="target holds labels 5..5, allowed are 0..3"):
-        open_set_counts(ones, ones * 1.0, ones * 5, threshold=0, num_classes=3)
-    with pytest.raises(ValueError, match="shapes"):
-        open_set_counts(ones, ones[:1] * 1.0, ones, threshold=0, num_classes=3)
-    with pytest.raises(ValueError, match="expected"):
-        open_miou(np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="absent"):
-        open_miou(np.zeros((2, 4, 3), int), absent="drop")
+class TestExact(TestHistogram):
+    tolerance = 1e-9
+
+    def make(self, **options):
+        return OODMetrics(exact=True, **options)
+
+    def other(self):
+        return OODMetrics()
+
+    def test_the_state_does_not_grow(self, monkeypatch):
+        monkeypatch.setattr("gss.metrics.ood._WAITING", 100)
+        metric = self.fed(self.batches() * 5)
+        distinct = np.unique(np.concatenate([scores.ravel() for scores, _ in self.batches()])).size
+        assert sum(map(len, metric.inlier_scores)) < 2 * distinct + 100 + 2 * 9 * 14
+        assert self.same(metric.compute(), self.fed([*self.batches()] * 5).compute())
+
+    def test_equals_torchmetrics(self):
+        """Without its sigmoid, which it applies to scores outside 0..1."""
+        batches = self.batches()
+        theirs = {"ap": BinaryAveragePrecision(ignore_index=VOID), "auroc": BinaryAUROC(ignore_index=VOID)}
+        for metric in theirs.values():
+            metric.normalization = None
+            for scores, target in batches:
+                metric.update(torch.from_numpy(scores).flatten(), torch.from_numpy(target).long().flatten())
+        found = self.figures(self.fed(batches).compute())
+        for name, metric in theirs.items():
+            assert found[name] == pytest.approx(float(metric.compute()), abs=1e-6), name
+
+
+class TestPerImage(TestExact):
+    def make(self, **options):
+        return OODMetrics(mode="per_image", **options)
+
+    def batches(self):
+        return [(scores, truth, [f"{k} a", f"{k} b"]) for k, (scores, truth) in enumerate(score_batches())]
+
+    def reference(self, batches):
+        found = [reference(*flat(s, t)) for scores, truth, _ in batches for s, t in zip(scores, truth, strict=True)]
+        return {name: np.mean([image[name] for image in found]) for name in found[0] if name != "best_f1"}
+
+    def figures(self, result):
+        return {name: bounded.value for name, bounded in figures(result).items() if bounded}
+
+    def comparable(self, result):
+        return dataclasses.replace(result, per_image=sorted(result.per_image, key=lambda record: record["id"]))
+
+    def test_the_state_does_not_grow(self):
+        assert len(self.fed(self.batches()).records) == 6
+
+    test_equals_torchmetrics = None  # theirs know no mean over images

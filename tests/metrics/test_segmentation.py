@@ -5,8 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_checks import MetricChecks, equal, label_batches
+from torchmetrics.classification import MulticlassCalibrationError
+from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from gss.metrics import SegmentationMetrics
+from gss.metrics.boundary import BoundaryF
+from gss.metrics.calibration import CalibrationError
 
 VOID = 255
 
@@ -144,8 +149,6 @@ def test_noise_equals_plain_loops(height, width, k, radius, seed, with_void):
 
 
 def test_agrees_with_torchmetrics_on_present_classes():
-    from torchmetrics.functional.classification import multiclass_jaccard_index
-
     target, prediction = torch.tensor(blobs(3, 4, (24, 40))), torch.tensor(blobs(4, 4, (24, 40), 0.0))
     metrics = SegmentationMetrics(6)
     metrics.update(prediction, target)
@@ -186,21 +189,16 @@ def test_certain_and_right_is_perfect():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.permutations(range(5)))
-def test_order_batching_and_merging_do_not_matter(seed, order):
+def test_order_and_batching_do_not_matter(seed, order):
     generator = torch.Generator().manual_seed(seed)
     probabilities = torch.rand(5, 3, 6, 9, generator=generator).softmax(1)
     target = torch.randint(0, 4, (5, 6, 9), generator=generator)
     target[target == 3] = VOID
-    together = SegmentationMetrics(3)
+    together, single = SegmentationMetrics(3), SegmentationMetrics(3)
     together.update(probabilities, target)
-    parts = [SegmentationMetrics(3), SegmentationMetrics(3)]
-    for position, index in enumerate(order):
-        parts[position % 2].update(probabilities[index], target[index])
-    parts[0].merge(parts[1])
-    assert torch.equal(parts[0].state(), together.state())
-    assert parts[0].compute() == together.compute()
-    parts[0].sum_across()
-    assert torch.equal(parts[0].state(), together.state())
+    for index in order:
+        single.update(probabilities[index], target[index])
+    assert equal(single.counts(), together.counts())
 
 
 @settings(max_examples=20, deadline=None)
@@ -319,12 +317,94 @@ def test_bad_input_is_refused_and_nothing_counted(prediction, target, message):
     with pytest.raises(ValueError, match=message) as caught:
         metrics.update(prediction, target)
     assert "\n" not in str(caught.value)
-    assert metrics.state().sum() == 0
+    assert not any(state.any() for state in metrics.counts().values())
 
 
 @pytest.mark.parametrize("settings_", [{"num_classes": 0}, {"num_classes": 256}, {"num_classes": 3, "boundary_px": -1}])
 def test_bad_settings(settings_):
     with pytest.raises(ValueError, match="must be between"):
         SegmentationMetrics(**settings_)
-    with pytest.raises(ValueError, match="cannot merge"):
-        SegmentationMetrics(3).merge(SegmentationMetrics(4))
+
+
+def by_name(prediction, target, radius=3):
+    return naive_scores(*naive(np.concatenate(prediction), np.concatenate(target), 4, radius))
+
+
+class TestSegmentation(MetricChecks):
+    def make(self, **options):
+        return SegmentationMetrics(4, **options)
+
+    def other(self):
+        return SegmentationMetrics(4, boundary_px=1)
+
+    def batches(self):
+        return label_batches(4)
+
+    def reference(self, batches):
+        scores = by_name(*zip(*batches, strict=True))
+        return {name: scores[name] for name in ("miou", "accuracy", "mean_accuracy", "fwiou", "boundary_f")}
+
+    def figures(self, result):
+        return {name: result[name] for name in ("miou", "accuracy", "mean_accuracy", "fwiou", "boundary_f")}
+
+
+class TestProbabilities(TestSegmentation):
+    """The same metric on class probabilities."""
+
+    def batches(self):
+        rng = np.random.default_rng(2)
+        return [
+            (np.moveaxis(np.eye(4)[labels] * 0.5 + rng.dirichlet(np.ones(4), labels.shape) * 0.5, -1, 1), target)
+            for labels, target in label_batches(4)
+        ]
+
+    def reference(self, batches):
+        return super().reference([(probabilities.argmax(1), target) for probabilities, target in batches])
+
+
+class TestBoundaryF(MetricChecks):
+    def make(self, **options):
+        return BoundaryF(4, boundary_px=2, **options)
+
+    def other(self):
+        return BoundaryF(4, boundary_px=0)
+
+    def batches(self):
+        return label_batches(4)
+
+    def reference(self, batches):
+        return by_name(*zip(*batches, strict=True), radius=2)["boundary_f"]
+
+    def figures(self, result):
+        return result["boundary_f"]
+
+
+class TestCalibrationError(TestProbabilities):
+    tolerance = 1e-6
+
+    def make(self, **options):
+        return CalibrationError(4, bins=10, **options)
+
+    def other(self):
+        return CalibrationError(4, bins=11)
+
+    def reference(self, batches):
+        probabilities, target = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        valid = target != VOID
+        confidence, right = probabilities.max(1)[valid], (probabilities.argmax(1) == target)[valid]
+        place = np.ceil(confidence * 10).clip(1) - 1
+        return sum(abs((right - confidence)[place == b].sum()) for b in range(10)) / valid.sum()
+
+    def figures(self, result):
+        return result["ece"]
+
+    def test_equals_torchmetrics(self):
+        theirs = MulticlassCalibrationError(4, n_bins=10, ignore_index=VOID)
+        for probabilities, target in self.batches():
+            theirs.update(torch.from_numpy(probabilities).float(), torch.from_numpy(target))
+        found = self.fed(self.batches()).compute()["ece"]
+        assert found == pytest.approx(float(theirs.compute()), abs=1e-6)
+
+    def test_labels_are_refused(self):
+        with pytest.raises(ValueError, match="needs class probabilities"):
+            self.make().update(*label_batches(4)[0])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gss.cli import main
 from gss.data.specs.load import load_spec
-from gss.metrics.label_quality import BINS, LabelQuality
+from gss.metrics.label_quality import LabelQuality
 from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
 
 K, SIZE = 4, (24, 31)
@@ -22,51 +22,6 @@ def sample(seed):
     labels[rng.random(SIZE) < 0.3] = 255
     truth[rng.random(SIZE) < 0.1] = 255
     return labels, rng.random(SIZE), truth
-
-
-def test_figures_are_their_definitions():
-    quality, parts = LabelQuality(K), [sample(seed) for seed in range(3)]
-    for labels, confidence, truth in parts:
-        quality.update(labels, confidence, truth)
-    found = quality.compute()
-    labels, confidence, truth = (np.concatenate([part[i].ravel() for part in parts]) for i in range(3))
-    assert found["coverage"] == pytest.approx((labels != 255).mean())
-    valid = truth != 255
-    known, right = valid & (labels != 255), valid & (labels == truth)
-    assert found["precision"] == pytest.approx(right.sum() / known.sum())
-    assert found["recall"] == pytest.approx(right.sum() / valid.sum())
-    for k in range(K - 1):
-        hits, said, true = ((right & (labels == k)).sum(), (known & (labels == k)).sum(), (truth == k).sum())
-        assert found["iou"][k] == pytest.approx(hits / (said + true - hits))
-        assert found["precision_per_class"][k] == pytest.approx(hits / said)
-        assert found["recall_per_class"][k] == pytest.approx(hits / true)
-    assert found["iou"][K - 1] is None
-    assert found["miou"] == pytest.approx(np.mean(found["iou"][: K - 1]))
-    place = np.ceil(confidence[known] * BINS).clip(1) - 1
-    error = sum(abs((right[known] * 1.0 - confidence[known])[place == b].sum()) for b in range(BINS)) / known.sum()
-    assert found["ece"] == pytest.approx(error, abs=2e-3)
-    half = known & (confidence > 0.5)
-    point = next(p for p in found["curve"] if p["confidence"] == 0.5)
-    assert point["coverage"] == pytest.approx(half.sum() / valid.sum(), abs=2e-3)
-    assert point["precision"] == pytest.approx((right & half).sum() / half.sum(), abs=2e-3)
-
-
-def test_without_truth_only_coverage():
-    quality = LabelQuality(K)
-    quality.update(sample(0)[0], None, None)
-    quality.update(np.full(SIZE, 255, np.uint8), None, None)
-    found = quality.compute()
-    assert set(found) == {"images", "unlabelled_images", "coverage", "pixels"}
-    assert found["unlabelled_images"] == 1 and sum(found["pixels"]) == (sample(0)[0] != 255).sum()
-    quality = LabelQuality(K)
-    quality.update(np.full(SIZE, 255, np.uint8), np.zeros(SIZE), np.zeros(SIZE, np.uint8))
-    found = quality.compute()
-    assert found["precision"] is None and found["recall"] == 0 and found["miou"] == 0 and "ece" not in found
-
-
-def test_other_sizes_are_refused():
-    with pytest.raises(ValueError, match="give the data set they were made for"):
-        LabelQuality(K).update(np.zeros(SIZE, np.uint8), None, np.zeros((3, 3), np.uint8))
 
 
 @pytest.fixture

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
-from gss.core.distributed import is_main, shard, sum_across
+from gss.core.distributed import is_main, shard
 from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OODDataset
 from gss.evaluation.ood.result import OpenSetScore, ScoreResult
 from gss.metrics.ood import OODMetrics
-from gss.metrics.open_set import open_miou, open_set_counts
+from gss.metrics.open_set import OpenSetMetrics
 from gss.pipeline.pipeline import GSSPipeline
 
 CURVE_POINTS = 200
@@ -126,10 +125,10 @@ class Meter:
     def __init__(
         self, name: str, *, exact: bool = False, single: bool = False, threshold: float | None = None, known: int = 0
     ) -> None:
-        self.name, self.threshold, self.known = name, threshold, known
+        self.name = name
         self.pooled = OODMetrics(exact=exact)
         self.single = OODMetrics(mode="per_image") if single else None
-        self.opened = torch.zeros(2, known + 1, known, dtype=torch.int64)
+        self.opened = None if threshold is None else OpenSetMetrics(known, threshold)
 
     def update(self, frame: Frame) -> None:
         """Count one frame.
@@ -142,19 +141,16 @@ class Meter:
             self.pooled.update(scores, frame.truth)
             if self.single is not None:
                 self.single.update(scores, frame.truth, ids=frame.id)
-            if self.threshold is not None:
-                self.opened += open_set_counts(
-                    frame.maps[PREDICTION], scores, frame.labels, threshold=self.threshold, num_classes=self.known
-                )
+            if self.opened is not None:
+                self.opened.update(frame.maps[PREDICTION], scores, frame.labels)
         except ValueError as error:
             raise InputError(f"score {self.name!r} of {frame.id}: {error}") from error
 
     def sum_across(self) -> None:
         """Replace the counts by those of all processes; call once on each of them."""
-        self.pooled.sum_across()
-        self.opened = sum_across(self.opened)
-        if self.single is not None:
-            self.single.sum_across()
+        for metric in (self.pooled, self.single, self.opened):
+            if metric is not None:
+                metric.sum_across()
 
     def result(self, ids: Sequence[str]) -> ScoreResult:
         """What was found; records of single images in the order of `ids`."""
@@ -168,6 +164,6 @@ class Meter:
             per_image = self.single.compute()
             records = sorted(per_image.per_image, key=lambda record: order[record["id"]])
             per_image = replace(per_image, per_image=tuple(records))
-        if self.threshold is not None:
-            opened = OpenSetScore(self.threshold, open_miou(self.opened))
+        if self.opened is not None:
+            opened = OpenSetScore(self.opened.threshold, self.opened.compute())
         return ScoreResult(self.pooled.compute(), per_image, curve, histogram, open_set=opened)

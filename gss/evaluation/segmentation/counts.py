@@ -39,10 +39,10 @@ class SegmentationCounts:
             labels: uint8 [H, W], 255 for void.
         """
         for mode, total in self._totals.items():
-            single = SegmentationMetrics(self.num_classes)
+            single = SegmentationMetrics(self.num_classes, sync_on_compute=False)
             single.update(probabilities[mode], labels)
             total.merge(single)
-            self._domains[mode].merge(index, single)
+            self._domains[mode].add(index, single)
             if mode == self.default_mode:
                 metrics = single.compute()
                 record = ImageMetrics(self.dataset.ids[index], metrics["miou"], metrics["accuracy"])

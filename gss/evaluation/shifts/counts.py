@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
-from gss.core.distributed import sum_across
 from gss.evaluation.shifts.result import PipelineShifts, ShiftCell, ShiftMetrics, summarize
 from gss.metrics import SegmentationMetrics
-from gss.metrics.alarms import AlarmThreshold, count_alarms
+from gss.metrics.alarms import AlarmRate, AlarmThreshold
 from gss.pipeline.pipeline import GSSPipeline
 
 Condition = tuple[str, int]
@@ -25,22 +23,17 @@ CLEAN: Condition = ("clean", 0)
 class _CellCounts:
     """Counts under one condition."""
 
-    def __init__(self, num_classes: int, modes: Sequence[str], scores: Sequence[str]) -> None:
+    def __init__(self, num_classes: int, modes: Sequence[str], thresholds: Mapping[str, float]) -> None:
         self.metrics = {mode: SegmentationMetrics(num_classes) for mode in modes}
-        # By score: pixels with an alarm, and all labelled pixels.
-        self.alarms = {score: torch.zeros(2, dtype=torch.int64) for score in scores}
+        self.alarms = {score: AlarmRate(threshold) for score, threshold in thresholds.items()}
 
     def compute(self) -> ShiftCell:
         """Return the metrics of all processes."""
-        modes, alarms = {}, {}
+        modes = {}
         for mode, metrics in self.metrics.items():
-            metrics.sum_across()
             values = metrics.compute()
             modes[mode] = ShiftMetrics(**{key: values[key] for key in ShiftMetrics.__dataclass_fields__})
-        for score, counts in self.alarms.items():
-            raised, pixels = sum_across(counts).tolist()
-            alarms[score] = raised / pixels if pixels else None
-        return ShiftCell(modes, alarms)
+        return ShiftCell(modes, {score: rate.compute() for score, rate in self.alarms.items()})
 
 
 class PipelineCounts:
@@ -94,12 +87,12 @@ class PipelineCounts:
             labels: uint8 [H, W], 255 for void.
         """
         if condition not in self._cells:
-            self._cells[condition] = self._empty()
+            self._cells[condition] = self._empty(condition)
         cell = self._cells[condition]
         for mode, metrics in cell.metrics.items():
             metrics.update(maps[mode], labels)
-        for score, threshold in self.thresholds.items():
-            cell.alarms[score] += torch.tensor(count_alarms(maps[score], labels, threshold))
+        for score, rate in cell.alarms.items():
+            rate.update(maps[score], labels)
 
     def result(
         self, shifts: Sequence[str], severities: Sequence[int], clean_scores: Mapping[str, AlarmThreshold]
@@ -120,7 +113,9 @@ class PipelineCounts:
 
     def _compute(self, condition: Condition) -> ShiftCell:
         # A process without an image of the condition takes part in the sums with zeros.
-        return (self._cells.get(condition) or self._empty()).compute()
+        return (self._cells.get(condition) or self._empty(condition)).compute()
 
-    def _empty(self) -> _CellCounts:
-        return _CellCounts(len(self.pipeline.id2label), self.modes, self.scores)
+    def _empty(self, condition: Condition) -> _CellCounts:
+        # Clean images are counted before thresholds are known.
+        thresholds = {} if condition == CLEAN else self.thresholds
+        return _CellCounts(len(self.pipeline.id2label), self.modes, thresholds)

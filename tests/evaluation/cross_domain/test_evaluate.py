@@ -202,8 +202,7 @@ def test_two_processes_equal_one(datasets, mappings, monkeypatch):
         "gss.evaluation.cross_domain.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2)
     )
     monkeypatch.setattr("gss.evaluation.cross_domain.evaluate.num_processes", lambda: 2)
-    for module in ("evaluation.cross_domain.counts", "metrics.alarms", "metrics.segmentation"):
-        monkeypatch.setattr(f"gss.{module}.sum_across", lockstep.sum_across)
+    lockstep.stand_in(monkeypatch, "gss.metrics.base", "gss.evaluation.cross_domain.counts")
     for found in lockstep.run(lambda rank: evaluate_cross_domain(own[rank], datasets, **options)):
         assert found.pipelines == expected.pipelines and found.groups == expected.groups
         assert found.settings["processes"] == 2

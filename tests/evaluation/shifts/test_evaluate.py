@@ -146,8 +146,7 @@ def test_two_processes_equal_one(dataset, monkeypatch):
     lockstep = Lockstep()
     monkeypatch.setattr("gss.evaluation.shifts.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2))
     monkeypatch.setattr("gss.evaluation.shifts.evaluate.num_processes", lambda: 2)
-    for module in ("evaluation.shifts.counts", "metrics.alarms", "metrics.segmentation"):
-        monkeypatch.setattr(f"gss.{module}.sum_across", lockstep.sum_across)
+    lockstep.stand_in(monkeypatch, "gss.metrics.base")
     own = [{"twin": tiny_pipeline(vqvae=False)} for _ in range(2)]
     # One image leaves the second process without any.
     for limit, expected in ((3, single), (1, few)):
