@@ -218,7 +218,7 @@ def test_bad_arguments(pipeline, dataset):
         ({"scores": []}, "scores is empty"),
         ({"mode": "image"}, "unknown mode 'image'.*Modes: pooled, per_image"),
         ({"fpr_rule": "last"}, "unknown fpr_rule 'last'"),
-        ({"components": "road"}, "rules is 'road'"),
+        ({"components": "road"}, "unknown track 'road'"),
         ({"limit": 0}, "limit must be at least 1"),
         ({"window": "half"}, "window"),
     ):
