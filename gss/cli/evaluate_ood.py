@@ -95,7 +95,7 @@ def run(args: Namespace) -> None:
         results.append(replace(result, pipeline=str(args.pipeline)))
     if is_main():
         if args.json:
-            write_json(args.json, {"results": [result.to_json() for result in results]})
+            write_json(args.json, {"schema_version": 1, "results": [result.to_json() for result in results]})
         if args.html:
             build_page(results).save(args.html)
         print("\n\n".join(format_evaluation(result) for result in results))

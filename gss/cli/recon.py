@@ -31,8 +31,9 @@ def run(args: Namespace) -> None:
         posterior = Posterior.from_pretrained(folder)
         check_classes(posterior, dataset, folder)
         result = reconstruct(posterior, dataset, limit=args.limit, progress=True)
-        rows.append({"posterior": str(folder), "downsample": posterior.vqvae.token_stride, **result})
+        rows.append((str(folder), posterior.vqvae.token_stride, result))
     if is_main():
         if args.json:
-            write_json(args.json, {"data": spec.name, "split": args.split, "results": rows})
+            results = [{"posterior": name, "downsample": stride, **part.to_json()} for name, stride, part in rows]
+            write_json(args.json, {"schema_version": 1, "data": spec.name, "split": args.split, "results": results})
         print(format_table(rows, dataset.label_space.names))

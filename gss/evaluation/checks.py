@@ -9,31 +9,37 @@ from gss.data.protocols import ReadableImages
 from gss.pipeline.pipeline import GSSPipeline
 
 
-def check_classes(names: Sequence[str], data_names: Sequence[str]) -> None:
-    """Refuse a data set whose label numbers mean something else than the pipeline's.
+def check_classes(
+    names: Sequence[str],
+    data_names: Sequence[str],
+    *,
+    model: str = "the pipeline",
+    fix: str = "map the labels in the data spec",
+) -> None:
+    """Require that a model and a data set have the same classes in the same order.
+
+    Args:
+        names: classes of the model.
+        data_names: classes of the data set.
+        model: name of the model in the message.
+        fix: remedy in the message.
 
     Raises:
-        ValueError: Names what differs.
+        InputError: names what differs.
     """
     names, data_names = list(names), list(data_names)
     if names == data_names:
         return
     differences = []
-    for title, some, others in (
-        ("the pipeline lacks", data_names, names),
-        ("the data set lacks", names, data_names),
-    ):
-        missing = [name for name in some if name not in others]
+    for title, first, second in ((f"{model} lacks", data_names, names), ("the data set lacks", names, data_names)):
+        missing = [name for name in first if name not in second]
         if missing:
             more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             differences.append(f"{title} {', '.join(missing[:8])}{more}")
     if not differences:
         place = next(i for i, (a, b) in enumerate(zip(names, data_names, strict=True)) if a != b)
         differences = [f"the order differs from class {place}: {names[place]!r} is {data_names[place]!r} there"]
-    raise InputError(
-        f"classes of the data set differ from those of the pipeline: {'; '.join(differences)}; "
-        "map the labels in the data spec"
-    )
+    raise InputError(f"classes of the data set differ from those of {model}: {'; '.join(differences)}; {fix}")
 
 
 def check_at_least(least: int, **values: int | None) -> None:
@@ -74,10 +80,10 @@ def class_names(pipeline: GSSPipeline) -> list[str]:
 
 
 def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Refuse a name that none of several pipelines knows.
+    """Require that at least one of several pipelines knows each name.
 
     Raises:
-        ValueError: Names the first, the nearest known one and all known ones.
+        InputError: names the first, the nearest known one and all known ones.
     """
     for name in names:
         if name not in known:
@@ -87,7 +93,7 @@ def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None
 
 
 def device_name(device: torch.device) -> str:
-    """What computes, for reports."""
+    """Return the name of a device for reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type

@@ -1,12 +1,14 @@
-"""The reconstruction ceiling: how much of a mask survives the trip through the tokens.
+"""The reconstruction ceiling: the accuracy of a mask that is encoded in tokens and painted again.
 
-No prior can segment better than its posterior reconstructs, so this is the first figure to look at.
+A prior cannot segment better than its posterior reconstructs, so this is the first number to look at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,128 +17,211 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gss.core import distributed
-from gss.core.errors import InputError
+from gss.core.records import Record
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.data.sample import fill_void
+from gss.evaluation import checks
+from gss.evaluation.segmentation.result import ModeMetrics
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.domains import DomainMetrics
 from gss.metrics.segmentation import SegmentationMetrics
 from gss.posterior.bundle import Posterior
+from gss.report.text import aligned
 from vqvae import CodebookUsage
 
 
-def label_pair(
-    dataset: LabelledImages, index: int, downsample: int, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """Labels and void-filled labels `[1, H, W]` of one image, padded to multiples of f (void and nearest label)."""
-    return padded_pair(dataset.read(index)[1], downsample, device)
+@dataclass(frozen=True)
+class TokenMetrics(ModeMetrics):
+    """Metrics of masks that are painted from their tokens, and the use of the codes.
+
+    Attributes:
+        perplexity: perplexity of the codes, 1..V.
+        dead_codes: share of the codes that are never used, 0..1.
+        dominant_code: share of the tokens with the most frequent code, 0..1.
+        domains: metrics by domain; empty for a data set without domains.
+    """
+
+    perplexity: float
+    dead_codes: float
+    dominant_code: float
+    domains: dict[str, ModeMetrics] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields, without `domains` if there are none."""
+        values = super().to_json()
+        return values if self.domains else {key: value for key, value in values.items() if key != "domains"}
 
 
-def padded_pair(labels: np.ndarray, downsample: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """`label_pair` of labels `[H, W]` that are read already."""
-    filled = fill_void(labels)
-    pad = [(0, -size % downsample) for size in labels.shape]
-    labels = np.pad(labels, pad, constant_values=IGNORE_INDEX)
-    filled = np.pad(filled, pad, mode="edge")
-    a, b = (torch.from_numpy(x.astype(np.int64))[None].to(device) for x in (labels, filled))
-    return a, b
+@dataclass(frozen=True)
+class ReconstructionResult(Record):
+    """Result of `reconstruct`.
 
+    Attributes:
+        encoder: metrics with the nearest code of the encoded maskige.
+        exact: metrics with the best code according to the table p(c | z); `None` without a table.
+    """
 
-def to_image(maskige: Tensor) -> Image.Image:
-    """Maskige `[3, H, W]` in [-1, 1] as a picture."""
-    pixels = ((maskige.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return Image.fromarray(pixels.movedim(0, -1).cpu().numpy())
+    schema_version: ClassVar[int] = 1
+
+    encoder: TokenMetrics
+    exact: TokenMetrics | None = None
+
+    @property
+    def ways(self) -> dict[str, TokenMetrics]:
+        """Metrics by way of choosing the tokens of a mask: "encoder", and "exact" if there is a table."""
+        return {"encoder": self.encoder} | ({} if self.exact is None else {"exact": self.exact})
+
+    @property
+    def ceiling(self) -> TokenMetrics:
+        """Metrics of the best way."""
+        return self.exact or self.encoder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics of the ways that there are."""
+        return {"schema_version": self.schema_version, **{way: metrics.to_json() for way, metrics in self.ways.items()}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ReconstructionResult:
+        """Read what `to_json` returned."""
+        return cls(**{way: _token_metrics(values[way]) for way in ("encoder", "exact") if way in values})
 
 
 @torch.no_grad()
 def reconstruct(
     posterior: Posterior, dataset: LabelledImages, *, limit: int | None = None, progress: bool = False
-) -> dict[str, Any]:
-    """Encodes and paints every mask of a data set; sharded over processes.
+) -> ReconstructionResult:
+    """Encode and paint every mask of a data set; every process takes a share.
 
     Args:
-        posterior: what to measure.
-        dataset: masks at the size they are measured at.
-        limit: number of images, evenly spread; None takes all.
-        progress: show a bar.
+        posterior: stage 1.
+        dataset: images and labels.
+        limit: largest number of images, evenly spaced; `None` takes all.
+        progress: whether the main process shows a progress bar.
+    """
+    counts = {"encoder": _TokenCounts(posterior, dataset)}
+    if posterior.likelihood is not None:
+        counts["exact"] = _TokenCounts(posterior, dataset)
+    chosen = evenly_spaced(len(dataset), limit)
+    local = [chosen[position] for position in distributed.shard(len(chosen))]
+    for index in tqdm(local, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
+        labels = dataset.read(index)[1]  # uint8 [H, W]
+        _, filled = padded_pair(labels, posterior.vqvae.token_stride, posterior.vqvae.device)
+        for way, part in counts.items():
+            part.update(index, _tokens(posterior, filled, way), labels)
+    return ReconstructionResult(**{way: part.compute() for way, part in counts.items()})
+
+
+def _tokens(posterior: Posterior, labels: Tensor, way: str) -> Tensor:
+    """Return the tokens, int64 [1, h, w], of labels int64 [1, H, W] without void."""
+    if way == "exact":
+        assert posterior.likelihood is not None
+        return posterior.likelihood.tokens(labels)
+    return posterior.vqvae.encode(posterior.codec.encode(labels).to(posterior.vqvae.dtype)).indices
+
+
+class _TokenCounts:
+    """Counts of one way of choosing tokens."""
+
+    def __init__(self, posterior: Posterior, dataset: LabelledImages) -> None:
+        self.codec, self.vqvae = posterior.codec, posterior.vqvae
+        self.metrics = SegmentationMetrics(self.codec.num_classes)
+        self.domains = DomainMetrics(dataset, self.codec.num_classes)
+        self.usage = CodebookUsage(self.vqvae.codebook_size, sync_on_compute=False)
+
+    def update(self, index: int, tokens: Tensor, labels: np.ndarray) -> None:
+        """Count one image: tokens int64 [1, h, w] and labels uint8 [H, W], 255 for void."""
+        decoded = self.codec.decode(self.vqvae.decode_tokens(tokens))  # int64 [1, padded H, padded W]
+        single = SegmentationMetrics(self.codec.num_classes)
+        single.update(decoded[0, : labels.shape[0], : labels.shape[1]].cpu(), labels)
+        self.metrics.merge(single)
+        self.domains.add(index, single)
+        self.usage.update(tokens.cpu())
+
+    def compute(self) -> TokenMetrics:
+        """Return the metrics of all processes."""
+        self.metrics.sum_across()
+        self.usage.counts = distributed.sum_across(self.usage.counts)
+        domains = {name: ModeMetrics.from_counts(metrics) for name, metrics in self.domains.compute().items()}
+        return TokenMetrics.from_counts({**self.metrics.compute(), **self.usage.compute(), "domains": domains})
+
+
+def label_pair(
+    dataset: LabelledImages, index: int, token_stride: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Return labels, and labels without void, of one image.
+
+    Args:
+        dataset: images and labels.
+        index: index of the image.
+        token_stride: number of pixels f per side of a cell.
+        device: device of the result.
 
     Returns:
-        Per way of choosing tokens ("encoder": nearest code of the encoded maskige; "exact": best code under the
-        table, for local decoders): `SegmentationMetrics.compute` plus perplexity, dead and dominant codes; for a
-        mixture also "domains", the metrics of each.
+        Two int64 [1, H, W], padded to multiples of f with void and with the nearest label.
     """
-    vqvae, codec = posterior.vqvae, posterior.codec
-    ways = ["encoder"] + (["exact"] if posterior.likelihood is not None else [])
-    metrics = {way: SegmentationMetrics(codec.num_classes) for way in ways}
-    domains = {way: DomainMetrics(dataset, codec.num_classes) for way in ways}
-    usage = {way: CodebookUsage(vqvae.codebook_size, sync_on_compute=False) for way in ways}
-    chosen = evenly_spaced(len(dataset), limit)
-    mine = [chosen[i] for i in distributed.shard(len(chosen))]
-    for index in tqdm(mine, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
-        original = dataset.read(index)[1]
-        H, W = original.shape
-        labels, filled = padded_pair(original, vqvae.token_stride, vqvae.device)
-        for way in ways:
-            if way == "exact":
-                assert posterior.likelihood is not None
-                tokens = posterior.likelihood.tokens(filled)  # so that void cells have a token too
-            else:
-                tokens = vqvae.encode(codec.encode(filled).to(vqvae.dtype)).indices
-            decoded = codec.decode(vqvae.decode_tokens(tokens))
-            single = SegmentationMetrics(codec.num_classes)
-            single.update(decoded[:, :H, :W].cpu(), labels[:, :H, :W].cpu())
-            metrics[way].merge(single)
-            domains[way].add(index, single)
-            usage[way].update(tokens.cpu())
-    result: dict[str, Any] = {}
-    for way in ways:
-        metrics[way].sum_across()
-        usage[way].counts = distributed.sum_across(usage[way].counts)
-        result[way] = {**metrics[way].compute(), **usage[way].compute()}
-        if found := domains[way].compute():
-            result[way]["domains"] = found
-    return result
+    return padded_pair(dataset.read(index)[1], token_stride, device)
+
+
+def padded_pair(labels: np.ndarray, token_stride: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return what `label_pair` does, from labels uint8 [H, W]."""
+    filled = fill_void(labels)
+    pad = [(0, -size % token_stride) for size in labels.shape]
+    labels = np.pad(labels, pad, constant_values=IGNORE_INDEX)
+    filled = np.pad(filled, pad, mode="edge")
+    with_void, without = (torch.from_numpy(part.astype(np.int64))[None].to(device) for part in (labels, filled))
+    return with_void, without
+
+
+def to_image(maskige: Tensor) -> Image.Image:
+    """Return a maskige, float [3, H, W] in [-1, 1], as a picture."""
+    pixels = ((maskige.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return Image.fromarray(pixels.movedim(0, -1).cpu().numpy())
 
 
 def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) -> None:
-    """Requires that a posterior and a data set name the same classes.
+    """Require that a posterior has the classes of a data set.
 
     Raises:
-        ValueError: they do not.
+        InputError: it has not.
     """
-    ours, theirs = posterior.label_space.names, dataset.label_space.names
-    if ours != theirs:
-        odd = [a for a, b in zip(ours, theirs, strict=False) if a != b] or [
-            f"{len(ours)} against {len(theirs)} classes"
-        ]
-        raise InputError(
-            f"posterior {folder} has other classes than the data set (first difference: {odd[0]}); "
-            "'gss transfer' gives it those of the data set"
-        )
+    checks.check_classes(
+        posterior.label_space.names,
+        dataset.label_space.names,
+        model=f"posterior {folder}",
+        fix="'gss transfer' gives it those of the data set",
+    )
 
 
-def format_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
-    """Text table: one line per posterior and way of choosing tokens, then IoU per class."""
-    head = f"{'posterior':28} {'f':>3} {'tokens':8} {'mIoU':>7} {'bound.F':>8} {'acc':>7} {'perpl.':>8} {'dead':>6}"
-    lines, classes = [head], [f"{'IoU per class':28} " + " ".join(f"{n[:10]:>10}" for n in names)]
-    for row in rows:
-        for way in ("encoder", "exact"):
-            if way not in row:
-                continue
-            r, label = row[way], Path(row["posterior"]).name[-28:]
-            lines.append(
-                f"{label:28} {row['downsample']:>3} {way:8} {_percent(r['miou'])} {_percent(r['boundary_f']):>8}"
-                f" {_percent(r['accuracy'])} {r['perplexity']:8.1f} {_percent(r['dead_codes'])}"
-            )
-            classes.append(f"{label + ' ' + way:28} " + " ".join(f"{_percent(v):>10}" for v in r["iou"]))
-            for domain, own in r.get("domains", {}).items():
-                lines.append(
-                    f"{'  ' + domain:28} {'':>3} {way:8} {_percent(own['miou'])} {_percent(own['boundary_f']):>8}"
-                    f" {_percent(own['accuracy'])}"
-                )
-    return "\n".join([*lines, "", *classes])
+def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: Sequence[str]) -> str:
+    """Return tables for the terminal, in percent: metrics, then the IoU of each class.
+
+    Args:
+        rows: folder, token stride and result of each posterior.
+        names: names of the classes.
+    """
+    lines: list[list[Any]] = []
+    ious: list[list[str]] = []
+    for folder, token_stride, result in rows:
+        name = Path(folder).name
+        for way, metrics in result.ways.items():
+            usage = [f"{metrics.perplexity:.1f}", _percent(metrics.dead_codes)]
+            lines.append([name, token_stride, way, *_percents(metrics), *usage])
+            lines += [[f"  {domain}", "", way, *_percents(part), "", ""] for domain, part in metrics.domains.items()]
+            ious.append([f"{name} {way}", *map(_percent, metrics.iou)])
+    columns, *classes = [list(row) for row in zip(["IoU per class, %", *names], *ious, strict=True)]
+    header = ["posterior", "f", "tokens", "mIoU, %", "bound. F, %", "accuracy, %", "perplexity", "dead codes, %"]
+    return "\n".join([*aligned(header, lines), "", *aligned(columns, classes)])
+
+
+def _percents(metrics: ModeMetrics) -> list[str]:
+    return [_percent(value) for value in (metrics.miou, metrics.boundary_f, metrics.accuracy)]
 
 
 def _percent(value: float | None) -> str:
-    return "      -" if value is None else f"{100 * value:7.2f}"
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _token_metrics(values: Mapping[str, Any]) -> TokenMetrics:
+    domains = {name: ModeMetrics.from_counts(part) for name, part in values.get("domains", {}).items()}
+    return TokenMetrics.from_counts({**values, "domains": domains})

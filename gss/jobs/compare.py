@@ -14,7 +14,7 @@ from gss.core.distributed import barrier, is_main
 from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.outputs import prepare_output
-from gss.evaluation.reconstruction import format_table
+from gss.evaluation.reconstruction import ReconstructionResult, format_table
 from gss.training.run import train
 
 
@@ -59,7 +59,8 @@ def compare(
         rows.append({"posterior": str(folder), "downsample": config.vq.downsample, "seconds": seconds, **result})
     if is_main():
         write_json(out / "comparison.json", rows)
-        print(format_table(rows, tuple(_names(out / Path(variants[0]).stem))))
+        results = [(row["posterior"], row["downsample"], ReconstructionResult.from_json(row)) for row in rows]
+        print(format_table(results, tuple(_names(out / Path(variants[0]).stem))))
 
 
 def _check_finished(folder: Path, config: PosteriorConfig) -> None:

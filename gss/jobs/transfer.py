@@ -133,19 +133,18 @@ def run_transfer(
         with atomic_path(out / "posterior") as folder:
             folder.mkdir()
             result.posterior.save_pretrained(folder)
-        write_json(out / "recon.json", ceiling)
+        write_json(out / "recon.json", ceiling.to_json())
         rows = describe(result, ceiling)
         facts = {"source": str(source), "data": f"{spec.name}, split {split}", "refine": refine_steps}
         write_json(out / "transfer.json", {**facts, "measured_on": val_split, "classes": rows})
         print(format_classes(rows, refined=refine_steps > 0))
         print(f"\nceiling on {spec.name} {val_split}:")
-        row = {"posterior": str(out), "downsample": before.vqvae.token_stride, **ceiling}
-        print(recon.format_table([row], train.label_space.names))
+        print(recon.format_table([(str(out), before.vqvae.token_stride, ceiling)], train.label_space.names))
 
 
-def describe(result: Transferred, ceiling: dict[str, Any]) -> list[dict[str, Any]]:
+def describe(result: Transferred, ceiling: recon.ReconstructionResult) -> list[dict[str, Any]]:
     """Per class: its name, its colour, the class the colour comes from and how, and the IoU that tokens allow."""
-    best = ceiling["exact" if "exact" in ceiling else "encoder"]["iou"]
+    best = ceiling.ceiling.iou
     names, assignment, rows = result.posterior.label_space.names, result.assignment, []
     for k, name in enumerate(names):
         origin = assignment.origins[k]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 
@@ -67,7 +67,7 @@ class ModeMetrics(Record):
     reliability: list[ReliabilityBin]
 
     @classmethod
-    def from_counts(cls, metrics: Mapping[str, Any]) -> ModeMetrics:
+    def from_counts(cls, metrics: Mapping[str, Any]) -> Self:
         """Name the values that `SegmentationMetrics.compute` returns."""
         bins = [ReliabilityBin(**entry) for entry in metrics["reliability"]]
         return cls(**{**metrics, "reliability": bins})
@@ -141,13 +141,13 @@ class EvaluationResult(Record):
         for mode, metrics in self.modes.items():
             for key in keys:
                 values[f"{mode}_{key}"] = float(metrics[key] or 0.0)
-                values |= self.domain_means(f"{mode}_{key}", mode, key)
+                values |= domain_means(f"{mode}_{key}", self.domains.get(mode, {}), key)
         return values
 
-    def domain_means(self, name: str, mode: str, key: str) -> dict[str, float]:
-        """Return one metric of each domain, and its means over domains, as `NAME/DOMAIN` (see `domain_figures`)."""
-        domains = self.domains.get(mode, {})
-        return domain_figures(name, {domain: {key: metrics[key]} for domain, metrics in domains.items()}, key)
+
+def domain_means(name: str, domains: Mapping[str, ModeMetrics], metric: str) -> dict[str, float]:
+    """Return one metric of each domain, and its means over domains, as `NAME/DOMAIN` (see `domain_figures`)."""
+    return domain_figures(name, {domain: {metric: part[metric]} for domain, part in domains.items()}, metric)
 
 
 def format_result(result: EvaluationResult) -> str:
@@ -163,7 +163,7 @@ def format_result(result: EvaluationResult) -> str:
     ]
     lines += aligned(["IoU of class", "share", *result.modes], rows)
     if result.domains:
-        mious = {mode: result.domain_means("", mode, "miou") for mode in result.domains}
+        mious = {mode: domain_means("", domains, "miou") for mode, domains in result.domains.items()}
         names = dict.fromkeys(name for by_domain in mious.values() for name in by_domain)
         rows = [[name[1:], *(by_domain.get(name) for by_domain in mious.values())] for name in names]
         lines += ["", *aligned(["mIoU of domain", *mious], rows)]

@@ -14,6 +14,7 @@ from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation.cross_domain.page import add_matrix
 from gss.evaluation.ood.result import OODEvaluation
+from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.page import add_evaluation
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
@@ -120,7 +121,7 @@ def _add_posterior(report: Report, out: Path, pipeline: GSSPipeline, home: Evalu
     posterior = Posterior.from_pretrained(out / "posterior")
     palette = posterior.codec.palette.detach().round().byte().numpy()
     names = posterior.label_space.names
-    recon = json.loads((out / "posterior" / "recon.json").read_text())
+    recon = ReconstructionResult.from_json(json.loads((out / "posterior" / "recon.json").read_text())).ways
     report.section(
         "Palette and codes", f"The closest two colours are {min_distance(palette):.0f} apart (of 442 at most)."
     )

@@ -15,8 +15,8 @@ from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
+from gss.evaluation.segmentation.result import domain_means
 from gss.labels.space import IGNORE_INDEX, LabelSpace
-from gss.metrics.domains import domain_figures
 from gss.posterior.bundle import Posterior
 from gss.posterior.cells import class_weights, collage, draw_cells, pixel_weights, to_cells
 from gss.posterior.codec import MaskigeCodec
@@ -88,10 +88,10 @@ class PosteriorTask(Task):
 
     def validate(self) -> dict[str, float]:
         """Reconstruction of the validation split through the encoder."""
-        result = recon.reconstruct(self._posterior(None), self._val_set)["encoder"]
+        result = recon.reconstruct(self._posterior(None), self._val_set).encoder
         names = ("miou", "boundary_f", "perplexity", "dead_codes", "dominant_code")
         values = {name: float(result[name] or 0.0) for name in names}
-        return values | domain_figures("miou", result.get("domains", {}), "miou")
+        return values | domain_means("miou", result.domains, "miou")
 
     def pictures(self) -> dict[str, Image.Image]:
         """Truth, maskige and reconstruction of three validation images."""

@@ -8,7 +8,7 @@ from gss.config.posterior import PosteriorConfig
 from gss.core.distributed import barrier, is_main
 from gss.core.files import write_json
 from gss.evaluation import reconstruction as recon
-from gss.metrics.domains import domain_figures
+from gss.evaluation.segmentation.result import domain_means
 from gss.posterior.bundle import Posterior
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.posterior.task import PosteriorTask
@@ -41,11 +41,11 @@ def train_posterior(
     figures = train_task(cfg, task, splits.augmented, out, resume=resume)
     barrier()  # the main process has written the product
     result = recon.reconstruct(Posterior.from_pretrained(out), splits.val, progress=True)
-    for way, measured in result.items():
-        figures[f"{way}_miou"] = float(measured["miou"] or 0.0)
-        figures |= domain_figures(f"{way}_miou", measured.get("domains", {}), "miou")
+    for way, measured in result.ways.items():
+        figures[f"{way}_miou"] = float(measured.miou or 0.0)
+        figures |= domain_means(f"{way}_miou", measured.domains, "miou")
     if is_main():
-        write_json(out / "recon.json", result)
-        rows = [{"posterior": str(out), "downsample": cfg.vq.downsample, **result}]
+        write_json(out / "recon.json", result.to_json())
+        rows = [(str(out), cfg.vq.downsample, result)]
         report(say, recon.format_table(rows, splits.val.label_space.names))
     return figures
