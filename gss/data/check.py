@@ -14,9 +14,9 @@ from tqdm import tqdm
 from gss.core.errors import InputError
 from gss.data.datasets import check_sizes, load_raw, resize_pair
 from gss.data.files import Sample
+from gss.data.files.panoptic import require_segments
 from gss.data.images import load_image
 from gss.data.open import open_split
-from gss.data.panoptic import require_segments
 from gss.data.specs.spec import DataSpec, Domain
 from gss.data.weak.files import WeakFiles
 from gss.labels.space import IGNORE_INDEX
@@ -123,8 +123,7 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
 
 
 def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sample, weak: WeakFiles | None) -> None:
-    for kind in sample.missing:
-        report.missing.append(f"{kind} not found: {sample.image if kind == 'image' else sample.mask}")
+    report.missing += sample.absent()
     image = raw = None
     if "image" not in sample.missing:
         try:

@@ -9,9 +9,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gss.core.errors import InputError
-from gss.data.files import Sample
+from gss.data.files.panoptic import load_panoptic, require_segments
+from gss.data.files.samples import Sample
 from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
-from gss.data.panoptic import load_panoptic, require_segments
 from gss.data.sample import make_item
 from gss.data.specs.spec import DataSpec
 from gss.data.transforms import JointTransform, Window, resize_pair
@@ -62,13 +62,11 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.label_space = spec.label_space
         self.samples: list[Sample] = spec.samples(split)
         self.ids = [sample.id for sample in self.samples]
-        absent = [(kind, sample) for sample in self.samples for kind in sample.missing]
+        absent = [line for sample in self.samples for line in sample.absent()]
         if absent:
-            kind, sample = absent[0]
-            path = sample.image if kind == "image" else sample.mask
             raise InputError(
                 f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
-                f"first: {path}; 'gss data check' lists them all"
+                f"first: {absent[0]}; 'gss data check' lists them all"
             )
         require_segments(self.samples)
         self.weak = spec.weak_files(split, self.samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,31 @@ from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 
 _UNKNOWN = -1
+
+
+def interpolated_values(counts: np.ndarray, listed: Collection[int] = ()) -> np.ndarray:
+    """Return the mask values that interpolation, anti-aliasing or lossy compression has made of others.
+
+    Class numbers are frequent or lie close together. Interpolation leaves rare values all over the range between
+    frequent ones: between the smallest and the largest (two classes), or between any frequent ones.
+
+    Args:
+        counts: pixels of each raw value `[V]`, over all masks.
+        listed: values that have a meaning; these are never returned.
+
+    Returns:
+        Values in ascending order, none if the values look like class numbers.
+    """
+    values = np.flatnonzero(counts)
+    if len(values) < 3 or values[-1] - values[0] < 32:
+        return values[:0]
+    share = counts[values] / counts.sum()
+    middle, ends = (values[0] + values[-1]) / 2, share[0] + share[-1]
+    between = values[1:-1][~np.isin(values[1:-1], list(listed))]
+    if ends >= 0.8 and len(between) and between[-1] > middle and (len(between) > 2 or values[-1] >= 250):
+        return between
+    rare = values[(share < 0.01) & ~np.isin(values, list(listed))]
+    return rare if share[share >= 0.05].sum() >= 0.8 and len(rare) > 32 and rare[-1] > middle else values[:0]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from gss.config.io import config_root
 from gss.core.errors import InputError, did_you_mean
 from gss.core.yaml import read_yaml
-from gss.data.files import check_patterns
+from gss.data.files.patterns import check_patterns
 from gss.data.specs.folder import folder_spec
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gss.core.errors import InputError, did_you_mean
-from gss.data.files import Sample, find_files, find_ids, pair_up, read_list
-from gss.data.images import MASK_SUFFIXES
+from gss.data.files.lists import ListEntry, resolve_list
+from gss.data.files.patterns import find_files
+from gss.data.files.samples import Sample, pair_up
+from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.label_map import LabelMap
 from gss.data.weak.files import WeakFiles
 from gss.data.weak.source import WeakSource
@@ -124,13 +126,13 @@ class DataSpec:
             raise InputError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
 
     def samples(self, split: str) -> list[Sample]:
-        """Image and mask files of a split, in list order or sorted by id.
+        """Return image and mask files of a split, in list order or sorted by id.
 
-        Files are looked up but not opened; a file that is not there has `None` or its expected path, see
-        `Sample`.
+        Files are looked up but not opened; a file that does not exist has its expected path, see `Sample`.
 
         Raises:
-            ValueError: unknown or empty split (names the existing ones), no root folder, or a mixture.
+            InputError: unknown or empty split (names the existing ones), no root folder, two files with one id, or a
+                mixture.
         """
         if self.domains:
             raise InputError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
@@ -138,25 +140,35 @@ class DataSpec:
         self.check_split(split)
         part = self.splits.get(split, split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
+        images = find_files(root, image, IMAGE_SUFFIXES)
         if self.list_file is not None:
             source = root / self._list_name(part)
-            ids = read_list(source)
+            entries = resolve_list(source, images, root)
         else:
             source = root / image
-            ids = find_ids(root, image)
+            entries = [ListEntry(id, "") for id in sorted(images)]
             if self.undivided and split != "all":
-                cut = len(ids) - max(1, len(ids) // 5)
-                ids = ids[:cut] if split == "train" else ids[cut:]
-        if not ids:
+                entries = self._divide(entries, split)
+        if not entries:
             raise InputError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
         if self.weak is not None and self.weak.covers(split):
-            return self.weak.samples(root, part, image, ids)
+            return self.weak.samples(root, part, image, entries, images)
         if not mask:
             raise InputError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
-        samples = pair_up(root, image, mask, ids)
+        samples = pair_up(root, image, mask, entries, images)
         if self.panoptic is None:
             return samples
         return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
+
+    def _divide(self, entries: list[ListEntry], split: str) -> list[ListEntry]:
+        """Return the entries of `train` or `val` of an undivided data set."""
+        if len(entries) == 1:
+            raise InputError(
+                f"data set {self.name!r} has 1 image, too few for train and val: add images or lists, or set "
+                "data.train_split=all data.val_split=all"
+            )
+        cut = len(entries) - max(1, len(entries) // 5)
+        return entries[:cut] if split == "train" else entries[cut:]
 
     def weak_files(self, split: str, samples: Sequence[Sample]) -> WeakFiles | None:
         """Return the weak labels of the samples of a split; None where its labels are full masks.
@@ -178,7 +190,7 @@ class DataSpec:
         )
 
     def stray_masks(self, split: str) -> list[Path]:
-        """Masks of a split without an image; none where a list file says which ids belong to it."""
+        """Return the masks of a split without an image; none if a list file says which ids belong to it."""
         if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
             return []
         samples = self.samples(split)

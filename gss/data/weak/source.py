@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gss.core.errors import InputError, unknown_name
-from gss.data.files import Sample, find_files, read_list
-from gss.data.images import IMAGE_SUFFIXES
+from gss.data.files.lists import ListEntry, resolve_list
+from gss.data.files.patterns import find_files
+from gss.data.files.samples import Sample
 from gss.data.weak.readers import READERS
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -118,23 +119,26 @@ class WeakSource:
         """Return whether a split has these labels."""
         return self.splits is None or split in self.splits
 
-    def samples(self, root: Path, part: str, image: str, ids: Sequence[str]) -> list[Sample]:
-        """Return image and label file of every id.
+    def samples(
+        self, root: Path, part: str, image: str, entries: Sequence[ListEntry], images: Mapping[str, Path]
+    ) -> list[Sample]:
+        """Return image and label file of every entry.
 
         Args:
             root: folder of the data set.
-            part: what replaces `{split}` in patterns.
+            part: text that replaces `{split}` in patterns.
             image: pattern of the images, without `{split}`.
-            ids: ids of the split.
+            entries: images of the split.
+            images: files that match `image`.
         """
         if self.only is not None:
-            named = set(read_list((self.folder or root) / self.only))
-            ids = [id for id in ids if id in named]
-        images = find_files(root, image, IMAGE_SUFFIXES)
+            only = {entry.id for entry in resolve_list((self.folder or root) / self.only, images, root)}
+            entries = [entry for entry in entries if entry.id in only]
         files = self.files(root, self.path[0], part)
         place, pattern = self.folder or root, self.path[0].replace("{split}", part)
         samples = []
-        for id in ids:
+        for entry in entries:
+            id = entry.id
             found = files.get(id) if "{id}" in pattern else place / pattern
             missing = ["image"] if id not in images else []
             if self.unlabelled == "error" and (found is None or not found.exists()):
@@ -145,6 +149,7 @@ class WeakSource:
                     images.get(id, root / image.replace("{id}", id)),
                     found or place / pattern.replace("{id}", id),
                     tuple(missing),
+                    where=entry.where,
                 )
             )
         return samples

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gss.data.check import check_split
 from gss.data.datasets import SegmentationDataset
-from gss.data.panoptic import load_panoptic, read_segments
+from gss.data.files.panoptic import load_panoptic, read_segments
 from gss.data.specs.load import load_spec
 
 SPEC = """image: images/{id}.png

@@ -11,7 +11,7 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.core.files import read_json
-from gss.data.files import Sample
+from gss.data.files.samples import Sample
 from gss.data.images import load_color_mask
 
 

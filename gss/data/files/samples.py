@@ -1,0 +1,70 @@
+"""Images of a split with their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gss.core.errors import InputError
+from gss.data.files.lists import ImageNames, ListEntry
+from gss.data.files.patterns import fill, find_files
+from gss.data.images import MASK_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Image and mask.
+
+    Args:
+        id: id from the list or the file name.
+        image: path of the image; if the file does not exist, its expected path.
+        mask: path of the mask, likewise.
+        missing: names of the absent files: "image", "mask".
+        segments: JSON file with the categories of the segments of a panoptic mask.
+        where: list and line that name the image; empty without a list.
+    """
+
+    id: str
+    image: Path
+    mask: Path
+    missing: tuple[str, ...] = ()
+    segments: Path | None = None
+    where: str = ""
+
+    def absent(self) -> list[str]:
+        """Return a line for each file that does not exist."""
+        if self.where and "image" in self.missing:
+            return [f"{self.where}: {self.id!r} is not an image of the data set, no file {self.image}"]
+        return [f"{kind} not found: {self.image if kind == 'image' else self.mask}" for kind in self.missing]
+
+
+def pair_up(
+    root: Path, image: str, mask: str, entries: Sequence[ListEntry], images: Mapping[str, Path]
+) -> list[Sample]:
+    """Return image and mask of every entry; folders are listed once instead of asking for each file.
+
+    Args:
+        root: folder of the data set.
+        image: pattern of the images, see `Pattern`.
+        mask: pattern of the masks.
+        entries: images of the split.
+        images: files that match `image`.
+
+    Raises:
+        InputError: a list names another mask than the pattern, or two masks have one id.
+    """
+    masks = find_files(root, mask, MASK_SUFFIXES)
+    names = ImageNames(masks, root)
+    samples = []
+    for entry in entries:
+        files = images.get(entry.id), masks.get(entry.id)
+        if entry.mask and names.resolve(entry.mask)[0] != [entry.id]:
+            raise InputError(
+                f"{entry.where}: image {entry.id!r} is listed with the mask {entry.mask!r}, but by the pattern "
+                f"{mask!r} its mask is {fill(mask, entry.id)}; list ids alone, or rename the masks"
+            )
+        missing = tuple(kind for kind, path in zip(("image", "mask"), files, strict=True) if path is None)
+        image_path, mask_path = files[0] or root / fill(image, entry.id), files[1] or root / fill(mask, entry.id)
+        samples.append(Sample(entry.id, image_path, mask_path, missing, where=entry.where))
+    return samples
