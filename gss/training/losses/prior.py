@@ -19,7 +19,7 @@ from gss.training.losses.classification import (
 from gss.training.losses.marginal import token_and_pixel_loss
 
 Doubt = tuple[Tensor, Tensor]
-"""`rest` and `extra` `[B, H, W]` of labels that stand for a distribution, see `gss.weak.trust.doubt`."""
+"""`rest` and `extra` `[B, H, W]` of labels that stand for a distribution, see `gss.weak.confidence.doubt`."""
 
 
 def aux_loss(

@@ -15,13 +15,13 @@ from gss.weak.agmm.losses import AGMMLoss
 
 
 class BatchAGMM(nn.Module):
-    """`AGMMLoss` with the tags and the clock of a run.
+    """`AGMMLoss` with the tags of the data set and the progress of the run.
 
     Args:
-        cfg: its settings.
+        cfg: settings.
         train: unaugmented training images; read once if tags are the labels of whole images.
         dim: channels of the features.
-        steps: length of the run.
+        steps: number of training steps.
     """
 
     presence: Tensor | None
@@ -36,15 +36,15 @@ class BatchAGMM(nn.Module):
     def forward(
         self, output: GSSPriorOutput, batch: dict[str, Any], step: int, *, labels: Tensor, confidence: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum, and parts to log; see `AGMMLoss`.
+        """Return the weighted sum of the losses, and parts to log; see `AGMMLoss`.
 
         Args:
-            output: of the network on the batch.
-            batch: as `gss.data.sample.make_item` gives it; `index`, `valid`, `tags` and `exhaustive` are read if
-                they are there.
+            output: output of the network on the batch.
+            batch: samples of `gss.data.sample.make_item`; `index`, `valid`, `tags` and `exhaustive` are used if
+                present.
             step: optimizer step.
             labels: int64 `[B, H, W]`, 255 where unlabelled.
-            confidence: weight of the labels `[B, H, W]`, or None.
+            confidence: `[B, H, W]`, weights of the labels, or None.
         """
         tags = exhaustive = None
         if self.presence is not None:

@@ -1,1 +1,1 @@
-"""Classifiers from weak labels."""
+"""Stages from weak labels: pixel classifier and tag classifier."""

@@ -19,14 +19,14 @@ from gss.weak.seeds import check_seeds
 
 
 class WeakAgmmTask(PriorTask):
-    """The discriminative twin under partial cross-entropy and AGMM losses.
+    """Training of the discriminative twin with partial cross-entropy and AGMM losses.
 
-    What is exported are the last weights, or their average (`train.ema_decay`): no pixel truth chooses them.
+    The last weights are exported, or their average (`train.ema_decay`); full masks do not choose them.
 
     Args:
-        cfg: the run's configuration.
+        cfg: settings of the stage.
         train: unaugmented training images.
-        val: validation images at their original size; None goes without validation, and pictures show training
+        val: validation images at their original size; without them nothing is validated, and pictures show training
             images with their partial masks.
     """
 
@@ -46,12 +46,12 @@ class WeakAgmmTask(PriorTask):
     def _aux_loss(
         self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: tuple[Tensor, Tensor] | None
     ) -> Tensor:
-        """Partial cross-entropy: the mean over images of their labelled pixels' mean, whatever the others have."""
+        """Return the partial cross-entropy: the mean over images of the mean over their labelled pixels."""
         weights = image_weights(labels, weights)
         return super()._aux_loss(output, labels, weights, unsure) * (weights.sum() / len(labels))
 
     def validate(self) -> dict[str, float]:
-        """Mean IoU and boundary F on the validation split, if there is one."""
+        """Return mean IoU and boundary F on the validation split, if there is one."""
         return super().validate() if self._validates else {}
 
 

@@ -1,4 +1,4 @@
-"""Stage `weak-tags`: a tag classifier, which out-of-distribution images keep from seeing context as its classes."""
+"""Stage `weak-tags`: a tag classifier, which may learn from out-of-distribution images to tell context from classes."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _PICTURES = 6
 
 
 class TagTask(Task):
-    """Trains a tag classifier with the losses of W-OoD (Lee et al., CVPR 2022).
+    """Training of a tag classifier with the losses of W-OoD (Lee et al., CVPR 2022).
 
-    For a share of the run it learns tags alone. Then, once, centres of the classes and of the out-of-distribution
-    images are fitted to the features it has by then, and follow them from batch to batch. What is exported are the last
-    weights, or their average (`train.ema_decay`): no pixel truth chooses them.
+    For a share of the run the classifier learns tags alone. Then centres of the classes and of the out-of-distribution
+    images are fitted once to its features, and follow them from batch to batch. The last weights are exported, or
+    their average (`train.ema_decay`); full masks do not choose them.
 
     Args:
-        cfg: the run's configuration.
+        cfg: settings of the stage.
         train: unaugmented training images, for the centres.
-        val: images with tags to validate on; None goes without, and pictures show training images.
+        val: images with tags to validate on; without them nothing is validated, and pictures show training images.
         others: out-of-distribution images, if they are in a folder.
     """
 
@@ -62,7 +62,7 @@ class TagTask(Task):
             self.ood = OoDLosses(cfg, self.classifier.dim, len(self.classifier.classes), train, others)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """The weighted sum of the losses that are on, and each of them."""
+        """Return the weighted sum of the losses in use, and each of them."""
         wood, on = self.cfg.wood, bool(self.cfg.wood.ood) and step >= self.first
         tags = self.classifier.tags(batch["tags"])
         output = self.classifier(batch["image"], features=on and self._others is None)
@@ -76,7 +76,7 @@ class TagTask(Task):
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
 
     def validate(self) -> dict[str, float]:
-        """Mean average precision of the tags, and mean probability of classes that are not there."""
+        """Return the mean average precision of the tags, and the mean probability of absent classes."""
         if self._val_set is None:
             return {}
         rows = []
@@ -95,7 +95,7 @@ class TagTask(Task):
         }
 
     def pictures(self) -> dict[str, Image.Image]:
-        """Images with the activation map of each of their tags, one row an image."""
+        """Return images with the activation maps of their tags, one row an image."""
         shown: ReadableImages = self._train_set if self._val_set is None else self._val_set
         names, rows, captions = shown.label_space.names, [], []
         for index in evenly_spaced(len(shown), _PICTURES):
@@ -110,12 +110,12 @@ class TagTask(Task):
         return {"maps": contact_sheet(rows, ["image", *[""] * (widest - 1)], captions=captions, width=240)}
 
     def export(self, folder: Path) -> None:
-        """Writes the classifier."""
+        """Write the classifier."""
         self.classifier.save_pretrained(folder)
 
 
 def tag_loss(logits: Tensor, tags: Tensor, exhaustive: Tensor) -> Tensor:
-    """Binary cross-entropy over what is known: a class without a tag is absent only where the tags are all.
+    """Return the binary cross-entropy of what is known: a class without a tag is absent only if tags are exhaustive.
 
     Args:
         logits: `[B, K]`.
@@ -128,12 +128,12 @@ def tag_loss(logits: Tensor, tags: Tensor, exhaustive: Tensor) -> Tensor:
 
 
 def mean_average_precision(scores: np.ndarray, tags: np.ndarray, known: np.ndarray) -> float:
-    """Mean over classes of the precision at every true image, in order of falling score; nan without any.
+    """Return the mean over classes of the average precision; NaN without any true image.
 
     Args:
         scores: `[N, K]`.
         tags: bool `[N, K]`.
-        known: bool `[N, K]`, where a missing tag means absence.
+        known: bool `[N, K]`, True where the class has a tag or is known to be absent.
     """
     found = []
     for k in range(scores.shape[1]):
@@ -145,17 +145,17 @@ def mean_average_precision(scores: np.ndarray, tags: np.ndarray, known: np.ndarr
 
 
 def background_of(dataset: ReadableImages) -> int | None:
-    """Label that stands for no tag: what the weak labels say, or the class called background."""
+    """Return the label without a tag: that of the weak labels, or the class called background."""
     if isinstance(dataset, SegmentationDataset) and dataset.weak is not None:
         return dataset.weak.reader.options.background
     return ClassNames(dataset.label_space).background()
 
 
 def build_classifier(cfg: WeakTagsConfig, space: LabelSpace, background: int | None) -> TagClassifier:
-    """The classifier a configuration asks for.
+    """Build the classifier of a configuration.
 
     Raises:
-        ValueError: what `TagClassifier` refuses, or `tags.init_from` is of other classes or shape.
+        InputError: settings that `TagClassifier` refuses, or a `tags.init_from` of other classes or shape.
     """
     model = cfg.tags
     built = TagClassifier.from_backbone(
@@ -186,7 +186,7 @@ def check_tags(dataset: LabelledImages, *, allow: bool) -> None:
     """Require that every class but the background is the tag of some image.
 
     Raises:
-        ValueError: one is not; names all such classes.
+        InputError: one is not; names all such classes.
     """
     names, background = dataset.label_space.names, background_of(dataset)
     seen = np.arange(len(names)) == background

@@ -1,4 +1,4 @@
-"""W-OoD in training: centres of classes and of out-of-distribution images, and the losses they and such images give."""
+"""W-OoD in training: losses of out-of-distribution images, and the centres that these losses need."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gss.weak.tags.clusters import ClassCentres, OoDClusters
 from gss.weak.tags.losses import absent_loss, distance_loss, harden
 from gss.weak.tags.self_ood import background_crops
 
-_WINDOW_STREAM = 3  # windows draw apart from the augmentation of their images
+_WINDOW_STREAM = 3  # random stream of the windows, other than that of the augmentation
 
 
 class OoDLosses(nn.Module):
-    """Losses of out-of-distribution images, with the centres that follow the features; no parameters.
+    """Losses of out-of-distribution images, with centres that follow the features; no parameters.
 
     Args:
-        cfg: the run's configuration.
+        cfg: settings of the stage.
         dim: channels of the pooled features.
         num_classes: K tags.
-        train: unaugmented training images, to which centres are fitted once.
+        train: unaugmented training images, to which the centres are fitted once.
         others: out-of-distribution images; None cuts them from the training images.
     """
 
@@ -49,11 +49,11 @@ class OoDLosses(nn.Module):
     def forward(
         self, model: TagClassifier, output: TagOutput, batch: dict[str, Any], tags: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """`absent` and, if it has a weight, `distance`, without their weights; the centres move on.
+        """Return `absent` and, if it has a weight, `distance`, both unweighted, and update the centres.
 
         Args:
-            model: the classifier.
-            output: of the batch's images; with features if there is no folder of other images.
+            model: classifier.
+            output: output of the classifier on the batch; with features if there is no folder of other images.
             batch: `image`, `index`, `exhaustive` and, with a folder, `other`.
             tags: bool `[B, K]`.
             step: optimizer step.
@@ -62,16 +62,16 @@ class OoDLosses(nn.Module):
         if wood.distance:
             self._fit_once(model)
         if self._others is None:
-            strange = self._windows(model, batch, tags, cast(Tensor, output.features), step)
+            images = self._windows(model, batch, tags, cast(Tensor, output.features), step)
         else:
-            strange = batch["other"]
-        absent, features = self._absent(model, strange)
+            images = batch["other"]
+        absent, features = self._absent(model, images)
         if not wood.distance:
             return {"absent": absent}
         distance = distance_loss(
             pooled,
             tags,
-            # The backward pass needs them as they are, and they go on before it.
+            # Copies: the backward pass needs the centres of before the update below.
             self.centres.centres.clone(),
             self.centres.seen,
             self.clusters.centres.clone(),
@@ -83,11 +83,10 @@ class OoDLosses(nn.Module):
         return {"absent": absent, "distance": distance}
 
     def _absent(self, model: TagClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of images without any class, made harder first, and the pooled features of the images as they are."""
+        """Return the loss of images without any class, after `harden`, and the pooled features of the images before."""
         if not len(images):
-            # Batch statistics of nothing are an error.
-            nothing = images.new_zeros(0, model.dim)
-            return model.classifier.weight.sum() * 0, nothing
+            # Batch statistics of an empty batch are an error.
+            return model.classifier.weight.sum() * 0, images.new_zeros(0, model.dim)
         plain: list[Tensor] = []
 
         def score(pixels: Tensor) -> Tensor:
@@ -101,72 +100,72 @@ class OoDLosses(nn.Module):
     def _windows(
         self, model: TagClassifier, batch: dict[str, Any], tags: Tensor, features: Tensor, step: int
     ) -> Tensor:
-        """Background beside the objects of a batch, `[N, 3, S, S]`."""
-        # Of classes that may be there without a tag, the maps are kept away from too.
-        doubted = tags | ~batch["exhaustive"][:, None]
+        """Return windows of background beside the objects of a batch, `[N, 3, S, S]`."""
+        # Where tags may be incomplete, windows avoid the maps of all classes.
+        possible = tags | ~batch["exhaustive"][:, None]
         maps = model.class_maps(features.detach()).float().relu()
         maps = everywhere_if_unseen(maps / maps.amax((-2, -1), keepdim=True).clamp_min(1e-6), tags)
-        return self._cut(batch["image"], maps.detach(), doubted, batch["index"].tolist(), step)
+        return self._cut(batch["image"], maps.detach(), possible, batch["index"].tolist(), step)
 
     def _cut(self, images: Tensor, maps: Tensor, tags: Tensor, indices: list[int], epoch: int) -> Tensor:
         seed = self.cfg.train.seed
         generators = [sample_generator(seed, epoch, index, _WINDOW_STREAM) for index in indices]
-        # Of the crop, also where a whole image is shown: windows are alike in size.
+        # A share of the crop, also for whole images, so that windows have one size.
         size = max(round(self.cfg.wood.size * min(self.cfg.data.crop)), 1)
         size = min(size, *images.shape[-2:])
         return background_crops(images, maps, tags, generators, size=size, threshold=self.cfg.wood.threshold).crops
 
     def _fit_once(self, model: TagClassifier) -> None:
-        """Fit the centres, unless a checkpoint has brought them along."""
+        """Fit the centres, unless a checkpoint held them."""
         if not self._fitted and not bool((self.clusters.counts > 0).any()):
             self._fit(model)
         self._fitted = True
 
     @torch.no_grad()
     def _fit(self, model: TagClassifier) -> None:
-        """Centres of classes and of out-of-distribution images, from the features of (some) whole images."""
+        """Fit the centres of classes and of out-of-distribution images to the features of (some) whole images."""
         wood = self.cfg.wood
         was_training = model.training
         model.eval()
-        own, flags, strange = [], [], []
+        pooled, flags, other = [], [], []
         chosen = evenly_spaced(len(self._train_set), wood.survey or None)
         for position in distributed.shard(len(chosen)):
             index = chosen[position]
             image, tags = whole_image(model, self._train_set.read(index)[0]), tags_of(model, self._train_set, index)
-            own.append(cast(Tensor, model(image).pooled))
+            pooled.append(cast(Tensor, model(image).pooled))
             flags.append(tags)
             if self._others is None:
                 maps = everywhere_if_unseen(activation_maps(model, image, tags, scales=(1.0,), flip=False), tags)
-                strange += [model(window).pooled for window in self._cut(image, maps, tags, [index], 0).split(1)]
+                other += [model(window).pooled for window in self._cut(image, maps, tags, [index], 0).split(1)]
         if self._others is not None:
             chosen = evenly_spaced(len(self._others), wood.survey or None)
             for position in distributed.shard(len(chosen)):
-                strange.append(model(whole_image(model, self._others.read(chosen[position]))).pooled)
-        self.centres.fit(torch.cat(own), torch.cat(flags))
-        # Windows come as they are found: dealt out anew, as k-means wants its rows.
-        rows = torch.cat(strange) if strange else own[0].new_zeros(0, model.dim)
+                other.append(model(whole_image(model, self._others.read(chosen[position]))).pooled)
+        self.centres.fit(torch.cat(pooled), torch.cat(flags))
+        # Processes may have different numbers of windows; k-means needs them shared evenly.
+        rows = torch.cat(other) if other else pooled[0].new_zeros(0, model.dim)
         parts = [part.to(rows.device) for part in distributed.gather_objects(rows)]
         rows = torch.cat(parts)[distributed.process_index() :: distributed.num_processes()]
         try:
             self.clusters.fit(rows, torch.Generator().manual_seed(self.cfg.train.seed))
-        except ValueError as error:
-            more = "; more windows come from a higher wood.threshold or wood.start" if self._others is None else ""
+        except InputError as error:
+            more = "; a higher wood.threshold or wood.start gives more windows" if self._others is None else ""
             raise InputError(f"wood.clusters={len(self.clusters.centres)}: {error}{more}") from error
         model.train(was_training)
 
 
 def whole_image(model: TagClassifier, image: Image.Image) -> Tensor:
-    """A whole image `[1, 3, h, w]` at the size of the training, on the device of the model."""
+    """Return a whole image `[1, 3, h, w]` in 0..1 at the size of the training, on the device of the model."""
     pixels = to_float(np.asarray(fit_longer_side(image, int(model.config["image_size"]))))
     return pixels[None].to(model.pixel_mean.device)
 
 
 def tags_of(model: TagClassifier, dataset: ReadableImages, index: int) -> Tensor:
-    """Tags of an image, bool `[1, K]`, on the device of the model."""
+    """Return the tags of an image, bool `[1, K]`, on the device of the model."""
     tags = torch.from_numpy(read_tags(dataset, index)[0])[None]
     return model.tags(tags).to(model.pixel_mean.device)
 
 
 def everywhere_if_unseen(maps: Tensor, tags: Tensor) -> Tensor:
-    """Maps `[B, K, h, w]` with 1 all over for a tagged class that is 0 all over: nobody knows where it is not."""
+    """Return maps `[B, K, h, w]` with 1 everywhere for a tagged class whose map is 0 everywhere."""
     return torch.where((tags & (maps.amax((-2, -1)) <= 0))[..., None, None], 1.0, maps)

@@ -1,12 +1,12 @@
-"""Edge-gated Potts refinement with the collision cross-entropy, by closed-form steps that never raise the energy.
+"""Potts refinement with the collision cross-entropy and edge gates, by closed-form steps that never raise the energy.
 
 For soft labels s_p of the pixels, given distributions y_p with weights w_p and gates g_pq of neighbouring pixels:
 
     E(s) = - sum_p w_p log sum_k y_pk s_pk  -  strength * sum_{p, q neighbours} g_pq log sum_k s_pk s_qk
 
-Both terms are collision cross-entropies, the chance that two draws agree. An unsure y_p (uniform) asks nothing of s_p,
-and two neighbours are only asked to agree where no edge parts them. Jensen's inequality with r_pk ~ y_pk s_pk and
-t_pqk ~ s_pk s_qk bounds E from above, and the bound's minimum is the mean of what speaks for each class:
+Both terms are collision cross-entropies: -log of the probability that two draws agree. A uniform y_p has no influence
+on s_p, and neighbours are only drawn together where no edge lies between them. Jensen's inequality with
+r_pk ~ y_pk s_pk and t_pqk ~ s_pk s_qk bounds E from above, and the minimum of the bound is:
 
     s_pk  ~  w_p r_pk + strength * sum_q g_pq t_pqk
 """
@@ -21,15 +21,15 @@ _LEAST = 1e-12
 
 
 def edge_gates(edges: Tensor, *, power: float = 4.0, dilate: int = 1) -> tuple[Tensor, Tensor]:
-    """How much two neighbours should agree: (1 - the stronger of their edges)^power.
+    """Return the gates of neighbouring pixels: (1 - the stronger of their edges)^power.
 
     Args:
         edges: `[H, W]` in 0..1.
-        power: sharpens the gates.
-        dilate: side of the square in which the strongest edge counts, an odd number; thin gaps in edges close.
+        power: exponent; larger values make more of weak edges.
+        dilate: side of the square whose strongest edge is taken, an odd number; it closes thin gaps.
 
     Returns:
-        Gates to the right neighbour `[H, W-1]` and to the one below `[H-1, W]`.
+        `[H, W-1]`, gates to the right neighbour, and `[H-1, W]`, gates to the lower one.
     """
     if dilate > 1:
         edges = F.max_pool2d(edges[None, None], dilate, stride=1, padding=dilate // 2)[0, 0]
@@ -48,16 +48,15 @@ def potts_refine(
     strength: float = 1.0,
     iterations: int = 20,
 ) -> Tensor:
-    """Minimise the energy of the module's docstring.
+    """Lower the energy of the module's docstring.
 
     Args:
-        probs: distributions y `[K, H, W]`.
-        weights: of the pixels `[H, W]`, 0 where nothing is known.
-        gates: of right `[H, W-1]` and lower `[H-1, W]` neighbours, see `edge_gates`.
-        start: soft labels to start from `[K, H, W]`; `probs` by default. Every class that a pixel may take needs some
-            mass there.
-        strength: of the agreement of neighbours.
-        iterations: steps; each costs a few passes over the soft labels.
+        probs: `[K, H, W]`, distributions y.
+        weights: `[H, W]`, weights of the pixels, 0 where nothing is known.
+        gates: result of `edge_gates`.
+        start: `[K, H, W]`, soft labels to start from; `probs` by default. A class of probability 0 stays there.
+        strength: weight of the agreement of neighbours.
+        iterations: number of steps; each costs a few passes over the soft labels.
 
     Returns:
         Soft labels `[K, H, W]`.
@@ -77,7 +76,7 @@ def potts_refine(
             votes[:, *here] += both
             votes[:, *there] += both
         total = votes.sum(0)
-        # A pixel of which nothing is known, behind edges on all sides, stays as it is.
+        # A pixel without weight and with closed gates on all sides stays as it is.
         soft = torch.where(total > _LEAST, votes / total.clamp_min(_LEAST), soft)
     return soft
 
@@ -85,7 +84,7 @@ def potts_refine(
 def potts_energy(
     soft: Tensor, probs: Tensor, weights: Tensor, gates: tuple[Tensor, Tensor], *, strength: float = 1.0
 ) -> Tensor:
-    """The energy of the module's docstring, a scalar; also a loss for soft labels of a network with gradient."""
+    """Return the energy of the module's docstring, a scalar; it can also serve as a loss of a network's soft labels."""
     own = (weights * (probs * soft).sum(0).clamp_min(_LEAST).log()).sum()
     right = (gates[0] * (soft[:, :, 1:] * soft[:, :, :-1]).sum(0).clamp_min(_LEAST).log()).sum()
     below = (gates[1] * (soft[:, 1:] * soft[:, :-1]).sum(0).clamp_min(_LEAST).log()).sum()

@@ -1,4 +1,4 @@
-"""Class activation maps of tagged images, and the seeds they give: labels where a class is seen."""
+"""Class activation maps of tagged images, and the seeds they give: labels where a map is high."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gss.core.errors import InputError
 from gss.models.tags import TagClassifier
 
-# Scores below this share of the largest are as good as none.
+# Maps whose largest value is below this are not enlarged further; they stay close to 0.
 _LEAST = 1e-5
 
 
@@ -25,30 +25,30 @@ def activation_maps(
     scales: Sequence[float] = (1.0, 1.5, 2.0),
     flip: bool = True,
 ) -> Tensor:
-    """Class activation maps (Zhou et al., CVPR 2016) summed over sizes and mirror images.
+    """Return class activation maps (Zhou et al., CVPR 2016) summed over sizes and mirror images.
 
-    What the classifier says about each cell, where that is positive, of the classes that are tagged; then each map is
-    divided by its largest value. The sizes are read one after the other and summed on the grid of the largest, so
+    A map holds the classifier's score of each cell where it is positive; maps of classes without a tag are 0. Each map
+    is divided by its largest value. Sizes are read one after the other and summed on the grid of the largest, so that
     memory is that of the largest size alone.
 
     Args:
-        model: in eval mode.
+        model: classifier in eval mode.
         images: float `[B, 3, H, W]` in 0..1.
-        tags: bool `[B, K]`, of the classes of the model; others are 0 everywhere.
-        scales: relative sizes; sides are rounded to what the backbone divides into cells.
-        flip: also read the mirror image.
+        tags: bool `[B, K]`, among the classes of the model.
+        scales: relative sizes; sides are rounded to whole cells of the backbone.
+        flip: True also reads the mirror image.
 
     Returns:
         float32 `[B, K, h, w]` in 0..1, on the grid of features of the largest size.
 
     Raises:
-        ValueError: no size, or one that is not above 0.
+        InputError: no size, or one that is not above 0.
     """
     if not scales or min(scales) <= 0:
         raise InputError(f"scales={list(scales)} must be one or more numbers above 0")
     total: Tensor | None = None
     for scale in sorted(scales, reverse=True):
-        # Whole cells: a grid over a padded image would not lie on the image.
+        # Sides are whole cells: the grid of a padded image would not lie on the image.
         size = tuple(max(round(side * scale / model.multiple), 1) * model.multiple for side in images.shape[-2:])
         same = size == tuple(images.shape[-2:])
         sized = images if same else F.interpolate(images, size=list(size), mode="bilinear", antialias=True)
@@ -68,21 +68,21 @@ def activation_maps(
 
 
 def seed_probs(cam: Tensor, tags: Tensor, *, background: float) -> Tensor:
-    """Probabilities of the background and of the classes, from their maps.
+    """Return probabilities of the background and of the classes, from their maps.
 
-    With m the largest map of a pixel the background scores (1 - m)^a, where a is such that both are equal at
-    m = `background` (a is the exponent of Ahn and Kwak, CVPR 2018); the scores are then divided by their sum.
+    With m the largest map of a pixel, the background scores (1 - m)^a with the exponent a of Ahn and Kwak (CVPR 2018),
+    chosen such that both are equal at m = `background`. The scores are then divided by their sum.
 
     Args:
         cam: `[B, K, H, W]` in 0..1.
         tags: bool `[B, K]`.
-        background: above 0 and below 1.
+        background: threshold of the maps, above 0 and below 1.
 
     Returns:
-        `[B, 1 + K, H, W]`, the background first; it alone where no class is tagged.
+        `[B, 1 + K, H, W]`, the background first; without tags the background has probability 1.
 
     Raises:
-        ValueError: `background` outside its range.
+        InputError: `background` outside its range.
     """
     if not 0 < background < 1:
         raise InputError(f"background={background} must be above 0 and below 1")
@@ -93,12 +93,12 @@ def seed_probs(cam: Tensor, tags: Tensor, *, background: float) -> Tensor:
 
 
 def seeds(cam: Tensor, tags: Tensor, *, background: float) -> tuple[Tensor, Tensor]:
-    """The most probable of background and classes at each pixel.
+    """Return the most probable of background and classes at each pixel.
 
     Args:
         cam: `[B, K, H, W]` in 0..1.
         tags: bool `[B, K]`.
-        background: pixels whose largest map is below this are background.
+        background: threshold; pixels whose largest map is below it are background.
 
     Returns:
         Labels int64 `[B, H, W]`, 0 for the background and k + 1 for class k, and their probability.

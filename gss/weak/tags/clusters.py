@@ -1,8 +1,8 @@
 """Centres in the feature space of a tag classifier: clusters of out-of-distribution images, and means of the classes.
 
-Both are fitted once to all images and then follow the features of the batches while these move. Buffers are float32 and
-equal on all processes; every sum runs over the processes, so one process and several find the same centres up to
-rounding. Distances are Euclidean.
+Both are fitted once to all images and then follow the features of the batches during training. Buffers are float32 and
+equal on all processes. Sums run over all processes, so the centres do not depend on their number, up to rounding.
+Distances are Euclidean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gss.models.gaussians import full_precision
 
 # Numbers in the largest temporary: 16 MB.
 _BLOCK = 2**22
-# A cluster that weighs less than this many images has lost its place to moving features.
+# A cluster of less weight than this, in images, has no features near it any more.
 _STALE = 1e-2
 
 
@@ -37,7 +37,7 @@ class _Centres(nn.Module):
         if features.ndim != 2 or features.shape[1] != self.centres.shape[1]:
             raise InputError(f"features is {list(features.shape)}; it must be [images, {self.centres.shape[1]}]")
         own = features.detach().to(self.centres)
-        # Counted over all processes, so that none waits for another that has stopped here.
+        # Counted over all processes: if one stopped alone, the others would wait for it.
         if int(distributed.sum_across((~own.isfinite()).sum())):
             raise InputError("features holds values that are not finite; the centres would be lost with them")
         return own
@@ -52,10 +52,10 @@ class OoDClusters(_Centres):
 
     Attributes:
         centres: `[M, D]`.
-        counts: images of each cluster; after updates, their decayed weight `[M]`.
+        counts: `[M]`, number of images of each cluster; after updates, their decayed weight.
 
     Raises:
-        ValueError: a number below 1.
+        InputError: a number below 1.
     """
 
     def __init__(self, num_clusters: int, dim: int) -> None:
@@ -63,21 +63,22 @@ class OoDClusters(_Centres):
 
     @torch.no_grad()
     def fit(self, features: Tensor, generator: torch.Generator, iterations: int = 10) -> Tensor:
-        """K-means: seeds by k-means++, then Lloyd's iterations; a cluster left empty moves to the worst-served image.
+        """Fit the clusters by k-means: seeds by k-means++, then Lloyd's iterations.
 
-        The result is a function of the features, their order and the generator's state.
+        An empty cluster moves to the image farthest from all centres. The result depends on the features, their order
+        and the state of the generator alone.
 
         Args:
-            features: `[N, D]`; with several processes the share of this one, as `shard` deals them.
-            generator: of the seeds, on the CPU; in the same state on all processes.
-            iterations: of Lloyd, at least 1.
+            features: `[N, D]`; with several processes the share of this one, as `distributed.shard` gives it.
+            generator: generator of the seeds, on the CPU; in the same state on all processes.
+            iterations: number of Lloyd's iterations, at least 1.
 
         Returns:
-            Mean squared distance to the nearest centre before each iteration and at the end `[iterations + 1]`; it
+            `[iterations + 1]`, mean squared distance to the nearest centre before each iteration and at the end; it
             never rises.
 
         Raises:
-            ValueError: wrong shape, features that are not finite, or fewer different ones than clusters.
+            InputError: wrong shape, features that are not finite, or fewer different ones than clusters.
         """
         if iterations < 1:
             raise InputError(f"iterations is {iterations}; k-means needs at least 1")
@@ -86,8 +87,8 @@ class OoDClusters(_Centres):
         keys = torch.rand(total, generator=generator, dtype=torch.float64).clamp_(min=1e-300)
         key = keys[distributed.process_index() :: distributed.num_processes()].to(own.device)
         if len(key) != len(own):
-            raise InputError(f"features has {len(own)} rows; deal the {total} images out by gss.core.distributed.shard")
-        # Products of features far from the origin lose the digits in which they differ.
+            raise InputError(f"features has {len(own)} rows; share the {total} images by gss.core.distributed.shard")
+        # Far from the origin, products of features lose the digits in which they differ.
         origin = distributed.sum_across(own.sum(0)) / max(total, 1)
         own = own - origin
         with full_precision(own.device):
@@ -111,17 +112,17 @@ class OoDClusters(_Centres):
 
     @torch.no_grad()
     def update(self, features: Tensor, momentum: float) -> None:
-        """Takes in a batch, so that centres follow features that move.
+        """Update the centres with a batch, so that they follow the features during training.
 
-        A centre is the mean of the images that were nearest to it, the older ones of less and less weight. A cluster
-        that no image has come near for long starts anew at an image of the batch that is far from all centres.
+        A centre is the mean of the images that were nearest to it, with weights that decay. A cluster without such
+        images for long is moved to an image of the batch that is far from all centres.
 
         Args:
-            features: `[B, D]` of this process; batches of the processes add up.
-            momentum: what is left of an image's weight after one more update, 0..1.
+            features: `[B, D]` of this process; batches of all processes are joined.
+            momentum: decay of an image's weight per update, 0..1.
 
         Raises:
-            ValueError: wrong shape, features that are not finite, momentum outside 0..1, or clusters never fitted.
+            InputError: wrong shape, features that are not finite, momentum outside 0..1, or clusters never fitted.
         """
         own = self._checked(features)
         _check_momentum(momentum)
@@ -132,7 +133,7 @@ class OoDClusters(_Centres):
             sums, news = _sums(own, nearest, len(self.centres))
         _follow(self.centres, self.counts, sums, news, momentum)
         stale = self.counts < _STALE
-        # Rows for the case that all clusters are stale: no count has to leave the device.
+        # As many rows as clusters, in case all are stale: the number is not read from the device.
         _, far = smallest_across(-distance, own, len(self.centres))
         place = stale.cumsum(0) - 1
         renewed = stale & (place < len(far))
@@ -150,10 +151,10 @@ class ClassCentres(_Centres):
 
     Attributes:
         centres: `[K, D]`, zeros for a class never seen.
-        counts: images of each class; after updates, their decayed weight `[K]`.
+        counts: `[K]`, number of images of each class; after updates, their decayed weight.
 
     Raises:
-        ValueError: a number below 1.
+        InputError: a number below 1.
     """
 
     def __init__(self, num_classes: int, dim: int) -> None:
@@ -161,19 +162,19 @@ class ClassCentres(_Centres):
 
     @property
     def seen(self) -> Tensor:
-        """Classes with an image, bool `[K]`; the others have no centre and take no part in a loss."""
+        """Classes with an image, bool `[K]`; the others have no centre."""
         return self.counts > 0
 
     @torch.no_grad()
     def fit(self, features: Tensor, tags: Tensor) -> None:
-        """Means over all images.
+        """Set the centres to the means over all images.
 
         Args:
             features: `[N, D]`; with several processes the images of this one.
             tags: bool (or 0 and 1) `[N, K]`.
 
         Raises:
-            ValueError: shapes that do not fit, or features that are not finite.
+            InputError: shapes that do not fit, or features that are not finite.
         """
         sums, counts = self._sums(features, tags)
         self.centres.copy_(sums / counts.clamp(min=1)[:, None])
@@ -181,15 +182,15 @@ class ClassCentres(_Centres):
 
     @torch.no_grad()
     def update(self, features: Tensor, tags: Tensor, momentum: float) -> None:
-        """Takes in a batch, as `OoDClusters.update` does; a class never seen before gets its centre.
+        """Update the centres with a batch, as `OoDClusters.update` does; a class seen first gets its centre.
 
         Args:
-            features: `[B, D]` of this process; batches of the processes add up.
+            features: `[B, D]` of this process; batches of all processes are joined.
             tags: bool (or 0 and 1) `[B, K]`.
-            momentum: what is left of an image's weight after one more update, 0..1.
+            momentum: decay of an image's weight per update, 0..1.
 
         Raises:
-            ValueError: shapes that do not fit, features that are not finite, or momentum outside 0..1.
+            InputError: shapes that do not fit, features that are not finite, or momentum outside 0..1.
         """
         _check_momentum(momentum)
         _follow(self.centres, self.counts, *self._sums(features, tags), momentum)
@@ -211,19 +212,19 @@ def _check_momentum(momentum: float) -> None:
 
 
 def _nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of every row `[N]`, and the squared distance to it `[N]`."""
+    """Return the nearest centre of every row `[N]`, and the squared distance to it `[N]`."""
     half, rows = centres.square().sum(1) / 2, max(1, _BLOCK // max(centres.shape))
     index = torch.cat([torch.addmm(half, part, centres.t(), alpha=-1).argmin(1) for part in x.split(rows)])
-    # Of the differences, not of the products: these are exact where an image is its own centre.
+    # Distances from differences are exact where an image is its own centre; those from products are not.
     pairs = zip(x.split(rows), index.split(rows), strict=True)
     return index, torch.cat([(part - centres[nearest]).square().sum(1) for part, nearest in pairs])
 
 
 def _sums(x: Tensor, nearest: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    """Sum of the rows of every cluster `[M, D]` and their number `[M]`, over all processes."""
+    """Return the sum of the rows of every cluster `[M, D]` and their number `[M]`, over all processes."""
     sums, counts = x.new_zeros(clusters, x.shape[1]), x.new_zeros(clusters)
     numbers, rows = torch.arange(clusters, device=x.device)[:, None], max(1, _BLOCK // clusters)
-    # Products with indicators, since scattered additions on a GPU come in any order.
+    # Products with indicators: a scattered addition on a GPU is not deterministic.
     for own, index in zip(x.split(rows), nearest.split(rows), strict=True):
         member = (index == numbers).to(x)
         sums.addmm_(member, own)
@@ -232,7 +233,7 @@ def _sums(x: Tensor, nearest: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
 
 
 def _reseed(x: Tensor, centres: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves empty clusters, one after the other, to the row that is farthest from all centres."""
+    """Move empty clusters, one after the other, to the row that is farthest from all centres."""
     empty = (counts == 0).nonzero()[:, 0].tolist()
     if not empty:
         return centres, counts
@@ -246,9 +247,9 @@ def _reseed(x: Tensor, centres: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _follow(centres: Tensor, counts: Tensor, sums: Tensor, news: Tensor, momentum: float) -> None:
-    """Exponential moving averages in place, each centre weighed by the images it has seen."""
+    """Update exponential moving averages in place, each centre weighted by the images it has seen."""
     weights = momentum * counts + news
-    # Added as a difference: a centre without news stays the same to the last bit.
+    # Added as a difference, so that a centre without new images stays the same to the last bit.
     centres += (sums - news[:, None] * centres) / torch.where(news > 0, weights, 1)[:, None]
     # A weight that decays to 0 would mean "never seen".
     counts.copy_(torch.where(counts > 0, weights.clamp(min=1e-6), weights))

@@ -1,9 +1,9 @@
 """Losses of a tag classifier that learns from out-of-distribution images too.
 
 After "Weakly Supervised Semantic Segmentation using Out-of-Distribution Data" (Lee et al., CVPR 2022): images that hold
-none of the classes, but which the classifier takes for some, show it the context that it mistakes for the object. The
-total there is BCE(logits, tags) + 0.007 `distance_loss` + 0.25 `absent_loss`, the latter on images made harder by
-`harden`. No class is treated in a way of its own.
+none of the classes, but that the classifier takes for some, teach it the context that it mistakes for the object. The
+total there is BCE(logits, tags) + 0.007 `distance_loss` + 0.25 `absent_loss`, the latter on images changed by `harden`.
+All classes are treated alike here; the code of the paper makes an exception for one.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ def distance_loss(
     share: float = 0.2,
     pull: float = 0.02,
 ) -> Tensor:
-    """Pulls tagged images to the centres of their classes and pushes them away from the nearest clusters.
+    """Return a loss that pulls tagged images to the centres of their classes and pushes them from the nearest clusters.
 
-    The mean over the tagged images of pull * sum over own classes k of |z - m_k| - 1/M * sum over the nearest
-    clusters m of |z - o_m|. Near are distances up to the `share` quantile of all distances between the batch's tagged
-    images and the clusters, as in the paper: an image close to many clusters is pushed by more of them than another,
-    so images of a batch depend on each other through this one threshold. A batch repeated has the same loss. Neither
-    the number of classes nor that of clusters changes the scale. With 50 clusters it is the loss of the paper.
+    It is the mean over tagged images of pull * sum over their classes k of |z - m_k| - 1/M * sum over near clusters m
+    of |z - o_m|. Near are distances up to the `share` quantile of all distances between the tagged images of the batch
+    and the clusters, as in the paper. An image close to many clusters is pushed by more of them, so images of a batch
+    depend on each other through this threshold. Neither the number of classes nor of clusters changes the scale. With
+    50 clusters it is the loss of the paper.
 
-    Distances have the scale of the features and are not squared, so the gradient of each is a unit vector. Nothing
-    bounds the push from below: keep the weight of this loss small.
+    Distances are not squared: each has a unit vector as its gradient, in the scale of the features. The push has no
+    lower bound, so the weight of this loss must be small.
 
     Args:
-        features: pooled features z, float `[B, D]`.
-        tags: classes of the images, bool (or 0 and 1) `[B, K]`. Images without a tag take no part: whether they hold
-            a class is not known.
-        class_centres: m `[K, D]`; no gradient flows to either kind of centres.
-        seen: classes with a centre, bool `[K]`; the others pull nothing.
-        ood_centres: o `[M, D]`.
-        share: of distances that count as near, above 0 and at most 1; at least one does.
-        pull: weight of the distance to own centres, at least 0. The default is 1 over the 50 clusters of the paper.
+        features: float `[B, D]`, pooled features z.
+        tags: bool (or 0 and 1) `[B, K]`, classes of the images. Images without a tag are left out: whether they hold a
+            class is not known.
+        class_centres: `[K, D]`, centres m; neither kind of centres gets a gradient.
+        seen: bool `[K]`, classes with a centre; the others pull nothing.
+        ood_centres: `[M, D]`, centres o.
+        share: share of the distances that are near, above 0 and at most 1; at least one distance is.
+        pull: weight of the distance to class centres, at least 0. The default is 1 over the 50 clusters of the paper.
 
     Returns:
-        Scalar float32 with gradients that are finite also at distance 0; 0 without any tagged image.
+        Scalar float32, 0 without tagged images; gradients are finite also at distance 0.
 
     Raises:
-        ValueError: shapes that do not fit, no cluster, or share or pull out of range.
+        InputError: shapes that do not fit, no cluster, or share or pull out of range.
     """
     _check_shapes(features, tags, class_centres, seen, ood_centres)
     if not 0 < share <= 1:
@@ -64,9 +64,9 @@ def distance_loss(
         away = _distances(features, ood_centres)
         tags = tags.bool()
         tagged = tags.any(1)
-        # Untagged images sort behind all others. The rank stays on the device: reading it would stop the stream.
+        # Untagged images are sorted last. The rank stays on the device: reading it would wait for the GPU.
         ordered = away.detach().masked_fill(~tagged[:, None], torch.inf).flatten().sort().values
-        # Less a little, so that rounding does not lift 0.2 * 50 above 10.
+        # The small difference keeps rounding from lifting 0.2 * 50 above 10.
         rank = (share * tagged.sum().double() * away.shape[1] - 1e-6).ceil().long().clamp(min=1) - 1
         near = tagged[:, None] & (away.detach() <= ordered[rank])
         images = tagged.sum().clamp(min=1)
@@ -76,29 +76,28 @@ def distance_loss(
 
 
 def harden(images: Tensor, score: Callable[[Tensor], Tensor], *, step: float) -> Tensor:
-    """One step of each image towards a higher largest logit: x + step * g / max|g|, clamped to 0..1.
+    """Move each image one step towards a higher largest logit: x + step * g / max|g|, clamped to 0..1.
 
-    The maximum is that of the image's own gradient; the paper's code takes that of the batch.
-    Gradients are taken with respect to the images alone: parameters keep theirs as they are. Images do not depend on
-    each other if their scores do not, which asks for normalisation layers in evaluation mode; in training mode the call
-    moves running statistics like any other.
+    The maximum is that of the gradient of the image; the code of the paper takes that of the batch. Gradients of
+    parameters are not changed. Images do not depend on each other if their scores do not, that is with normalisation
+    layers in evaluation mode; in training mode the call updates running statistics like any other.
 
     Args:
-        images: `[B, 3, H, W]` in 0..1, not normalised; the classifier normalises inside.
-        score: images to logits `[B, K]`.
+        images: `[B, 3, H, W]` in 0..1, not normalised; the classifier normalises them.
+        score: function from images to logits `[B, K]`.
         step: largest change of a value, at least 0. The 0.07 of the paper's code is in units of ImageNet's standard
             deviations, about 0.016 here.
 
     Returns:
-        Images of the same shape in 0..1, without gradient. An image whose largest logit has no slope stays as it is.
+        `[B, 3, H, W]` in 0..1, without gradient. An image whose largest logit has gradient 0 stays as it is.
 
     Raises:
-        ValueError: a negative step, or images outside 0..1.
+        InputError: a negative step, or images outside 0..1.
     """
     if not step >= 0:
         raise InputError(f"step is {step}; it must be at least 0")
     lowest, highest = (float(value) for value in images.detach().aminmax()) if images.numel() else (0.0, 1.0)
-    # Resizing may go past the range by rounding.
+    # Resizing may leave the range by rounding.
     if not (lowest >= -1e-3 and highest <= 1 + 1e-3):
         raise InputError(f"images lie in {lowest:.3g}..{highest:.3g}; give them in 0..1, before normalisation")
     with torch.enable_grad():
@@ -109,17 +108,17 @@ def harden(images: Tensor, score: Callable[[Tensor], Tensor], *, step: float) ->
 
 
 def absent_loss(logits: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy against no class at all, averaged over classes and images.
+    """Return the binary cross-entropy against no class at all, averaged over classes and images.
 
     Args:
-        logits: of images that hold none of the classes `[B, K]`.
-        weights: how sure that is of each image `[B]`, at least 0; 1 for all when None.
+        logits: `[B, K]`, logits of images that hold none of the classes.
+        weights: `[B]`, weights of the images, at least 0; 1 for all when None.
 
     Returns:
         Scalar float32; 0 without images, or when all weights are 0.
 
     Raises:
-        ValueError: shapes that do not fit.
+        InputError: shapes that do not fit.
     """
     if logits.ndim != 2 or (weights is not None and weights.shape != logits.shape[:1]):
         raise InputError(
@@ -133,8 +132,8 @@ def absent_loss(logits: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _distances(features: Tensor, centres: Tensor) -> Tensor:
-    """Euclidean distances `[B, M]` with a gradient of 0 at distance 0."""
-    # By differences, not by products, which would make noise of small distances.
+    """Return Euclidean distances `[B, M]` with a gradient of 0 at distance 0."""
+    # Differences instead of products, in which small distances drown in rounding.
     return torch.cdist(features.float(), centres.detach().float(), compute_mode="donot_use_mm_for_euclid_dist")
 
 

@@ -1,4 +1,4 @@
-"""Scores of images by a tag classifier: the class each looks most like, and how sure the classifier is of it."""
+"""Scores of images by a tag classifier: the most probable class of each, and its probability."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from tqdm import tqdm
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.images import load_image
+from gss.weak.manifest import Failure
 
-# Sides are rounded to this, so that images of a similar shape share a batch; networks halve them five times.
+# Sides are rounded to multiples of this, so that images of similar shapes share a batch; networks halve them 5 times.
 _MULTIPLE = 32
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One image as the classifier sees it.
+    """Image with the prediction of the classifier.
 
     Attributes:
         image: absolute path.
         predicted: class with the highest logit.
-        score: its probability by the sigmoid, 0..1.
-        file: where the copy lies, below the output folder; None if the image was not kept.
+        score: probability of that class by the sigmoid, 0..1.
+        file: path of the copy, below the output folder; None if the image was not kept.
     """
 
     image: str
@@ -48,28 +49,27 @@ def score_images(
     size: int = 320,
     batch_size: int = 16,
     device: torch.device | str = "cpu",
-) -> tuple[list[Candidate], list[dict[str, str]]]:
-    """Score of every image, shared among all processes; only a few images are in memory at a time.
+) -> tuple[list[Candidate], list[Failure]]:
+    """Return the score of every image; processes share the images, and only a few are in memory at a time.
 
     Images are resized to a longer side of about `size`, both sides multiples of 32.
 
     Args:
-        logits_of: images `[B, 3, H, W]` in 0..1 to logits `[B, K]`; in evaluation mode.
+        logits_of: function from images `[B, 3, H, W]` in 0..1 to logits `[B, K]`; in evaluation mode.
         num_classes: K.
         files: image files.
         size: longer side in pixels.
-        batch_size: images of one shape a call.
-        device: of the classifier.
+        batch_size: number of images of one shape per call.
+        device: device of the classifier.
 
     Returns:
-        The images in the order of `files`, and `{"image", "error"}` of those that could not be read; the same on
-        every process.
+        The images in the order of `files`, and failures of those that could not be read; equal on all processes.
 
     Raises:
-        ValueError: logits of another shape, or that are no numbers; names the image.
+        InputError: logits of another shape, or NaN; names the image.
     """
     found: dict[int, Candidate] = {}
-    failed: dict[int, dict[str, str]] = {}
+    failed: dict[int, Failure] = {}
     mine = list(distributed.shard(len(files)))
     with tqdm(total=len(mine), desc="scoring", unit="img", disable=None if distributed.is_main() else True) as bar:
         for rows in _batches(files, mine, size, batch_size, failed):
@@ -81,7 +81,7 @@ def score_images(
             probability = best.sigmoid().tolist()
             for (index, _), number, score in zip(rows, predicted.tolist(), probability, strict=True):
                 if math.isnan(score):
-                    raise InputError(f"image {files[index]}: a logit of the classifier is no number; train it again")
+                    raise InputError(f"image {files[index]}: a logit of the classifier is NaN; train it again")
                 found[index] = Candidate(os.path.abspath(files[index]), number, score)
             bar.update(len(rows))
         bar.update(len(failed))
@@ -92,15 +92,15 @@ def score_images(
 
 
 def _batches(
-    files: Sequence[Path], indices: Sequence[int], size: int, batch_size: int, failed: dict[int, dict[str, str]]
+    files: Sequence[Path], indices: Sequence[int], size: int, batch_size: int, failed: dict[int, Failure]
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Images of one shape with their indices, uint8 `[H, W, 3]`; unreadable ones go into `failed`."""
+    """Yield batches of images of one shape, uint8 `[H, W, 3]`, with their indices; add unreadable ones to `failed`."""
     waiting: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
     for index in indices:
         try:
             image = load_image(files[index])
-        except (ValueError, OSError) as error:
-            failed[index] = {"image": os.path.abspath(files[index]), "error": str(error)}
+        except (InputError, OSError) as error:
+            failed[index] = Failure(os.path.abspath(files[index]), " ".join(str(error).split()))
             continue
         scale = size / max(image.size)
         width, height = (max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in image.size)
