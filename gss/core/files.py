@@ -210,3 +210,14 @@ def _plain(obj: Any) -> Any:
     if hasattr(obj, "tolist"):  # arrays, tensors and their scalars
         return _plain(obj.tolist())
     raise InputError(f"cannot write a {type(obj).__name__} as JSON: {obj!r}")
+
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE}
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether an error concerns the whole disk (full, read-only or gone), so that no other file can be written.
+
+    Other errors of the system, such as a name that is too long, concern one file.
+    """
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS

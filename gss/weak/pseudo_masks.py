@@ -10,7 +10,6 @@ confidence/ID.png      grey, 8 or 16 bits, white is certain; optional
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import time
@@ -25,16 +24,13 @@ from tqdm import tqdm
 
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, write_json
+from gss.core.files import atomic_path, is_disk_error, write_json
 from gss.core.outputs import prepare_output
 from gss.data.export import require_files, write_spec
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.pictures import save_confidence, save_mask
 from gss.labels.space import IGNORE_INDEX
 from gss.weak.manifest import MANIFEST, Failure, Manifest, MaskRecord
-
-# A disk with these errors takes no other file either; other errors of the system concern one file.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +165,7 @@ class PseudoMaskWriter:
             try:
                 self.add(make(position))
             except (InputError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in _DISK:
+                if is_disk_error(error):
                     raise
                 self._failures.append(Failure(ids[position], " ".join(str(error).split())))
 

@@ -51,9 +51,9 @@ def run(args: Namespace) -> int:
     )
     if is_main():
         for failure in found.failed:
-            print(f"gss: error: {failure['error']}", file=sys.stderr)
+            print(f"gss: error: {failure.error}", file=sys.stderr)
         print(f"{len(found.kept)} of {len(found.kept) + len(found.others)} images look like a class")
         for k, name in enumerate(names):
-            print(f"  {name}: {sum(one.predicted == k for one in found.kept)}")
+            print(f"  {name}: {sum(image.predicted == k for image in found.kept)}")
         print(f"written to {out}; look through {out / PAGE}, then train with wood.ood={out}")
     return 1 if found.failed else 0

@@ -25,28 +25,22 @@ def run(args: Namespace) -> None:
     from gss.config.io import load_config, split_overrides
     from gss.config.tags import CamConfig
     from gss.core.distributed import is_main
-    from gss.core.errors import InputError
     from gss.core.files import atomic_path, write_json
     from gss.data.export import open_labelled
     from gss.data.specs.load import load_spec
-    from gss.weak.tags.seed_curve import compare_seeds, draw_seeds, format_seeds
+    from gss.weak.tags.seed_comparison import compare_seeds
 
     folders, settings = split_overrides(args.classifiers)
-    if not folders:
-        raise InputError("no classifier is named: give one or more folders that 'gss train weak-tags' wrote")
-    if args.recall is not None and not 0 < args.recall <= 1:
-        raise InputError(f"--recall is {args.recall}; it must be above 0 and at most 1")
     cfg = load_config(CamConfig, [], settings)
     spec = load_spec(args.data, args.root)
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
     truth = open_labelled(masks, args.truth_split or args.split)
-    rows, shown, ids = compare_seeds(folders, spec, args.split, truth, cfg, recall=args.recall, progress=is_main())
+    seeds = compare_seeds(folders, spec, args.split, truth, cfg, recall=args.recall, progress=is_main())
     if not is_main():
         return
     if args.json:
-        facts = {"data": spec.name, "split": args.split, "classes": list(truth.label_space.names)}
-        write_json(args.json, {**facts, "cam": cfg, "classifiers": rows})
+        write_json(args.json, seeds.to_json())
     if args.sheet:
         with atomic_path(args.sheet) as temporary:
-            draw_seeds(folders, shown, truth, ids).save(temporary)
-    print(format_seeds(rows))
+            seeds.picture(truth).save(temporary)
+    print(seeds.table().text())

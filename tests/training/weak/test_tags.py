@@ -6,26 +6,20 @@ import shutil
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from tag_toys import RESNET, SETTINGS, write
+from tag_toys import SETTINGS, write
 from tiny_runs import losses
 
 from gss.cli import main
 from gss.config.io import load_config
-from gss.config.tags import TagProduceConfig, WalkConfig, WeakTagsConfig
+from gss.config.tags import WeakTagsConfig
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.data.tagged import ImageFolder, TaggedImages, fit_longer_side, read_tags
-from gss.data.transforms import JointTransform
-from gss.models.tags import TagClassifier
+from gss.data.tagged import read_tags
 from gss.pipeline.loading import load_classifier
 from gss.training.run import train
-from gss.training.weak.tags import TagTask, background_of, mean_average_precision, tag_loss
-from gss.training.weak.wood import everywhere_if_unseen
-from gss.weak.tags.produce import tag_mask
-from gss.weak.tags.seed_curve import SeedCurve, best, precision_at
+from gss.training.weak.tags import mean_average_precision, tag_loss
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +83,6 @@ def test_without_such_images_windows_are_cut_from_the_training_images(data, trai
     assert losses(tmp_path, "tags")[0] < 0.85 * losses(trained[0], "tags")[0]  # it starts where the other run ended
 
 
-def test_a_class_that_is_seen_nowhere_leaves_no_window():
-    maps, tags = torch.zeros(2, 2, 3, 4), torch.tensor([[True, False], [True, True]])
-    maps[1, 0, 1, 1] = 1
-    found = everywhere_if_unseen(maps, tags)
-    assert (found[0, 0] == 1).all() and (found[0, 1] == 0).all()
-    assert torch.equal(found[1, 0], maps[1, 0]) and (found[1, 1] == 1).all()
-
-
-def test_images_without_windows_cost_nothing(data):
-    cfg = config(data, "wood.ood=self")
-    dataset = open_split(load_spec(data), "train")
-    task = TagTask(cfg, dataset, None, None)
-    loss, plain = task.ood._absent(task.classifier, torch.zeros(0, 3, 16, 16))
-    assert loss == 0 and loss.requires_grad and len(plain) == 0
-
-
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
@@ -156,70 +134,6 @@ def test_mean_average_precision_by_hand():
     assert np.isnan(mean_average_precision(scores, np.zeros_like(tags), known))
 
 
-def test_tagged_images_depend_on_seed_epoch_and_index_alone(data):
-    base, others = open_split(load_spec(data), "train"), ImageFolder(data / "rails")
-    assert background_of(base) == 0 and len(others) == 12
-    transform = JointTransform(crop=(64, 96), scale=(0.8, 1.2), shift=0.5, seed=3)
-    first, second = (TaggedImages(base, transform, others=others) for _ in range(2))
-    for dataset in (first, second):
-        dataset.set_epoch(2)
-    _ = first[0]
-    a, b = first[5], second[5]  # a train and a ball
-    assert torch.equal(a["image"], b["image"]) and torch.equal(a["other"], b["other"])
-    assert a["image"].shape == a["other"].shape == (3, 64, 96) and not torch.equal(a["image"], a["other"])
-    assert a["tags"].tolist() == [True, True, True] and bool(a["exhaustive"])
-    alone = TaggedImages(base, transform)
-    alone.set_epoch(2)
-    assert torch.equal(alone[5]["image"], a["image"]) and "other" not in alone[5]
-    first.set_epoch(3)
-    assert not torch.equal(first[5]["image"], a["image"])
-
-
-def test_tags_are_read_off_full_masks_too(data):
-    weak, full = open_split(load_spec(data), "train"), open_split(load_spec(data / "full.yaml"), "train")
-    for index in range(4):
-        (a, everything), (b, also) = read_tags(weak, index), read_tags(full, index)
-        assert a[1:].tolist() == b[1:].tolist() and everything and also
-    assert fit_longer_side(Image.new("RGB", (30, 20)), 60).size == (60, 40)
-
-
-def test_folders_of_images(tmp_path, data):
-    with pytest.raises(ValueError, match="holds no picture"):
-        ImageFolder(tmp_path)
-    shutil.copytree(data / "rails", tmp_path / "images")
-    (tmp_path / "page.png").write_bytes((data / "rails" / "0.png").read_bytes())
-    assert len(ImageFolder(tmp_path)) == 12  # what `gss weak collect` writes: pages beside images/
-
-
-def test_curve_against_counting():
-    rng = np.random.default_rng(0)
-    curve, L = SeedCurve(4, 1), 4
-    truth, labels = rng.integers(0, L, (3, 9, 11)).astype(np.uint8), rng.choice([0, 2, 3], (3, 9, 11))
-    truth[0, :2] = 255
-    scores = rng.integers(0, 101, (3, 9, 11)) / 100
-    for picture in zip(labels, scores, truth, strict=True):
-        curve.update(*picture)
-    quality = curve.compute()[39]
-    assert quality.threshold == pytest.approx(0.4)
-    made, known = np.where(scores >= 0.4, labels, 1), truth != 255
-    for k in range(L):
-        hit = (made == k) & (truth == k)
-        union = ((made == k) | (truth == k)) & known
-        if k == 1:
-            background = hit.sum() / union.sum()
-            continue
-        assert quality.per_class["precision"][k] == pytest.approx(hit.sum() / ((made == k) & known).sum())
-        assert quality.per_class["recall"][k] == pytest.approx(hit.sum() / (truth == k).sum())
-        assert quality.per_class["iou"][k] == pytest.approx(hit.sum() / union.sum())
-    assert quality.per_class["iou"][1] is None
-    ious = [quality.per_class["iou"][k] for k in (0, 2, 3)]
-    assert quality.miou == pytest.approx((sum(ious) + background) / 4) and quality.iou == pytest.approx(np.mean(ious))
-    curve = curve.compute()
-    assert best(curve).miou == max(q.miou for q in curve)
-    alike = [q.precision for q in curve if q.recall == quality.recall]
-    assert precision_at(curve, quality.recall) == pytest.approx(max(alike))
-
-
 @pytest.mark.parametrize("more", [["walk.steps=0"], ["abstain=0.6"], ["refined=true"]])
 def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more):
     out = tmp_path / "pseudo"
@@ -239,33 +153,6 @@ def test_produce_writes_masks_of_the_tags(data, trained, tmp_path, capsys, more)
             # Confidence is kept in steps of 1 / 255.
             assert (confidence[labels == 255] < 0.605).all() and (confidence[labels != 255] > 0.595).all()
     assert main(["weak", "report", str(out), "--truth", str(data / "full.yaml")]) == 0
-
-
-def test_what_is_not_known_to_be_all_is_no_background(data, trained):
-    model = load_classifier(trained[0] / "classifier")
-    image = open_split(load_spec(data), "train").read(0)[0]
-    cfg = TagProduceConfig(background=0.4, refined=False)
-    tags = np.array([True, True, False])
-    labels, _ = tag_mask(model, image, tags, True, cfg)
-    open_ended, _ = tag_mask(model, image, tags, False, cfg)
-    assert 0 in labels and ((open_ended == 255) == (labels == 0)).all() and (open_ended == 1).any()
-    nothing, sure = tag_mask(model, image, np.zeros(3, bool), False, cfg)
-    assert (nothing == 255).all() and (sure == 0).all()
-
-
-@pytest.mark.parametrize("refined", [True, False])
-def test_without_a_background_class_weak_activations_stay_unlabelled(refined):
-    torch.manual_seed(0)
-    resnet = yaml.safe_load(RESNET)
-    model = TagClassifier(class_names=["sky", "road", "tree"], background=None, backbone_config=resnet).eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    cfg = TagProduceConfig(background=0.8, refined=refined, walk=WalkConfig(steps=0))
-    labels, sure = tag_mask(model, Image.fromarray(pixels), np.array([True, False, True]), True, cfg)
-    assert set(np.unique(labels)) <= {0, 2, 255} and (labels != 255).any()
-    if not refined:
-        assert (labels == 255).any() and (sure[labels == 255] < 0.5).all() and (sure[labels != 255] >= 0.5).all()
-    nothing, _ = tag_mask(model, Image.fromarray(pixels), np.zeros(3, bool), True, cfg)
-    assert (nothing == 255).all()
 
 
 def test_seeds_command_compares_classifiers(data, trained, tmp_path, capsys):

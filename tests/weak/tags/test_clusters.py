@@ -76,10 +76,15 @@ def test_an_empty_cluster_moves_to_the_worst_served_point(monkeypatch):
     assert found.centres[2].tolist() == pytest.approx([4.95, 0], abs=1e-6)
 
 
-def test_two_empty_clusters_take_different_places():
-    x = torch.tensor([[0.0], [1.0], [10.0], [10.0], [20.0]])
-    centres, counts = clusters._reseed(x, torch.tensor([[0.5], [77.0], [88.0]]), torch.tensor([5.0, 0, 0]))
-    assert centres[:, 0].tolist() == [0.5, 20, 10] and counts.tolist() == [5, 1, 1]
+def test_two_empty_clusters_take_different_places(monkeypatch):
+    features = torch.tensor([[0.0], [1.0], [10.0], [10.0], [20.0]])
+    bad = torch.tensor([[8.0], [77.0], [88.0]]) - features.mean(0)
+    monkeypatch.setattr(clusters, "seed_means", lambda *_, **__: bad.clone())
+    found = OoDClusters(3, 1)
+    found.fit(features, generator(), iterations=1)
+    # The mean of all, then what is farthest from it, then what is farthest from both.
+    assert found.centres[:, 0].tolist() == pytest.approx([8.2, 20, 0], abs=1e-5)
+    assert found.counts.tolist() == [5, 1, 1]
 
 
 def test_bad_features_are_refused():
