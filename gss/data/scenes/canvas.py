@@ -1,8 +1,8 @@
 """Camera, part table and painter of the generated street scenes.
 
 A scene is painted once, back to front, into an image of part numbers. Every part is planar, so its inverse depth is
-affine in the pixel position; colours, light and weather follow later from the part table (deferred shading), which is
-what makes a scene cheap and its labels independent of the weather.
+affine in the pixel position. Colors, light and weather are computed later from the part table (deferred shading); this
+is fast, and the labels do not depend on the weather.
 
 World frame: X right, Y up, Z forward along the road, metres; the camera stands at (0, camera.height, 0).
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-SKY, GROUND, PLAIN, WALL, LEAVES, BOARDS, GLASS = range(7)  # surface kinds the shader knows
+SKY, GROUND, PLAIN, WALL, LEAVES, BOARDS, GLASS = range(7)  # kinds of surfaces, for the shader
 NEAR = 0.4  # metres; nothing is projected from nearer than this
 Point = tuple[float, float, float]
 Color = tuple[float, float, float]
@@ -24,7 +24,7 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera whose image plane stands across the road; yaw and pitch shift the vanishing point."""
+    """Pinhole camera with its image plane across the road; yaw and pitch shift the vanishing point."""
 
     rows: int
     columns: int
@@ -35,11 +35,11 @@ class Camera:
     roll: float  # radians
 
     def __post_init__(self) -> None:
-        """Keep the rotation at hand: points are projected by the ten thousand."""
+        """Compute the rotation once; a scene projects tens of thousands of points."""
         object.__setattr__(self, "_turn", (math.cos(self.roll), math.sin(self.roll)))
 
     def project(self, point: Point) -> tuple[float, float]:
-        """Pixel position (x, y) of a world point."""
+        """Return the pixel position (x, y) of a world point."""
         scale = self.focal / (point[2] if point[2] > NEAR else NEAR)
         x = self.center_x + scale * point[0] - self.columns / 2
         y = self.center_y - scale * (point[1] - self.height) - self.rows / 2
@@ -47,7 +47,7 @@ class Camera:
         return cos * x - sin * y + self.columns / 2, sin * x + cos * y + self.rows / 2
 
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes X/Z and (Y - height)/Z of the ray through each pixel centre, float32 `[H, W]` each."""
+        """Return the slopes X/Z and (Y - height)/Z of the ray through each pixel center, float32 `[H, W]` each."""
         x = np.arange(self.columns, dtype=np.float32)[None, :] - self.columns / 2
         y = np.arange(self.rows, dtype=np.float32)[:, None] - self.rows / 2
         cos, sin = math.cos(self.roll), math.sin(self.roll)
@@ -72,8 +72,8 @@ class Part(NamedTuple):
     kind: float
     grain: float  # strength of the texture
     texels: float  # texture cells per metre
-    glow: float  # own light
-    round_x: float  # curved parts: centre and radii (metres); radius 0 = flat along that axis
+    glow: float  # emitted light
+    round_x: float  # curved parts: center and radii (metres); radius 0 = flat along that axis
     round_y: float
     radius_x: float
     radius_y: float
@@ -83,7 +83,7 @@ class Part(NamedTuple):
 
 @dataclass
 class Canvas:
-    """Painter's canvas: `parts` image, part table, and the two shadow images of the ground."""
+    """Canvas with the image of part numbers, the part table, and the two shadow images of the ground."""
 
     camera: Camera
     sun: Point | None  # unit vector towards the sun; None: nothing casts a shadow
@@ -93,7 +93,7 @@ class Canvas:
     unknown: bool = False  # parts added while True belong to objects of no known class
 
     def __post_init__(self) -> None:
-        """Start with part 0 = sky and nothing else."""
+        """Create the images; part 0 is the sky."""
         size = (self.camera.columns, self.camera.rows)
         self.image = Image.new("I", size, 0)
         self.draw = ImageDraw.Draw(self.image)
@@ -125,7 +125,7 @@ class Canvas:
         self.draw.polygon([self.camera.project(p) for p in points], fill=part)
 
     def face(self, points: Sequence[Point], label: int, color: Color, inside: Point | None = None, **kw: float) -> bool:
-        """Fill a planar face, lit by its own normal; False when it looks away from the camera.
+        """Fill a planar face, lit by its normal; return False if it faces away from the camera.
 
         `inside` is any point behind the face (it orients the normal); without it the face is seen from both sides.
         """
@@ -147,7 +147,7 @@ class Canvas:
         return True
 
     def limb(self, a: Point, b: Point, width: float, part: int, end_width: float | None = None) -> None:
-        """Straight stroke in the picture plane, `width` metres wide (at least one pixel), narrowing to `end_width`."""
+        """Draw a straight stroke in the picture plane, from `width` to `end_width` metres wide, at least one pixel."""
         (ax, ay), (bx, by) = self.camera.project(a), self.camera.project(b)
         scale = self.camera.focal / max(a[2], NEAR)
         wa = max(width * scale, 1.0) / 2
@@ -161,7 +161,7 @@ class Canvas:
             self.draw.polygon([*corners, (bx - nx * wb, by - ny * wb), (ax - nx * wa, ay - ny * wa)], fill=part)
 
     def disc(self, center: Point, radius_x: float, radius_y: float, part: int, ring: float = 0.0) -> None:
-        """Filled ellipse in the picture plane, or with `ring` > 0 its outline of that width in metres."""
+        """Draw a filled ellipse in the picture plane, or with `ring` > 0 its outline of that width in metres."""
         x, y = self.camera.project(center)
         scale = self.camera.focal / max(center[2], NEAR)
         rx, ry = max(radius_x * scale, 0.5), max(radius_y * scale, 0.5)
@@ -172,7 +172,7 @@ class Canvas:
             self.draw.ellipse(box, fill=part)
 
     def cloud(self, center: Point, radius_x: float, radius_y: float, part: int, phase: int, rough: float = 0.9) -> None:
-        """Blob with a fractal outline and holes: an ellipse distorted by noise of many octaves."""
+        """Draw an ellipse with a fractal outline and holes, from noise of many octaves."""
         x, y = self.camera.project(center)
         scale = self.camera.focal / max(center[2], NEAR)
         rx, ry = max(radius_x * scale, 1.0), max(radius_y * scale, 1.0)
@@ -190,7 +190,7 @@ class Canvas:
         self.image.paste(part, (left, top, right, bottom), Image.fromarray(mask))
 
     def cast(self, outline: Sequence[tuple[float, float]], top: float, bottom: float = 0.0) -> None:
-        """Throw the shadow of an upright prism over the ground outline (X, Z) between two heights."""
+        """Draw the shadow of an upright prism with a ground outline (X, Z) between two heights."""
         if self.sun is None:
             return
         sx, sy, sz = self.sun
@@ -199,17 +199,17 @@ class Canvas:
         self._shadow_draw.polygon([self.camera.project((x, 0.0, max(z, NEAR))) for x, z in _hull(points)], fill=255)
 
     def ground_contact(self, outline: Sequence[tuple[float, float]], strength: int = 170) -> None:
-        """Darken the ground under an object (no sunlight gets in, whatever the weather)."""
+        """Darken the ground under an object, in every weather."""
         points = [self.camera.project((x, 0.0, max(z, NEAR))) for x, z in _hull(outline)]
         self._contact_draw.polygon(points, fill=strength)
 
     def table(self) -> np.ndarray:
-        """Part table, float32 `[parts, len(Part._fields)]`."""
+        """Return the part table, float32 `[parts, len(Part._fields)]`."""
         return np.array(self.rows, dtype=np.float32)
 
 
 def _hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Convex hull (monotone chain)."""
+    """Return the convex hull (monotone chain)."""
     ordered = sorted(set(points))
     chains: list[list[tuple[float, float]]] = []
     for sequence in (ordered, ordered[::-1]):
@@ -227,7 +227,7 @@ def _hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 @functools.lru_cache(maxsize=1)
 def noise_tiles() -> np.ndarray:
-    """Two periodic noise tiles, float32 `[2, 256, 256]` in about -1..1: clouds of all octaves, and fine speckle."""
+    """Return two periodic noise tiles, float32 `[2, 256, 256]` in about -1..1: all octaves, and fine speckle."""
     generator = np.random.default_rng(20240)
     frequency = np.hypot(np.fft.fftfreq(256)[:, None] * 256, np.fft.fftfreq(256)[None, :] * 256)
     tiles = []

@@ -1,4 +1,4 @@
-"""Cars of the generated street scenes, and the boxes they are made of."""
+"""Cars of the generated street scenes, and boxes."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ Frame = Callable[[float, float, float], Point]
 
 
 def frame(x: float, z: float, heading: float) -> Frame:
-    """Map from an object's own axes (along, across, up) to the world; heading 0 = along the road, away from us."""
+    """Return the map from the axes of an object (along, across, up) to the world; heading 0 = along the road, away."""
     cos, sin = math.cos(heading), math.sin(heading)
     return lambda a, b, y: (x + a * sin + b * cos, y, z + a * cos - b * sin)
 
 
 def _between(face: list[Point], u0: float, u1: float, v0: float, v1: float) -> list[Point]:
-    """Rectangle in the relative coordinates of a quadrilateral (corner order: lower left, lower right, upper ...)."""
+    """Return a rectangle in relative coordinates of a quadrilateral (corners: lower left, lower right, upper ...)."""
 
     def at(u: float, v: float) -> Point:
         weights = ((1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v)
@@ -30,7 +30,7 @@ def _between(face: list[Point], u0: float, u1: float, v0: float, v1: float) -> l
 
 
 def box(canvas: Canvas, at: Frame, size: Point, label: int, color: Color, base: float = 0.0, **surface: float) -> None:
-    """Upright box of (length, width, height) standing at height `base`."""
+    """Draw an upright box of (length, width, height) at height `base`."""
     length, width, height = size[0] / 2, size[1] / 2, size[2]
     middle = at(0.0, 0.0, base + height / 2)
     low, high = base, base + height
@@ -47,7 +47,7 @@ def box(canvas: Canvas, at: Frame, size: Point, label: int, color: Color, base: 
 
 
 def footprint(at: Frame, length: float, width: float) -> list[tuple[float, float]]:
-    """Ground outline (X, Z) of a box."""
+    """Return the ground outline (X, Z) of a box."""
     corners = [
         (-length / 2, -width / 2),
         (length / 2, -width / 2),
@@ -58,12 +58,12 @@ def footprint(at: Frame, length: float, width: float) -> list[tuple[float, float
 
 
 def ground_xz(point: Point) -> tuple[float, float]:
-    """Place (X, Z) on the ground below a point."""
+    """Return the place (X, Z) on the ground below a point."""
     return point[0], point[2]
 
 
 def car(canvas: Canvas, x: float, z: float, heading: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Hatchback, saloon or van made of a lower body, a cabin and wheels."""
+    """Draw a hatchback, saloon or van: a lower body, a cabin and wheels."""
     style = int(rng.integers(4))
     length = (3.9, 4.5, 4.4, 5.0)[style] + float(rng.uniform(-0.15, 0.25))
     height = (1.48, 1.43, 1.70, 2.15)[style] + float(rng.uniform(-0.05, 0.08))

@@ -1,4 +1,4 @@
-"""Domains of the generated street scenes: what things are painted with, and the light and air they are seen in."""
+"""Domains of the generated street scenes: colors of things, light and air."""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +8,13 @@ Color = tuple[float, float, float]
 
 
 def _colors(*codes: str) -> tuple[Color, ...]:
-    """Reflectances from hexadecimal display colours."""
+    """Return reflectances from hexadecimal display colors."""
     return tuple(tuple(int(c[i : i + 2], 16) / 255 for i in (0, 2, 4)) for c in codes)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Light, air, sensor and palettes of one visual domain. Colours are linear-ish RGB factors in 0..1.5."""
+    """Light, air, sensor and palettes of one visual domain. Colors are about linear RGB factors in 0..1.5."""
 
     name: str
     sun: Color
@@ -23,7 +23,7 @@ class Domain:
     sky_low: Color
     clouds: float = 0.5
     fog: tuple[float, float] = (0.0004, 0.0015)  # range of the extinction coefficient, 1/m
-    air: Color = (0.80, 0.86, 0.93)  # colour of the scattered light
+    air: Color = (0.80, 0.86, 0.93)  # color of the scattered light
     noise: float = 0.012  # sensor noise (standard deviation, 0..1 scale)
     night: bool = False
     asphalt: tuple[Color, ...] = _colors("706f70", "7d7a76", "63656a", "8a8680")
@@ -78,7 +78,7 @@ DOMAINS = {
 
 
 class Paint:
-    """Colours for the objects of one scene; drawn from its own generator, so geometry never depends on it."""
+    """Random colors of the objects of one scene, from a generator of their own."""
 
     CARS = _colors("8b8d90", "6e7073", "b9bbbd", "2c2e33", "d8d8d6", "8c2a26", "2d4c78", "4d5a52", "a08a62", "3c6e8a")
     CLOTHES = _colors(
@@ -104,32 +104,32 @@ class Paint:
         self._generator = np.random.default_rng(seed)
 
     def child(self, number: int) -> "Paint":
-        """Independent colours for one object."""
+        """Return independent colors for one object."""
         return Paint([*self._seed, number], self.domain)
 
     def pick(self, colors: tuple[Color, ...], spread: float = 0.06) -> Color:
-        """One of the colours, with a little variation of brightness and hue."""
+        """Return one of the colors, with a little variation of brightness and hue."""
         base = colors[int(self._generator.random() * len(colors))]
         light = 1.0 + 1.5 * spread * float(self._generator.uniform(-1, 1))
         hue = self._generator.uniform(-spread, spread, 3) * 0.5
         return tuple(float(min(max(c * light + h, 0.02), 1.0)) for c, h in zip(base, hue, strict=True))  # type: ignore[return-value]
 
     def uniform(self, low: float, high: float) -> float:
-        """Uniform number."""
+        """Return a uniform random number."""
         return float(self._generator.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return bool(self._generator.random() < probability)
 
     def car(self) -> Color:
-        """Car body; grey tones like asphalt and pavement are the most frequent, as on real streets."""
+        """Return the color of a car body; grey tones like those of asphalt are frequent, as on real streets."""
         return self.pick(self.CARS[:5] if self.chance(0.6) else self.CARS[5:])
 
     def strange(self) -> Color:
-        """Object of no known class; half of them wear colours of known things, so colour alone gives none away."""
+        """Return the color of an object of no known class; half of these have colors of known things."""
         return self.pick(self.ODD if self.chance(0.5) else self.CLOTHES + self.domain.walls + self.domain.fences, 0.12)
 
     def clothes(self) -> Color:
-        """Garment."""
+        """Return the color of a garment."""
         return self.pick(self.CLOTHES, 0.1)

@@ -1,4 +1,4 @@
-"""From painted part numbers to labels, depth and world coordinates of a generated street scene."""
+"""Labels, depth and world coordinates from the painted part numbers of a generated street scene."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ROADWAY, PAINTED, CYCLE, KERB, PAVED, LAWN = range(6)  # kinds of ground
 
 @dataclass(frozen=True)
 class Geometry:
-    """What does not depend on light or weather; arrays are `[H, W]`, lengths in metres."""
+    """Parts of a scene that do not depend on light or weather; arrays are `[H, W]`, lengths in metres."""
 
     parts: np.ndarray  # part numbers, int32
     table: np.ndarray  # part table, float32
@@ -24,21 +24,21 @@ class Geometry:
     x: np.ndarray
     y: np.ndarray
     ground: np.ndarray  # flat pixel numbers of the ground
-    zone: np.ndarray  # what the ground is there, see `_zones`
+    zone: np.ndarray  # kind of ground at these pixels, see `_zones`
     labels: np.ndarray  # uint8
     unknown: np.ndarray  # bool
 
     def column(self, name: str) -> np.ndarray:
-        """Per-pixel value of one column of the part table."""
+        """Return the value of one column of the part table at each pixel."""
         return self.table[:, COLUMN[name]][self.parts]
 
     def pixels(self, kind: int) -> np.ndarray:
-        """Flat numbers of the pixels whose surface is of this kind."""
+        """Return the flat numbers of the pixels whose surface is of this kind."""
         return np.flatnonzero((self.table[:, COLUMN["kind"]] == kind)[self.parts])
 
 
 def measure(canvas: Canvas, street: Street) -> Geometry:
-    """Labels, depth and world coordinates of a painted canvas."""
+    """Return labels, depth and world coordinates of a painted canvas."""
     camera, table = canvas.camera, canvas.table()
     parts = np.asarray(canvas.image, dtype=np.int32)
     slope_x, slope_y = camera.rays()
@@ -55,7 +55,7 @@ def measure(canvas: Canvas, street: Street) -> Geometry:
 
 
 def _zones(x: np.ndarray, z: np.ndarray, street: Street) -> np.ndarray:
-    """Kind of ground at world positions: roadway, its white paint, cycle lane, kerb, paving or grass."""
+    """Return the kind of ground at world positions: roadway, its white paint, cycle lane, kerb, paving or grass."""
     u = x - street.center
     d = np.abs(u)
     zone = np.where(np.where(u > 0, *street.grass[::-1]), LAWN, PAVED)

@@ -1,4 +1,4 @@
-"""Composition of a generated street scene: the road, what stands beside it and who moves along it."""
+"""Composition of a generated street scene: the road, buildings and objects beside it, traffic and people."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from gss.data.scenes.people import cyclist, person
 from gss.data.scenes.strangers import STRANGERS, stranger
 
 SKY_DEPTH = 1000.0  # metres
-LOTS = 200.0  # added to the painting order of what stands behind everything in the street
-Drawing = tuple[float, Callable[..., None]]  # distance, function that still wants `rng` and `paint`
+LOTS = 200.0  # added to the painting order of lots, which stand behind everything in the street
+Drawing = tuple[float, Callable[..., None]]  # distance, function of `rng` and `paint`
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Street:
     center: float  # lateral position of the road's middle relative to the camera
     half: float  # half the road's width
     pavement: tuple[float, float]  # width left, right
-    grass: tuple[bool, bool]  # what lies beyond the pavement: grass or paving
+    grass: tuple[bool, bool]  # whether grass, not paving, lies beyond the pavement: left, right
     lanes: int
     lane: float  # width of a lane
     crossing: tuple[float, float] | None  # side street between these distances
@@ -38,7 +38,7 @@ class Street:
 
 
 def make_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
-    """Random camera of a car driving along the road."""
+    """Return a random camera of a car that drives along the road."""
     rows, columns = size
     focal = float(rng.uniform(0.78, 1.0)) * max(columns, 0.75 * rows)
     yaw, pitch = float(rng.normal(0, 0.07)), float(rng.uniform(-0.06, 0.03))
@@ -54,7 +54,7 @@ def make_camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
 
 
 def make_street(rng: np.random.Generator, cycle_lane: bool) -> Street:
-    """Random ground plan."""
+    """Return a random ground plan."""
     lanes = int(rng.choice([2, 2, 2, 3, 4]))
     lane, keep_right = float(rng.uniform(3.0, 3.7)), bool(rng.random() < 0.75)
     ours = 0.5 if lanes % 2 == 0 else 1.0
@@ -79,14 +79,14 @@ def make_street(rng: np.random.Generator, cycle_lane: bool) -> Street:
 
 
 class _Plan:
-    """Free places on the ground; nothing stands inside something else."""
+    """Occupied places on the ground, so that objects do not overlap."""
 
     def __init__(self, street: Street) -> None:
         self.taken: list[tuple[float, float, float, float]] = []
         self.street = street
 
     def claim(self, x: float, z: float, wide: float, long: float, *, crossing: bool = False) -> bool:
-        """Reserve a rectangle; False when taken, or (unless `crossing`) when it lies in the side street."""
+        """Reserve a rectangle; return False if it is occupied, or (unless `crossing`) in the side street."""
         block = self.street.crossing
         if block and not crossing and block[0] - 2.0 < z < block[1] + 2.0:
             return False
@@ -108,9 +108,14 @@ def compose(
 ) -> None:
     """Paint the whole scene, back to front.
 
-    Geometry comes from `rng` alone and colours from `paint` alone. `cyclists` forces them, near ones, or forbids them
-    (None: chance); a generator as `unknown` adds objects of no known class, of these `kinds`, and leaves everything
-    else as it is.
+    Args:
+        canvas: empty canvas, painted on.
+        street: ground plan.
+        rng: random generator of the geometry.
+        paint: source of all colors.
+        cyclists: True for near cyclists, False for none, None for a random choice.
+        unknown: random generator of objects of no known class; everything else stays as without them.
+        kinds: kinds of these objects.
     """
     camera = canvas.camera
     canvas.part(SKY_LABEL, (0.0, 0.0, 0.0), plane=(0.0, 0.0, 1.0 / SKY_DEPTH), kind=SKY)
@@ -128,7 +133,7 @@ def compose(
     seed = int(rng.integers(2**32))
     if unknown is not None:
         queue += _strangers(canvas, street, plan, unknown, kinds)
-    # Every drawing has its own generators, so that one more or less changes nothing in the others.
+    # Every drawing has its own generators, so an additional drawing does not change the others.
     for number in sorted(range(len(queue)), key=lambda i: -queue[i][0]):
         canvas.phase = 37 * number & 255
         queue[number][1](rng=np.random.default_rng([seed, number]), paint=paint.child(number))
@@ -137,7 +142,7 @@ def compose(
 
 
 def _backdrop(canvas: Canvas, rng: np.random.Generator, paint: Paint) -> list[Drawing]:
-    """Woods and towers on the horizon, and sometimes a house across the end of the road."""
+    """Draw woods and towers on the horizon; return a house across the end of the road in some scenes."""
     for _ in range(int(rng.integers(3, 9))):
         x, z, size = float(rng.uniform(-130, 130)), float(rng.uniform(130, 200)), float(rng.uniform(6, 16))
         shrub(canvas, x, z, size, np.random.default_rng(int(rng.integers(2**32))), paint)
@@ -151,7 +156,7 @@ def _backdrop(canvas: Canvas, rng: np.random.Generator, paint: Paint) -> list[Dr
 
 
 def _closing_house(canvas: Canvas, z: float, height: float, *, rng: np.random.Generator, paint: Paint) -> None:
-    """House across the end of the road."""
+    """Draw a house across the end of the road."""
     windows = (3.0, float(rng.uniform(2, 3)), 0.5, 0.5)
     tint = paint.pick(paint.domain.walls)
     wall = canvas.part(BUILDING, tint, z=z, kind=WALL, grain=0.1, texels=12.0, curve=windows)
@@ -169,7 +174,7 @@ def _lot(
     rng: np.random.Generator,
     paint: Paint,
 ) -> None:
-    """One lot: a house of (height, gable), or bushes; towards the street a fence of (x, kind, height), or a bush."""
+    """Draw one lot: a house of (height, gable) or bushes, and towards the street a fence of (x, kind, height)."""
     start, end = span
     if house:
         building(canvas, side, front, span, *house, paint)
@@ -182,7 +187,7 @@ def _lot(
 
 
 def _roadside(canvas: Canvas, street: Street, side: int, plan: _Plan, rng: np.random.Generator) -> list[Drawing]:
-    """Lots with houses, fences and bushes; lamps, signs and trees of one side."""
+    """Return the lots, lamps, signs and trees of one side of the road."""
     edge = street.center + side * (street.half + street.pavement[side > 0])
     kerb = street.center + side * (street.half + 0.45)
     suburb, block = bool(rng.random() < 0.6), street.crossing
@@ -201,7 +206,7 @@ def _roadside(canvas: Canvas, street: Street, side: int, plan: _Plan, rng: np.ra
         built = rng.random() < (0.72 if suburb else 0.9)
         house = (floors * 3.0 + float(rng.uniform(0.2, 1.2)), 2.8 * suburb) if built else None
         x = front + side * float(rng.uniform(0, 1.5)) * suburb
-        # Lots are painted before everything in the street, but after what drives in the side street behind them.
+        # Lots are painted before everything in the street, but after cars in the side street behind them.
         order = block[0] - 1.9 if block and z < block[0] else LOTS + z
         lots.append((order, partial(_lot, canvas, side, (z, z + length), x, house, border)))
         z += length + (float(rng.uniform(1, 6)) if suburb else float(rng.choice([0, 0, 0, 4.0])))
@@ -232,7 +237,7 @@ def _roadside(canvas: Canvas, street: Street, side: int, plan: _Plan, rng: np.ra
 def _traffic(
     canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generator, cyclists: bool | None
 ) -> list[Drawing]:
-    """Cars ahead, oncoming, parked and crossing; cyclists."""
+    """Return the cars (ahead, oncoming, parked, crossing) and cyclists."""
     queue: list[Drawing] = []
     way = 1 if street.keep_right else -1
 
@@ -249,8 +254,8 @@ def _traffic(
                 continue
             sideways = number == 1 and turn > 0.72
             x = street.center + way * (street.half - 0.8) + drift
-            z = 4 + (z - 6) / 4 if cyclists else z  # forced ones are there to be seen
-            z = max(z, abs(x) / 0.4)  # never beside the picture
+            z = 4 + (z - 6) / 4 if cyclists else z  # forced ones ride near
+            z = max(z, abs(x) / 0.4)  # inside the picture
             if sideways:
                 x = street.center + street.half * 2 * (turn - 0.86) * 6
             if plan.claim(x, z, 0.9 if sideways else 0.4, 1.0, crossing=True):
@@ -285,7 +290,7 @@ def _traffic(
 
 
 def _people(canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generator) -> list[Drawing]:
-    """People on the pavements, alone or in small groups, and some crossing the road."""
+    """Return people on the pavements, alone or in small groups, and some crossing the road."""
     queue: list[Drawing] = []
     for _ in range(int(rng.integers(1, 6))):
         side, z = (-1, 1)[int(rng.integers(2))], float(rng.uniform(5.5, 32))
@@ -306,7 +311,7 @@ def _people(canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generato
 def _strangers(
     canvas: Canvas, street: Street, plan: _Plan, rng: np.random.Generator, kinds: Sequence[str]
 ) -> list[Drawing]:
-    """One to three objects of no known class on the road or the pavement, where nothing nearer hides them."""
+    """Return one to three objects of no known class on the road or the pavement, not hidden by nearer objects."""
     queue: list[Drawing] = []
     camera, wanted = canvas.camera, int(rng.integers(1, 4))
     for _ in range(60):
@@ -327,7 +332,7 @@ def _strangers(
 
 
 def _hood(canvas: Canvas, share: float) -> None:
-    """Bonnet of our own car along the lower edge: void."""
+    """Draw the bonnet of the camera's car along the lower edge: void."""
     rows, columns = canvas.camera.rows, canvas.camera.columns
     steel = canvas.part(VOID, (0.16, 0.17, 0.19), z=0.9, normal=(0.0, 0.9, -0.4), grain=0.02)
     arch = [(columns * i / 16, rows * (1.0 - share * (1.0 - 0.55 * (i / 8 - 1) ** 2))) for i in range(17)]

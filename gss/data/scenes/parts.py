@@ -1,4 +1,4 @@
-"""Fixed things of the generated street scenes: buildings, fences, trees, poles, signs and traffic lights."""
+"""Fixed objects of the generated street scenes: buildings, fences, trees, poles, signs and traffic lights."""
 
 import math
 
@@ -12,7 +12,7 @@ from gss.data.scenes.labels import BUILDING, FENCE, POLE, SIGN, VEGETATION
 def building(
     canvas: Canvas, side: int, x: float, z: tuple[float, float], height: float, gable: float, paint: Paint
 ) -> None:
-    """House along the road: its long wall stands at `x`, side -1 = left of us, from z[0] to z[1].
+    """Draw a house along the road: its long wall stands at `x`, side -1 = left of the camera, from z[0] to z[1].
 
     `gable` > 0 puts a pitched roof of that height on it, ridge along the road.
     """
@@ -86,7 +86,7 @@ def building(
 
 
 def fence(canvas: Canvas, x: float, z: tuple[float, float], kind: int, height: float, paint: Paint) -> None:
-    """Fence along the road at `x`: 0 = boards, 1 = low wall with posts, 2 = railing one can see through."""
+    """Draw a fence along the road at `x`: 0 = boards, 1 = low wall with posts, 2 = open railing."""
     z0, z1 = max(z[0], NEAR), z[1]
     if z1 <= z0:
         return
@@ -117,7 +117,7 @@ def fence(canvas: Canvas, x: float, z: tuple[float, float], kind: int, height: f
 
 
 def tree(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Tree: trunk with branches and a crown made of fractal clouds of leaves."""
+    """Draw a tree: a trunk with branches and a crown of fractal clouds of leaves."""
     tall, phase = float(rng.uniform(4.5, 9.5)), int(rng.integers(256))
     slim = rng.random() < 0.2
     radius = tall * float(rng.uniform(0.13, 0.17) if slim else rng.uniform(0.24, 0.34))
@@ -150,7 +150,7 @@ def tree(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: Pa
 
 
 def shrub(canvas: Canvas, x: float, z: float, size: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Bush or distant wood: leaves down to the ground."""
+    """Draw a bush or a distant wood: leaves down to the ground."""
     leaf, wide = paint.pick(paint.domain.leaves, 0.1), size * float(rng.uniform(0.9, 1.5))
     leaves = canvas.part(
         VEGETATION,
@@ -166,7 +166,7 @@ def shrub(canvas: Canvas, x: float, z: float, size: float, rng: np.random.Genera
 
 
 def _mast(canvas: Canvas, x: float, z: float, height: float, width: float, color: Color) -> int:
-    """Vertical pole with its shadow; returns the part for things fixed to it."""
+    """Draw a vertical pole with its shadow; return the part for things fixed to it."""
     part = canvas.part(POLE, color, z=z, grain=0.08, texels=30.0, curve=(x, 0.0, 0.55 * width, 0.0))
     canvas.limb((x, 0.0, z), (x, height, z), width, part)
     canvas.cast([(x - width / 2, z), (x + width / 2, z)], height)
@@ -174,7 +174,7 @@ def _mast(canvas: Canvas, x: float, z: float, height: float, width: float, color
 
 
 def lamp_post(canvas: Canvas, x: float, z: float, reach: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Street lamp whose arm reaches towards the road by `reach` metres (signed)."""
+    """Draw a street lamp whose arm reaches towards the road by `reach` metres (signed)."""
     height, color = float(rng.uniform(4.8, 7.5)), paint.pick(paint.domain.poles)
     mast = _mast(canvas, x, z, height, 0.15, color)
     canvas.limb((x, 0.0, z), (x, 0.9, z), 0.24, mast)
@@ -186,7 +186,7 @@ def lamp_post(canvas: Canvas, x: float, z: float, reach: float, rng: np.random.G
 
 
 def sign_post(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Traffic sign on a thin pole: disc, warning triangle, rectangle, give-way or octagon."""
+    """Draw a traffic sign on a thin pole: disc, warning triangle, rectangle, give-way or octagon."""
     height, kind, radius = float(rng.uniform(2.1, 2.9)), int(rng.integers(5)), float(rng.uniform(0.34, 0.46))
     turned = rng.random() < 0.15  # seen from behind: grey
     _mast(canvas, x, z, height, 0.075, paint.pick(paint.domain.poles[:4]))
@@ -245,7 +245,7 @@ def sign_post(canvas: Canvas, x: float, z: float, rng: np.random.Generator, pain
 
 
 def traffic_light(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: Paint) -> None:
-    """Traffic light: pole, black box, three lamps of which one shines."""
+    """Draw a traffic light: pole, black box and three lamps, one of them on."""
     height, lit = float(rng.uniform(2.6, 3.2)), int(rng.integers(3))
     _mast(canvas, x, z, height, 0.12, paint.pick(paint.domain.poles))
     z -= 0.1

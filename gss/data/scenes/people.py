@@ -11,7 +11,7 @@ from gss.data.scenes.labels import CYCLIST, PERSON
 
 
 def person(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: Paint, base: float = 0.0) -> None:
-    """Someone standing or walking, seen from any side."""
+    """Draw a person standing or walking, seen from any side."""
     tall = float(rng.uniform(1.2, 1.35) if rng.random() < 0.12 else rng.uniform(1.58, 1.9))
     s, stride = tall / 1.75, float(rng.uniform(-1, 1)) * (rng.random() < 0.8)
     sideways = float(rng.random()) < 0.5
@@ -74,7 +74,7 @@ def person(canvas: Canvas, x: float, z: float, rng: np.random.Generator, paint: 
 
 
 def cyclist(canvas: Canvas, x: float, z: float, sideways: bool, rng: np.random.Generator, paint: Paint) -> None:
-    """Bicycle with its rider, from behind or from the side."""
+    """Draw a bicycle with its rider, from behind or from the side."""
     s = float(rng.uniform(0.95, 1.1))
     facing = 1.0 if rng.random() < 0.5 else -1.0
     pedal, helmet = float(rng.uniform(0, math.pi)), rng.random() < 0.6

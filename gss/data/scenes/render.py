@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.scenes.canvas import Canvas
 from gss.data.scenes.domains import DOMAINS, Paint
 from gss.data.scenes.geometry import measure
@@ -18,7 +18,7 @@ from gss.data.scenes.strangers import stranger_kinds
 
 Trap = Literal["off", "paired", "context"]
 TRAPS: tuple[Trap, ...] = ("off", "paired", "context")
-_SHADING = 1_000_000  # number of the shading's own colours; objects count from 0
+_SHADING = 1_000_000  # number of the colors of the shading; objects count from 0
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Scene:
     """One generated scene; every array is `[H, W]`, the image `[H, W, 3]`."""
 
     image: np.ndarray  # uint8 RGB
-    labels: np.ndarray  # uint8, 255 = void (own bonnet, unknown objects)
+    labels: np.ndarray  # uint8, 255 = void (bonnet of the camera's car, unknown objects)
     depth: np.ndarray  # float32, metres along the road; the sky has 1000
     unknown: np.ndarray  # bool, pixels of objects of no known class
 
@@ -40,26 +40,25 @@ def render(
     unknown: bool | Sequence[str] = False,
     trap: Trap = "off",
 ) -> Scene:
-    """Generate one scene, a function of the arguments alone.
+    """Generate one scene; it depends on the arguments alone.
 
     Args:
         seed: seed of the series of scenes, at least 0.
         index: number in the series, at least 0.
         size: (H, W) of the picture, at least 16 each.
         domain: `clear`, `fog` or `night`; the labels do not depend on it.
-        unknown: add one to three objects of no known class, of all kinds or of those named (`STRANGERS`);
-            everything else stays as it is.
+        unknown: whether to add one to three objects of no known class, or the kinds of these objects (see
+            `STRANGERS`); everything else stays as without them.
         trap: co-occurrence of cyclists and the painted cycle lane. `off`: independent. `paired`: half of the
-            scenes have both, half neither; cyclists ride near, so that they are seen. `context`: the lane is always
-            there, cyclists never.
+            scenes have both, half neither; cyclists ride near. `context`: all scenes have the lane, none has cyclists.
 
     Raises:
-        ValueError: an argument outside what is stated above.
+        InputError: an argument out of range.
     """
     if domain not in DOMAINS:
-        raise InputError(f"domain is {domain!r} {did_you_mean(domain, DOMAINS)}; choose from {', '.join(DOMAINS)}")
+        raise unknown_name("domain", domain, DOMAINS)
     if trap not in TRAPS:
-        raise InputError(f"trap is {trap!r} {did_you_mean(trap, TRAPS)}; choose from {', '.join(TRAPS)}")
+        raise unknown_name("trap", trap, TRAPS)
     if len(size) != 2 or min(size) < 16:
         raise InputError(f"size is {size}; it must be (height, width) of at least 16 pixels")
     if seed < 0 or index < 0:
@@ -83,5 +82,5 @@ def render(
 
 
 def split_seed(seed: int, split: str) -> int:
-    """Seed of the scenes of a split: no two splits and no two seeds share a scene."""
+    """Return the seed of the scenes of a split; no two splits and no two seeds share a scene."""
     return (seed << 32) | zlib.crc32(split.encode())

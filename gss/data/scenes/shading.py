@@ -1,6 +1,6 @@
 """Deferred shading of the generated street scenes: surfaces, light, air and sensor.
 
-Colours are planar float32 `[3, H, W]` (or `[3, N]` for a subset of pixels) until the last line.
+Colors are planar float32 `[3, H, W]` (or `[3, N]` for a subset of pixels) until the last line.
 """
 
 import numpy as np
@@ -12,20 +12,20 @@ from gss.data.scenes.geometry import COLUMN, LAWN, PAINTED, PAVED, Geometry
 
 
 def _planar(color: Color) -> np.ndarray:
-    """Colour as a column that broadcasts over pixels, `[3, 1]`."""
+    """Return a color as a column that broadcasts over pixels, `[3, 1]`."""
     return np.array(color, dtype=np.float32)[:, None]
 
 
 def _tile(tile: np.ndarray, v: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Look a periodic tile up at whole coordinates."""
+    """Look up a periodic tile at whole coordinates."""
     return tile[v.astype(np.int32) & 255, u.astype(np.int32) & 255]
 
 
 def _texture(geometry: Geometry, camera: Camera, shift: np.ndarray) -> np.ndarray:
-    """Texture of every pixel in about -1..1, fixed to the surfaces, faded where a pixel covers many of its cells."""
+    """Return the texture of every pixel, in about -1..1, faded where a pixel covers many cells."""
     normal_x, normal_y = geometry.column("normal_x"), geometry.column("normal_y")
     texels, depth = geometry.column("texels"), geometry.depth
-    along = np.where(np.abs(normal_x) > 0.8, depth, geometry.x)  # walls beside the road run away from us
+    along = np.where(np.abs(normal_x) > 0.8, depth, geometry.x)  # walls beside the road run away from the camera
     up = np.where(np.abs(normal_y) > 0.8, depth, geometry.y)
     start = geometry.column("phase").astype(np.int32)
     u = (along * texels).astype(np.int32) + start + np.int32(shift[0])
@@ -39,7 +39,7 @@ def _texture(geometry: Geometry, camera: Camera, shift: np.ndarray) -> np.ndarra
 
 
 def _ground_color(geometry: Geometry, paint: Paint, camera: Camera) -> np.ndarray:
-    """Reflectance of the ground pixels `[3, N]`: patched asphalt, worn paint, slabs with joints, grass."""
+    """Return the reflectance of the ground pixels `[3, N]`: patched asphalt, worn paint, slabs with joints, grass."""
     domain, zone = paint.domain, geometry.zone
     x, z = geometry.x.ravel()[geometry.ground], geometry.depth.ravel()[geometry.ground]
     road, slab, lawn = paint.pick(domain.asphalt), paint.pick(domain.paving), paint.pick(domain.grass)
@@ -63,7 +63,7 @@ def _ground_color(geometry: Geometry, paint: Paint, camera: Camera) -> np.ndarra
 
 
 def _windows(geometry: Geometry, albedo: np.ndarray, glow: np.ndarray, paint: Paint) -> None:
-    """Cut rows of windows into the facades, in place in the buffers `albedo` `[3, H * W]` and `glow` `[H, W]`."""
+    """Draw rows of windows on the facades, in place in the buffers `albedo` `[3, H * W]` and `glow` `[H, W]`."""
     pixels = geometry.pixels(WALL)
     part = geometry.parts.ravel()[pixels]
     floor, bay, wide, high = (geometry.table[part, COLUMN[n]] for n in ("round_x", "round_y", "radius_x", "radius_y"))
@@ -89,7 +89,7 @@ def _windows(geometry: Geometry, albedo: np.ndarray, glow: np.ndarray, paint: Pa
 
 
 def _sky(geometry: Geometry, pixels: np.ndarray, paint: Paint, sun: Point | None) -> np.ndarray:
-    """Sky colour `[3, N]`: gradient, clouds in perspective, glare around the sun."""
+    """Return the color of the sky `[3, N]`: gradient, clouds in perspective, glare around the sun."""
     domain = paint.domain
     sx, sy = geometry.slope_x.ravel()[pixels], np.maximum(geometry.slope_y.ravel()[pixels], 0.0)
     rise = np.sqrt(np.minimum(sy * 1.6, 1.0))
@@ -106,12 +106,12 @@ def _sky(geometry: Geometry, pixels: np.ndarray, paint: Paint, sun: Point | None
 
 
 def _blurred(image: Image.Image, radius: float) -> np.ndarray:
-    """Shadow image 0..1 with soft edges, flat."""
+    """Return a shadow image in 0..1 with soft edges, flat `[H * W]`."""
     return np.asarray(image.filter(ImageFilter.BoxBlur(radius)), dtype=np.float32).ravel() / 255.0
 
 
 def _normals(geometry: Geometry, texture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Surface normals `[H, W]` each; curved parts bulge, leaves follow their texture as well."""
+    """Return the surface normals, `[H, W]` each; curved parts are round, leaves also follow their texture."""
     nx, ny, nz = (geometry.column(f"normal_{axis}") for axis in "xyz")
     curved = (geometry.table[:, COLUMN["radius_x"]] > 0) & (geometry.table[:, COLUMN["kind"]] != WALL)
     pixels = np.flatnonzero(curved[geometry.parts])
@@ -131,7 +131,7 @@ def _normals(geometry: Geometry, texture: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _light(canvas: Canvas, geometry: Geometry, domain: Domain, texture: np.ndarray) -> np.ndarray:
-    """Light arriving at every pixel, `[3, H * W]`: sky, sun with shadows, at night headlights and street lamps."""
+    """Return the light on every pixel `[3, H * W]`: sky, sun with shadows, at night headlights and street lamps."""
     sun, soft = canvas.sun, canvas.camera.columns / 400
     nx, ny, nz = (component.ravel() for component in _normals(geometry, texture))
     ground = geometry.ground
@@ -168,7 +168,7 @@ def _boards(geometry: Geometry, grain: np.ndarray, camera: Camera) -> None:
 
 
 def shade(canvas: Canvas, geometry: Geometry, paint: Paint, rng: np.random.Generator) -> np.ndarray:
-    """Picture uint8 `[H, W, 3]` of a measured scene in the paint's domain."""
+    """Return the picture uint8 `[H, W, 3]` of a measured scene in the domain of `paint`."""
     domain, camera, shape = paint.domain, canvas.camera, geometry.parts.shape
     texture = _texture(geometry, camera, rng.integers(0, 256, 2))
     grain = (geometry.column("grain") * texture).ravel()
@@ -199,10 +199,10 @@ def shade(canvas: Canvas, geometry: Geometry, paint: Paint, rng: np.random.Gener
 
 
 def _expose(color: np.ndarray, domain: Domain, rng: np.random.Generator) -> np.ndarray:
-    """Camera: exposure, white balance, a lens that softens pixel edges, noise that grows with the signal."""
+    """Apply the camera: exposure, white balance, a lens that softens pixel edges, noise that grows with the signal."""
     gain = np.exp(rng.normal(0.0, 0.10)) * (1.0 + 0.025 * rng.standard_normal(3))
     color = color * gain.astype(np.float32)[:, None, None]
-    # Blur by (1, 5, 1) / 7 along both axes: the anti-aliasing that painting by part numbers lacks.
+    # Blur by (1, 5, 1) / 7 along both axes: anti-aliasing, which painting by part numbers does not have.
     for axis in (1, 2):
         padded = np.pad(color, [(int(axis == i), int(axis == i)) for i in range(3)], mode="edge")
         first, last = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])

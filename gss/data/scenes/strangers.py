@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.data.scenes.canvas import BOARDS, LEAVES, Canvas
 from gss.data.scenes.cars import DARK, TYRE, box, frame, ground_xz
 from gss.data.scenes.domains import Color, Paint
@@ -16,10 +16,10 @@ STRANGERS = ("crate", "cone", "ball", "sofa", "animal", "tyres", "suitcase", "lu
 
 
 def stranger_kinds(unknown: bool | Sequence[str]) -> tuple[str, ...]:
-    """The kinds that the option `unknown` of generated scenes stands for: all of them, none, or those it lists.
+    """Return the kinds of the option `unknown` of generated scenes: all, none, or those it lists.
 
     Raises:
-        ValueError: no such kind, or no list.
+        InputError: unknown kind, or not a list.
     """
     if isinstance(unknown, bool):
         return STRANGERS if unknown else ()
@@ -27,15 +27,14 @@ def stranger_kinds(unknown: bool | Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"unknown is {unknown!r}; give true, false or a list of {', '.join(STRANGERS)}")
     for kind in unknown:
         if kind not in STRANGERS:
-            hint = did_you_mean(str(kind), STRANGERS)
-            raise InputError(f"unknown lists {kind!r}; there are {', '.join(STRANGERS)} {hint}".rstrip())
+            raise unknown_name("kind", kind, STRANGERS, where="unknown")
     return tuple(unknown)
 
 
 def stranger(canvas: Canvas, x: float, z: float, kind: int, rng: np.random.Generator, paint: Paint) -> None:
-    """Object of no known class, of a kind that is a place in `STRANGERS`.
+    """Draw an object of no known class; `kind` is an index into `STRANGERS`.
 
-    Its pixels carry the void label and are marked unknown.
+    Its pixels have the void label and are marked unknown.
     """
     canvas.unknown = True
     at = frame(x, z, float(rng.uniform(-0.9, 0.9)))
