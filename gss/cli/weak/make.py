@@ -29,7 +29,7 @@ def run(args: Namespace) -> None:
     from gss.core.distributed import is_main
     from gss.core.errors import InputError
     from gss.data.specs.load import load_spec
-    from gss.weak.make.make import format_survey, make_weak_labels
+    from gss.weak.make.make import make_weak_labels
 
     files, overrides = split_overrides(args.settings)
     if args.share is not None:
@@ -47,5 +47,5 @@ def run(args: Namespace) -> None:
         overwrite=args.overwrite,
     )
     if is_main():
-        print(format_survey(report, args.form))
+        print(report.table().text())
         print(f"\nwritten to {args.out}; train on it with data.spec={args.out} data.train_split={args.split}")

@@ -1,1 +1,1 @@
-"""Unknown objects: cutting out, pasting, benchmarks."""
+"""Unknown objects: cut out, pasted into images, and benchmarks with labelled outliers."""

@@ -1,4 +1,4 @@
-"""Data sets with truth about the unknown: images with 0 in-distribution, 1 out-of-distribution, 255 void."""
+"""Data sets with outlier labels: 0 in-distribution, 1 out-of-distribution, 255 void."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OOD_LABELS = LabelSpace(("in", "out"), ((60, 100, 160), (255, 90, 0)))
 _USUAL_SPLITS: tuple[str, ...] = ("val", "test", "all")
 
 _NUMBERED = ("fishyscapes_lostandfound", "fishyscapes_static")
-"""Labels are called NNNN_FRAME and lie apart from the images, which another data set brings along."""
+"""Benchmarks whose labels are called NNNN_FRAME and whose images belong to another data set."""
 
-# Frames of a folder that belong to the published split; matched with the start of the file name.
+# Frames of a folder that do not belong to the published split, by the start of the file name.
 _LEFT_OUT = {
     ("smiyc_obstacle21", "val"): ("validation_19", *(f"validation_{number}" for number in range(21, 30))),
     ("smiyc_obstacle21", "test"): ("validation", "driveway", "snowstorm1", "snowstorm2"),
-    # Scenes with children and bicycles, which Cityscapes knows.
+    # Scenes with children and bicycles, which are classes of Cityscapes.
     ("lost_and_found", "test_noknown"): (
         *("15_Rechbergstr_Deckenpfronn", "01_Hanns_Klemm_Str_45_000006", "01_Hanns_Klemm_Str_45_000007"),
         "10_Schlossberg_9_000004",
@@ -41,7 +41,7 @@ _LEFT_OUT = {
 
 @dataclass(frozen=True)
 class _BenchmarkSpec(DataSpec):
-    """A spec whose frames are those of the published benchmark of its name."""
+    """Spec with the frames of the published benchmark of its name."""
 
     def samples(self, split: str) -> list[Sample]:
         if self.name in _NUMBERED:
@@ -70,31 +70,28 @@ class _BenchmarkSpec(DataSpec):
 
 
 class OODDataset:
-    """One split of a data set, its labels turned into outlier truth.
+    """One split of a data set with outlier labels instead of its classes.
 
-    Which labels are outliers:
+    Outliers are
 
-    - classes named in `outliers`; all others are in-distribution. This is how classes held out of training
-      become unknowns;
-    - otherwise the second class of a spec with two classes (the out-of-distribution benchmarks, and plain
-      folders like them);
-    - in generated scenes, the objects of no known class, besides those in `outliers`.
+    - the classes in `outliers`; all others are in-distribution. Classes left out of training become outliers this way;
+    - otherwise the second class of a spec with two classes (the benchmarks, and folders with the same labels);
+    - in generated scenes, the objects of no known class, and those in `outliers`.
 
-    A frame without labels is refused, never read as background: benchmarks keep the labels of their test
-    frames to themselves.
+    A frame without labels is an error, because benchmarks do not publish the labels of their test frames.
 
     Args:
         spec: data spec; generated scenes need `unknown: true` or `outliers`.
         split: name of the split.
-        outliers: class names of the spec.
+        outliers: names of classes of the spec.
 
     Attributes:
-        known_names: the K classes that are in-distribution, in the order of the spec.
-        outlier_names: classes that are outliers; empty where only objects of no class are.
+        known_names: K in-distribution classes, in the order of the spec.
+        outlier_names: classes that are outliers; empty if only objects of no class are.
 
     Raises:
-        ValueError: nothing says what an outlier is, no such class, all classes are outliers, or what
-            `SegmentationDataset` refuses: unknown split, missing files.
+        InputError: outliers are not defined, unknown class, all classes are outliers, unknown split, or missing
+            files.
     """
 
     label_space = OOD_LABELS
@@ -142,8 +139,7 @@ class OODDataset:
             PIL RGB and truth uint8 `[H, W]`: 0 in, 1 out, 255 void.
 
         Raises:
-            ValueError: unreadable files, sizes that differ, or label values the spec does not know; the
-                message names the file.
+            InputError: unreadable files, different sizes, or unknown label values; names the file.
         """
         image, labels = self.read_labels(index)
         return image, self.truth(labels)
@@ -155,7 +151,7 @@ class OODDataset:
             PIL RGB and labels uint8 `[H, W]`: 0..K-1 by `known_names`, K out, 255 void.
 
         Raises:
-            ValueError: as `read`.
+            InputError: as `read`.
         """
         if isinstance(self._source, ScenesDataset):
             scene = self._source.read_full(index)
@@ -169,7 +165,7 @@ class OODDataset:
         return image, self._table[raw]
 
     def truth(self, labels: np.ndarray) -> np.ndarray:
-        """Truth 0, 1, 255 of what `read_labels` returned."""
+        """Return the truth (0, 1, 255) of labels from `read_labels`."""
         table = np.zeros(256, np.uint8)
         table[len(self.known_names)], table[IGNORE_INDEX] = 1, IGNORE_INDEX
         return table[labels]
@@ -182,12 +178,12 @@ def open_ood(
 
     Args:
         ref: built-in name, YAML file or folder, see `gss.data.specs.load.load_spec`.
-        split: name of the split; default: the only one, or the first of `val`, `test`, `all` there is.
+        split: name of the split; by default the only one, or the first existing one of `val`, `test`, `all`.
         root: folder of the data set.
         outliers: see `OODDataset`.
 
     Raises:
-        ValueError: see `load_spec` and `OODDataset`.
+        InputError: see `load_spec` and `OODDataset`.
     """
     spec = load_spec(ref, root)
     if split is None:
@@ -200,18 +196,18 @@ def open_ood(
 
 
 def _is_benchmark(spec: DataSpec) -> bool:
-    """Whether a spec is a built-in one or based on it; a folder that only has the name of one is not."""
+    """Return whether a spec is a built-in one or based on it; the name alone is not enough."""
     return spec.generator is None and spec.name in builtin_specs() and spec.mask == load_spec(spec.name).mask
 
 
 def _with_overlay(image: Image.Image, mask: Path) -> Image.Image:
-    """Add the signed colours of a Fishyscapes Static overlay to the Cityscapes image."""
+    """Add the signed colors of a Fishyscapes Static overlay to the Cityscapes image."""
     path = mask.with_name(mask.name.replace("_labels.png", "_rgb.npz"))
     try:
         with np.load(path, allow_pickle=False) as archive:
             overlay = archive["rgb"]
         pixels = np.asarray(image).astype(np.int64) + overlay.astype(np.int64)
-    # A damaged archive raises BadZipFile, EOFError or zlib.error, a lacking entry KeyError.
+    # A damaged archive raises BadZipFile, EOFError or zlib.error, a missing entry KeyError.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot add overlay {path} to its Cityscapes image: {reason}") from error

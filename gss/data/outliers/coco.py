@@ -12,7 +12,7 @@ from PIL import Image
 
 from gss.core.errors import InputError, unknown_name
 from gss.core.files import read_json
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.images import load_color_mask, load_image
 from gss.data.outliers.cutout import cutout
 from gss.data.outliers.segmentation import Polygons, RunLengths, Size, read_segmentation
@@ -68,7 +68,7 @@ class CocoFile:
         if not path.is_file():
             raise InputError(f"annotation file not found: {path}")
         self.path, self.folder = path, Path(images)
-        content = Record(read_json(path), path)
+        content = JsonValue(read_json(path), path)
         categories = [(item["id"].integer(), item) for item in content["categories"]]
         self.names = {key: item["name"].text() for key, item in categories}
         things = {key for key, item in categories if (thing := item.get("isthing")) is None or thing.flag()}
@@ -105,7 +105,7 @@ class CocoFile:
             )
         self._require_files()
 
-    def _category(self, segment: Record) -> int:
+    def _category(self, segment: JsonValue) -> int:
         category = segment["category_id"].integer()
         if category not in self.names:
             raise segment.error(f"is of category {category}, which 'categories' does not list")
@@ -168,7 +168,7 @@ class CocoFile:
         return float(mask.sum())
 
 
-def _annotations(content: Record, panoptic: bool) -> Iterator[tuple[int, Record, str]]:
+def _annotations(content: JsonValue, panoptic: bool) -> Iterator[tuple[int, JsonValue, str]]:
     """Yield the picture's id, the annotation and the PNG (panoptic files) of every annotated object."""
     for item in content["annotations"]:
         image = item["image_id"].integer()
@@ -180,7 +180,7 @@ def _annotations(content: Record, panoptic: bool) -> Iterator[tuple[int, Record,
             yield image, item, ""
 
 
-def _instance(segment: Record, category: int, size: Size | None, file_name: str) -> Instance:
+def _instance(segment: JsonValue, category: int, size: Size | None, file_name: str) -> Instance:
     id, crowd, area = segment["id"], segment.get("iscrowd"), segment.get("area")
     if file_name and not 0 <= id.integer() < 1 << 24:
         raise id.wrong("a number that fits the three bytes of a color")

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def cutout(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """The object of a mask, bool `[H, W]` with at least one pixel, as `Objects.cut` gives it."""
+    """Return the object of a mask, bool `[H, W]` with at least one pixel, as `Objects.cut` does."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     alpha = np.where(mask[box], 255, 0).astype(np.uint8)

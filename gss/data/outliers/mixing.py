@@ -1,4 +1,4 @@
-"""Outlier mixing: objects that belong to no class, pasted into training images with the label 254."""
+"""Outlier mixing: objects of no class pasted into training images, with the label 254."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from gss.data.protocols import LabelledImages
 from gss.data.transforms import JointTransform, jitter_colors, resize_pair, sample_generator, to_float
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL, LabelSpace
 
-# Larger cut-outs would show their own blur rather than what they are.
+# Cut-outs that are enlarged more would be blurred.
 _MAX_ENLARGEMENT = 2.0
-# Of the random numbers of a sample; its own augmentation draws from the plain generator.
+# Random stream of a sample for mixing; its augmentation uses the plain generator.
 _STREAM = 254
 
 
 @dataclass(frozen=True)
 class Mixer:
-    """Pastes objects, each with a random size, place, mirroring and colour.
+    """Pasting of objects with random size, place, mirroring and color.
 
     Args:
-        objects: what is pasted.
-        count: fewest and most objects an image gets.
-        size: smallest and largest length of an object's longer side, relative to the shorter side of the image; drawn
-            evenly on a logarithmic scale. An object that is larger than the image after that is scaled down to fit; a
-            cut-out is never enlarged more than twice.
-        depth: how much smaller objects are towards the top of the image, where things are far: at 0 not at all, at 1
-            they vanish there.
-        feather: pixels over which an object's edge fades in, inwards. Pixels that are more object than image get the
-            label 254, the others void.
-        probability: share of images that get objects; the others stay as they are.
+        objects: source of objects.
+        count: smallest and largest number of objects per image.
+        size: smallest and largest length of the longer side of an object, relative to the shorter side of the image;
+            uniform on a logarithmic scale. An object larger than the image is scaled down to fit; a cut-out is never
+            enlarged more than twice.
+        depth: decrease of size towards the top of the image, where things are far: 0 is none, at 1 objects vanish at
+            the top.
+        feather: width in pixels of the soft edge inside an object. Pixels with more object than image get the label
+            254, the others void.
+        probability: share of images with objects; the others stay as they are.
         flip: probability of mirroring an object.
-        photometric: probability of changing an object's colours.
+        photometric: probability of changing the colors of an object.
 
     Raises:
-        ValueError: an argument out of range, or no objects.
+        InputError: an argument out of range, or no objects.
     """
 
     objects: Objects
@@ -70,10 +70,10 @@ class Mixer:
         Args:
             image: float `[3, H, W]` in [0, 1].
             labels: int64 `[H, W]`.
-            generator: the only source of randomness.
+            generator: source of all random choices.
 
         Returns:
-            New tensors, or the given ones where nothing is pasted.
+            New tensors, or the given ones if nothing is pasted.
         """
         if not _uniform(generator) < self.probability:
             return image, labels
@@ -91,14 +91,14 @@ class Mixer:
         longer = max(picture.size)
         factor = min(wanted / longer, height / picture.height, width / picture.width, _MAX_ENLARGEMENT)
         size = max(round(picture.width * factor), 1), max(round(picture.height * factor), 1)
-        # Pillow weighs colours with alpha, so what was around the object does not bleed into it.
+        # Pillow weighs colors with alpha, so colors around the object do not bleed into it.
         pixels = np.array(picture.resize(size, Image.Resampling.BILINEAR))
         if _uniform(generator) < self.flip:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         patch = to_float(pixels[..., :3])
         if _uniform(generator) < self.photometric:
             patch = jitter_colors(patch, generator)
-        # Thin things may have no pixel that is half theirs.
+        # A thin object may have no pixel that it covers by half.
         solid = pixels[..., 3] >= min(128, int(pixels[..., 3].max()))
         alpha = torch.from_numpy(feathered(solid, self.feather))
         top, left = round(down * (height - size[1])), round(across * (width - size[0]))
@@ -108,9 +108,13 @@ class Mixer:
 
 
 def feathered(mask: np.ndarray, width: float) -> np.ndarray:
-    """Opacity of a mask, bool `[H, W]`, that rises to 1 over `width` pixels from its edge inwards: float32 `[H, W]`.
+    """Return the opacity of a mask, float32 `[H, W]`, that rises to 1 over `width` pixels from the edge inwards.
 
-    In masks thinner than that it rises over half their thickness, so that some pixel is opaque.
+    In masks thinner than that it rises over half their thickness, so some pixel is opaque.
+
+    Args:
+        mask: bool `[H, W]`.
+        width: width of the soft edge in pixels.
     """
     if width <= 0:
         return mask.astype(np.float32)
@@ -119,19 +123,17 @@ def feathered(mask: np.ndarray, width: float) -> np.ndarray:
 
 
 class MixedImages(Dataset[dict[str, Any]]):
-    """Training images with objects pasted in, and beside each a foreign scene.
-
-    Every image is a real one: where nothing is pasted it stays as it is.
+    """Training images with objects pasted in, each optionally with a foreign scene.
 
     Args:
-        base: augmented training images; all must have the size of a crop for foreign scenes to join them.
-        mixer: pastes.
-        scenes: foreign scenes; one without an object of its own gets some pasted. None: none.
-        crop: (H, W) of foreign scenes, which are scaled to cover it before `transform` draws from them.
+        base: augmented training images; with foreign scenes all must have the size of the crop.
+        mixer: pasting of objects.
+        scenes: foreign scenes; a scene without an object gets some pasted. None: no scenes.
+        crop: (H, W) of the crops of foreign scenes, which are first scaled to cover it.
         seed: seed of every random choice, together with epoch and index.
 
     Raises:
-        ValueError: the data set has 255 classes, so that the label 254 is taken.
+        InputError: the data set has 255 classes, so the label 254 is a class.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class MixedImages(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose random choices `__getitem__` makes in this process."""
+        """Set the epoch of the random choices of `__getitem__` in this process."""
         self.epoch = epoch
         self.base.set_epoch(epoch)
 
@@ -186,17 +188,17 @@ class MixedImages(Dataset[dict[str, Any]]):
 
 
 class MixedTruth:
-    """Images with objects pasted in and outlier truth, the same at every reading; see `OODDataset`.
+    """Images with objects pasted in and outlier labels, the same at every reading; see `OODDataset`.
 
     Args:
-        base: labelled images; their void is void.
-        mixer: pastes.
+        base: labelled images; void stays void.
+        mixer: pasting of objects.
         seed: seed of every random choice, together with the index.
-        length: mixtures, of images spread evenly over `base`; more than it has repeat images with other objects. None:
-            one an image.
+        length: number of mixed images, evenly spaced over `base`; a number above its length repeats images with other
+            objects. None: one per image.
 
     Raises:
-        ValueError: as `MixedImages`.
+        InputError: as `MixedImages`.
     """
 
     label_space = OOD_LABELS
@@ -212,7 +214,7 @@ class MixedTruth:
         return len(self.ids)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB and truth uint8 `[H, W]`: 0 in, 1 pasted, 255 void."""
+        """Return PIL RGB and truth uint8 `[H, W]`: 0 in, 1 pasted, 255 void."""
         picture, labels = self.base.read(self._places[index])
         given = torch.from_numpy(labels.astype(np.int64))
         generator = sample_generator(self.seed, 0, index, _STREAM)
@@ -223,10 +225,10 @@ class MixedTruth:
 
 
 def check_label_free(space: LabelSpace) -> None:
-    """Requires a label space without the label of pasted objects.
+    """Require a label space without the label of pasted objects.
 
     Raises:
-        ValueError: it has 255 classes.
+        InputError: it has 255 classes.
     """
     if space.num_classes > OUTLIER_LABEL:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Objects cut out of pictures, to be pasted where they do not belong: from folders, COCO files or generated scenes."""
+"""Objects cut out of pictures, to be pasted into others: from folders, COCO files or generated scenes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from gss.core.errors import InputError
 from gss.core.files import read_json
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.datasets import check_sizes
 from gss.data.generated import ScenesDataset
 from gss.data.images import load_image, load_mask
@@ -30,8 +30,8 @@ class Objects(Protocol):
     """Cut-outs with their names.
 
     Attributes:
-        ids: unique within the source.
-        categories: what each object is; empty where nobody said.
+        ids: ids, unique within the source.
+        categories: category of each object; empty if unknown.
     """
 
     ids: list[str]
@@ -40,7 +40,7 @@ class Objects(Protocol):
     def __len__(self) -> int: ...
 
     def cut(self, index: int) -> Image.Image:
-        """RGBA picture of one object in its tight box; alpha is 255 on the object and 0 elsewhere."""
+        """Return an RGBA picture of one object in its tight box; alpha is 255 on the object and 0 elsewhere."""
         ...
 
 
@@ -53,21 +53,21 @@ def open_objects(
     exclude: Collection[str] = (),
     min_pixels: int = 1,
 ) -> Objects:
-    """Opens a source of objects.
+    """Open a source of objects.
 
     Args:
-        source: a folder with `images/`, `masks/` and, to name categories, `objects.json`; a COCO instance or panoptic
-            file (`.json`); or a spec of generated scenes, of which the objects of no known class are taken.
-        split: of the folder or the spec. COCO files and folders without lists are divided by id: `train` is the first
-            four fifths of the images, `val` the rest, `all` everything.
-        root: folder of a data set, in place of the one in its spec.
+        source: folder with `images/`, `masks/` and, to name categories, `objects.json`; COCO instance or panoptic
+            file (`.json`); or spec of generated scenes, whose objects of no known class are taken.
+        split: split of the folder or the spec. COCO files and folders without lists are divided by id: `train` is the
+            first four fifths of the images, `val` the rest, `all` everything.
+        root: folder of a data set, instead of the one in its spec.
         images: folder of the pictures that a COCO file names.
-        exclude: categories that are known and therefore no outliers, in any case of letters. A COCO picture that shows
-            one of them is left out altogether.
-        min_pixels: smaller objects are left out.
+        exclude: categories that are classes and therefore not outliers, in upper or lower case. A COCO picture that
+            shows one of them is left out.
+        min_pixels: smallest area of an object, in pixels.
 
     Raises:
-        ValueError: no such source or split, no object in it, masks without an object, or unreadable files.
+        InputError: no such source or split, no object in it, masks without an object, or unreadable files.
     """
     path = Path(source).expanduser()
     objects: Objects
@@ -85,26 +85,26 @@ def open_objects(
 
 
 def fingerprint(*ids: Iterable[str]) -> str:
-    """Short name of lists of ids, the same for the same ids in the same order."""
+    """Return a short name of lists of ids, the same for the same ids in the same order."""
     lists = [list(part) for part in ids]
     digest = hashlib.sha256(json.dumps(lists).encode()).hexdigest()
     return f"{'+'.join(str(len(part)) for part in lists)} ids, sha256 {digest[:12]}"
 
 
 class FolderObjects:
-    """Objects of a folder of images and masks, one a mask.
+    """Objects of a folder of images and masks, one per mask.
 
-    The object is everything but the class "background" (the first class, if none is called so) and void. Masks are
-    read once when the folder is opened, because one without an object would otherwise show in the middle of training.
+    The object is everything except void and the class "background" (the first class, if none has this name). All
+    masks are read when the folder is opened, so that a mask without an object does not stop a training.
 
     Args:
         spec: data spec of the folder.
-        split: its split.
-        exclude: categories left out.
-        min_pixels: smaller objects are left out.
+        split: split of the spec.
+        exclude: categories to leave out.
+        min_pixels: smallest area of an object, in pixels.
 
     Raises:
-        ValueError: masks without an object (with how many and the first), files that are missing or do not fit, or a
+        InputError: masks without an object (with their number and the first), missing files, sizes that differ, or a
             damaged `objects.json`.
     """
 
@@ -157,19 +157,19 @@ def _categories(path: Path) -> dict[str, str]:
     """Return the category by id from `objects.json`, a list of `{"name": id, "category": ...}`; empty without it."""
     if not path.is_file():
         return {}
-    return {str(entry["name"].name()): entry["category"].text() for entry in Record(read_json(path), path)}
+    return {str(entry["name"].name()): entry["category"].text() for entry in JsonValue(read_json(path), path)}
 
 
 class SceneObjects:
-    """Objects of no known class, cut out of generated scenes that are made for nothing else: the largest of each.
+    """Objects of no known class from generated scenes: the largest object of each scene.
 
     Args:
         spec: spec of generated scenes; the length of the split is the number of objects.
-        split: its split; no two splits share a scene, nor does one share any with the data set of that name.
-        min_pixels: scenes whose largest object is smaller are passed over.
+        split: split of the spec. No two splits share a scene, and none shares one with the data set of the same name.
+        min_pixels: smallest area of an object, in pixels; scenes without such an object are skipped.
 
     Raises:
-        ValueError: no such split.
+        InputError: no such split.
     """
 
     def __init__(self, spec: DataSpec, split: str, *, min_pixels: int = 1) -> None:
@@ -184,7 +184,7 @@ class SceneObjects:
             seed=int(options.get("seed", 0)),
             unknown=options.get("unknown") or True,
         )
-        # Whoever resumes with other objects is to be told.
+        # The ids name kinds and seed, so that a run is not resumed with other objects.
         series = f"{self._scenes.domain} {self._scenes.seed} {'+'.join(self._scenes.unknown)}"
         self.ids = [f"{series}/{split}_{index:05d}" for index in range(self._count)]
         self.categories = [""] * self._count
@@ -194,7 +194,7 @@ class SceneObjects:
         return self._count
 
     def cut(self, index: int) -> Image.Image:
-        """See `Objects.cut`; the scene is generated once in each process."""
+        """See `Objects.cut`; each process generates the scene once."""
         if index not in self._cuts:
             self._cuts[index] = self._draw(index)
         return self._cuts[index]
@@ -214,15 +214,15 @@ _TRIES = 20  # scenes looked at for one object; most show one
 
 
 def check_unknown(objects: Objects, class_names: Sequence[str]) -> None:
-    """Requires that no object is of a class that the segmenter knows.
+    """Require that no object is of a class of the segmenter.
 
     Raises:
-        ValueError: names the category and how to leave it out.
+        InputError: such an object; names the category and how to leave it out.
     """
     known = {name.lower(): name for name in class_names}
-    found = sorted({category for category in objects.categories if category.lower() in known})
-    if found:
+    shared = sorted({category for category in objects.categories if category.lower() in known})
+    if shared:
         raise InputError(
-            f"objects of the category {found[0]!r} are no outliers, because {known[found[0].lower()]!r} is a class of "
-            f"the data set; add {', '.join(found)} to outliers.exclude"
+            f"objects of the category {shared[0]!r} are no outliers, because {known[shared[0].lower()]!r} is a class "
+            f"of the data set; add {', '.join(shared)} to outliers.exclude"
         )

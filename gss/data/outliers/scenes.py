@@ -1,4 +1,4 @@
-"""Pictures of foreign scenes, with their objects marked: the second context of contrastive outlier training."""
+"""Pictures of foreign scenes with labelled objects: the second context of contrastive outlier training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COCO_THINGS = (
     *("cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors"),
     *("teddy bear", "hair drier", "toothbrush"),
 )
-"""The countable classes of COCO: what `things` stands for."""
+"""Countable classes of COCO; `things` stands for them."""
 
 
 class ForeignScenes(Protocol):
@@ -40,7 +40,7 @@ class ForeignScenes(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB and labels uint8 `[H, W]`."""
+        """Return PIL RGB and labels uint8 `[H, W]`."""
         ...
 
 
@@ -52,18 +52,18 @@ def open_scenes(
     objects: Sequence[str] = (),
     exclude: Collection[str] = (),
 ) -> ForeignScenes:
-    """Opens foreign scenes.
+    """Open foreign scenes.
 
     Args:
-        source: a folder of pictures; a folder with `images/` and `masks/`, or a spec; or a COCO file.
-        split: as in `gss.data.outliers.objects.open_objects`; a plain folder of pictures has `all` alone.
+        source: folder of pictures; folder with `images/` and `masks/`, or spec; or COCO file.
+        split: split, as in `gss.data.outliers.objects.open_objects`; a plain folder of pictures has `all` only.
         images: folder of the pictures that a COCO file names.
-        objects: classes of the folder or spec that are objects; `things` means those that COCO counts. Without any,
-            no pixel is marked, and objects have to be pasted. The instances of a COCO file are marked anyway.
-        exclude: classes that the segmenter knows: void. A COCO picture that shows one is left out.
+        objects: classes of the folder or spec that are objects; `things` stands for `COCO_THINGS`. Without any, no
+            pixel is labelled 254 and objects have to be pasted. Instances of a COCO file always are objects.
+        exclude: classes of the segmenter, which become void. A COCO picture that shows one is left out.
 
     Raises:
-        ValueError: no such source or split, no picture in it, or a class that does not exist.
+        InputError: no such source or split, no picture in it, or an unknown class.
     """
     path = Path(source).expanduser()
     if path.suffix.lower() == ".json":

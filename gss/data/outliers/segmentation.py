@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gss.core.errors import InputError
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.weak.raster import decode_runs, fill_polygons, polygon_fits, unpack_counts
 
 Size = tuple[int, int]
@@ -63,11 +63,11 @@ class RunLengths:
         return decode_runs(self.counts, size)
 
 
-def read_segmentation(record: Record | None, size: Size | None) -> Polygons | RunLengths | None:
+def read_segmentation(value: JsonValue | None, size: Size | None) -> Polygons | RunLengths | None:
     """Read the `segmentation` of an annotation.
 
     Args:
-        record: list of polygons, or `{"size": [H, W], "counts": ...}` with a list or the compressed text.
+        value: list of polygons, or `{"size": [H, W], "counts": ...}` with a list or the compressed text.
         size: (H, W) of the image, if the file states it.
 
     Returns:
@@ -76,12 +76,12 @@ def read_segmentation(record: Record | None, size: Size | None) -> Polygons | Ru
     Raises:
         InputError: damaged, or of another size; names file and annotation.
     """
-    if record is None:
+    if value is None:
         return None
-    if isinstance(record.value, dict):
-        return _read_runs(record, size)
+    if isinstance(value.value, dict):
+        return _read_runs(value, size)
     polygons = []
-    for item in record:
+    for item in value:
         corners = item.numbers()
         if len(corners) % 2:
             raise item.error(f"has {len(corners)} numbers; x and y of every corner make an even count")
@@ -92,12 +92,12 @@ def read_segmentation(record: Record | None, size: Size | None) -> Polygons | Ru
     return Polygons(polygons) if polygons else None
 
 
-def _read_runs(record: Record, size: Size | None) -> RunLengths:
-    height, width = (int(length) for length in record["size"].numbers(2))
+def _read_runs(value: JsonValue, size: Size | None) -> RunLengths:
+    height, width = (int(length) for length in value["size"].numbers(2))
     if height < 1 or width < 1 or (size is not None and size != (height, width)):
         stated = "at least 1" if size is None else f"[{size[0]}, {size[1]}] as the picture has"
-        raise record["size"].wrong(f"(H, W), {stated}")
-    counts = record["counts"]
+        raise value["size"].wrong(f"(H, W), {stated}")
+    counts = value["counts"]
     if isinstance(counts.value, str):
         runs = unpack_counts(counts.value)
         if runs is None:

@@ -1,4 +1,4 @@
-"""`gss data mix`: shows what outlier training would see; and the sources a configuration names."""
+"""Objects, scenes and mixed images of a configuration for outlier training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _OUTLIER_COLOR = (255, 90, 0)
 
 @dataclass(frozen=True)
 class Sources:
-    """What a configuration names.
+    """Objects and scenes of a configuration.
 
     Attributes:
         train: objects to train on.
-        val: objects held out.
+        val: objects to validate on.
         scenes: foreign scenes, if any.
     """
 
@@ -43,10 +43,10 @@ class Sources:
 
 
 def open_sources(cfg: ResidualConfig) -> Sources:
-    """Opens the objects and scenes of a configuration.
+    """Open the objects and scenes of a configuration.
 
     Raises:
-        ValueError: none are named, some cannot be read, or objects to validate on are among those trained on.
+        InputError: none are named, some cannot be read, or objects to validate on are among those trained on.
     """
     outliers, context = cfg.outliers, cfg.context
     if not outliers.objects:
@@ -71,7 +71,7 @@ def open_sources(cfg: ResidualConfig) -> Sources:
 
 
 def build_mixer(cfg: ResidualConfig, objects: Objects, *, train: bool) -> Mixer:
-    """The mixer of a configuration; validation mixes every image and leaves the objects as they look."""
+    """Return the mixer of a configuration; validation mixes every image and does not change the objects."""
     outliers = cfg.outliers
     return Mixer(
         objects,
@@ -86,10 +86,10 @@ def build_mixer(cfg: ResidualConfig, objects: Objects, *, train: bool) -> Mixer:
 
 
 def build_mixed(cfg: ResidualConfig, sources: Sources) -> MixedImages:
-    """The training images of a configuration.
+    """Return the training images of a configuration.
 
     Raises:
-        ValueError: an object is of a class of the data set, or label 254 is one.
+        InputError: an object is of a class of the data set, or label 254 is a class.
     """
     base = build_dataset(cfg.data, cfg.data.train_split, train=True, seed=cfg.train.seed)
     for objects in (sources.train, sources.val):
@@ -100,7 +100,7 @@ def build_mixed(cfg: ResidualConfig, sources: Sources) -> MixedImages:
 
 
 def draw_sheet(dataset: MixedImages, rows: int = _ROWS) -> Image.Image:
-    """Contact sheet of mixed images with their labels, and of the foreign scenes beside them."""
+    """Return a contact sheet of mixed images with their labels, and of the foreign scenes beside them."""
     space = dataset.label_space
     colors = np.zeros((OUTLIER_LABEL + 1, 3), np.uint8)
     colors[: space.num_classes] = space.colors

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gss.core.errors import InputError
 from gss.data.images import IMAGE_SUFFIXES
-from gss.data.weak.readers.files import read_csv, read_record, read_xml
+from gss.data.weak.readers.files import read_csv, read_json_value, read_xml
 from gss.labels.names import spelling_key
 from gss.labels.space import LabelSpace
 
@@ -57,7 +57,7 @@ def _file_formats(path: Path) -> dict[str, str]:
         header = [name.strip().lower() for _, row in read_csv(path)[:1] for name in row]
         formats = ["csv_boxes" if "xmin" in header else "tags"]
     elif suffix == ".json":
-        content = read_record(path)
+        content = read_json_value(path)
         annotations = content.get("annotations")
         if annotations is not None:
             boxed = any(item.get("bbox") is not None for item in annotations)
@@ -82,7 +82,7 @@ def _folder_formats(folder: Path, space: LabelSpace) -> dict[str, str]:
         formats = ["scribblesup"] if drawn else [*(["voc_boxes"] if boxed else []), "voc_tags"]
         return dict.fromkeys(formats, "{id}.xml")
     if ".json" in by_suffix:
-        name = "gss" if read_record(by_suffix[".json"]).get("imgHeight") is None else "polygons"
+        name = "gss" if read_json_value(by_suffix[".json"]).get("imgHeight") is None else "polygons"
         return {name: "{id}.json"}
     if any(suffix in IMAGE_SUFFIXES for suffix in by_suffix):
         folders = [path for path in folder.iterdir() if path.is_dir()]

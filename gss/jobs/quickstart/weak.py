@@ -13,7 +13,7 @@ from gss.data.specs.spec import FOLDER_SPEC
 from gss.jobs.stages import Stage, run_stages
 from gss.jobs.weak_run.inputs import RunInputs
 from gss.jobs.weak_run.run import run_weak
-from gss.weak.make.make import format_survey, make_weak_labels
+from gss.weak.make.make import make_weak_labels
 
 
 def quickstart_weak(
@@ -39,7 +39,7 @@ def quickstart_weak(
         spec = load_spec(data, root)
         report = make_weak_labels(spec, "train", form, FORMS[form](), labels, seed=seed, overwrite=True)
         if distributed.is_main():
-            print(format_survey(report, form))
+            print(report.table().text())
         return {}
 
     distributed.run_on_main(lambda: labels.mkdir(parents=True, exist_ok=True))

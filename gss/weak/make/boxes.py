@@ -13,10 +13,9 @@ from gss.weak.make.regions import Truth, regions
 
 
 def make_boxes(truth: Truth, cfg: BoxConfig, rng: np.random.Generator) -> WeakLabels:
-    """A box around every component that is not background.
+    """Return a box around every component that is not background.
 
-    The labels say that what lies outside all boxes is background only if that is so: every component has its box, in
-    full.
+    The labels state that everything outside all boxes is background only if every component lies inside its box.
     """
     height, width = truth.size
     boxes = []

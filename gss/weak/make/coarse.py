@@ -12,10 +12,10 @@ from gss.weak.make.regions import Region, Truth, regions
 
 
 def make_coarse(truth: Truth, cfg: CoarseConfig, rng: np.random.Generator) -> WeakLabels:
-    """Polygons that keep a distance from the borders of their components; small things may be missing.
+    """Return polygons that keep a distance from the borders of their components.
 
-    The classes of an image are therefore not exhaustive. What a polygon would cover of a hole, or of another class,
-    stays unlabelled.
+    Small components have no polygon, so the labels are not exhaustive. Pixels of other classes and of holes inside a
+    polygon stay unlabelled.
     """
     partial = np.full(truth.size, IGNORE_INDEX, np.uint8)
     for region in regions(truth, cfg.min_area, every_class=False):
@@ -39,13 +39,13 @@ def _polygon(region: Region, cfg: CoarseConfig) -> np.ndarray:
 
 
 def outline(mask: np.ndarray) -> list[np.ndarray]:
-    """Outer borders of the parts of a mask, along the edges of its pixels.
+    """Return the outer borders of the parts of a mask, along the edges of its pixels.
 
     Args:
         mask: bool `[h, w]`.
 
     Returns:
-        One ring of corners (x, y) `[n, 2]` a part, clockwise on the screen; holes are left out.
+        One ring of corners (x, y) `[n, 2]` per part, clockwise on the screen, without holes.
     """
     padded = np.pad(mask, 1)
     follow: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -79,7 +79,7 @@ def outline(mask: np.ndarray) -> list[np.ndarray]:
 def _next(
     follow: dict[tuple[int, int], list[tuple[int, int]]], here: tuple[int, int], before: tuple[int, int] | None
 ) -> tuple[int, int]:
-    """Take the next edge; where two pixels touch at a corner turn right, which keeps them apart."""
+    """Return the end of the next edge and remove it; where two pixels touch at a corner, turn right."""
     ends = follow[here]
     pick = 0
     if len(ends) > 1 and before is not None:
@@ -93,7 +93,7 @@ def _next(
 
 
 def simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    """Corners of a ring `[n, 2]` that are needed to stay within a distance of it (Douglas and Peucker, 1973)."""
+    """Return the corners of a ring `[n, 2]` that stay within `tolerance` pixels of it (Douglas and Peucker, 1973)."""
     far = int(((ring - ring[0]) ** 2).sum(1).argmax())
     closed = np.concatenate([ring, ring[:1]])
     keep = np.zeros(len(closed), bool)

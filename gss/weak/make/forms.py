@@ -27,15 +27,15 @@ _MAKERS: dict[str, Callable[[Truth, Any, np.random.Generator], WeakLabels]] = {
 
 
 def weaken(truth: Truth, form: str, cfg: Any, *, seed: int = 0) -> WeakLabels:
-    """Make weak labels from a full mask; a function of the arguments alone.
+    """Return weak labels made from a full mask; they depend on the arguments alone.
 
-    What is drawn never lies on void or outside its class, except the cores of boxes, which are guesses.
+    Labels never lie on void or outside their class, except the cores of boxes, which are guesses.
 
     Args:
-        truth: the full mask.
+        truth: full mask.
         form: key of `gss.config.weak_labels.FORMS`.
-        cfg: settings of that form.
-        seed: of every random choice, together with the image's id and the form.
+        cfg: settings of the form.
+        seed: seed of every random choice, together with the id of the image and the form.
     """
     rng: np.random.Generator = generator(seed, truth.id, form)
     return _MAKERS[form](truth, cfg, rng)

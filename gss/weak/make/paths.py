@@ -1,4 +1,4 @@
-"""Lines inside a region: polynomial arcs, the middle line, and random walks. Coordinates are (x, y) in its box."""
+"""Lines inside a region: polynomial arcs, the middle line and random walks; coordinates (x, y) in its box."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TURNS = np.deg2rad([0, 30, -30, 60, -60, 100, -100, 140, -140, 180])
 
 
 def arc(points: np.ndarray) -> np.ndarray:
-    """Polynomial through n points `[n, 2]` (degree n - 1 along the chord length), as a polyline of 3 pixel steps."""
+    """Return the polynomial of degree n - 1 through points `[n, 2]`, as a polyline with steps of 3 pixels."""
     steps = np.hypot(*np.diff(points, axis=0).T)
     if (steps < 1e-6).any():
         points = points[np.concatenate([[True], steps >= 1e-6])]
@@ -29,7 +29,7 @@ def arc(points: np.ndarray) -> np.ndarray:
 
 
 def sub_path(path: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A stretch of a polyline at a random place that has `share` of its length."""
+    """Return a random stretch of a polyline with `share` of its length."""
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
     if share >= 1 or along[-1] == 0:
         return path
@@ -41,7 +41,7 @@ def sub_path(path: np.ndarray, share: float, rng: np.random.Generator) -> np.nda
 
 
 def smoothed(path: np.ndarray, window: int = 5) -> np.ndarray:
-    """Moving average of a polyline; both ends stay."""
+    """Return the moving average of a polyline; both ends stay."""
     if len(path) < window:
         return path
     reach = window // 2
@@ -52,14 +52,14 @@ def smoothed(path: np.ndarray, window: int = 5) -> np.ndarray:
 
 
 def medial_path(depth: np.ndarray, width: float) -> np.ndarray | None:
-    """A long line along the middle of a region, where a stroke of this width has room.
+    """Return a long line along the middle of a region, where a stroke of this width has room; None without one.
 
-    Ends are the two places furthest apart inside the region; between them the line prefers depth. On large regions
-    it runs on a coarser grid, but only between places so deep that the straight line between them stays inside.
+    The ends are the two places furthest apart inside the region; between them the line prefers places far from the
+    border. Large regions use a coarser grid of places that are deep enough for straight lines between them.
 
     Args:
-        depth: distance to the border `[h, w]`, 0 outside the region.
-        width: of the stroke.
+        depth: distance to the border `[h, w]` in pixels, 0 outside the region.
+        width: width of the stroke in pixels.
     """
     area = int((depth > 0).sum())
     wanted = max(1, round((area / _MOST_NODES) ** 0.5))
@@ -71,7 +71,7 @@ def medial_path(depth: np.ndarray, width: float) -> np.ndarray | None:
 
 
 def _path_on_grid(depth: np.ndarray, least: float) -> np.ndarray | None:
-    """(row, column) of the line on a grid of depths, through cells deeper than `least`."""
+    """Return (row, column) of the line on a grid of depths, through cells deeper than `least`."""
     inside = depth > least
     cells = np.argwhere(inside)
     if len(cells) < 2:
@@ -95,7 +95,7 @@ def _path_on_grid(depth: np.ndarray, least: float) -> np.ndarray | None:
     last = _furthest(graph, first)
     if first == last:
         return None
-    # Twice as deep is four times as short.
+    # A step at twice the depth costs a quarter.
     cost = length / np.minimum(value[start], value[stop]) ** 2
     weighted = coo_array((cost, (start, stop)), shape=graph.shape).tocsr()
     before = dijkstra(weighted, directed=False, indices=first, return_predecessors=True)[1]
@@ -111,13 +111,13 @@ def _furthest(graph: coo_array, node: int) -> int:
 
 
 def walk_path(depth: np.ndarray, least: float, length: float, rng: np.random.Generator) -> np.ndarray | None:
-    """A random walk with momentum from the deepest place, through places deeper than `least`.
+    """Return a random walk with momentum from the deepest place, through places deeper than `least`.
 
     Args:
-        depth: distance to the border `[h, w]`.
-        least: at least 2 pixels, so that steps of 2 pixels stay inside.
-        length: of the walk, in pixels; it ends earlier in a dead end.
-        rng: random source.
+        depth: distance to the border `[h, w]` in pixels.
+        least: smallest depth, at least 2 pixels, so that steps of 2 pixels stay inside.
+        length: length of the walk in pixels; it ends earlier in a dead end.
+        rng: random generator.
     """
     row, column = np.unravel_index(depth.argmax(), depth.shape)
     if depth[row, column] <= least:

@@ -13,14 +13,14 @@ from gss.weak.make.regions import Truth, disc, regions
 
 
 def make_points(truth: Truth, cfg: PointConfig, rng: np.random.Generator) -> WeakLabels:
-    """Clicks in every component, or on every class, of an image.
+    """Return clicks in every component, or on every class, of an image.
 
-    A click whose disc would leave the class labels one pixel.
+    A click whose disc would leave the class is one pixel wide.
     """
     strokes = []
     room = np.zeros(truth.size, bool)
     for label in np.flatnonzero(truth.counts()).tolist():
-        # Beyond the image's edge there is nothing that a disc could get wrong.
+        # Outside the image there is no pixel that a disc could label wrongly.
         room |= ndimage.binary_erosion(truth.labels == label, disc(cfg.width), border_value=1)
     for label, rows, columns, depth in _units(truth, cfg):
         for row, column in _choose(rows, columns, depth, room, cfg, rng):
@@ -31,16 +31,16 @@ def make_points(truth: Truth, cfg: PointConfig, rng: np.random.Generator) -> Wea
 
 
 def _units(truth: Truth, cfg: PointConfig) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Class, and rows, columns and depths of the pixels of each component or class."""
-    found: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    """Yield the class and the rows, columns and depths of the pixels of each component or class."""
+    by_class: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
     for region in regions(truth, cfg.min_area):
         rows, columns = np.nonzero(region.mask)
         pixels = (rows + region.top, columns + region.left, region.depth[rows, columns])
         if cfg.mode == "component":
             yield region.label, *pixels
         else:
-            found.setdefault(region.label, []).append(pixels)
-    for label, parts in found.items():
+            by_class.setdefault(region.label, []).append(pixels)
+    for label, parts in by_class.items():
         rows, columns, depth = (np.concatenate(part) for part in zip(*parts, strict=True))
         yield label, rows, columns, depth
 

@@ -1,4 +1,4 @@
-"""What all generators share: the truth about an image, its connected components, and reproducible chance."""
+"""Full mask, connected components and random generator, for all makers of weak labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Truth:
     """Full mask of an image.
 
     Args:
-        id: of the image.
-        labels: uint8 `[H, W]`, 255 where void.
+        id: id of the image.
+        labels: class numbers, uint8 `[H, W]`, 255 where void.
         num_classes: K.
-        background: class that is no object, if there is one.
-        companions: how often two classes share an image of the data set `[K, K]`, for wrong tags.
+        background: class called background, if there is one.
+        companions: number of images that show both of two classes `[K, K]`, for wrong tags.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Truth:
         return self.labels.shape[0], self.labels.shape[1]
 
     def counts(self) -> np.ndarray:
-        """Pixels of each class `[K]`."""
+        """Return the number of pixels of each class `[K]`."""
         return np.bincount(self.labels.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_classes]
 
 
@@ -46,10 +46,10 @@ class Region:
     """A connected component of one class.
 
     Args:
-        label: its class.
-        top, left: of its bounding box.
-        mask: bool `[h, w]`, the component in its bounding box.
-        area: pixels.
+        label: class.
+        top, left: row and column of its bounding box.
+        mask: component in its bounding box, bool `[h, w]`.
+        area: number of pixels.
     """
 
     label: int
@@ -64,23 +64,23 @@ class Region:
         object.__setattr__(self, "depth", ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1])
 
     def place(self, xy: np.ndarray) -> np.ndarray:
-        """Coordinates in the bounding box to coordinates in the image."""
+        """Return coordinates in the image from coordinates in the bounding box."""
         return xy + (self.left, self.top)
 
 
 def generator(seed: int, id: str, form: str) -> np.random.Generator:
-    """Random source that depends on the arguments alone, the same on every machine."""
+    """Return a random generator that depends on the arguments alone, the same on every machine."""
     digest = hashlib.blake2b(f"{seed}\0{id}\0{form}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def regions(truth: Truth, min_area: int, *, every_class: bool = True) -> Iterator[Region]:
-    """Components of at least `min_area` pixels, class after class, in reading order.
+    """Yield the components of at least `min_area` pixels, class after class, in reading order.
 
     Args:
-        truth: the mask.
-        min_area: least number of pixels.
-        every_class: a class without one gives its largest component.
+        truth: full mask.
+        min_area: smallest number of pixels.
+        every_class: whether a class without such a component gives its largest one.
     """
     for label in np.flatnonzero(truth.counts()).tolist():
         numbered, count = ndimage.label(truth.labels == label)
@@ -96,19 +96,19 @@ def regions(truth: Truth, min_area: int, *, every_class: bool = True) -> Iterato
 
 
 def disc(width: float) -> np.ndarray:
-    """Pixels whose centre lies within width / 2 of a pixel's centre: bool, odd side."""
+    """Return the pixels whose center lies within width / 2 of the center of a pixel: bool `[k, k]`, k odd."""
     reach = int(width / 2)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return x * x + y * y <= (width / 2) ** 2 + 1e-9
 
 
 def fits(mask: np.ndarray, xy: np.ndarray, width: float) -> bool:
-    """Whether a stroke labels at least one pixel of a mask and none outside it.
+    """Return whether a stroke labels at least one pixel of a mask and none outside it.
 
     Args:
-        mask: bool `[h, w]`; beyond its edge is outside.
+        mask: bool `[h, w]`; pixels beyond its edge are outside.
         xy: vertices `[n, 2]` in the mask.
-        width: of the stroke.
+        width: width of the stroke in pixels.
     """
     columns, rows = np.floor(xy).astype(int).T
     height, wide = mask.shape

@@ -18,7 +18,7 @@ _ROUNDS = 6
 
 
 def make_scribbles(truth: Truth, cfg: ScribbleConfig, rng: np.random.Generator) -> WeakLabels:
-    """A stroke in every component; one that has no room for it gets a thinner stroke, or a click."""
+    """Return a stroke in every component; a component without room for it gets a thinner stroke, or a click."""
     strokes = [_stroke(region, truth, cfg, rng) for region in regions(truth, cfg.min_area)]
     return WeakLabels(truth.id, truth.size, truth.num_classes, strokes=strokes, exhaustive=True)
 
@@ -28,7 +28,7 @@ def _stroke(region: Region, truth: Truth, cfg: ScribbleConfig, rng: np.random.Ge
         if cfg.length == 0:
             break
         for path in _paths(region, truth, cfg, width, rng):
-            # Rounded as files hold them, so that what is checked here is what is read there.
+            # Rounded as in files, so that the stroke that is checked is the one that will be read.
             xy = np.round(sub_path(path, 1.0 if cfg.method == "walk" else cfg.length, rng), 2)
             if len(xy) > 1 and fits(region.mask, xy, width):
                 return Stroke(region.label, region.place(xy), width)
@@ -41,7 +41,7 @@ def _stroke(region: Region, truth: Truth, cfg: ScribbleConfig, rng: np.random.Ge
 def _paths(
     region: Region, truth: Truth, cfg: ScribbleConfig, width: float, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Paths `[n, 2]` in a region's box to try, the wanted one first."""
+    """Yield paths `[n, 2]` in the box of a region, those of the chosen method first."""
     if cfg.method == "curve":
         yield from _curves(region, truth, cfg, rng)
     if cfg.method == "walk":
@@ -55,9 +55,9 @@ def _paths(
 
 
 def _curves(region: Region, truth: Truth, cfg: ScribbleConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Curves through two far ends and a jittered centre, then through two more points near the first curve.
+    """Yield curves through two distant ends and a jittered center, and two more points near this curve.
 
-    The recipe of the generated scribbles of Boettcher et al., Scribbles for All, NeurIPS 2024.
+    The recipe is that of Boettcher et al., Scribbles for All, NeurIPS 2024.
     """
     share = region.area / truth.labels.size
     margin = float(np.interp(share, _MARGIN_SHARES, _MARGIN_PIXELS))
@@ -78,14 +78,14 @@ def _curves(region: Region, truth: Truth, cfg: ScribbleConfig, rng: np.random.Ge
             first, last = np.unravel_index(apart.argmax(), apart.shape)
             if apart[first, last] < 9:
                 return
-            centre = _snapped(rng.normal(pixels.mean(0), jitter), pixels)
+            center = _snapped(rng.normal(pixels.mean(0), jitter), pixels)
             start, stop = ends[first].astype(np.float64), ends[last].astype(np.float64)
-            curve = arc(np.array([start, centre, stop]))
-            middle = np.hypot(*(centre - start)) / (np.hypot(*(centre - start)) + np.hypot(*(stop - centre)))
+            curve = arc(np.array([start, center, stop]))
+            middle = np.hypot(*(center - start)) / (np.hypot(*(center - start)) + np.hypot(*(stop - center)))
             picks = rng.uniform(0.2, 0.8, 2)
             points = [_snapped(rng.normal(curve[round(pick * (len(curve) - 1))], jitter / 2), pixels) for pick in picks]
-            # In the order of the first curve, so that the second one does not turn back.
-            inner = [point for _, point in sorted(zip((*picks, middle), (*points, centre), strict=True), key=_position)]
+            # In the order of the first curve, so that the second curve does not turn back.
+            inner = [point for _, point in sorted(zip((*picks, middle), (*points, center), strict=True), key=_position)]
             yield (arc(np.array([start, *inner, stop])) + 0.5)[:, ::-1]
         margin += 2
 
@@ -95,5 +95,5 @@ def _position(pair: tuple[float, np.ndarray]) -> float:
 
 
 def _snapped(point: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The nearest of the pixels (row, column)."""
+    """Return the nearest of the pixels (row, column)."""
     return pixels[((pixels - point) ** 2).sum(1).argmin()].astype(np.float64)

@@ -10,16 +10,16 @@ from gss.weak.make.regions import Truth
 
 
 def large_classes(truth: Truth, cfg: TagConfig) -> np.ndarray:
-    """Classes large enough to be tagged; bool `[K]`."""
+    """Return the classes large enough to be tagged; bool `[K]`."""
     counts = truth.counts()
     return (counts >= max(cfg.min_area, 1)) & (counts >= cfg.min_share * truth.labels.size)
 
 
 def make_tags(truth: Truth, cfg: TagConfig, rng: np.random.Generator) -> WeakLabels:
-    """Tags of the classes in an image.
+    """Return tags of the classes in an image.
 
-    Like a real annotator's, they claim to be exhaustive even where `miss` has left one out. The background is never
-    missed.
+    Like the tags of a real annotator they claim to be exhaustive, even if `miss` has left one out. The background is
+    never left out.
     """
     tags = large_classes(truth, cfg)
     kept = tags & (rng.random(len(tags)) >= cfg.miss)

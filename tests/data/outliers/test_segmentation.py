@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from gss.core.errors import InputError
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.outliers.segmentation import read_segmentation
 from gss.data.weak.raster import unpack_counts
 
 
 def record(value):
-    return Record([{"id": 17, "segmentation": value}], "file.json").__iter__().__next__().get("segmentation")
+    return JsonValue([{"id": 17, "segmentation": value}], "file.json").__iter__().__next__().get("segmentation")
 
 
 def mask(value, size):

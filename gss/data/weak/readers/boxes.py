@@ -12,7 +12,7 @@ import numpy as np
 from gss.core.errors import InputError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader, check_size
-from gss.data.weak.readers.files import read_csv, read_lines, read_record, read_xml, shorten, to_number, xml_number
+from gss.data.weak.readers.files import read_csv, read_json_value, read_lines, read_xml, shorten, to_number, xml_number
 
 
 class BoxReader(Reader):
@@ -76,7 +76,7 @@ class CocoBoxReader(BoxReader, TableReader):
 
     def parse(self, path: Path) -> dict[str, Any]:
         """See `TableReader.parse`."""
-        content = read_record(path)
+        content = read_json_value(path)
         classes = {item["id"].name(): self.names.find(item["name"].text(), path) for item in content["categories"]}
         entries: dict[int | str, _CocoEntry] = {}
         names = {}

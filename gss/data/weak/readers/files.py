@@ -12,14 +12,14 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.core.files import read_json, read_text
-from gss.core.record import LARGEST, Record
+from gss.core.json_value import LARGEST, JsonValue
 
 _LONGEST_LINE = 200  # characters of a line in a message
 
 
-def read_record(path: Path) -> Record:
+def read_json_value(path: Path) -> JsonValue:
     """Return the content of a JSON file."""
-    return Record(read_json(path), path)
+    return JsonValue(read_json(path), path)
 
 
 def read_xml(path: Path) -> ElementTree.Element:

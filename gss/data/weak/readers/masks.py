@@ -13,7 +13,7 @@ from gss.data.images import MASK_SUFFIXES, load_color_mask, load_mask
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.raster import polygon_fits
 from gss.data.weak.readers.base import Options, Reader, check_size
-from gss.data.weak.readers.files import read_record
+from gss.data.weak.readers.files import read_json_value
 from gss.labels.space import IGNORE_INDEX
 
 # Labels of Cityscapes polygons that belong to none of its training classes.
@@ -106,7 +106,7 @@ class PolygonReader(Reader):
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
         names = self.names.extended({}, _CITYSCAPES_VOID)
-        content = read_record(path)
+        content = read_json_value(path)
         check_size(path, id, (content["imgHeight"].number(), content["imgWidth"].number()), size)
         canvas = Image.new("L", size[::-1], IGNORE_INDEX)
         draw = ImageDraw.Draw(canvas)

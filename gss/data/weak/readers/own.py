@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from gss.core.files import atomic_path
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.images import MASK_SUFFIXES, load_mask
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import check_size
 from gss.data.weak.readers.boxes import BoxReader
-from gss.data.weak.readers.files import read_record
+from gss.data.weak.readers.files import read_json_value
 from gss.data.weak.readers.masks import decode_mask
 from gss.labels.space import LabelSpace
 
@@ -27,7 +27,7 @@ class OwnReader(BoxReader):
 
     def read(self, path: Path, id: str, size: Size) -> WeakLabels:
         """See `Reader.read`."""
-        content = read_record(path)
+        content = read_json_value(path)
         height, width = content["size"].numbers(2)
         check_size(path, id, (height, width), size)
         strokes = []
@@ -52,7 +52,7 @@ class OwnReader(BoxReader):
             **parts,
         )
 
-    def _labelled(self, items: Record | None) -> Iterator[tuple[int, Record]]:
+    def _labelled(self, items: JsonValue | None) -> Iterator[tuple[int, JsonValue]]:
         """Yield the class number and the item of all items whose class is not ignored."""
         for item in items or ():
             kind = item["class"]
@@ -60,7 +60,7 @@ class OwnReader(BoxReader):
             if label is not None:
                 yield label, item
 
-    def _tags(self, items: Record | None) -> np.ndarray | None:
+    def _tags(self, items: JsonValue | None) -> np.ndarray | None:
         """Return the tags, bool `[K]`."""
         if items is None:
             return None
@@ -71,7 +71,7 @@ class OwnReader(BoxReader):
                 tags[label] = True
         return tags
 
-    def _partial(self, file: Record | None, path: Path, id: str, size: Size) -> np.ndarray | None:
+    def _partial(self, file: JsonValue | None, path: Path, id: str, size: Size) -> np.ndarray | None:
         """Return the partial mask, uint8 `[H, W]`, from the image file that is named."""
         if file is None or not file.text():
             return None

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from gss.core.errors import InputError
-from gss.core.record import Record
+from gss.core.json_value import JsonValue
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import VOC_SHORT_NAMES
 from gss.data.weak.readers.base import Reader, TableReader, check_size
-from gss.data.weak.readers.files import read_record, read_xml, xml_number
+from gss.data.weak.readers.files import read_json_value, read_xml, xml_number
 
 
 class ScribbleReader(Reader):
@@ -53,9 +53,9 @@ class ClickReader(TableReader):
 
     def parse(self, path: Path) -> dict[str, Any]:
         """See `TableReader.parse`."""
-        return dict(read_record(path).items())
+        return dict(read_json_value(path).items())
 
-    def entry(self, path: Path, id: str, size: Size, entry: Record) -> WeakLabels:
+    def entry(self, path: Path, id: str, size: Size, entry: JsonValue) -> WeakLabels:
         """See `TableReader.entry`."""
         strokes = []
         for click in entry:

@@ -13,7 +13,7 @@ from gss.core.errors import InputError
 from gss.data.files import read_list
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader
-from gss.data.weak.readers.files import read_array, read_csv, read_lines, read_record, read_xml
+from gss.data.weak.readers.files import read_array, read_csv, read_json_value, read_lines, read_xml
 
 
 class NameReader(Reader):
@@ -99,7 +99,7 @@ class TagReader(NameReader, TableReader):
         return table
 
     def _json(self, path: Path) -> dict[str, Any]:
-        content = read_record(path)
+        content = read_json_value(path)
         if content.get("images") is None or content.get("annotations") is None:
             return {image: [name.name() for name in names] for image, names in content.items()}
         names = {item["id"].name(): item["name"].text() for item in content["categories"]}

@@ -16,7 +16,7 @@ _SHORT = reprlib.Repr()  # of a wrong value in a message
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict = 2, 60, 4, 4
 
 
-class Record:
+class JsonValue:
     """A value of a JSON file together with its place in the file.
 
     Every access checks the type. The error names the file, the place (with the `id` of the list items on the way)
@@ -24,40 +24,40 @@ class Record:
 
     Args:
         value: value as the `json` module decoded it.
-        above: path of the file, or the record that holds this value.
-        key: key or list index in the record above.
+        above: path of the file, or the value that holds this one.
+        key: key or list index in the value above.
     """
 
     __slots__ = ("_above", "_key", "value")
 
-    def __init__(self, value: Any, above: Path | Record, key: str | int = "") -> None:
+    def __init__(self, value: Any, above: Path | JsonValue, key: str | int = "") -> None:
         self.value, self._above, self._key = value, above, key
 
-    def __getitem__(self, key: str) -> Record:
-        record = self.get(key)
-        if record is None:
+    def __getitem__(self, key: str) -> JsonValue:
+        value = self.get(key)
+        if value is None:
             raise self.error(f"has no {key!r}" if key not in self.value else f"has null as {key!r}")
-        return record
+        return value
 
-    def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> JsonValue | None:
         """Return the value of a key of a mapping; None if the key is missing or null."""
         if not isinstance(self.value, dict):
             raise self.wrong("a mapping")
         value = self.value.get(key)
-        return None if value is None else Record(value, self, key)
+        return None if value is None else JsonValue(value, self, key)
 
-    def items(self) -> Iterator[tuple[str, Record]]:
+    def items(self) -> Iterator[tuple[str, JsonValue]]:
         """Yield the keys and values of a mapping."""
         if not isinstance(self.value, dict):
             raise self.wrong("a mapping")
         for key, value in self.value.items():
-            yield key, Record(value, self, key)
+            yield key, JsonValue(value, self, key)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[JsonValue]:
         if not isinstance(self.value, list):
             raise self.wrong("a list")
         for index, value in enumerate(self.value):
-            yield Record(value, self, index)
+            yield JsonValue(value, self, index)
 
     def number(self) -> float:
         """Return a finite number."""
@@ -114,16 +114,16 @@ class Record:
     def where(self) -> str:
         """Return the file and the place in it, for a message."""
         steps: list[str] = []
-        record: Path | Record = self
-        while isinstance(record, Record):
-            if isinstance(record._key, int):
-                id = record.value.get("id") if isinstance(record.value, dict) else None
-                steps.append(f"[{record._key}]" + (f" (id {_short(id)})" if isinstance(id, int | str) else ""))
-            elif record._key:
-                steps.append(f".{record._key}" if record._key.isidentifier() else f"[{_short(record._key)}]")
-            record = record._above
+        here: Path | JsonValue = self
+        while isinstance(here, JsonValue):
+            if isinstance(here._key, int):
+                id = here.value.get("id") if isinstance(here.value, dict) else None
+                steps.append(f"[{here._key}]" + (f" (id {_short(id)})" if isinstance(id, int | str) else ""))
+            elif here._key:
+                steps.append(f".{here._key}" if here._key.isidentifier() else f"[{_short(here._key)}]")
+            here = here._above
         place = "".join(reversed(steps)).removeprefix(".")
-        return f"{record}: {place}" if place else str(record)
+        return f"{here}: {place}" if place else str(here)
 
 
 def _short(value: object) -> str:
