@@ -5,6 +5,8 @@ from argparse import ArgumentParser, Namespace
 from gss.cli.parser import add_false_alarms, add_files, add_limit, add_size, add_window, count, names, numbers
 
 HELP = "measure pipelines on data sets they were not trained on"
+MAX_ROWS = 40
+"""Rows of the longest table of classes that is printed; the files have all."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -42,11 +44,12 @@ def run(args: Namespace) -> None:
     """Measure, write and print."""
     from gss.core.distributed import is_main
     from gss.core.files import write_json
+    from gss.evaluation import write_markdown
     from gss.evaluation.cross_domain.evaluate import evaluate_folders
     from gss.evaluation.cross_domain.inputs import group_folders, open_test_sets
     from gss.evaluation.cross_domain.page import build_page
     from gss.evaluation.cross_domain.protocol import DEFAULT_SCORES, Protocol
-    from gss.evaluation.cross_domain.tables import format_result, write_markdown
+    from gss.evaluation.cross_domain.tables import cross_domain_tables
 
     protocol = Protocol(
         size=args.size,
@@ -77,4 +80,4 @@ def run(args: Namespace) -> None:
             write_markdown(result, args.markdown)
         if args.html:
             build_page(result).save(args.html)
-        print(format_result(result))
+        print(cross_domain_tables(result).text(max_rows=MAX_ROWS))

@@ -27,7 +27,7 @@ def run(args: Namespace) -> None:
     from gss.data.specs.load import load_spec
     from gss.evaluation.segmentation.evaluate import evaluate
     from gss.evaluation.segmentation.page import build_page
-    from gss.evaluation.segmentation.result import format_result
+    from gss.evaluation.segmentation.tables import segmentation_tables
     from gss.pipeline.loading import load_pipeline
 
     spec = load_spec(args.data, args.root)
@@ -49,4 +49,4 @@ def run(args: Namespace) -> None:
             write_json(args.json, result.to_json())
         if args.html:
             build_page(result).save(args.html)
-        print(format_result(result))
+        print(segmentation_tables(result).text())

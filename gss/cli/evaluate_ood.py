@@ -50,7 +50,7 @@ def run(args: Namespace) -> None:
     from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
     from gss.evaluation.ood.page import build_page
     from gss.evaluation.ood.score_files import ScoreFiles
-    from gss.evaluation.ood.tables import format_evaluation
+    from gss.evaluation.ood.tables import ood_tables
     from gss.pipeline.loading import load_pipeline
 
     given = [f"--{name.replace('_', '-')}" for name in ("save_as", "save_dtype", "overwrite") if getattr(args, name)]
@@ -98,4 +98,4 @@ def run(args: Namespace) -> None:
             write_json(args.json, {"schema_version": 1, "results": [result.to_json() for result in results]})
         if args.html:
             build_page(results).save(args.html)
-        print("\n\n".join(format_evaluation(result) for result in results))
+        print("\n\n".join(ood_tables(result).text() for result in results))

@@ -35,7 +35,7 @@ def run(args: Namespace) -> None:
     from gss.evaluation.names import short_names
     from gss.evaluation.shifts.evaluate import evaluate_shifts
     from gss.evaluation.shifts.page import build_page
-    from gss.evaluation.shifts.tables import format_result
+    from gss.evaluation.shifts.tables import shift_tables
     from gss.pipeline.loading import load_pipeline
 
     shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
@@ -67,4 +67,4 @@ def run(args: Namespace) -> None:
             write_json(args.json, result.to_json())
         if args.html:
             build_page(result).save(args.html)
-        print(format_result(result))
+        print(shift_tables(result).text())

@@ -27,7 +27,7 @@ from gss.labels.space import IGNORE_INDEX
 from gss.metrics.domains import DomainMetrics
 from gss.metrics.segmentation import SegmentationMetrics
 from gss.posterior.bundle import Posterior
-from gss.report.text import aligned
+from gss.report.tables import Cell, Table, tables_text
 from vqvae import CodebookUsage
 
 
@@ -194,32 +194,31 @@ def check_classes(posterior: Posterior, dataset: LabelledImages, folder: str) ->
 
 
 def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: Sequence[str]) -> str:
-    """Return tables for the terminal, in percent: metrics, then the IoU of each class.
+    """Return tables for the terminal: metrics, and the IoU of each class.
 
     Args:
         rows: folder, token stride and result of each posterior.
         names: names of the classes.
     """
-    lines: list[list[Any]] = []
-    ious: list[list[str]] = []
+    lines: list[list[Cell]] = []
+    columns: dict[str, list[float | None]] = {}
     for folder, token_stride, result in rows:
         name = Path(folder).name
         for way, metrics in result.ways.items():
-            usage = [f"{metrics.perplexity:.1f}", _percent(metrics.dead_codes)]
-            lines.append([name, token_stride, way, *_percents(metrics), *usage])
-            lines += [[f"  {domain}", "", way, *_percents(part), "", ""] for domain, part in metrics.domains.items()]
-            ious.append([f"{name} {way}", *map(_percent, metrics.iou)])
-    columns, *classes = [list(row) for row in zip(["IoU per class, %", *names], *ious, strict=True)]
-    header = ["posterior", "f", "tokens", "mIoU, %", "bound. F, %", "accuracy, %", "perplexity", "dead codes, %"]
-    return "\n".join([*aligned(header, lines), "", *aligned(columns, classes)])
+            lines.append([name, token_stride, way, *_row(metrics), metrics.perplexity, metrics.dead_codes])
+            lines += [[f"  {domain}", None, way, *_row(part), None, None] for domain, part in metrics.domains.items()]
+            title = f"{name} {way}" if f"{name} {way}" not in columns else f"{folder} {way}"
+            columns[title] = metrics.iou
+    header = ["posterior", "f", "tokens", "mIoU", "bound. F", "accuracy", "perplexity", "dead codes"]
+    classes = [list(row) for row in zip(names, *columns.values(), strict=True)]
+    formats = dict.fromkeys(("mIoU", "bound. F", "accuracy", "dead codes"), ".2%") | {"perplexity": ".1f"}
+    ceiling = Table("Reconstruction", header, lines, formats=formats)
+    ious = Table("IoU per class", ["class", *columns], classes, formats=dict.fromkeys(columns, ".2%"))
+    return tables_text([ceiling, ious])
 
 
-def _percents(metrics: ModeMetrics) -> list[str]:
-    return [_percent(value) for value in (metrics.miou, metrics.boundary_f, metrics.accuracy)]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
+def _row(metrics: ModeMetrics) -> list[Cell]:
+    return [metrics.miou, metrics.boundary_f, metrics.accuracy]
 
 
 def _token_metrics(values: Mapping[str, Any]) -> TokenMetrics:

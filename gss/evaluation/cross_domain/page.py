@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from gss.evaluation.cross_domain.means import transfer
 from gss.evaluation.cross_domain.result import METRIC_TITLES, CrossDomainResult
-from gss.evaluation.cross_domain.tables import facts, matrix_rows, tables
+from gss.evaluation.cross_domain.tables import cross_domain_tables, matrix_table
 from gss.report import charts
 from gss.report.page import Report
 
 
 def build_page(result: CrossDomainResult) -> Report:
     """Return the page of a matrix of models and test sets."""
-    report = Report("Train here, measure there", subtitle=facts(result))
+    tables = cross_domain_tables(result)
+    report = Report(tables.title, subtitle=tables.subtitle)
     report.section("Matrix", "Rows: trained models; columns: test sets. Probabilities mapped, default decode modes.")
     metrics = [key for key in ("miou", "miou_common", "boundary_f", "ece") if result.common or "common" not in key]
     report.charts([(METRIC_TITLES[key], _heat_map(_matrix(result, key), low_is_good=key == "ece")) for key in metrics])
     for note in result.notes:
         report.paragraph(note)
-    for table in tables(result):
-        report.section(table.title, table.text)
-        best: dict[str, Any] = {}
-        if table.title in METRIC_TITLES.values():
-            best = {name: "min" if name == "drop" else "max" for name in table.header[1:]}
-        report.table(table.header, table.rows, best=best)
+    for table in tables.tables:
+        report.section(table.title, " ".join(table.notes))
+        report.add_table(table, titled=False)
     for data, rows in result.pictures.items():
         report.section(f"Pictures of {data}", "Void is black in the truth.")
         report.legend(result.data[data].classes, result.data[data].colors)
@@ -46,8 +43,7 @@ def add_matrix(report: Report, values: Mapping[str, Mapping[str, float | None]],
     """
     report.charts([(f"mIoU, trained on {in_domain}", _heat_map(values))])
     lines = {title: (list(row.values()), transfer(row, in_domain)) for title, row in values.items()}
-    header, rows = matrix_rows(list(next(iter(values.values()))), lines)
-    report.table(header, rows, best={name: "min" if name == "drop" else "max" for name in header[1:]})
+    report.add_table(matrix_table("", list(next(iter(values.values()))), lines))
 
 
 def _heat_map(matrix: Mapping[str, Mapping[str, float | None]], *, low_is_good: bool = False) -> charts.Markup:

@@ -5,18 +5,11 @@ from typing import Literal
 
 from gss.data.outliers.benchmarks import OOD_LABELS
 from gss.evaluation.ood.result import OODEvaluation
-from gss.evaluation.ood.tables import (
-    COMPONENT_TITLES,
-    OPEN_TITLES,
-    bounded_text,
-    component_rows,
-    component_rules,
-    open_set_rows,
-)
-from gss.metrics.ood import Bounded
+from gss.evaluation.ood.tables import object_tables, score_table
 from gss.report import charts
 from gss.report.page import Report
 from gss.report.pictures import VOID
+from gss.report.tables import Cell, Table
 
 
 def build_page(results: Sequence[OODEvaluation]) -> Report:
@@ -51,21 +44,10 @@ def add_ood(report: Report, result: OODEvaluation, *, title: str = "") -> None:
     prefix = f"{title}: " if title else ""
     report.section(f"{prefix}results" if title else "Results")
     report.tiles(key_metrics(result))
-    add_table(report, result)
-    if rows := component_rows(result):
-        report.table(
-            ["score", *COMPONENT_TITLES],
-            rows,
-            best={"sIoU": "max", "PPV": "max", "mean F1": "max"},
-            caption=f"Whole objects at the best-F1 threshold; {component_rules(result)}.",
-        )
-    if rows := open_set_rows(result):
-        report.table(
-            ["score", *OPEN_TITLES],
-            rows,
-            best={"open mIoU": "max", "gap": "min", "anomaly IoU": "max"},
-            caption=f"Open-set mIoU; thresholds at 95 % TPR on {result.settings['threshold_from']}.",
-        )
+    for table in (score_table(result), *object_tables(result)):
+        report.add_table(table)
+    for remark in result.remarks:
+        report.paragraph(f"{remark[0].upper()}{remark[1:]}.")
     if any(score.curve for score in result.scores.values()):
         report.section(f"{prefix}curves" if title else "Curves")
         add_curves(report, result)
@@ -91,34 +73,6 @@ def key_metrics(result: OODEvaluation) -> list[tuple[str, str, str]]:
     pooled = result.scores[result.lead].pooled
     share = pooled.outliers / max(pooled.outliers + pooled.inliers, 1)
     return [*tiles, ("Outliers", f"{100 * share:.2f} %", f"of the pixels counted in {result.images} images")]
-
-
-def add_table(report: Report, result: OODEvaluation, *, caption: str = "") -> None:
-    """Add the table of scores, with the remarks on it.
-
-    Args:
-        report: report whose last section gets the table.
-        result: an evaluation.
-        caption: first sentence of the caption.
-    """
-    rows = {name: result.row(name) for name in result.scores}
-    titles = list(rows[result.lead])
-    best: dict[str, Literal["max", "min"]] = {text: "min" if text.startswith("FPR") else "max" for text in titles}
-    bounds = any(_wide(metric) for row in rows.values() for metric in row.values())
-    report.table(
-        ["score", *titles, "F1 threshold (pooled)", *(["FPR95 with bounds"] if bounds else [])],
-        [
-            [
-                name,
-                *(None if metric is None else metric.value for metric in row.values()),
-                result.threshold(name),
-                *([bounded_text(next(metric for text, metric in row.items() if text.startswith("FPR")))] * bounds),
-            ]
-            for name, row in rows.items()
-        ],
-        best=best,
-        caption=" ".join([*([caption] if caption else []), *(f"{remark}." for remark in result.remarks)]),
-    )
 
 
 def add_curves(report: Report, result: OODEvaluation, *, names: Sequence[str] | None = None) -> None:
@@ -173,24 +127,13 @@ def _add_histograms(report: Report, result: OODEvaluation) -> None:
 
 
 def _add_overview(report: Report, results: Sequence[OODEvaluation]) -> None:
+    """Add a section with the first three metrics of each score on every data set."""
+    columns = [(result, column) for result in results for column in list(result.row(result.lead))[:3]]
+    titles = [f"{result.data} {column}" for result, column in columns]
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys(name for result in results for name in result.scores):
+        metrics = [result.row(name)[column] for result, column in columns]
+        rows.append([name, *(None if metric is None else metric.value for metric in metrics)])
     report.section("Overview")
-    header = [f"{result.data} {text}" for result in results for text in list(result.row(result.lead))[:3]]
-    best: dict[str, Literal["max", "min"]] = {text: "min" if "FPR" in text else "max" for text in header}
-    names = list(dict.fromkeys(name for result in results for name in result.scores))
-    rows = [
-        [
-            name,
-            *(
-                None if metric is None else metric.value
-                for result in results
-                for metric in list(result.row(name).values())[:3]
-            ),
-        ]
-        for name in names
-    ]
-    report.table(["score", *header], rows, best=best)
-
-
-def _wide(metric: Bounded | None) -> bool:
-    """Return whether three decimals show the bounds."""
-    return metric is not None and "[" in (bounded_text(metric) or "")
+    best: dict[str, Literal["max", "min"]] = {title: "min" if "FPR" in title else "max" for title in titles}
+    report.add_table(Table("", ["score", *titles], rows, best=best))

@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gss.evaluation.ood.result import OODEvaluation, OpenSetScore
+from gss.evaluation.result_tables import ResultTables
 from gss.metrics.components import ComponentResult
 from gss.metrics.ood import Bounded
-from gss.report.text import aligned
-
-COMPONENT_TITLES = ("sIoU", "PPV", "mean F1", "true", "predicted")
-OPEN_TITLES = ("open mIoU", "closed mIoU", "gap", "anomaly IoU", "rejected", "threshold")
+from gss.report.tables import Cell, Table
 
 
-def format_evaluation(result: OODEvaluation) -> str:
-    """Return tables for the terminal; bounds are shown where they differ from the value in three decimals."""
-    facts = [result.data, f"{result.images} images", result.device]
-    lines = [" · ".join(fact for fact in facts if fact), *(f"note: {remark}" for remark in result.remarks), ""]
-    rows: list[list[Any]] = [
-        [name, *map(bounded_text, result.row(name).values()), result.threshold(name)] for name in result.scores
-    ]
-    lines += aligned(["score", *result.row(result.lead), "F1 threshold (pooled)"], rows)
-    if rows := component_rows(result):
-        lines += ["", f"whole objects at the best-F1 threshold ({component_rules(result)})"]
-        lines += aligned(["score", *COMPONENT_TITLES], rows)
-    if rows := open_set_rows(result):
-        lines += ["", f"open set, threshold at 95 % TPR on {result.settings['threshold_from']}"]
-        lines += aligned(["score", *OPEN_TITLES], rows)
-    return "\n".join(lines)
+def ood_tables(result: OODEvaluation) -> ResultTables:
+    """Return all tables of an evaluation."""
+    facts = [result.pipeline, result.data, f"{result.images} images", result.device]
+    tables = [score_table(result), *object_tables(result)]
+    return ResultTables("Out-of-distribution results", facts, tables, result.remarks)
 
 
-def component_rows(result: OODEvaluation) -> list[list[Any]]:
-    """Return rows with the columns score and `COMPONENT_TITLES`; none without component metrics."""
+def score_table(result: OODEvaluation, *, title: str = "Scores") -> Table:
+    """Return the pixel metrics of each score, with a column of bounds where three decimals show them.
 
-    def row(metrics: ComponentResult) -> list[Any]:
-        return [metrics.siou, metrics.ppv, metrics.f1_mean, metrics.true_components, metrics.predicted_components]
+    Args:
+        result: an evaluation.
+        title: title of the table.
+    """
+    rows = {name: result.row(name) for name in result.scores}
+    columns = list(rows[result.lead])
+    bounded = [column for column in columns if any("[" in (bounded_text(row[column]) or "") for row in rows.values())]
+    cells: list[list[Cell]] = []
+    for name, row in rows.items():
+        values = [None if metric is None else metric.value for metric in row.values()]
+        cells.append([name, *values, result.threshold(name), *(bounded_text(row[column]) for column in bounded)])
+    return Table(
+        title,
+        ["score", *columns, "F1 threshold (pooled)", *(f"{c.partition(' (')[0]} with bounds" for c in bounded)],
+        cells,
+        best={column: "min" if column.startswith("FPR") else "max" for column in columns},
+    )
 
-    return [[name, *row(score.components)] for name, score in result.scores.items() if score.components]
 
-
-def open_set_rows(result: OODEvaluation) -> list[list[Any]]:
-    """Return rows with the columns score and `OPEN_TITLES`; none without open-set metrics."""
-
-    def row(score: OpenSetScore) -> list[Any]:
-        metrics = score.result
-        return [
-            *(metrics.open_miou, metrics.closed_miou, metrics.gap),
-            *(metrics.anomaly_iou, metrics.rejected, score.threshold),
-        ]
-
-    return [[name, *row(score.open_set)] for name, score in result.scores.items() if score.open_set]
+def object_tables(result: OODEvaluation) -> list[Table]:
+    """Return the metrics of whole objects and of open-set segmentation, as far as they were measured."""
+    components = {name: score.components for name, score in result.scores.items() if score.components}
+    open_set = {name: score.open_set for name, score in result.scores.items() if score.open_set}
+    tables = []
+    if components:
+        tables.append(
+            Table(
+                f"Whole objects at the best-F1 threshold ({component_rules(result)})",
+                ["score", "sIoU", "PPV", "mean F1", "true", "predicted"],
+                [[name, *_component_row(metrics)] for name, metrics in components.items()],
+                best={"sIoU": "max", "PPV": "max", "mean F1": "max"},
+            )
+        )
+    if open_set:
+        tables.append(
+            Table(
+                f"Open set, threshold at 95 % TPR on {result.settings['threshold_from']}",
+                ["score", "open mIoU", "closed mIoU", "gap", "anomaly IoU", "rejected", "threshold"],
+                [[name, *_open_set_row(metrics)] for name, metrics in open_set.items()],
+                best={"open mIoU": "max", "gap": "min", "anomaly IoU": "max"},
+            )
+        )
+    return tables
 
 
 def component_rules(result: OODEvaluation) -> str:
@@ -67,3 +79,13 @@ def bounded_text(metric: Bounded | None) -> str | None:
         return None
     value, lower, upper = (f"{part:.3f}" for part in metric)
     return value if lower == value == upper else f"{value} [{lower}, {upper}]"
+
+
+def _component_row(metrics: ComponentResult) -> list[Cell]:
+    return [metrics.siou, metrics.ppv, metrics.f1_mean, metrics.true_components, metrics.predicted_components]
+
+
+def _open_set_row(score: OpenSetScore) -> list[Cell]:
+    metrics = score.result
+    values = (metrics.open_miou, metrics.closed_miou, metrics.gap, metrics.anomaly_iou, metrics.rejected)
+    return [*values, score.threshold]

@@ -1,4 +1,4 @@
-"""The result of `evaluate`, and its tables for the terminal."""
+"""The result of `evaluate`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record
 from gss.metrics.domains import domain_figures
-from gss.report.text import aligned
-
-# Key of a metric -> title in tables.
-METRIC_TITLES = {
-    "miou": "mIoU",
-    "boundary_f": "bound. F",
-    "accuracy": "accuracy",
-    "mean_accuracy": "mean acc.",
-    "fwiou": "fwIoU",
-    "ece": "ECE",
-}
 
 
 @dataclass(frozen=True)
@@ -148,23 +137,3 @@ class EvaluationResult(Record):
 def domain_means(name: str, domains: Mapping[str, ModeMetrics], metric: str) -> dict[str, float]:
     """Return one metric of each domain, and its means over domains, as `NAME/DOMAIN` (see `domain_figures`)."""
     return domain_figures(name, {domain: {metric: part[metric]} for domain, part in domains.items()}, metric)
-
-
-def format_result(result: EvaluationResult) -> str:
-    """Return tables for the terminal: metrics by decode mode, and the IoU of each class."""
-    facts = [result.data, f"{result.images} images", result.device]
-    if result.images_per_second is not None and result.peak_memory_mib is not None:
-        facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
-    rows = [[mode, *(metrics[key] for key in METRIC_TITLES)] for mode, metrics in result.modes.items()]
-    lines = [" · ".join(fact for fact in facts if fact), "", *aligned(["decode", *METRIC_TITLES.values()], rows), ""]
-    rows = [
-        [name, result.class_shares[index], *(metrics.iou[index] for metrics in result.modes.values())]
-        for index, name in enumerate(result.class_names)
-    ]
-    lines += aligned(["IoU of class", "share", *result.modes], rows)
-    if result.domains:
-        mious = {mode: domain_means("", domains, "miou") for mode, domains in result.domains.items()}
-        names = dict.fromkeys(name for by_domain in mious.values() for name in by_domain)
-        rows = [[name[1:], *(by_domain.get(name) for by_domain in mious.values())] for name in names]
-        lines += ["", *aligned(["mIoU of domain", *mious], rows)]
-    return "\n".join(lines)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from gss.evaluation.shifts.result import ALARMS, ShiftResult
-from gss.evaluation.shifts.tables import mean_rows, summary_rows
+from gss.evaluation.shifts.tables import alarm_note, mean_table, shift_tables, summary_table
 from gss.report import charts
 from gss.report.page import Report
 
 
 def build_page(result: ShiftResult) -> Report:
     """Return the page of an evaluation under shifts."""
-    facts = [", ".join(result.pipelines), result.data, f"{result.images} images"]
-    report = Report("Results under shift", subtitle=" · ".join(fact for fact in facts if fact))
+    tables = shift_tables(result)
+    report = Report(tables.title, subtitle=f"{', '.join(result.pipelines)} · {tables.subtitle}")
     add_shifts(report, result)
     report.section("Raw numbers")
     report.details("Settings", result.settings)
@@ -26,26 +26,14 @@ def add_shifts(report: Report, result: ShiftResult) -> None:
         result: result of `evaluate_shifts`.
     """
     levels = ", ".join(map(str, result.severities))
-    text = f"{len(result.shifts)} shifts at severity {levels}; labels unchanged, void not counted."
-    report.section("Means", f"{text} All shifts have the same weight. The drop is relative to the clean images.")
-    header, rows = summary_rows(result)
-    best = dict.fromkeys(header[1:], "max") | {name: "min" for name in header if "ECE" in name or "drop" in name}
-    report.table(header, rows, best=best)  # type: ignore[arg-type]
-    header, rows = mean_rows(result, "miou", "by_severity")
-    report.table(header, rows, caption="mIoU by severity, mean of the shifts")
+    report.section("Means", f"{len(result.shifts)} shifts at severity {levels}; labels unchanged, void not counted.")
+    report.add_table(summary_table(result))
+    report.add_table(mean_table(result, "miou", "by_severity"))
     _add_metric(report, result, "miou", "mIoU")
     _add_curves(report, result, "boundary_f", "Boundary F", "Boundary F-measure within 3 pixels.")
     _add_curves(report, result, "ece", "Calibration error", "Expected calibration error, 15 bins.")
     if result.lines(ALARMS):
-        share, source = result.settings["false_alarms"], result.settings["threshold_from"]
-        _add_metric(
-            report,
-            result,
-            ALARMS,
-            "False alarms",
-            f"Share of the labelled pixels whose score reaches the threshold that {share:.0%} of the pixels reach on "
-            f"{source}. The images show no unknown object, so any increase is caused by the shift.",
-        )
+        _add_metric(report, result, ALARMS, "False alarms", alarm_note(result))
     if result.pictures:
         report.section("Pictures", "One image. Alarms of the first score of a pipeline are red, void is slate.")
         report.legend(result.class_names, result.class_colors)
@@ -64,11 +52,11 @@ def picture_titles(result: ShiftResult) -> list[str]:
 def _add_metric(report: Report, result: ShiftResult, metric: str, title: str, text: str = "") -> None:
     """Add a section with the curves and a shaded table of the means over severities."""
     _add_curves(report, result, metric, title, text)
-    header, rows = mean_rows(result, metric, "by_shift")
-    values = [row[1:] for row in rows]
+    table = mean_table(result, metric, "by_shift")
+    values = [[value if isinstance(value, float) else None for value in row[1:]] for row in table.rows]
     top = max((value for row in values for value in row if value is not None), default=1.0)
-    names = [row[0] for row in rows]
-    report.charts([("Mean over severities", charts.heat_table(values, names, header[1:], high=top, digits=3))])
+    shaded = charts.heat_table(values, [str(row[0]) for row in table.rows], table.columns[1:], high=top, digits=3)
+    report.charts([("Mean over severities", shaded)])
 
 
 def _add_curves(report: Report, result: ShiftResult, metric: str, title: str, text: str = "") -> None:

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.shifts.result import ALARMS, METRIC_TITLES, ShiftResult
-from gss.report.text import aligned
+from gss.report.tables import Cell, Table
+
+_DROP = "mIoU drop"
 
 
-def summary_rows(result: ShiftResult) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows: clean and shifted metrics by pipeline and mode, and the drop of the mIoU in percent."""
-    header = ["pipeline · decode"]
-    header += [f"{title} {state}" for title in METRIC_TITLES.values() for state in ("clean", "shifted")]
-    rows: list[list[Any]] = []
-    for title, name, mode in result.lines("modes"):
+def shift_tables(result: ShiftResult) -> ResultTables:
+    """Return all tables of an evaluation under shifts."""
+    levels = ", ".join(map(str, result.severities))
+    facts = [result.data, f"{result.images} images", f"{len(result.shifts)} shifts", f"severity {levels}"]
+    tables = [summary_table(result)]
+    for metric in ("miou", ALARMS):
+        if result.lines(metric):
+            tables += [mean_table(result, metric, "by_shift"), mean_table(result, metric, "by_severity")]
+    return ResultTables("Results under shift", [*facts, result.device], tables)
+
+
+def summary_table(result: ShiftResult) -> Table:
+    """Return clean and shifted metrics by pipeline and mode, and the relative drop of the mIoU."""
+    columns = [f"{title} {state}" for title in METRIC_TITLES.values() for state in ("clean", "shifted")]
+    rows: list[list[Cell]] = []
+    for title, name, mode in result.lines("miou"):
         means = result.pipelines[name].summary.modes[mode]
-        relative = means["miou"].relative_drop
         values = [means[metric][state] for metric in METRIC_TITLES for state in ("clean", "shifted")]
-        rows.append([title, *values, None if relative is None else 100 * relative])
-    return [*header, "mIoU drop, %"], rows
+        rows.append([title, *values, means["miou"].relative_drop])
+    return Table(
+        "Means",
+        ["pipeline · decode", *columns, _DROP],
+        rows,
+        notes=["All shifts have the same weight. The drop is relative to the clean images."],
+        formats={_DROP: ".1%"},
+        best={name: "min" if "ECE" in name or name == _DROP else "max" for name in (*columns, _DROP)},
+    )
 
 
-def mean_rows(result: ShiftResult, metric: str, by: str) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows: the clean value, then the mean of each shift or severity; a column per chart line.
+def mean_table(result: ShiftResult, metric: str, by: str) -> Table:
+    """Return the clean value, then the mean of each shift or severity; one column per line of a chart.
 
     Args:
         result: an evaluation.
@@ -31,30 +48,21 @@ def mean_rows(result: ShiftResult, metric: str, by: str) -> tuple[list[str], lis
     """
     lines = result.lines(metric)
     means = [result.pipelines[name].summary.means(key, metric) for _, name, key in lines]
-    rows: list[list[Any]] = [["clean", *(part.clean for part in means)]]
+    rows: list[list[Cell]] = [["clean", *(part.clean for part in means)]]
     if by == "by_shift":
         rows += [[shift, *(part.by_shift[shift] for part in means)] for shift in result.shifts]
         rows.append(["mean of shifts", *(part.shifted for part in means)])
     else:
         rows += [[f"severity {level}", *(part.by_severity[level] for part in means)] for level in result.severities]
-    return ["", *(title for title, _, _ in lines)], rows
+    title = "False alarms" if metric == ALARMS else METRIC_TITLES[metric]
+    notes = [alarm_note(result)] if metric == ALARMS and by == "by_shift" else []
+    return Table(f"{title} {by.replace('_', ' ')}", ["", *(title for title, _, _ in lines)], rows, notes=notes)
 
 
-def format_result(result: ShiftResult) -> str:
-    """Return tables for the terminal: means, then mIoU and false alarms by shift and by severity."""
-    levels = ", ".join(map(str, result.severities))
-    facts = [
-        result.data,
-        f"{result.images} images",
-        f"{len(result.shifts)} shifts",
-        f"severity {levels}",
-        result.device,
-    ]
-    parts = [" · ".join(fact for fact in facts if fact), "", *aligned(*summary_rows(result))]
+def alarm_note(result: ShiftResult) -> str:
+    """Return how false alarms are counted."""
     share, source = result.settings["false_alarms"], result.settings["threshold_from"]
-    titles = {"miou": "mIoU", ALARMS: f"false alarms, threshold at {share:.0%} of {source}"}
-    for metric, title in titles.items():
-        if result.lines(metric):
-            parts += ["", title, *aligned(*mean_rows(result, metric, "by_shift"))]
-            parts += ["", *aligned(*mean_rows(result, metric, "by_severity"))]
-    return "\n".join(parts)
+    return (
+        f"Share of the labelled pixels whose score reaches the threshold that {share:.0%} of the pixels reach on "
+        f"{source}. The images show no unknown object, so any increase is caused by the shift."
+    )

@@ -19,7 +19,7 @@ from gss.data.protocols import LabelledImages
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.evaluation.ood.result import OODEvaluation
-from gss.evaluation.ood.tables import format_evaluation
+from gss.evaluation.ood.tables import ood_tables
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
@@ -124,7 +124,7 @@ def quickstart(
     write_report(out, pipelines, domains, results, summary, prior_cfg, unknown)
     print(_format(domains, results))
     if unknown:
-        print(f"\n{format_evaluation(unknown)}")
+        print(f"\n{ood_tables(unknown).text()}")
     if unchanged is not None:
         print(equality(unchanged))
     print(f"report: {out / 'report.html'}")

@@ -14,8 +14,9 @@ from gss.data.protocols import LabelledImages
 from gss.data.scenes.strangers import stranger_kinds
 from gss.data.specs.load import load_spec
 from gss.evaluation.ood.evaluate import evaluate_ood
-from gss.evaluation.ood.page import add_curves, add_frames, add_table, key_metrics
+from gss.evaluation.ood.page import add_curves, add_frames, key_metrics
 from gss.evaluation.ood.result import OODEvaluation
+from gss.evaluation.ood.tables import score_table
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.page import Report
 from gss.report.pictures import heatmap
@@ -87,7 +88,7 @@ def add_unknown(
     if unchanged is not None:
         report.paragraph(equality(unchanged))
     report.tiles(key_metrics(found))
-    add_table(report, found, caption=f"{found.images} images.")
+    report.add_table(score_table(found, title=f"Scores on {found.images} images"))
     add_curves(report, found, names=[name for name in CURVES if name in found.scores])
     add_frames(report, found)
 

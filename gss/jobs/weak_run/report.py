@@ -20,7 +20,8 @@ from gss.data.weak.labels import WeakLabels
 from gss.data.weak.pictures import draw_weak
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.page import add_evaluation
-from gss.evaluation.segmentation.result import EvaluationResult, format_result
+from gss.evaluation.segmentation.result import EvaluationResult
+from gss.evaluation.segmentation.tables import segmentation_tables
 from gss.jobs.stages import read_records
 from gss.jobs.weak_run.inputs import Measured, is_tagged
 from gss.pipeline.loading import load_pipeline
@@ -82,7 +83,7 @@ def write_results(
     _add_training(report, out)
     if result is not None:
         add_evaluation(report, result, title=result.data)
-        print(format_result(result))
+        print(segmentation_tables(result).text())
     report.section("Raw numbers")
     report.details("Settings", {name: record["settings"] for name, record in records.items()})
     report.details("Results", summary).save(out / "report.html")

@@ -12,10 +12,17 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import main
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.evaluation import Protocol, TrainingDomain, evaluate, evaluate_cross_domain, write_html
+from gss.evaluation import (
+    Protocol,
+    TrainingDomain,
+    evaluate,
+    evaluate_cross_domain,
+    result_tables,
+    write_html,
+    write_markdown,
+)
 from gss.evaluation.cross_domain.inputs import find_mappings, find_training_domain, group_folders, open_test_sets
 from gss.evaluation.cross_domain.result import Spread
-from gss.evaluation.cross_domain.tables import format_result, write_markdown
 from gss.labels.space import LabelSpace
 
 # The far domain merges and lacks classes: trees and poles are one, nobody knows the sea, and sky comes last.
@@ -155,7 +162,7 @@ def test_a_missing_twin_is_noted(groups, datasets, mappings):
     found = evaluate_cross_domain(alone, datasets, mappings=mappings, protocol=protocol, pictures=0)
     assert any("no discriminative twin" in note for note in found.notes)
     assert list(found.pipelines["prior_s0"]["cells"]["home"]["modes"]) == ["aux"]
-    assert found.groups["prior"]["default_mode"] == "aux" and "Alarms" not in format_result(found)
+    assert found.groups["prior"]["default_mode"] == "aux" and "Alarms" not in result_tables(found).text()
 
 
 def test_the_best_of_several_resolutions_is_named(groups, datasets, mappings):
@@ -209,7 +216,7 @@ def test_two_processes_equal_one(datasets, mappings, monkeypatch):
 
 
 def test_texts_and_files(result, tmp_path):
-    printed = format_result(result)
+    printed = result_tables(result).text()
     for text in (
         "prior · marginal",
         "twin · aux · far",

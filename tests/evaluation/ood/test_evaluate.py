@@ -14,12 +14,11 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import evaluate_ood as command
 from gss.cli import main
 from gss.data.outliers.benchmarks import open_ood
-from gss.evaluation import evaluate_ood
+from gss.evaluation import evaluate_ood, result_tables
 from gss.evaluation.ood.page import build_page
 from gss.evaluation.ood.pictures import pick_frames
 from gss.evaluation.ood.result import FrameMetrics
 from gss.evaluation.ood.score_files import DTYPES, FORMATS, ScoreFiles
-from gss.evaluation.ood.tables import format_evaluation
 from gss.metrics import ComponentMetrics, OODMetrics
 from gss.metrics.components import TRACKS
 from gss.metrics.ood import FPR_RULES, MODES
@@ -105,7 +104,7 @@ def test_pooled_figures_are_those_of_the_metrics(pipeline, dataset):
             objects.update(scores >= metrics.compute().best_f1_threshold, truth)
         assert figures.components == objects.compute() and figures.components.true_components > 0
         assert figures.curve["tpr"][-1] == 1 and sum(figures.histogram["inliers"]) == pytest.approx(1)
-    text = format_evaluation(result)
+    text = result_tables(result).text()
     assert "2 of 5 images hold no outlier pixel (1 of them void all over)" in text
     for words in ("AP (pooled)", "FPR95 (pooled, first_at_least)", "obstacle track: predicted from 50 px"):
         assert words in text
@@ -133,7 +132,7 @@ def test_per_image_figures_and_frames(pipeline, dataset):
     for caption, pictures in result.pictures:
         image, _ = dataset.read(dataset.ids.index(caption.split(" · ")[1]))
         assert [picture.size for picture in pictures] == [image.size] * 4
-    assert "left out of the means" in format_evaluation(result)
+    assert "left out of the means" in result_tables(result).text()
 
 
 @pytest.mark.parametrize("count", range(7))
@@ -176,8 +175,8 @@ def test_open_set(classes, held_out_of_network):
             prediction = output.probabilities[0][:4].argmax(0)
             counts += open_set_counts(prediction, output.ood_scores[0], raw, threshold=threshold, num_classes=4)
         assert figures.open_set.result == open_miou(counts)
-    text = format_evaluation(result)
-    assert "open set, threshold at 95 % TPR on known other" in text and "closed mIoU" in text
+    text = result_tables(result).text()
+    assert "Open set, threshold at 95 % TPR on known other" in text and "closed mIoU" in text
 
 
 def test_open_set_needs_the_classes_of_the_pipeline(pipeline, classes, dataset):
@@ -204,7 +203,7 @@ def test_nothing_to_find(pipeline, data, tmp_path):
     result = evaluate_ood(pipeline, open_ood(data, "void"), scores=SCORES, components="anomaly", pictures=4)
     assert result.scores["msp"].pooled.ap is None and result.scores["msp"].components is None
     assert result.pictures == [] and result.remarks[-1] == "the metrics are undefined: no outlier pixel"
-    text = format_evaluation(result)
+    text = result_tables(result).text()
     assert "2 of 2 images hold no outlier pixel (1 of them void all over)" in text
     assert "undefined: no outlier pixel" in text and "0.000" not in text
     build_page([result]).save(tmp_path / "r.html")
@@ -327,7 +326,7 @@ def test_command(saved, data, classes, tmp_path, capsys):
     argv = ["evaluate-ood", saved, "--data", str(data), str(copy), "--split", "val", "--limit", "3", "--size", "32x48"]
     assert main([*argv, *scores, *files, "--components", "obstacle"]) == 0
     printed = capsys.readouterr().out
-    for words in ("strange val · 3 images", "copy val", "AP (pooled)", "F1 threshold", "whole objects"):
+    for words in ("strange val · 3 images", "copy val", "AP (pooled)", "F1 threshold", "Whole objects"):
         assert words in printed
     results = json.loads((tmp_path / "r.json").read_text())["results"]
     assert [result["data"] for result in results] == ["strange val", "copy val"]

@@ -1,5 +1,6 @@
 """`evaluate` and `gss evaluate` with a real tiny pipeline on a folder of images."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,10 +11,10 @@ from tiny_pipeline import NAMES, tiny_pipeline
 from gss.cli import main
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.evaluation import evaluate, write_html
+from gss.evaluation import evaluate, result_tables, write_html, write_markdown
 from gss.evaluation.checks import check_classes
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES, pick_images
-from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics, format_result
+from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics
 
 
@@ -104,7 +105,7 @@ def test_pipeline_keeps_its_mode(pipeline, dataset):
 def test_discriminative_pipeline(dataset):
     result = evaluate(tiny_pipeline(vqvae=False), dataset, limit=2, pictures=1, throughput=False)
     assert list(result.modes) == ["aux"]
-    assert "aux" in format_result(result)
+    assert "aux" in result_tables(result).text()
 
 
 def test_all_void_image_is_counted_but_not_shown(pipeline, dataset):
@@ -120,7 +121,7 @@ def test_all_void_image_is_counted_but_not_shown(pipeline, dataset):
 
     result = evaluate(pipeline, AllVoid(), pictures=6, throughput=False)
     assert result.modes["hard"].miou is None and result.pictures == []
-    assert "-" in format_result(result)
+    assert "-" in result_tables(result).text()
 
 
 def test_json_and_html(result, tmp_path):
@@ -133,6 +134,15 @@ def test_json_and_html(result, tmp_path):
     for name in (*NAMES, *result.modes, "worst · ", "Most frequent confusions"):
         assert name in page
     assert page.count("data:image/") == 15
+
+
+def test_class_names_are_no_markup(result, tmp_path):
+    odd = dataclasses.replace(result, class_names=["<b>road</b>", "a|b", "*sky*", "[x](y)", "pole"], pictures=[])
+    write_markdown(odd, tmp_path / "r.md")
+    text = (tmp_path / "r.md").read_text()
+    assert "<b>" not in text and "&lt;b&gt;road" in text and "a\\|b" in text and "\\*sky\\*" in text
+    write_html(odd, tmp_path / "r.html")
+    assert "<b>road" not in (tmp_path / "r.html").read_text()
 
 
 def test_command(saved, data, tmp_path, capsys):

@@ -12,8 +12,7 @@ from gss.cli import main
 from gss.data.open import open_split
 from gss.data.shifts.apply import SHIFTS, ShiftedImages
 from gss.data.specs.load import load_spec
-from gss.evaluation import evaluate, evaluate_shifts, write_html
-from gss.evaluation.shifts.tables import format_result
+from gss.evaluation import evaluate, evaluate_shifts, result_tables, write_html
 
 PICKED = {"shifts": ["fog", "gaussian_noise"], "severities": [4, 2], "scores": ["max_logit", "token_entropy"]}
 
@@ -157,7 +156,7 @@ def test_two_processes_equal_one(dataset, monkeypatch):
 
 
 def test_texts_and_files(result, tmp_path):
-    printed = format_result(result)
+    printed = result_tables(result).text()
     for word in (
         "prior · marginal",
         "twin · aux",
@@ -165,7 +164,7 @@ def test_texts_and_files(result, tmp_path):
         "fog",
         "severity 4",
         "mean of shifts",
-        "drop, %",
+        "mIoU drop",
     ):
         assert word in printed
     stored = json.loads(json.dumps(result.to_json()))
@@ -181,7 +180,7 @@ def test_texts_and_files(result, tmp_path):
 
 def test_scores_may_be_left_out(pipelines, dataset):
     found = evaluate_shifts({"a": pipelines["twin"]}, dataset, shifts=["jpeg"], severities=[1], scores=[], limit=1)
-    assert found.pipelines["a"]["thresholds"] == {} and "false alarms" not in format_result(found)
+    assert found.pipelines["a"]["thresholds"] == {} and "false alarms" not in result_tables(found).text()
     assert [len(pictures) for _, pictures in found.pictures] == [3]
 
 

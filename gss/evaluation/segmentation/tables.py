@@ -1,0 +1,104 @@
+"""The tables of `gss evaluate`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gss.evaluation.result_tables import ResultTables
+from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics, domain_means
+from gss.report.tables import Cell, Table
+
+# Key of a metric -> title in tables.
+METRIC_TITLES = {
+    "miou": "mIoU",
+    "boundary_f": "bound. F",
+    "accuracy": "accuracy",
+    "mean_accuracy": "mean acc.",
+    "fwiou": "fwIoU",
+    "ece": "ECE",
+}
+# Number of confusions that are listed.
+CONFUSIONS = 10
+
+
+def segmentation_tables(result: EvaluationResult) -> ResultTables:
+    """Return all tables of an evaluation."""
+    facts = [result.pipeline, result.data, f"{result.images} images", result.device]
+    if result.images_per_second is not None and result.peak_memory_mib is not None:
+        facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
+    tables = [mode_table(result), *domain_tables(result), class_table(result), confusion_table(result)]
+    return ResultTables("Segmentation results", facts, tables)
+
+
+def mode_table(result: EvaluationResult) -> Table:
+    """Return the metrics of each decode mode."""
+    return Table(
+        "Decode modes",
+        ["decode", *METRIC_TITLES.values()],
+        [[mode, *_row(metrics)] for mode, metrics in result.modes.items()],
+        notes=["Over the whole data set, without void. All modes decode the same runs of the network."],
+        best={title: "min" if key == "ece" else "max" for key, title in METRIC_TITLES.items()},
+    )
+
+
+def domain_tables(result: EvaluationResult) -> list[Table]:
+    """Return the metrics of each domain and the means over domains; none for a data set without domains."""
+    domains = result.domains.get(result.default_mode)
+    if not domains:
+        return []
+    means = {mode: domain_means("", by_domain, "miou") for mode, by_domain in result.domains.items()}
+    names = dict.fromkeys(name for by_name in means.values() for name in by_name)
+    return [
+        Table(
+            f"Domains, {result.default_mode} decode",
+            ["domain", *METRIC_TITLES.values()],
+            [[name, *_row(metrics)] for name, metrics in domains.items()],
+            notes=["Each domain alone; means go over the classes that it annotates."],
+        ),
+        Table(
+            "mIoU of domains",
+            ["domain", *means],
+            [[name.removeprefix("/"), *(by_name.get(name) for by_name in means.values())] for name in names],
+        ),
+    ]
+
+
+def class_table(result: EvaluationResult) -> Table:
+    """Return the share of the pixels, the IoU and the boundary F-measure of each class."""
+    best = result.modes[result.default_mode]
+    return Table(
+        "Classes",
+        ["class", "share of pixels", *(f"IoU {mode}" for mode in result.modes), f"bound. F {result.default_mode}"],
+        [
+            [
+                name,
+                result.class_shares[index],
+                *(metrics.iou[index] for metrics in result.modes.values()),
+                best.boundary_f_per_class[index],
+            ]
+            for index, name in enumerate(result.class_names)
+        ],
+        notes=["A dash: neither in the truth nor in the prediction."],
+        formats={"share of pixels": ".2%"},
+        colors=result.class_colors,
+    )
+
+
+def confusion_table(result: EvaluationResult) -> Table:
+    """Return the most frequent confusions."""
+    counts = np.asarray(result.confusion)  # [K, K], rows truth, columns prediction
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = [divmod(int(flat), len(counts)) for flat in order if wrong.flat[flat] > 0]
+    names = result.class_names
+    return Table(
+        f"Most frequent confusions, {result.default_mode} decode",
+        ["truth", "predicted as", "share of the class", "pixels"],
+        [[names[true], names[other], float(shares[true, other]), int(counts[true, other])] for true, other in pairs],
+        formats={"share of the class": ".1%"},
+    )
+
+
+def _row(metrics: ModeMetrics) -> list[Cell]:
+    return [metrics[key] for key in METRIC_TITLES]
