@@ -11,7 +11,7 @@ from gss.core.errors import InputError
 from gss.data.label_map import LabelMap
 from gss.data.sample import make_item
 from gss.data.scenes.labels import LABELS
-from gss.data.scenes.render import Scene, Trap, render, split_seed
+from gss.data.scenes.scene import Scene, Trap, render, split_seed
 from gss.data.scenes.strangers import stranger_kinds
 from gss.data.transforms import JointTransform
 from gss.labels.space import LabelSpace

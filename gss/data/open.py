@@ -11,7 +11,7 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
 from gss.data.generated import ScenesDataset
 from gss.data.protocols import LabelledImages
-from gss.data.scenes.render import Trap
+from gss.data.scenes.scene import Trap
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
 from gss.data.transforms import JointTransform

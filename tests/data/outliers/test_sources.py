@@ -1,3 +1,4 @@
+import pytest
 from object_toys import GREEN, RED, folder
 from PIL import Image
 
@@ -14,10 +15,12 @@ def test_preview_from_the_command_line(tmp_path, capsys):
     with Image.open(sheet) as picture:
         assert picture.width > 4 * 320
     for change, reason in (
-        (["--preview", "sheet.gif"], "must end in .png"),
         (["--objects", str(tmp_path)], "has no folder images/"),
         (["outliers.val_split=train"], "are trained and validated on, such as a"),
         (["outliers.colour=1"], "unknown key"),
     ):
         assert main([*command, *change]) == 2
         assert reason in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--preview", "sheet.gif"])
+    assert "must end in .png" in capsys.readouterr().err

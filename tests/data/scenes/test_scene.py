@@ -12,7 +12,7 @@ from gss.data.protocols import LabelledImages
 from gss.data.scenes import labels as names
 from gss.data.scenes import layout as scene_layout
 from gss.data.scenes.canvas import Camera
-from gss.data.scenes.render import render, split_seed
+from gss.data.scenes.scene import render, split_seed
 from gss.data.scenes.strangers import STRANGERS, stranger
 from gss.data.specs.load import load_spec
 from gss.data.transforms import JointTransform
