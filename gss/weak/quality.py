@@ -1,4 +1,4 @@
-"""`gss weak report`: how much of a data set is labelled, and how good weak labels or pseudo-masks are."""
+"""Coverage and quality of weak labels or pseudo-masks (`gss weak report`)."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _PICTURES = 6
 def measure(
     dataset: LabelledImages, truth: LabelledImages | None = None, *, pictures: int = _PICTURES, progress: bool = False
 ) -> tuple[dict[str, Any], list[tuple[str, list[Image.Image]]]]:
-    """Measure the labels of a data set; sharded over processes.
+    """Measure the labels of a data set; processes share the images.
 
     Args:
-        dataset: labels to judge.
+        dataset: data set with the labels.
         truth: full masks of the same images, found by id.
-        pictures: number of images to draw.
-        progress: show a bar.
+        pictures: number of images to draw, evenly spaced.
+        progress: True shows a bar.
 
     Returns:
-        `LabelQuality.compute`, and (caption, pictures) of images evenly spread, on the main process.
+        Result of `LabelQuality.compute`, and captions with pictures, on the main process.
 
     Raises:
-        ValueError: other classes, or images without truth.
+        InputError: other classes, or images without full masks.
     """
     space = dataset.label_space
-    where: dict[str, int] = {}
+    positions: dict[str, int] = {}
     if truth is not None:
         if truth.label_space.names != space.names:
-            mine, theirs = (", ".join(names[:8]) for names in (space.names, truth.label_space.names))
-            raise InputError(f"the classes differ: labels have {mine}; their truth has {theirs}")
-        where = {id: index for index, id in enumerate(truth.ids)}
-        absent = [id for id in dataset.ids if id not in where]
+            names, true_names = (", ".join(names[:8]) for names in (space.names, truth.label_space.names))
+            raise InputError(f"the classes differ: labels have {names}; their truth has {true_names}")
+        positions = {id: index for index, id in enumerate(truth.ids)}
+        absent = [id for id in dataset.ids if id not in positions]
         if absent:
             raise InputError(
                 f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
@@ -55,10 +55,10 @@ def measure(
     for index in tqdm(distributed.shard(len(dataset)), desc="reading labels", unit="img", disable=not progress):
         image, labels = dataset.read(index)
         confidence = dataset.read_weak(index)[1] if isinstance(dataset, SegmentationDataset) else None
-        true = None if truth is None else truth.read(where[dataset.ids[index]])[1]
+        true = None if truth is None else truth.read(positions[dataset.ids[index]])[1]
         try:
             quality.update(labels, confidence, true)
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"image {dataset.ids[index]!r}: {error}") from error
         if index in drawn and distributed.is_main():
             row = [image, colorize(labels, space.colors, void=(255, 255, 255))]

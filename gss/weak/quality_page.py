@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -9,25 +10,28 @@ from PIL import Image
 from gss.data.protocols import LabelledImages
 from gss.report import charts
 from gss.report.page import Report
+from gss.report.tables import Cell, Table
+
+
+def class_table(result: dict[str, Any], names: tuple[str, ...]) -> Table:
+    """Return labelled pixels by class and, where the truth is known, precision, recall and IoU in percent."""
+    columns: dict[str, list[Cell]] = {"pixels": result["pixels"]}
+    if "iou" in result:
+        shares = {"precision": "precision_per_class", "recall": "recall_per_class", "IoU": "iou"}
+        columns |= {title: [_percent(value) for value in result[key]] for title, key in shares.items()}
+    rows = [[name, *(column[k] for column in columns.values())] for k, name in enumerate(names)]
+    return Table("", ["class", *columns], rows)
 
 
 def format_report(result: dict[str, Any], names: tuple[str, ...]) -> str:
-    """Text of the figures of `gss.weak.quality.measure`."""
+    """Return the result of `gss.weak.quality.measure` as text."""
     lines = [f"{result['images']} images, {100 * result['coverage']:.2f} % of their pixels labelled"]
     if result["unlabelled_images"]:
         lines.append(f"{result['unlabelled_images']} images without any labelled pixel")
-    judged = "iou" in result
-    if judged:
+    if "iou" in result:
         parts = [f"{key} {_percent(result[key])}" for key in ("precision", "recall", "miou")]
         lines.append("  ".join(parts + ([f"ece {result['ece']:.4f}"] if "ece" in result else [])))
-    width = max(len(name) for name in (*names, "class"))
-    lines += ["", f"{'class':<{width}}  {'pixels':>11}" + ("  precision  recall     IoU" if judged else "")]
-    for k, name in enumerate(names):
-        line = f"{name:<{width}}  {result['pixels'][k]:>11}"
-        if judged:
-            figures = [result[key][k] for key in ("precision_per_class", "recall_per_class", "iou")]
-            line += f"  {_percent(figures[0]):>9}  {_percent(figures[1]):>6}  {_percent(figures[2]):>6}"
-        lines.append(line)
+    lines += ["", class_table(result, names).text()]
     never = [name for name, count in zip(names, result["pixels"], strict=True) if count == 0]
     if never:
         lines += ["", f"never labelled: {', '.join(never)}"]
@@ -41,7 +45,7 @@ def build_report(
     *,
     title: str,
 ) -> Report:
-    """HTML page of the figures of `gss.weak.quality.measure`."""
+    """Build the HTML page of the result of `gss.weak.quality.measure`."""
     space, judged = dataset.label_space, "iou" in result
     report = Report("Weak labels", subtitle=title).section("Coverage and quality" if judged else "Coverage")
     tiles = [("Labelled", _percent(result["coverage"]), f"of all pixels, {result['images']} images")]
@@ -54,12 +58,7 @@ def build_report(
     if "ece" in result:
         tiles.append(("Calibration error", f"{result['ece']:.3f}", f"expected, {len(result['reliability'])} bins"))
     report.tiles(tiles)
-    header, columns = ["class", "pixels"], [result["pixels"]]
-    if judged:
-        header += ["precision", "recall", "IoU"]
-        columns += [result["precision_per_class"], result["recall_per_class"], result["iou"]]
-    cells = [[name, *(column[k] for column in columns)] for k, name in enumerate(space.names)]
-    report.table(header, cells, colors=space.colors)
+    report.add_table(replace(class_table(result, space.names), colors=space.colors))
     if "reliability" in result:
         curve = {"precision": [(point["coverage"], point["precision"]) for point in result["curve"]]}
         report.section("Confidence", "How often labels of a confidence are right, and what a threshold would leave.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from gss.core import distributed
 from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
+from gss.metrics.base import CountMetric
 
 BINS = 100
 
@@ -35,18 +37,24 @@ class SeedQuality:
     per_class: dict[str, list[float | None]]
 
 
-class SeedCurve:
+class SeedCurve(CountMetric):
     """Counts for all thresholds in one pass over the images.
 
     Args:
         num_labels: L.
         background: label of pixels without a class; None if the classes have no background.
+        options: arguments of `torchmetrics.Metric`.
+
+    Attributes:
+        pixels: int64 `[L, L, 101]`, pixels by truth, label of the largest map, and value of that map in percent.
     """
 
-    def __init__(self, num_labels: int, background: int | None) -> None:
+    pixels: Tensor
+
+    def __init__(self, num_labels: int, background: int | None, **options: Any) -> None:
+        super().__init__({"num_labels": num_labels, "background": background}, options)
         self.num_labels, self.background = num_labels, background
-        # Pixels by truth, label of the largest map, and value of that map.
-        self.counts = np.zeros((num_labels, num_labels, BINS + 1), np.int64)
+        self.add_counts("pixels", num_labels, num_labels, BINS + 1)
 
     def update(self, labels: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> None:
         """Count one image.
@@ -59,11 +67,8 @@ class SeedCurve:
         known, L = truth != IGNORE_INDEX, self.num_labels
         level = np.clip(np.floor(scores[known] * BINS + 1e-6), 0, BINS).astype(np.int64)
         place = (truth[known].astype(np.int64) * L + labels[known]) * (BINS + 1) + level
-        self.counts += np.bincount(place, minlength=self.counts.size).reshape(self.counts.shape)
-
-    def sum_across(self) -> None:
-        """Replace the counts by their sum over all processes."""
-        self.counts = distributed.sum_across(torch.from_numpy(self.counts)).numpy()
+        counts = np.bincount(place, minlength=self.pixels.numel())
+        self.pixels += torch.from_numpy(counts).view_as(self.pixels).to(self.device)
 
     def compute(self) -> list[SeedQuality]:
         """Return the quality at every threshold, from 1 % to 100 %.
@@ -71,9 +76,9 @@ class SeedCurve:
         Raises:
             InputError: no pixel of the truth has a class.
         """
-        total = self.counts.sum()
-        kept = self.counts[..., ::-1].cumsum(-1)[..., ::-1]
-        true = self.counts.sum((1, 2))
+        pixels = self.pixels.cpu().numpy()
+        total, true = pixels.sum(), pixels.sum((1, 2))
+        kept = pixels[..., ::-1].cumsum(-1)[..., ::-1]
         classes = [k for k in range(self.num_labels) if k != self.background and true[k] > 0]
         if not classes:
             raise InputError("no pixel of the full masks has one of the classes: check --truth and --truth-split")

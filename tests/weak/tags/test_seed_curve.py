@@ -2,37 +2,59 @@
 
 import numpy as np
 import pytest
+from metric_checks import MetricChecks
 
 from gss.weak.tags.seed_curve import SeedCurve, best, precision_at
 
+LABELS, BACKGROUND = 4, 1
 
-def test_curve_against_counting():
-    rng = np.random.default_rng(0)
-    curve, L = SeedCurve(4, 1), 4
-    truth, labels = rng.integers(0, L, (3, 9, 11)).astype(np.uint8), rng.choice([0, 2, 3], (3, 9, 11))
-    truth[0, :2] = 255
-    scores = rng.integers(0, 101, (3, 9, 11)) / 100
-    for picture in zip(labels, scores, truth, strict=True):
-        curve.update(*picture)
-    quality = curve.compute()[39]
-    assert quality.threshold == pytest.approx(0.4)
-    made, known = np.where(scores >= 0.4, labels, 1), truth != 255
-    for k in range(L):
-        hit = (made == k) & (truth == k)
-        union = ((made == k) | (truth == k)) & known
-        if k == 1:
-            background = hit.sum() / union.sum()
-            continue
-        assert quality.per_class["precision"][k] == pytest.approx(hit.sum() / ((made == k) & known).sum())
-        assert quality.per_class["recall"][k] == pytest.approx(hit.sum() / (truth == k).sum())
-        assert quality.per_class["iou"][k] == pytest.approx(hit.sum() / union.sum())
-    assert quality.per_class["iou"][1] is None
-    ious = [quality.per_class["iou"][k] for k in (0, 2, 3)]
-    assert quality.miou == pytest.approx((sum(ious) + background) / 4) and quality.iou == pytest.approx(np.mean(ious))
-    curve = curve.compute()
-    assert best(curve).miou == max(q.miou for q in curve)
-    alike = [q.precision for q in curve if q.recall == quality.recall]
-    assert precision_at(curve, quality.recall) == pytest.approx(max(alike))
+
+class TestSeedCurve(MetricChecks):
+    def make(self, **options):
+        return SeedCurve(LABELS, BACKGROUND, **options)
+
+    def other(self):
+        return SeedCurve(LABELS, None)
+
+    def batches(self):
+        rng = np.random.default_rng(0)
+        truth = rng.integers(0, LABELS, (3, 9, 11)).astype(np.uint8)
+        truth[0, :2] = 255
+        labels, scores = rng.choice([0, 2, 3], (3, 9, 11)), rng.integers(0, 101, (3, 9, 11)) / 100
+        return list(zip(labels, scores, truth, strict=True))
+
+    def figures(self, result):
+        quality = result[39]
+        assert quality.threshold == pytest.approx(0.4)
+        shares = {(name, k): quality.per_class[name][k] for name in quality.per_class for k in range(LABELS)}
+        means = {name: getattr(quality, name) for name in ("precision", "recall", "iou", "miou")}
+        return {key: value for key, value in (shares | means).items() if value is not None}
+
+    def reference(self, batches):
+        labels, scores, truth = (np.stack(parts) for parts in zip(*batches, strict=True))
+        known = truth != 255
+        drawn = np.where(scores >= 0.4, labels, BACKGROUND)
+        figures, ious = {}, []
+        for k in range(LABELS):
+            hit, seed, true = (drawn == k) & (truth == k), (drawn == k) & known, truth == k
+            ious.append(hit.sum() / (seed | true).sum())
+            if k != BACKGROUND:
+                figures |= {("precision", k): hit.sum() / seed.sum(), ("recall", k): hit.sum() / true.sum()}
+                figures["iou", k] = ious[-1]
+        means = {
+            name: np.mean([value for key, value in figures.items() if key[0] == name])
+            for name in ("precision", "recall", "iou")
+        }
+        return figures | means | {"miou": np.mean(ious)}
+
+
+def test_best_threshold_and_precision_at_a_recall():
+    checks = TestSeedCurve()
+    curve = checks.fed(checks.batches()).compute()
+    assert best(curve).miou == max(quality.miou for quality in curve)
+    recall = curve[39].recall
+    alike = [quality.precision for quality in curve if quality.recall == recall]
+    assert precision_at(curve, recall) == pytest.approx(max(alike))
 
 
 def test_masks_without_any_class_are_refused():
