@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from stage_checks import check_mistake, check_resume
 from tag_toys import SETTINGS, write
 from tiny_runs import losses
 
@@ -62,14 +63,7 @@ def test_tags_are_learnt_and_out_of_distribution_images_take_part(trained):
 def test_resume_is_bit_exact(data, tmp_path):
     more = ("train.steps=6", "train.checkpoint_every=4", "wood.start=0.3", "wood.clusters=3", "train.ema_decay=0.9")
     cfg = config(data, f"wood.ood={data / 'rails'}", "wood.distance=0.007", *more)
-    train("weak-tags", cfg, tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "step_000006")
-    shutil.rmtree(tmp_path / "cut" / "classifier")
-    train("weak-tags", cfg, tmp_path / "cut", resume=True)
-    for name in ("checkpoints/step_000006/model.safetensors", "classifier/diffusion_pytorch_model.safetensors"):
-        a, b = (load_file(tmp_path / run / name) for run in ("whole", "cut"))
-        assert all(torch.equal(a[key], b[key]) for key in a)
+    check_resume("weak-tags", cfg, tmp_path, "classifier", "diffusion_pytorch_model.safetensors")
 
 
 def test_without_such_images_windows_are_cut_from_the_training_images(data, trained, tmp_path):
@@ -99,9 +93,8 @@ def test_without_such_images_windows_are_cut_from_the_training_images(data, trai
 )
 def test_mistakes_end_in_one_line(data, trained, tmp_path, capsys, more, reason):
     more = [text.format(data=data, trained=trained[0]) for text in more]
-    assert main(["train", "weak-tags", f"data.spec={data}", *SETTINGS, *more, "--out", str(tmp_path / "out")]) == 2
-    message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message.startswith("gss: error: ") and reason in message
+    command = ["train", "weak-tags", f"data.spec={data}", *SETTINGS, *more, "--out", tmp_path / "out"]
+    check_mistake(command, reason, capsys)
 
 
 def test_a_class_without_any_tag_is_refused(data, tmp_path, capsys):
