@@ -144,6 +144,8 @@ class Manifest:
     def summary(self, folder: str | Path) -> str:
         """Return a few lines on what `folder` holds and what to do with it."""
         lines = [f"{len(self.masks)} masks, {100 * self.labelled:.1f} % of their pixels labelled"]
+        if self.failed:
+            lines.append(f"{len(self.failed)} images failed and have no mask, first: {self.failed[0].image}")
         if self.all_abstain:
             lines.append(f"{len(self.all_abstain)} of them label nothing, first: {self.all_abstain[0]}")
         if self.never_labelled:

@@ -4,8 +4,13 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from gss.cli import main
 from gss.config.weak_labels import RefineConfig
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
+from gss.weak.manifest import read_manifest
 from gss.weak.refine.labels import refine_labels, refine_probs
 
 
@@ -94,3 +99,31 @@ def test_a_large_image_takes_two_seconds_at_most():
     started = time.process_time()
     refine_labels(image, labels, None, 11, RefineConfig())
     assert time.process_time() - started < 2
+
+
+def test_the_command_leaves_a_damaged_image_out_and_names_it(tmp_path, capsys):
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for number in range(3):
+        image, truth = scene(seed=number)
+        Image.fromarray(image).save(tmp_path / f"data/images/{number}.png")
+        weak = np.full(truth.shape, 255, np.uint8)
+        weak[30, 35:45], weak[5, 10:70] = 1, 0
+        Image.fromarray(weak).save(tmp_path / f"data/masks/{number}.png")
+    (tmp_path / "data/images/1.png").write_bytes((tmp_path / "data/images/1.png").read_bytes()[:900])
+    (tmp_path / "data/data.yaml").write_text(
+        "root: .\nimage: images/{id}.png\nsplits: [train]\nclasses: [ground, disc]\n"
+        "weak:\n  format: masks\n  path: masks/{id}.png\n"
+    )
+    command = ["weak", "refine", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert "2 masks" in said.out and "1 images failed and have no mask, first: 1" in said.out
+    assert "gss: error: 1: " in said.err and "1.png" in said.err
+    manifest = read_manifest(tmp_path / "out")
+    assert [record.id for record in manifest.masks] == ["0", "2"] and manifest.failed[0].image == "1"
+    assert open_split(load_spec(tmp_path / "out"), "train").ids == ["0", "2"]
+    for number in (0, 2):
+        (tmp_path / f"data/images/{number}.png").write_bytes(b"")
+    assert main([*command, "--overwrite"]) == 2
+    assert "no pseudo-mask was made" in capsys.readouterr().err
