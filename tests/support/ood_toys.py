@@ -1,5 +1,6 @@
-"""Shared by several tests; taken from ood/test_scores.py."""
+"""Pictures, features and heads for tests of scores."""
 
+import json
 import math
 
 import numpy as np
@@ -35,6 +36,21 @@ class Images:
         image = (shades[labels] + random.integers(0, 30, (*labels.shape, 3))).clip(0, 255).astype(np.uint8)
         labels[:8] = 255
         return Image.fromarray(image), labels
+
+
+def pipeline_and_data(root, pipeline):
+    """Save a pipeline in `pipeline`, and six of the pictures as a data set in `data`."""
+    images = Images(6)
+    for split, indices in (("train", range(4)), ("val", range(4, 6))):
+        for kind in ("images", "masks"):
+            (root / "data" / kind / split).mkdir(parents=True)
+        for index in indices:
+            image, labels = images.read(index)
+            image.save(root / "data" / "images" / split / f"{index}.png")
+            Image.fromarray(labels).save(root / "data" / "masks" / split / f"{index}.png")
+    (root / "data" / "classes.json").write_text(json.dumps({"classes": dict(enumerate(NAMES))}))
+    pipeline.save_pretrained(root / "pipeline", training_data="blocks of colour")
+    return root
 
 
 def filled_survey(n=3000, scale=1.0):

@@ -25,15 +25,19 @@ class MixtureEM(nn.Module):
     """Expectation maximisation with a memory.
 
     The memory is either the exponential average of the sufficient statistics of each batch (float64 buffers, so
-    checkpoints hold them and a resumed run goes on exactly), or, as in GMMSeg, the last pixels of every component:
-    bounded, and not part of checkpoints, so a resumed run keeps its mixture until the memory fills again.
+    checkpoints hold them and a resumed run is exact), or, as in GMMSeg, the last pixels of every component: bounded,
+    and not part of checkpoints, so a resumed run keeps its mixture until the memory fills again.
 
     Statistics are summed over processes before they are used, and random choices follow the pixels' keys (see
-    `gss.core.sampling`): every process ends with the mixture that a single one would have found from all pixels.
+    `gss.core.sampling`): every process ends with the mixture that a single process would find from all pixels.
 
     Args:
-        head: the mixture to fit; it is passed again to each call and not kept.
-        cfg: settings.
+        head: head of the mixture to fit; it is passed again to each call and not kept.
+        cfg: settings of EM.
+
+    Attributes:
+        count: float64 `[C M]`; with `first` and `second`, the statistics that the M-step reads.
+        updates: number of E-steps so far.
     """
 
     count: Tensor
@@ -55,17 +59,17 @@ class MixtureEM(nn.Module):
 
     @property
     def statistics(self) -> Moments:
-        """The average the M-step reads."""
+        """Statistics that the M-step reads."""
         return Moments(self.count, self.first, self.second)
 
     @torch.no_grad()
     def seed(self, head: GMMDensityHead, x: Tensor, classes: Tensor, keys: Tensor) -> None:
-        """Starts the mixtures of classes that occur for the first time, at spread-out pixels.
+        """Start the mixtures of classes that occur for the first time, at spread-out pixels.
 
         Args:
-            head: written to.
+            head: head whose mixture is written.
             x: embedded pixels `[N, E]`.
-            classes: int64 `[N]`.
+            classes: class of each pixel, int64 `[N]`.
             keys: random number of each pixel `[N]`.
         """
         unseen = ~head.active.any(1)
@@ -87,21 +91,20 @@ class MixtureEM(nn.Module):
     def update(
         self, head: GMMDensityHead, x: Tensor, classes: Tensor, own: Tensor, correct: Tensor, keys: Tensor
     ) -> Tensor:
-        """One E-step, and every `interval` calls an M-step.
+        """Run one E-step, and every `interval` calls an M-step.
 
         Args:
-            head: its mixture is written in place.
+            head: head whose mixture is written.
             x: embedded pixels `[N, E]`.
-            classes: int64 `[N]`, no void.
+            classes: class of each pixel, int64 `[N]`, without void.
             own: log-densities `[N, M]` of the components of each pixel's class.
-            correct: bool `[N]`; the mixture learns from these pixels only. A class without any statistics yet
-                learns from all.
+            correct: pixels that the mixture learns from, bool `[N]`; a class without statistics learns from all.
             keys: random number of each pixel `[N]`.
 
         Returns:
             Component of its class that each pixel belongs to, int64 `[N]`.
         """
-        log_q = self.assign(head, own, classes)
+        log_q = self.assign(head, own, classes)  # [N, M]
         component = log_q.argmax(1)
         count = self.count.view(head.num_classes, -1).sum(1)
         weights = log_q.exp() if self._soft else nn.functional.one_hot(component, head.num_components)
@@ -128,7 +131,7 @@ class MixtureEM(nn.Module):
         return self.cfg.assignment == "fixed"
 
     def assign(self, head: GMMDensityHead, own: Tensor, classes: Tensor) -> Tensor:
-        """E-step: log probabilities `[N, M]` of the components, balanced if the mixture weights are uniform."""
+        """Return log probabilities `[N, M]` of the components: the E-step, balanced if the weights are uniform."""
         if head.config["mixture_weights"] == "learned":
             return (own + head.log_weights[classes]).log_softmax(1)
         return sinkhorn(
@@ -143,7 +146,7 @@ class MixtureEM(nn.Module):
         )
 
     def _average(self, batch: Moments, num_classes: int) -> None:
-        """Moves the averages of the classes in the batch; others wait, so that rare ones do not fade."""
+        """Update the averages of the classes in the batch; others stay as they are, so that rare ones do not fade."""
         seen = batch.count.view(num_classes, -1).sum(1, keepdim=True) > 0
         decay = torch.where(seen, self.cfg.decay, 1.0).expand(-1, len(self.count) // num_classes).flatten()
         decay = decay.to(self.count)
@@ -152,7 +155,7 @@ class MixtureEM(nn.Module):
             kept.mul_(weight).add_(new * (1 - weight))
 
     def _refilled(self, memory: Moments) -> Moments:
-        """A memory that a resumed run has only begun to fill: what was known before stands for the rest of it."""
+        """Return the statistics of a memory, filled up with those from before a resume where it is not full yet."""
         assert self._before is not None
         missing = (1 - memory.count / self._before.count.clamp(min=1e-12)).clamp(min=0)
         return memory + self._before.map(lambda part: part * missing.view(-1, *[1] * (part.ndim - 1)))
@@ -168,7 +171,7 @@ class MixtureEM(nn.Module):
     def _m_step(self, head: GMMDensityHead, x: Tensor, classes: Tensor, keys: Tensor) -> None:
         config, shape = head.config, head.log_weights.shape
         self._reseed(x, classes, keys, shape)
-        found = estimate(
+        gaussians = estimate(
             self.statistics,
             covariance=config["covariance"],
             variance_floor=config["variance_floor"],
@@ -183,10 +186,10 @@ class MixtureEM(nn.Module):
             share = (count / count.sum(1, keepdim=True)).clamp(min=1e-6)
             weights = torch.where(count.sum(1, keepdim=True) > 0, share * weights, weights)
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
-        head.set_mixture(found, weights.log().to(head.log_weights), update)
+        head.set_mixture(gaussians, weights.log().to(head.log_weights), update)
 
     def _reseed(self, x: Tensor, classes: Tensor, keys: Tensor, shape: torch.Size) -> None:
-        """Moves components without pixels to random pixels of their class, with the spread of the whole class."""
+        """Move components without pixels to random pixels of their class, with the spread of the whole class."""
         num_classes, components = shape
         count = self.count.view(shape)
         total = count.sum(1, keepdim=True)

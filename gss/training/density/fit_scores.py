@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from gss.core import distributed
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.sampling import evenly_spaced
-from gss.data.protocols import LabelledImages
+from gss.data.outliers.benchmarks import OODDataset
+from gss.data.outliers.mixing import MixedTruth
+from gss.data.protocols import LabelledImages, ReadableImages
 from gss.labels.space import IGNORE_INDEX
 from gss.ood.base import SCORES, FittedScore, ScoreInputs
 from gss.ood.fitted import Combined, FittedScores, combination_weights, stack_scores
@@ -27,53 +28,44 @@ from gss.pipeline.pipeline import GSSPipeline
 _COMBINED_IMAGES = 50
 
 
-class Readable(Protocol):
-    """Images with labels, of whatever classes."""
-
-    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """PIL RGB image and labels uint8 `[H, W]`, 255 where void."""
-        ...
-
-
 def check_names(names: Sequence[str]) -> None:
-    """Requires scores that can be fitted.
+    """Require scores that can be fitted.
 
     Raises:
-        ValueError: one is unknown or needs no fitting.
+        InputError: a name is unknown, or its score needs no fitting.
     """
     fittable = [name for name, score in SCORES.items() if "fit" in score.needs]
     for name in names:
+        if name not in SCORES:
+            raise unknown_name("score", name, fittable)
         if name not in fittable:
-            why = "needs no fitting" if name in SCORES else "is unknown"
-            hint = did_you_mean(name, fittable)
-            raise InputError(f"score {name!r} {why}; those to fit are {', '.join(fittable)} {hint}".rstrip())
+            raise InputError(f"score {name!r} needs no fitting; those to fit are {', '.join(fittable)}")
 
 
 def labelled_inputs(
     pipeline: GSSPipeline,
-    dataset: Readable,
+    dataset: ReadableImages | OODDataset | MixedTruth,
     indices: Sequence[int],
     *,
     needs: Collection[str] = (),
     source: str | None = None,
     progress: str = "",
 ) -> Iterator[tuple[int, ScoreInputs, Tensor]]:
-    """Runs the pipeline on whole images, this process's share of `indices`.
+    """Run the pipeline on whole images, this process's share of `indices`.
 
     Args:
-        pipeline: runs at the size its processor chooses, as in use.
-        dataset: labelled images.
-        indices: of images.
-        needs: see `GSSPipeline.score_inputs`.
-        source: of the features, as there.
+        pipeline: pipeline, which runs at the size that its processor chooses.
+        dataset: images with labels of any classes.
+        indices: indices of the images.
+        needs: inputs that scores need, see `GSSPipeline.score_inputs`.
+        source: source of the features, see there.
         progress: title of a progress bar; empty for none.
 
     Yields:
-        Index, what scores read (B = 1), and labels int64 `[h, w]` at the centres of the cells, 255 where void.
+        Index, inputs of scores (B = 1), and labels int64 `[h, w]` at the centres of the cells, 255 where void.
     """
-    mine = [indices[i] for i in distributed.shard(len(indices))]
-    bar = tqdm(mine, unit="image", desc=progress, disable=not (progress and distributed.is_main()))
-    for index in bar:
+    shard = [indices[i] for i in distributed.shard(len(indices))]
+    for index in tqdm(shard, unit="image", desc=progress, disable=not (progress and distributed.is_main())):
         image, labels = dataset.read(index)
         pixels = pipeline.preprocess([image]).images[0]
         with torch.no_grad():
@@ -82,7 +74,13 @@ def labelled_inputs(
 
 
 def labels_on_grid(labels: np.ndarray, content: tuple[int, ...], inputs: ScoreInputs) -> Tensor:
-    """Labels `[H, W]` at the cells of `inputs`, whose images show them in their upper left `content` (h, w) pixels."""
+    """Return labels on the grid of `inputs`, `[H, W]` -> int64 `[h, w]`, 255 where void.
+
+    Args:
+        labels: integers `[H, W]`.
+        content: (h, w) of the upper left part of the input image that shows them; the rest is padding.
+        inputs: inputs of scores.
+    """
     resized = F.interpolate(torch.from_numpy(labels)[None, None].float(), size=content, mode="nearest-exact")
     bottom, right = (full - part for full, part in zip(inputs.size, content, strict=True))
     padded = F.pad(resized, (0, right, 0, bottom), value=IGNORE_INDEX)
@@ -102,10 +100,22 @@ def survey_images(
     seed: int = 0,
     progress: bool = False,
 ) -> Survey:
-    """One pass over training images; see `Survey` for the arguments, `seed` is that of its choice of pixels.
+    """Run the pipeline once over training images and collect the statistics that scores are fitted to.
+
+    Args:
+        pipeline: pipeline whose features are described.
+        dataset: training images.
+        source: source of the features, "head" or "fusion".
+        images: number of images, evenly spread; 0 takes all.
+        pixels_per_class: see `Survey`, like the next three.
+        pixels_per_image: see `Survey`.
+        bank_size: see `Survey`.
+        per_class: see `Survey`.
+        seed: seed of the choice of pixels.
+        progress: show a progress bar.
 
     Raises:
-        ValueError: features are not finite (names the image) or constant, or nothing is labelled.
+        InputError: features are not finite (names the image) or constant, or nothing is labelled.
     """
     survey = Survey(
         pipeline.prior.config.num_labels,
@@ -134,20 +144,20 @@ def fit_scores(
     names: Sequence[str],
     combine: Sequence[str] = (),
 ) -> FittedScores:
-    """Fits scores to a survey; "combined" and its like take a second look at some of the images.
+    """Fit scores to a survey; combined scores read some of the images again.
 
     Args:
-        pipeline: its density and residual heads, if it has them, may be among the combined scores.
-        survey: what `survey_images` found; None is enough for combinations of scores that need no fit.
-        dataset: the images of the survey.
+        pipeline: pipeline whose density and residual heads may give parts of combined scores.
+        survey: result of `survey_images`; None is enough for combinations of scores that need no fit.
+        dataset: images of the survey.
         names: scores to fit.
-        combine: parts of "combined"; those the pipeline cannot give are left out.
+        combine: parts of "combined"; those that the pipeline cannot give are left out.
 
     Returns:
         The component to put into the pipeline.
 
     Raises:
-        ValueError: a name is unknown or needs no fitting, or nothing is left to combine.
+        InputError: a name is unknown or needs no fitting, or nothing is left to combine.
     """
     check_names(names)
     tensors: dict[str, dict[str, Tensor]] = {}
@@ -173,10 +183,11 @@ def fit_scores(
 def _fit_combination(
     pipeline: GSSPipeline, fitted: FittedScores, dataset: LabelledImages, combine: Sequence[str]
 ) -> tuple[list[str], dict[str, Tensor]]:
-    """The scores to combine that there are, and the tensors of their combination."""
-    unknown = [name for name in combine if name not in SCORES or issubclass(SCORES[name], Combined)]
-    if unknown:
-        raise InputError(f"combined score {unknown[0]!r} is unknown; there are {', '.join(SCORES)}")
+    """Return the scores to combine that the pipeline can give, and the tensors of their combination."""
+    known = [name for name, score in SCORES.items() if not issubclass(score, Combined)]
+    for name in combine:
+        if name not in known:
+            raise unknown_name("score to combine", name, known, plural="scores")
     have: dict[str, Any] = {"density": pipeline.density, "fitted": fitted, "tokens": pipeline.vqvae is not None}
     have["residual"] = pipeline.residual is not None
     parts = [name for name in combine if name in available_scores(**have)]

@@ -23,25 +23,27 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
 from gss.training.density.em import MixtureEM
 from gss.training.density.posthoc import build_head
-from gss.training.density.train import export
 from gss.training.engine.task import Task
-from gss.training.losses.classification import token_cross_entropy, weighted_cross_entropy
-from gss.training.losses.marginal import token_and_pixel_loss
+from gss.training.extension import export, with_components
+from gss.training.losses.classification import weighted_cross_entropy
+from gss.training.losses.prior import aux_loss, token_losses
 
 # Logit of a class that cannot be predicted: interpolation makes NaN of infinities.
 _NEVER = -1e4
 
 
 class HybridTask(Task):
-    """Cross-entropy of the mixture's logits, plus a contrast between components; EM in the forward pass.
+    """Training of the features by the mixture's logits, and of the mixture by EM in the forward pass.
+
+    The loss is the cross-entropy of the class logits, plus a contrast between components.
 
     Args:
-        cfg: the run's configuration.
-        pipeline: its prior is frozen unless `hybrid.train_prior`.
+        cfg: settings of the stage.
+        pipeline: pipeline to extend; its prior is frozen unless `hybrid.train_prior`.
         val: validation images at their original size.
 
     Raises:
-        ValueError: nothing to train, or averaged weights, which the mixture would not belong to.
+        InputError: nothing to train, or averaged weights, which the mixture would not belong to.
     """
 
     export_name = "pipeline"
@@ -73,8 +75,9 @@ class HybridTask(Task):
                 self.freeze(likelihood=pipeline.likelihood)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """The loss, its terms, and the share of pixels the mixture gets right."""
+        """Return the loss, its terms, and the share of the sampled pixels that the mixture classifies correctly."""
         hybrid, labels = self.cfg.hybrid, batch["labels"]
+        # 1. Embedded features, [B, h, w, E] -> rows [N, E], and labels on their grid, [B, H, W] -> [N].
         with nullcontext() if hybrid.train_prior else torch.no_grad():
             output = self.prior(batch["image"], return_tokens=False)
         x = self.head.embed(self.prior.dense_features(output, self.head.source))
@@ -84,87 +87,85 @@ class HybridTask(Task):
             # No eigenvectors of such features exist; the loop stops at this loss and names step and images.
             return {"loss": rows.sum() * float("nan")}
         grid = F.interpolate(labels[:, None].float(), size=shape[1:], mode="nearest-exact").long().flatten()
+        # 2. Equally many pixels of every class, n of the N rows.
         keys = self._keys(batch, step, cells=shape[1] * shape[2]).to(grid.device)
         sample = balanced_sample_across(grid, hybrid.pixels_per_class, self.head.num_classes, keys)
         classes, keys = grid[sample], keys[sample]
+        # 3. Log-densities of the components [N, C, M] and class logits [N, C].
         self.em.seed(self.head, rows[sample].detach(), classes, keys)
         density = self.head.component_log_density(rows)
         logits = self.head.normalise(self.head.gather_evidence(density)).clamp(min=_NEVER)
+        # 4. EM on the sample.
         correct = logits.detach()[sample].argmax(1) == classes
-        own = own_class(density.detach()[sample], classes)
+        own = own_class(density.detach()[sample], classes)  # [n, M]
         component = self.em.update(self.head, rows.detach()[sample], classes, own, correct, keys)
+        # 5. Losses.
         contrast = component_contrast(density[sample], classes, component)
-        maps = logits.view(*shape, -1).movedim(-1, 1)
-        maps = F.interpolate(maps, size=labels.shape[-2:], mode="bilinear")
-        known = torch.cat([self.head.active.any(1), labels.new_zeros(IGNORE_INDEX + 1).bool()])[labels]
-        mixture = weighted_cross_entropy(maps, labels.masked_fill(~known, IGNORE_INDEX))
-        terms = {"mixture": mixture, "contrast": contrast}
-        total = mixture + hybrid.contrast * contrast
+        terms = {"mixture": self._mixture_loss(logits.view(*shape, -1).movedim(-1, 1), labels), "contrast": contrast}
+        total = terms["mixture"] + hybrid.contrast * contrast
         if hybrid.train_prior:
-            terms |= self._own_losses(batch, output)
-            total = total + hybrid.own * sum(terms[name] for name in ("aux", "token") if name in terms)
+            prior = self._prior_losses(batch, output)
+            terms |= prior
+            total = total + hybrid.own * sum(prior.values())
         share = correct.float().sum() / max(1, len(sample))
         return {"loss": total, "correct": share, **{name: value.detach() for name, value in terms.items()}}
 
     def _keys(self, batch: dict[str, Any], step: int, *, cells: int) -> Tensor:
-        """A random number for each cell of the batch, whichever process has the image."""
+        """Return a random number for each cell of the batch, the same whichever process has the image."""
         items = batch["index"].tolist()
         return torch.cat([random_keys(cells, self.cfg.train.seed, step, item) for item in items])
 
-    def _own_losses(self, batch: dict[str, Any], output: GSSPriorOutput) -> dict[str, Tensor]:
-        """What keeps the prior's own heads right while its features change."""
+    def _mixture_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of class logits `[B, C, h, w]`, on pixels of classes that have a mixture."""
+        logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear")
+        known = torch.cat([self.head.active.any(1), labels.new_zeros(IGNORE_INDEX + 1).bool()])[labels]
+        return weighted_cross_entropy(logits, labels.masked_fill(~known, IGNORE_INDEX))
+
+    def _prior_losses(self, batch: dict[str, Any], output: GSSPriorOutput) -> dict[str, Tensor]:
+        """Return the losses of the prior's heads, which keep them right while the features change."""
         labels, posterior = batch["labels"], self._posterior
-        assert output.aux_logits is not None
-        aux = F.interpolate(output.aux_logits, size=labels.shape[-2:], mode="bilinear")
-        terms = {"aux": weighted_cross_entropy(aux, labels)}
+        terms = {"aux": aux_loss(output, labels)}
         if posterior is None or output.token_hidden is None:
             return terms
-        targets = posterior.tokens(labels, batch["filled"])
-        weight, bias = self.prior.classifier_weight()
-        if posterior.likelihood is None:
-            return terms | {"token": token_cross_entropy(output.token_hidden, weight, bias, targets)}
-        both, _, _ = token_and_pixel_loss(
-            output.token_hidden,
-            weight,
-            bias,
-            targets=targets[:, None],
-            target_probs=torch.ones_like(targets[:, None], dtype=torch.float32),
+        targets = posterior.tokens(labels, batch["filled"])[:, None]  # [B, 1, h, w]
+        total, _ = token_losses(
+            self.prior,
+            posterior,
+            output,
             labels=labels,
-            table=posterior.likelihood.table,
+            targets=targets,
+            target_probs=torch.ones_like(targets, dtype=torch.float32),
             token_scale=1.0,
-            pixel_scale=1.0,
+            # With a contextual decoder the pixel loss needs all token logits, which are not computed here.
+            pixel_scale=0.0 if posterior.likelihood is None else 1.0,
         )
-        return terms | {"token": both}
+        return terms | {"token": total}
 
     def validate(self) -> dict[str, float]:
-        """Mean IoU of the mixture as a classifier, and of the pipeline's own mode."""
+        """Return the mIoU of the mixture as a classifier, and of the default decode mode."""
         pipeline = self.pipeline()
         modes = ["density", pipeline.default_decode]
         return evaluate(pipeline, self._val_set, modes=modes, pictures=0, throughput=False).figures()
 
     def pipeline(self) -> GSSPipeline:
-        """The pipeline made of the current weights; what was fitted to the old features is left out."""
-        parts = {**self._source.components, "prior": self.prior, "density": self.head, "ood": None}
-        if self.cfg.hybrid.train_prior:
-            parts["residual"] = None
-        pipeline = GSSPipeline(**parts)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        """Return the pipeline with the current weights, without scores that were fitted to the old features."""
+        stale = {"residual": None} if self.cfg.hybrid.train_prior else {}
+        return with_components(self._source, prior=self.prior, density=self.head, ood=None, **stale)
 
     def export(self, folder: Path) -> None:
-        """Writes the pipeline."""
+        """Write the pipeline."""
         export(self.pipeline(), folder, source=Path(self.cfg.pipeline))
 
 
 def component_contrast(density: Tensor, classes: Tensor, component: Tensor) -> Tensor:
-    """Cross-entropy over all components, the one a pixel was assigned to as target: GMMSeg's contrast.
+    """Return the cross-entropy over all components, with the assigned component as target: GMMSeg's contrast.
 
-    A mean over the pixels of all processes: the average of what each returns is that of one process.
+    It is a mean over the pixels of all processes: the average over processes is the value of a single process.
 
     Args:
         density: log-densities `[N, C, M]`, -inf for components not in use.
-        classes: int64 `[N]`.
-        component: int64 `[N]`, of the pixel's class.
+        classes: class of each pixel, int64 `[N]`.
+        component: assigned component of its class, int64 `[N]`.
     """
     # int64 targets without an ignore value: target 255 is a component like any other.
     target = classes * density.shape[2] + component

@@ -13,9 +13,9 @@ class PixelMemory:
 
     Args:
         groups: number of components J.
-        size: pixels kept of each.
-        dim: D.
-        device: where to.
+        size: number of pixels kept of each.
+        dim: number of dimensions D.
+        device: device of the memory.
     """
 
     def __init__(self, groups: int, size: int, dim: int, device: torch.device) -> None:
@@ -24,7 +24,7 @@ class PixelMemory:
         self.pointer = torch.zeros(groups, dtype=torch.long, device=device)
 
     def push(self, x: Tensor, groups: Tensor, most: int) -> None:
-        """Adds pixels `[N, D]` of groups `[N]`, of each at most `most`, evenly spaced in the order given."""
+        """Add pixels `[N, D]` of groups `[N]`, of each group at most `most`, evenly spaced in the order given."""
         size = self.pixels.shape[1]
         most = min(most, size)
         ordered, order = groups.sort(stable=True)
@@ -45,7 +45,7 @@ class PixelMemory:
         self.fill = (self.fill + added).clamp(max=size)
 
     def moments(self, *, full: bool) -> Moments:
-        """Sufficient statistics of what is kept; slots never filled count nothing."""
+        """Return the sufficient statistics of the pixels that are kept."""
         total = Moments.zeros(len(self.fill), self.pixels.shape[2], full=full, device=self.pixels.device)
         for group, pixels in enumerate(self.pixels):
             kept = pixels.double()  # slots never filled are zero

@@ -1,4 +1,4 @@
-"""The mixture of outliers of a density head: what the score `gmm_ratio` weighs the classes against."""
+"""The mixture of outliers of a density head, which the score `gmm_ratio` compares the classes with."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ from gss.training.density.posthoc import run_em
 
 
 def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> OODDataset | MixedTruth | None:
-    """Images with outlier pixels: of pasted ones as many as there are objects; None if none are configured.
+    """Open images with outlier pixels; None if the configuration names none.
 
     Args:
-        cfg: where they are, and whether they are pasted.
-        scenes: what they are pasted on.
-        seed: of pasting.
+        cfg: settings of the outliers; with `paste` there are as many images as objects.
+        scenes: images that objects are pasted on.
+        seed: seed of pasting.
 
     Raises:
-        ValueError: no such data, masks without an object, or sizes in the wrong order.
+        InputError: no such data, or masks without an object.
     """
     if not cfg.spec:
         return None
-    if cfg.scale[0] > cfg.scale[1]:
-        raise InputError(f"outliers.scale={list(cfg.scale)} must be [smallest, largest]: swap them")
     if not cfg.paste:
         return open_ood(cfg.spec, cfg.split, root=cfg.root)
     objects = open_objects(cfg.spec, cfg.split, root=cfg.root)
@@ -46,19 +44,19 @@ def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> O
 def fit_outliers(
     cfg: DensityConfig, pipeline: GSSPipeline, dataset: OODDataset | MixedTruth, *, progress: bool = False
 ) -> float:
-    """Fits the mixture of outliers of a pipeline's density head, in place, by the EM that fits a class.
+    """Fit the mixture of outliers of a pipeline's density head, in place, by the EM that fits a class.
 
     Args:
-        cfg: `outliers`, `em` and `posthoc` are read.
-        pipeline: its density head has outlier components.
-        dataset: of all processes; each reads its share.
+        cfg: settings of the stage; `outliers`, `em` and `posthoc` are read.
+        pipeline: pipeline whose density head has outlier components.
+        dataset: images with outliers; each process reads its share.
         progress: show a progress bar.
 
     Returns:
         Mean log p(x | outlier) in nats per pixel, before the last round.
 
     Raises:
-        ValueError: no outlier pixel, or features that are not finite.
+        InputError: no outlier pixel, or features that are not finite.
     """
     head = pipeline.density
     assert head is not None

@@ -17,7 +17,7 @@ from gss.training.density.em import MixtureEM
 
 
 def build_head(cfg: DensityConfig, *, num_classes: int, feature_dim: int) -> GMMDensityHead:
-    """The head a configuration asks for, not fitted; no wider than the features are."""
+    """Return the head of a configuration, not fitted and no wider than the features."""
     outliers = cfg.outliers.components if cfg.outliers.spec else 0
     embed_dim = min(cfg.model.embed_dim, feature_dim)
     options = {**vars(cfg.model), "embed_dim": embed_dim, "rank": min(cfg.model.rank, (embed_dim or feature_dim) - 1)}
@@ -27,16 +27,16 @@ def build_head(cfg: DensityConfig, *, num_classes: int, feature_dim: int) -> GMM
 def fit_mixture(
     cfg: DensityConfig, survey: Survey, *, class_names: list[str], device: torch.device
 ) -> tuple[GMMDensityHead, list[float]]:
-    """EM on the sample of a survey.
+    """Fit a head by EM to the sample of a survey.
 
     Args:
-        cfg: `model`, `em` and `posthoc` are read.
-        survey: of all processes; each holds its part of the sample.
-        class_names: for messages.
-        device: to compute on, and of the head.
+        cfg: settings of the stage; `model`, `em` and `posthoc` are read.
+        survey: survey of all processes; each holds its part of the sample.
+        class_names: names of the classes, for messages.
+        device: device to compute on, and of the head.
 
     Returns:
-        The head, and the mean log-likelihood log p(x | own class) in nats per pixel before each round.
+        The head, and the mean log-likelihood log p(x | class of the pixel) in nats per pixel before each round.
     """
     head = build_head(cfg, num_classes=survey.num_classes, feature_dim=survey.dim).to(device).eval()
     if head.projection is not None:
@@ -67,26 +67,26 @@ def run_em(
     iterations: int,
     tolerance: float,
 ) -> list[float]:
-    """EM over the same pixels in every round, without memory.
+    """Run EM over the same pixels in every round, without memory.
 
     Args:
-        head: written to; components not in use are seeded.
-        x: this process's embedded pixels `[N, E]`.
-        classes: int64 `[N]`.
+        head: head whose mixture is written; components not in use are seeded.
+        x: embedded pixels of this process `[N, E]`.
+        classes: class of each pixel, int64 `[N]`.
         keys: random number of each pixel `[N]`, see `gss.core.sampling`.
-        cfg: of the E-step.
-        iterations: most rounds.
-        tolerance: least gain of the log-likelihood of a round that goes on, in nats per pixel.
+        cfg: settings of the E-step.
+        iterations: largest number of rounds.
+        tolerance: gain of the mean log-likelihood, in nats per pixel, below which the rounds end.
 
     Returns:
-        Mean log p(x | own class) before each round.
+        Mean log p(x | class of the pixel) in nats before each round.
     """
     em = MixtureEM(head, dataclasses.replace(cfg, memory="ema", decay=0.0, interval=1)).to(x.device)
     em.seed(head, x, classes, keys)
     everything = torch.ones_like(classes, dtype=torch.bool)
     history: list[float] = []
     for _ in range(iterations):
-        own = head.own_log_density(x, classes)
+        own = head.own_log_density(x, classes)  # [N, M]
         likelihood = (own + head.log_weights[classes]).logsumexp(1).double()
         total = distributed.sum_across(torch.stack([likelihood.sum(), likelihood.new_tensor(len(x))]))
         history.append(float(total[0] / total[1].clamp(min=1)))
@@ -99,9 +99,9 @@ def run_em(
 
 @torch.no_grad()
 def _decorrelate(head: GMMDensityHead, survey: Survey) -> None:
-    """Sets the projection to the principal directions of the sample, in standard deviations.
+    """Set the projection to the principal directions of the sample, in standard deviations.
 
-    Not to the directions in which the known classes differ most: what is unknown shows in the others.
+    Discriminant directions, in which the known classes differ most, would drop those in which the unknown differs.
     """
     assert head.projection is not None
     x = survey.sample["features"].double()
@@ -119,6 +119,7 @@ def _decorrelate(head: GMMDensityHead, survey: Survey) -> None:
 
 
 def _warn(pixels: Tensor, head: GMMDensityHead, class_names: list[str]) -> None:
+    """Warn of classes with no pixel, or with fewer than components."""
     absent = [class_names[c] for c in (pixels == 0).nonzero()[:, 0].tolist()]
     few = [class_names[c] for c in ((pixels > 0) & (pixels < head.num_components)).nonzero()[:, 0].tolist()]
     if absent and distributed.is_main():

@@ -24,31 +24,31 @@ def sinkhorn(
     sum_across: Reduce = torch.clone,
     max_across: Reduce = torch.clone,
 ) -> Tensor:
-    """Assigns the pixels of every class to its components so that all components get the same share.
+    """Assign the pixels of every class to its components so that all components get the same share.
 
-    Entropic optimal transport by Sinkhorn and Knopp: in turn, the mass of every component becomes 1/M and that of
-    every pixel 1/n, for all classes at once. The same numbers as a loop over classes. Few iterations do not converge:
-    the result depends on the scale of each pixel's scores, and pixels must come first in the last step, as here.
+    This is entropic optimal transport by Sinkhorn and Knopp: in turn, the mass of every component becomes 1/M and that
+    of every pixel 1/n, for all classes at once, with the same numbers as a loop over classes. Few iterations do not
+    converge: the result depends on the scale of each pixel's scores, and on the step of the pixels coming last.
 
-    A round keeps one number per component, the logarithm of its factor, and takes the pixels' step as a softmax of
-    score plus factor, so nothing overflows. Masses do not vanish either: the first is summed relative to the largest
-    score of the component, and from then on the best pixel of a component gives it at least 1 / (n M) of itself.
+    A round keeps one number per component, the logarithm of its factor, and computes the step of the pixels as a
+    softmax of score plus factor, so nothing overflows. Masses do not vanish either: the first is summed relative to
+    the largest score of the component, and afterwards the best pixel of a component gives it at least 1 / (n M).
 
     Args:
         scores: log-densities `[N, M]` of the components of each pixel's own class; -inf for one not in use.
-        classes: int64 `[N]`.
-        num_classes: C.
+        classes: class of each pixel, int64 `[N]`.
+        num_classes: number of classes C.
         temperature: nats per unit of entropy; with `relative` a share of the largest absolute score of the class
             (0.05 in GMMSeg), which makes it depend on the data.
-        relative: see `temperature`.
-        iterations: rounds.
-        sum_across: sums over processes, if the pixels are spread over some.
-        max_across: maximum over processes.
+        relative: whether the temperature is relative.
+        iterations: number of rounds.
+        sum_across: function that sums over processes, if the pixels are spread over some.
+        max_across: function that takes the maximum over processes.
 
     Returns:
         Log assignment probabilities `[N, M]`; each row sums to 1 in probability.
     """
-    s = scores.t().clone(memory_format=torch.contiguous_format)  # pixels last: steps run along contiguous memory
+    s = scores.t().clone(memory_format=torch.contiguous_format)  # [M, N]: steps run along contiguous memory
     scale = s.new_full((num_classes,), temperature)
     if relative:
         magnitude = s.abs().masked_fill_(s.isinf(), 0)
@@ -75,13 +75,13 @@ def sinkhorn(
 
 
 def _class_max(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """Largest value of every class `[M, C]` out of `[M, N]`; -inf for classes without pixels."""
+    """Return the largest value of every class, `[M, N]` -> `[M, C]`; -inf for classes without pixels."""
     start = values.new_full((len(values), num_classes), -math.inf)
     return start.scatter_reduce(1, classes.expand_as(values), values, "amax")
 
 
 def _class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """Sum of every class `[M, C]` out of `[M, N]`."""
+    """Return the sum of every class, `[M, N]` -> `[M, C]`."""
     total = values.new_zeros(len(values), num_classes)
     rows = _CPU_BLOCK if values.device.type == "cpu" else max(1, len(classes))
     # Products with indicator matrices, because atomic additions on a GPU are not reproducible.

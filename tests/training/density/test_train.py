@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ood_toys import Images, filled_survey
+from ood_toys import Images, filled_survey, pipeline_and_data
 from PIL import Image
 from processes import launch
 from safetensors.torch import load_file
@@ -29,18 +29,7 @@ from gss.training.density.train import train_density
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A saved pipeline in `pipeline`, and a data set in `data`."""
-    root = tmp_path_factory.mktemp("density")
-    images = Images(6)
-    for split, indices in (("train", range(4)), ("val", range(4, 6))):
-        for kind in ("images", "masks"):
-            (root / "data" / kind / split).mkdir(parents=True)
-        for index in indices:
-            image, labels = images.read(index)
-            image.save(root / "data" / "images" / split / f"{index}.png")
-            Image.fromarray(labels).save(root / "data" / "masks" / split / f"{index}.png")
-    (root / "data" / "classes.json").write_text(json.dumps({"classes": dict(enumerate(NAMES))}))
-    tiny_pipeline().save_pretrained(root / "pipeline", training_data="blocks of colour")
-    return root
+    return pipeline_and_data(tmp_path_factory.mktemp("density"), tiny_pipeline())
 
 
 @pytest.fixture
@@ -282,7 +271,7 @@ def test_outlier_mixture_from_the_command_line(folder, settings, tmp_path, paste
 def test_outliers_that_are_none_are_refused(folder, settings, tmp_path, capsys):
     objects = outlier_folder(tmp_path / "objects")
     for override, reason in (
-        ("outliers.scale=[0.5,0.1]", "swap them"),
+        ("outliers.scale=[0.5,0.1]", "in ascending order"),
         ("outliers.split=val", "has no split 'val'"),
         ("outliers.components=0", "outliers.components = 0 must be at least 1"),
     ):
