@@ -21,8 +21,8 @@ def run(args: Namespace) -> None:
     from gss.core.errors import InputError
     from gss.core.files import atomic_path
     from gss.data.open import open_split
-    from gss.data.shift_sheet import draw_shifts, list_shifts
     from gss.data.shifts.apply import choose_severities, choose_shifts
+    from gss.data.shifts.sheet import draw_shifts, list_shifts
     from gss.data.specs.load import load_spec
 
     shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
