@@ -1,8 +1,8 @@
-"""The protocol of out-of-distribution scores, and their registry.
+"""The protocol of out-of-distribution scores.
 
-A score turns what the network says about a batch into one float32 map, higher where a pixel is more likely to show
-something that training did not. Maps have any resolution; the pipeline enlarges them bilinearly. Scores have no common
-scale: a threshold belongs to one score of one pipeline.
+A score turns the outputs of the network for a batch into one float32 map, higher where a pixel is more likely to show
+something that the training data did not contain. Maps have any resolution; the pipeline resizes them bilinearly. The
+scores have no common scale: a threshold belongs to one score of one pipeline.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreInputs:
-    """What scores read, for a batch of equally sized images.
+    """Inputs of the scores for a batch of images of one size.
 
     Attributes:
-        logits: class logits of the auxiliary head `[B, K, h, w]`, float32.
-        features: those the density head and fitted scores describe `[B, D, h, w]`, float32.
-        size: H and W of the images.
-        token_logits: `[B, V, h, w]`, float32; None unless a score needs tokens.
-        decoded: class probabilities of the painted tokens `[B, K, H, W]`; None unless a score needs them.
-        perturbed: logits under the residual pattern head, of classes `[B, K, h, w]` or of tokens `[B, V, h, w]`,
-            float32; None unless a score needs them.
-        found: scores already taken of these inputs, by name: combinations share their parts with those asked for.
+        logits: float32 [B, K, h, w], class logits of the auxiliary head.
+        features: float32 [B, D, h, w], features of the density head and of the fitted scores.
+        size: (H, W) of the images.
+        token_logits: float32 [B, V, h, w]; `None` unless a score needs tokens.
+        decoded: float32 [B, K, H, W], class probabilities of the painted tokens; `None` unless a score needs them.
+        perturbed: float32 [B, K, h, w] or [B, V, h, w], class or token logits under the residual pattern head; `None`
+            unless a score needs them.
+        computed: scores of these inputs by name, so that combinations share their parts with the other scores.
     """
 
     logits: Tensor
@@ -39,16 +39,16 @@ class ScoreInputs:
     token_logits: Tensor | None = None
     decoded: Tensor | None = None
     perturbed: Tensor | None = None
-    found: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    computed: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
 class OODScore(nn.Module, ABC):
-    """One score. Sub-classes are registered with `register`.
+    """Base of all scores; sub-classes are listed in `gss.ood.registry` or registered with `register`.
 
     Attributes:
-        name: what users write.
-        needs: what it takes beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers"
-            (its mixture of outliers), "residual" (a residual pattern head) and "fit" (a pass over training data, see
+        name: name of the score for users.
+        needs: inputs beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers" (its
+            mixture of outliers), "residual" (a residual pattern head) and "fit" (a pass over training data, see
             `gss.training.density.fit_scores`).
     """
 
@@ -56,21 +56,21 @@ class OODScore(nn.Module, ABC):
     needs: frozenset[str] = frozenset()
 
     def forward(self, inputs: ScoreInputs) -> Tensor:
-        """`score`, taken once of the same inputs; a pipeline has one score of a name."""
-        if self.name not in inputs.found:
-            inputs.found[self.name] = self.score(inputs)
-        return inputs.found[self.name]
+        """Return `score`, computed once for the same inputs."""
+        if self.name not in inputs.computed:
+            inputs.computed[self.name] = self.score(inputs)
+        return inputs.computed[self.name]
 
     @abstractmethod
     def score(self, inputs: ScoreInputs) -> Tensor:
-        """Float32 map `[B, h, w]` or `[B, H, W]`, higher is more out-of-distribution."""
+        """Return float32 [B, h, w] or [B, H, W], higher where a pixel is more out-of-distribution."""
 
 
 class DensityScore(OODScore):
-    """A score read off the density head.
+    """Base of the scores of the density head.
 
     Args:
-        density: fitted head.
+        density: fitted density head.
     """
 
     needs = frozenset({"density"})
@@ -81,10 +81,10 @@ class DensityScore(OODScore):
 
 
 class FittedScore(OODScore):
-    """A score with statistics of the training data, which are buffers of these names.
+    """Base of the scores with statistics of the training data, which are buffers.
 
     Args:
-        tensors: the statistics, from `fit` or from a file.
+        tensors: statistics by name of the buffer, from `fit` or from a file.
     """
 
     needs = frozenset({"fit"})
@@ -97,15 +97,16 @@ class FittedScore(OODScore):
     @classmethod
     @abstractmethod
     def fit(cls, survey: Survey) -> dict[str, Tensor]:
-        """Statistics, float32, from one pass over the training data."""
+        """Return the statistics, float32, from one pass over the training data."""
 
 
 SCORES: dict[str, type[OODScore]] = {}
+"""Scores by name, in the order of tables."""
 
 S = TypeVar("S", bound=type[OODScore])
 
 
 def register(score: S) -> S:
-    """Class decorator: makes a score known under its `name`."""
+    """Add a score to `SCORES`; usable as a class decorator."""
     SCORES[score.name] = score
     return score

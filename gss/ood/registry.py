@@ -1,17 +1,84 @@
-"""Which scores a pipeline can give, and building them by name."""
+"""The scores of a pipeline, by name."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-# A pipeline looks the base class of a component up in the component's own module when it loads it.
-# Imported for their registration.
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.models.density import GMMDensityHead
-from gss.ood import features, generative, logits  # noqa: F401
-from gss.ood import logits as _residual  # noqa: F401
-from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore
-from gss.ood.fitted import Combined, FittedScores
+from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore, register
+from gss.ood.combined import Combined, ResidualDensity, ResidualRatio
+from gss.ood.density import MixtureClass, MixtureMarginal, MixtureMax, MixtureRatio
+from gss.ood.distances import Mahalanobis, MahalanobisUnit, NearestNeighbors, OneGaussian, VirtualLogit
+from gss.ood.fitted import FittedScores
+from gss.ood.logits import Energy, Entropy, MaxLogit, MaxSoftmax
+from gss.ood.residual import ResidualEnergy, SmoothResidualEnergy
+from gss.ood.standardized import StandardizedMaxLogit
+from gss.ood.tokens import Disagreement, TokenEntropy, TokenSurprise
+
+# In the order of tables.
+for _score in (
+    *(Mahalanobis, MahalanobisUnit, NearestNeighbors, VirtualLogit, OneGaussian),
+    *(MaxSoftmax, MaxLogit, Energy, Entropy, StandardizedMaxLogit),
+    *(ResidualEnergy, SmoothResidualEnergy),
+    *(MixtureMax, MixtureMarginal, MixtureClass, MixtureRatio),
+    *(TokenEntropy, TokenSurprise, Disagreement),
+    *(Combined, ResidualDensity, ResidualRatio),
+):
+    register(_score)
+
+# A need that a pipeline does not meet -> remedy, in the order in which they are reported.
+_REMEDIES = {
+    "residual": "a residual pattern head ('gss train residual' adds one)",
+    "density": "a density head ('gss train density' adds one)",
+    "outliers": "a mixture of outliers ('gss train density' with outliers.spec=FOLDER fits one)",
+    "fit": "statistics of training data ('gss train density' with the score in posthoc.scores adds them)",
+    "tokens": "predicted tokens, which a discriminative network does not have",
+}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Components of a pipeline that scores need."""
+
+    density: GMMDensityHead | None = None
+    fitted: FittedScores | None = None
+    tokens: bool = False
+    residual: bool = False
+
+    def lacking(self, name: str) -> frozenset[str]:
+        """Return the needs of a score that these components do not meet."""
+        met = {
+            "density": self.density is not None,
+            "outliers": self.density is not None and self.density.has_outliers,
+            "fit": self.fitted is not None and name in self.fitted.names,
+            "tokens": self.tokens,
+            "decoded": self.tokens,
+            "residual": self.residual,
+        }
+        return frozenset(need for need in SCORES[name].needs if not met.get(need))
+
+    def available(self) -> tuple[str, ...]:
+        return tuple(name for name in SCORES if not self.lacking(name))
+
+    def build(self, name: str) -> OODScore:
+        if name not in SCORES:
+            raise unknown_name("score", name, SCORES)
+        if lacking := self.lacking(name):
+            remedy = next((text for need, text in _REMEDIES.items() if need in lacking), ", ".join(sorted(lacking)))
+            raise InputError(f"score {name!r} needs {remedy}; this pipeline has {', '.join(self.available())}")
+        score = SCORES[name]
+        if issubclass(score, DensityScore):
+            assert self.density is not None
+            return score(self.density)
+        if issubclass(score, FittedScore):
+            assert self.fitted is not None
+            return score(self.fitted.tensors(name))
+        if issubclass(score, Combined):
+            assert self.fitted is not None
+            parts = [self.build(part) for part in score.fixed_parts or self.fitted.parts]
+            return score(parts, self.fitted.tensors(name))
+        return score()
 
 
 def available_scores(
@@ -21,19 +88,15 @@ def available_scores(
     tokens: bool = False,
     residual: bool = False,
 ) -> tuple[str, ...]:
-    """Names of the scores that a pipeline with these components can give, in a fixed order."""
-    have: dict[str, Any] = {"density": density, "fitted": fitted, "tokens": tokens, "residual": residual}
-    return tuple(name for name in SCORES if not _lacking(name, **have))
+    """Return the names of the scores that a pipeline with these components has, in a fixed order.
 
-
-def _lacking(
-    name: str, *, density: GMMDensityHead | None, fitted: FittedScores | None, tokens: bool, residual: bool
-) -> frozenset[str]:
-    """What a score needs and these components do not give."""
-    have = {"density": density is not None, "tokens": tokens, "decoded": tokens, "residual": residual}
-    have["outliers"] = density is not None and density.has_outliers
-    have["fit"] = fitted is not None and name in fitted.names
-    return SCORES[name].needs - {need for need, there in have.items() if there}
+    Args:
+        density: density head.
+        fitted: statistics of fitted scores.
+        tokens: whether the pipeline predicts tokens.
+        residual: whether it has a residual pattern head.
+    """
+    return _Parts(density, fitted, tokens, residual).available()
 
 
 def build_score(
@@ -44,43 +107,16 @@ def build_score(
     tokens: bool = False,
     residual: bool = False,
 ) -> OODScore:
-    """The score of this name, ready to use.
+    """Return the score of a name, ready to use.
 
     Args:
         name: one of `available_scores` with the same components.
-        density: the pipeline's density head.
-        fitted: its fitted scores.
-        tokens: whether it predicts tokens.
+        density: density head.
+        fitted: statistics of fitted scores.
+        tokens: whether the pipeline predicts tokens.
         residual: whether it has a residual pattern head.
 
     Raises:
-        ValueError: unknown, or in need of something this pipeline lacks.
+        InputError: the score is unknown, or needs something that this pipeline lacks.
     """
-    if name not in SCORES:
-        raise InputError(
-            f"score {name!r} is unknown; there are {', '.join(SCORES)} {did_you_mean(name, SCORES)}".strip()
-        )
-    have: dict[str, Any] = {"density": density, "fitted": fitted, "tokens": tokens, "residual": residual}
-    if lacking := _lacking(name, **have):
-        allowed = available_scores(**have)
-        lacks = {
-            "residual": "a residual pattern head ('gss train residual' adds one)",
-            "density": "a density head ('gss train density' adds one)",
-            "outliers": "a mixture of outliers ('gss train density' with outliers.spec=FOLDER fits one)",
-            "fit": "statistics of training data ('gss train density' with the score in posthoc.scores adds them)",
-            "tokens": "predicted tokens, which a discriminative network does not have",
-        }
-        need = next(text for key, text in lacks.items() if key in lacking)
-        raise InputError(f"score {name!r} needs {need}; this pipeline has {', '.join(allowed)}")
-    score = SCORES[name]
-    if issubclass(score, DensityScore):
-        assert density is not None
-        return score(density)
-    if issubclass(score, FittedScore):
-        assert fitted is not None
-        return score(fitted.tensors(name))
-    if issubclass(score, Combined):
-        assert fitted is not None
-        parts = [build_score(part, **have) for part in score.fixed_parts or fitted.parts]
-        return score(parts, fitted.tensors(name))
-    return score()
+    return _Parts(density, fitted, tokens, residual).build(name)

@@ -1,4 +1,4 @@
-"""What one pass over the training data keeps: sums over all pixels, and a sample of pixels."""
+"""Statistics of one pass over the training data: sums over all pixels, and a sample of pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from gss.core.sampling import balanced_sample, balanced_sample_across, random_ke
 
 
 class Reservoir:
-    """Of each class, the pixels with the smallest keys.
+    """The pixels with the smallest keys of each class.
 
     Args:
-        num_classes: K.
-        per_class: pixels kept of each class.
-        empty: every column that is kept of a pixel, as a tensor of no rows. `labels` (int64) and `keys` are always
-            there.
+        num_classes: number of classes K.
+        per_class: number of pixels kept of each class.
+        empty: columns that are kept of a pixel, each as a tensor without rows; `labels` (int64) and `keys` are added.
     """
 
     def __init__(self, num_classes: int, per_class: int, **empty: Tensor) -> None:
@@ -28,14 +27,17 @@ class Reservoir:
         self._waiting = 0
 
     def add(self, **rows: Tensor) -> None:
-        """Offers pixels: all columns, `[n, ...]` on the CPU."""
+        """Offer pixels: all columns, [n, ...], on the CPU."""
         self._parts.append({name: rows[name] for name in self._parts[0]})
         self._waiting += len(rows["labels"])
         if self._waiting > self.num_classes * self.per_class:
             self._keep(across=False)
 
     def finish(self) -> dict[str, Tensor]:
-        """This process's share of the sample: `per_class` counts all processes. Call it once, after the last `add`."""
+        """Return this process's share of the sample; call it once, after the last `add`.
+
+        `per_class` is the number of pixels of all processes.
+        """
         self._keep(across=True)
         return self._parts[0]
 
@@ -47,18 +49,18 @@ class Reservoir:
 
 
 class Survey:
-    """Statistics of features and logits of labelled pixels; memory does not grow with their number.
+    """Statistics of features and logits of labelled pixels; memory does not grow with the number of pixels.
 
-    Sums are float64 and cover every labelled pixel: K * D^2 numbers (with `per_class`) and little else. The sample
-    holds at most `pixels_per_class` pixels of each class, drawn evenly from all pixels that were offered.
+    Sums are float64 over all labelled pixels, mainly K * D^2 numbers with `per_class`. The sample has at most
+    `pixels_per_class` pixels of each class, drawn evenly from all pixels that were offered.
 
     Args:
-        num_classes: K.
-        dim: D.
-        pixels_per_class: size of the sample.
-        pixels_per_image: most pixels of one class offered by one image: neighbours tell the same.
-        bank_size: pixels the nearest-neighbour score is to keep, over all classes.
-        per_class: keep a second moment of each class rather than one for all.
+        num_classes: number of classes K.
+        dim: number of feature channels D.
+        pixels_per_class: largest number of pixels of each class in the sample.
+        pixels_per_image: largest number of pixels of one class from one image; neighbouring pixels are much alike.
+        bank_size: number of pixels of all classes that the nearest-neighbour score keeps.
+        per_class: whether to keep a second moment of each class instead of one for all.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Survey:
         self.logit_moments = torch.zeros(num_classes, 3, dtype=torch.float64)
         # The linear classifier in front of the logits, for scores that need its geometry.
         self.classifier: tuple[Tensor, Tensor] | None = None
-        self.source = "head"  # of the features
+        self.source = "head"  # source of the features
         self._reservoir = Reservoir(
             num_classes,
             pixels_per_class,
@@ -94,17 +96,17 @@ class Survey:
         self.sample: dict[str, Tensor] = {}
 
     def add(self, features: Tensor, logits: Tensor, labels: Tensor, *, seeds: tuple[int, ...], name: str = "") -> None:
-        """Adds one image.
+        """Add one image.
 
         Args:
-            features: `[D, h, w]`.
-            logits: `[K, h, w]`.
-            labels: int64 `[h, w]`; anything outside 0..K-1 is left out.
-            seeds: of the choice of its pixels; each image needs its own.
-            name: of the image, for messages.
+            features: [D, h, w].
+            logits: [K, h, w].
+            labels: int64 [h, w]; labels outside 0..K-1 are left out.
+            seeds: seeds of the choice of pixels, different for each image.
+            name: name of the image in messages.
 
         Raises:
-            ValueError: a feature or logit is not finite; the message says where.
+            InputError: a feature or logit is not finite; the message says where.
         """
         check_finite(features, "features", name)
         check_finite(logits, "logits", name)
@@ -124,9 +126,9 @@ class Survey:
             self.second[0].addmm_(x.double().t(), x.double())
         else:
             for k in c.unique().tolist():
-                own = x[c == k].double()
-                self.second[k].addmm_(own.t(), own)
-        # Two draws: a pixel chosen from a large area must not have the better chance to stay.
+                rows = x[c == k].double()
+                self.second[k].addmm_(rows.t(), rows)
+        # Two draws: a pixel chosen from a large area must not have a better chance to stay in the sample.
         first, second = random_keys(2 * len(c), *seeds).view(2, -1)
         chosen = balanced_sample(c, self.pixels_per_image, self.num_classes, first)
         self._reservoir.add(
@@ -138,13 +140,12 @@ class Survey:
         )
 
     def finish(self) -> Survey:
-        """Sums over processes; the samples stay where they were drawn. Call it once, after the last `add`.
+        """Sum over processes, and set `sample` to the pixels of this process; call it once, after the last `add`.
 
-        Sets `sample`, this process's pixels: `features [n, D]`, `labels [n]`, `max_logit [n]`, `correct` bool `[n]` and
-        `keys [n]`.
+        The sample has `features` [n, D], `labels` [n], `max_logit` [n], `correct` bool [n] and `keys` [n].
 
         Raises:
-            ValueError: no pixel had a label, or the features are constant.
+            InputError: no pixel had a label, or the features are constant.
         """
         for name in ("count", "first", "second", "unit_first", "unit_second", "logit_moments"):
             setattr(self, name, distributed.sum_across(getattr(self, name)))
@@ -162,20 +163,20 @@ class Survey:
 
     @property
     def means(self) -> Tensor:
-        """Class means `[K, D]`, zero for classes without pixels."""
+        """Class means [K, D], zero for classes without pixels."""
         return self.first / self.count.clamp(min=1)[:, None]
 
     @property
     def unit_means(self) -> Tensor:
-        """Class means of unit features `[K, D]`."""
+        """Class means of unit features [K, D]."""
         return self.unit_first / self.count.clamp(min=1)[:, None]
 
     def covariance(self, *, within: bool, unit: bool = False) -> Tensor:
-        """Covariance `[D, D]`: pooled over classes around their means, or around the mean of all.
+        """Return the covariance [D, D].
 
         Args:
-            within: around class means.
-            unit: of features of unit length.
+            within: whether deviations are from the class means, not from the mean of all pixels.
+            unit: whether features have unit length.
         """
         first, second = (self.unit_first, self.unit_second) if unit else (self.first, self.second.sum(0))
         total = self.count.sum()
@@ -186,7 +187,7 @@ class Survey:
         return second / total - mean[:, None] * mean
 
     def gathered(self, per_class: int) -> dict[str, Tensor]:
-        """A smaller sample of all processes, the same on each: at most `per_class` pixels a class."""
+        """Return a sample with at most `per_class` pixels of each class, equal on all processes."""
         chosen = balanced_sample_across(self.sample["labels"], per_class, self.num_classes, self.sample["keys"])
         parts = distributed.gather_objects({name: rows[chosen] for name, rows in self.sample.items()})
         joined = {name: torch.cat([part[name] for part in parts]) for name in self.sample}
@@ -195,10 +196,10 @@ class Survey:
 
 
 def check_finite(values: Tensor, what: str, name: str) -> None:
-    """Requires finite numbers in a map `[D, h, w]` of an image.
+    """Require finite numbers in a map [D, h, w] of an image.
 
     Raises:
-        ValueError: with what and where they are not.
+        InputError: says what is not finite, and where.
     """
     bad = ~values.isfinite().all(0)
     if bad.any():

@@ -19,7 +19,8 @@ from gss.data.outliers.mixing import MixedTruth
 from gss.data.protocols import LabelledImages, ReadableImages
 from gss.labels.space import IGNORE_INDEX
 from gss.ood.base import SCORES, FittedScore, ScoreInputs
-from gss.ood.fitted import Combined, FittedScores, combination_weights, stack_scores
+from gss.ood.combined import Combined, combination_weights, stack_scores
+from gss.ood.fitted import FittedScores
 from gss.ood.registry import available_scores, build_score
 from gss.ood.survey import Survey
 from gss.pipeline.pipeline import GSSPipeline

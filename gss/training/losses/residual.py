@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.models.gaussians import full_precision
+from gss.ood.entropy import entropy
 
 
 def pseudo_label_loss(perturbed: Tensor, plain: Tensor, inlier: Tensor) -> Tensor:
@@ -40,12 +41,6 @@ def positive_energy_loss(perturbed: Tensor, outlier: Tensor, *, margin: float = 
         margin: energy from which on an outlier costs nothing.
     """
     return masked_mean((perturbed.float().logsumexp(1) + margin).relu(), outlier)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the softmax over dimension 1 of `[B, K, h, w]`, in nats."""
-    log_p = logits.float().log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
