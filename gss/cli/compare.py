@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_configs
+from gss.cli.parser import add_configs, add_job
 
 HELP = "train variants of a posterior and compare their ceilings"
 
@@ -17,13 +17,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="configs laid over CONFIG: names in configs/variants or paths (default: the six of the paper)",
     )
+    add_job(parser, "variant")
     parser.add_argument("--out", required=True, help="output folder, one sub-folder a variant")
-    parser.add_argument("--overwrite", action="store_true", help="replace variants that are not finished")
 
 
 def run(args: Namespace) -> None:
     """Train what is not trained yet, then print one table."""
+    from pathlib import Path
+
     from gss.config.io import split_overrides
     from gss.jobs.compare import compare
 
-    compare(*split_overrides(args.configs), variants=args.variants, out=args.out, overwrite=args.overwrite)
+    files, overrides = split_overrides(args.configs)
+    compare(files, overrides, Path(args.out), variants=args.variants, redo=args.redo or "", overwrite=args.overwrite)

@@ -2,7 +2,18 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_false_alarms, add_files, add_limit, add_size, add_window, count, names, numbers
+from gss.cli.parser import (
+    add_false_alarms,
+    add_files,
+    add_limit,
+    add_running,
+    add_size,
+    add_window,
+    count,
+    names,
+    numbers,
+)
+from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "measure pipelines on data sets they were not trained on"
 MAX_ROWS = 40
@@ -37,11 +48,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_window(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=numbers, default="1", metavar="A,B", help="average over relative sizes")
+    add_running(parser, batch="windows of an image run at once")
     add_files(parser, json="the numbers", markdown="the tables", html="a report with heat maps and pictures")
 
 
 def run(args: Namespace) -> None:
     """Measure, write and print."""
+    from dataclasses import replace
+
     from gss.core.distributed import is_main
     from gss.core.files import write_json
     from gss.evaluation import write_markdown
@@ -61,6 +75,7 @@ def run(args: Namespace) -> None:
         scores=DEFAULT_SCORES if args.scores is None else tuple(args.scores),
         false_alarms=args.false_alarms,
         limit=args.limit,
+        batch_size=args.batch_size,
     )
     result = evaluate_folders(
         group_folders(args.pipelines),
@@ -70,9 +85,13 @@ def run(args: Namespace) -> None:
         mseg_file=args.mseg,
         one_to_one=args.one_to_one,
         in_domain=args.in_domain,
+        device=parse_device(args.device),
+        dtype=parse_dtype(args.dtype),
         pictures=3 if args.html else 0,
+        workers=args.workers,
         progress=True,
     )
+    result = replace(result, settings=result.settings | {"dtype": args.dtype})
     if is_main():
         if args.json:
             write_json(args.json, result.to_json())

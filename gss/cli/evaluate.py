@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_data, add_files, add_size, add_window, names
+from gss.cli.parser import add_data, add_files, add_running, add_size, add_window, names
+from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "measure a pipeline on a data set"
 
@@ -13,6 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data(parser)
     add_window(parser)
     add_size(parser)
+    add_running(parser)
     parser.add_argument("--modes", type=names, metavar="A,B", help="decode modes to measure (default: all)")
     add_files(parser, json="the numbers", html="a report with pictures")
 
@@ -32,7 +34,7 @@ def run(args: Namespace) -> None:
 
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
     result = evaluate(
         pipeline,
         dataset,
@@ -40,10 +42,13 @@ def run(args: Namespace) -> None:
         window=args.window,
         size=args.size,
         limit=args.limit,
+        batch_size=args.batch_size,
+        workers=args.workers,
         pictures=6 if args.html else 0,
         progress=True,
     )
-    result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}")
+    settings = result.settings | {"dtype": args.dtype}
+    result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}", settings=settings)
     if is_main():
         if args.json:
             write_json(args.json, result.to_json())

@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_files, add_limit, add_size, add_window, names
+from gss.cli.parser import add_files, add_limit, add_running, add_size, add_window, names
+from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "measure out-of-distribution scores of a pipeline"
 
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_limit(parser)
     add_window(parser)
     add_size(parser)
+    add_running(parser, batch="windows of an image run at once")
     add_files(parser, json="the numbers", html="a report with curves and heat maps")
     help = "write every score map, as SegmentMeIfYouCan's tool reads"
     parser.add_argument("--save-scores", metavar="DIR", help=help)
@@ -61,7 +63,7 @@ def run(args: Namespace) -> None:
     sources: list = [None] * len(test_sets)
     if args.threshold_from:
         sources = open_benchmarks(args.data, args.threshold_from, roots=args.root or (), outliers=args.outliers)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
     pipeline.check_scores(args.scores or [])
     if args.threshold_from:
         for test_set in test_sets:
@@ -88,11 +90,14 @@ def run(args: Namespace) -> None:
             window=args.window,
             size=args.size,
             limit=args.limit,
+            batch_size=args.batch_size,
+            workers=args.workers,
             save=save,
             pictures=6 if args.html else 0,
             progress=True,
         )
-        results.append(replace(result, pipeline=str(args.pipeline)))
+        settings = result.settings | {"dtype": args.dtype}
+        results.append(replace(result, pipeline=str(args.pipeline), settings=settings))
     if is_main():
         if args.json:
             write_json(args.json, {"schema_version": 1, "results": [result.to_json() for result in results]})

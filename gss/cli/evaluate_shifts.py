@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_data, add_false_alarms, add_files, add_shifts, add_size, add_window, names
+from gss.cli.parser import add_data, add_false_alarms, add_files, add_running, add_shifts, add_size, add_window, names
+from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "measure pipelines under noise, blur, weather, ..."
 
@@ -20,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_false_alarms(parser, "there")
     add_window(parser)
     add_size(parser)
+    add_running(parser, batch="shifted versions of an image run at once")
     add_files(parser, json="the numbers", html="a report with curves and pictures")
 
 
@@ -44,8 +46,9 @@ def run(args: Namespace) -> None:
     other = args.threshold_split if args.threshold_split != args.split else None
     threshold_data = open_split(spec, other) if other else None
     folders = short_names(args.pipelines)
+    device, dtype = parse_device(args.device), parse_dtype(args.dtype)
     result = evaluate_shifts(
-        {name: load_pipeline(path) for name, path in folders.items()},
+        {name: load_pipeline(path, device=device, dtype=dtype) for name, path in folders.items()},
         dataset,
         shifts=shifts,
         severities=severities,
@@ -57,11 +60,13 @@ def run(args: Namespace) -> None:
         window=args.window,
         size=args.size,
         limit=args.limit,
+        batch_size=args.batch_size,
+        workers=args.workers,
         pictures=bool(args.html),
         progress=True,
     )
-    settings = result.settings | {"pipelines": folders, "threshold_from": f"clean images of {other or args.split}"}
-    result = replace(result, data=f"{spec.name} {args.split}", settings=settings)
+    facts = {"pipelines": folders, "threshold_from": f"clean images of {other or args.split}", "dtype": args.dtype}
+    result = replace(result, data=f"{spec.name} {args.split}", settings=result.settings | facts)
     if is_main():
         if args.json:
             write_json(args.json, result.to_json())

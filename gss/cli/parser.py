@@ -69,6 +69,41 @@ def add_out(parser: ArgumentParser, help: str = "output folder") -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
 
 
+def add_device(parser: ArgumentParser) -> None:
+    """Add `--device`."""
+    help = "device to compute on, such as cpu, cuda or cuda:1 (default: a GPU if there is one)"
+    parser.add_argument("--device", metavar="NAME", help=help)
+
+
+def add_running(parser: ArgumentParser, *, batch: str = "images run at once", batch_size: int = 1) -> None:
+    """Add `--device`, `--dtype`, `--batch-size` and `--workers` of a command that runs pipelines.
+
+    Args:
+        parser: parser of the command.
+        batch: what is run at once.
+        batch_size: its default.
+    """
+    add_device(parser)
+    help = "precision of the prior (default: %(default)s)"
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help=help)
+    help = f"{batch} (default: %(default)s)"
+    parser.add_argument("--batch-size", type=count, default=batch_size, metavar="N", help=help)
+    add_workers(parser)
+
+
+def add_workers(parser: ArgumentParser) -> None:
+    """Add `--workers`."""
+    help = "threads that read images ahead, 0 for none (default: %(default)s)"
+    parser.add_argument("--workers", type=count_or_none, default=2, metavar="N", help=help)
+
+
+def add_job(parser: ArgumentParser, step: str) -> None:
+    """Add `--redo` and `--overwrite` of a job, whose finished steps are not repeated."""
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--redo", metavar=step.upper(), help=f"run this {step} and what builds on it again")
+    again.add_argument("--overwrite", action="store_true", help=f"run every {step} again")
+
+
 def add_window(parser: ArgumentParser) -> None:
     """Add `--window`."""
     help = "segment at once or window by window; auto slides over large images"
@@ -126,6 +161,11 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d*", text):
         raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def count_or_none(text: str) -> int:
+    """Parse a whole number that may be 0."""
+    return 0 if text == "0" else count(text)
 
 
 def counts(text: str) -> list[int]:

@@ -3,7 +3,8 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_out, add_window
+from gss.cli.parser import add_out, add_running, add_window
+from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "segment images"
 
@@ -14,6 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
     add_out(parser)
     add_window(parser)
+    add_running(parser, batch_size=4)
     help = "hard, marginal, expected, aux, fused, density or joint (default: best)"
     parser.add_argument("--decode", metavar="MODE", help=help)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
@@ -32,14 +34,24 @@ def run(args: Namespace) -> int:
 
     out = Path(args.out)
     paths = find_images(args.images, exclude=out)
-    pipeline = load_pipeline(args.pipeline)
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
     decode = args.decode or pipeline.default_decode
     pipeline.check_inputs([decode], window=args.window)
     # Once for all processes: the second would find the first one's files.
     run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
-    failed = predict(pipeline, paths, out, source=args.pipeline, decode=decode, window=args.window, flip=args.flip)
+    result = predict(
+        pipeline,
+        paths,
+        out,
+        source=args.pipeline,
+        decode=decode,
+        window=args.window,
+        flip=args.flip,
+        batch_size=args.batch_size,
+        workers=args.workers,
+    )
     if is_main():
-        for failure in failed:
-            print(f"gss: error: {failure['error']}", file=sys.stderr)
-        print(f"{len(paths) - len(failed)} of {len(paths)} images segmented into {out}")
-    return 1 if failed else 0
+        for failure in result.failed:
+            print(f"gss: error: {failure.error}", file=sys.stderr)
+        print(f"{len(result.images)} of {len(paths)} images segmented into {out}")
+    return 1 if result.failed else 0

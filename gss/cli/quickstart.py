@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import FORM_NAMES, names
+from gss.cli.parser import FORM_NAMES, add_job, names
 
 HELP = "train and evaluate on generated scenes, write a report"
 
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what is trained and shown, with commas; residual adds a head trained on pasted objects (some minutes), "
         "twin and density can be left out (default: posterior,prior,twin,density)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    add_job(parser, "stage")
 
 
 def run(args: Namespace) -> None:
@@ -36,7 +36,13 @@ def run(args: Namespace) -> None:
         from gss.jobs.quickstart.weak import quickstart_weak
 
         quickstart_weak(
-            Path(args.out), form=args.labels, data=args.data, root=args.root, seed=args.seed, overwrite=args.overwrite
+            Path(args.out),
+            form=args.labels,
+            data=args.data,
+            root=args.root,
+            seed=args.seed,
+            redo=args.redo or "",
+            overwrite=args.overwrite,
         )
         return
     from gss.jobs.quickstart.run import DEFAULT_STAGES, quickstart
@@ -47,5 +53,6 @@ def run(args: Namespace) -> None:
         root=args.root,
         seed=args.seed,
         stages=DEFAULT_STAGES if args.stages is None else args.stages,
+        redo=args.redo or "",
         overwrite=args.overwrite,
     )

@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_data, add_files
+from gss.cli.parser import add_data, add_device, add_files, add_workers
+from gss.cli.runtime import parse_device
 
 HELP = "measure what the tokens of a posterior can express at best"
 
@@ -11,12 +12,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("posterior", nargs="+", help="folders written by `gss train posterior`")
     add_data(parser)
+    add_device(parser)
+    add_workers(parser)
     add_files(parser, json="the numbers")
     parser.set_defaults(more="posterior")
 
 
 def run(args: Namespace) -> None:
     """Measure each posterior on the same images."""
+    from gss.core.distributed import device as usual_device
     from gss.core.distributed import is_main
     from gss.core.files import write_json
     from gss.data.open import open_split
@@ -26,11 +30,12 @@ def run(args: Namespace) -> None:
 
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
+    device = parse_device(args.device) or usual_device()
     rows = []
     for folder in args.posterior:
-        posterior = Posterior.from_pretrained(folder)
+        posterior = Posterior.from_pretrained(folder).to(device)
         check_classes(posterior, dataset, folder)
-        result = reconstruct(posterior, dataset, limit=args.limit, progress=True)
+        result = reconstruct(posterior, dataset, limit=args.limit, workers=args.workers, progress=True)
         rows.append((str(folder), posterior.vqvae.token_stride, result))
     if is_main():
         if args.json:

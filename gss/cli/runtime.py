@@ -1,14 +1,47 @@
 """What a process of the `gss` command sets for the time that it runs, and puts back."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 import gss
+from gss.core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def parse_device(name: str | None) -> torch.device | None:
+    """Return the device that a user names; None for the usual one.
+
+    Raises:
+        InputError: unknown, or not there.
+    """
+    import torch
+
+    if name is None:
+        return None
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # by the build of torch
+        count = torch.cuda.device_count()
+        there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+        raise InputError(f"--device {name}: cannot be used here; there are {there}") from error
+    return device
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """Return the torch type of a name such as float16."""
+    import torch
+
+    return getattr(torch, name)
 
 
 def flush_denormals(flush: bool) -> None:

@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_data, add_out, count
+from gss.cli.parser import add_data, add_device, add_out, count
+from gss.cli.runtime import parse_device
 
 HELP = "give a trained posterior the classes of another data set"
 
@@ -14,6 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--val-split", metavar="SPLIT", help="split the ceiling is measured on (default: val, if any)")
     help = "also repaint the codes for the new classes, 500 steps"
     parser.add_argument("--refine", type=count, default=0, metavar="STEPS", help=help)
+    add_device(parser)
     add_out(parser)
 
 
@@ -30,5 +32,6 @@ def run(args: Namespace) -> None:
         val_split=args.val_split,
         refine_steps=args.refine,
         limit=args.limit,
+        device=parse_device(args.device),
         overwrite=args.overwrite,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gss.core import distributed
+from gss.core.ahead import read_ahead
 from gss.core.records import Record
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
@@ -89,7 +90,12 @@ class ReconstructionResult(Record):
 
 @torch.no_grad()
 def reconstruct(
-    posterior: Posterior, dataset: LabelledImages, *, limit: int | None = None, progress: bool = False
+    posterior: Posterior,
+    dataset: LabelledImages,
+    *,
+    limit: int | None = None,
+    workers: int = 0,
+    progress: bool = False,
 ) -> ReconstructionResult:
     """Encode and paint every mask of a data set; every process takes a share.
 
@@ -97,6 +103,7 @@ def reconstruct(
         posterior: stage 1.
         dataset: images and labels.
         limit: largest number of images, evenly spaced; `None` takes all.
+        workers: number of threads that read masks ahead; 0 reads them in turn.
         progress: whether the main process shows a progress bar.
     """
     counts = {"encoder": _TokenCounts(posterior, dataset)}
@@ -104,8 +111,9 @@ def reconstruct(
         counts["exact"] = _TokenCounts(posterior, dataset)
     chosen = evenly_spaced(len(dataset), limit)
     local = [chosen[position] for position in distributed.shard(len(chosen))]
+    samples = read_ahead(dataset.read, local, workers)
     for index in tqdm(local, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
-        labels = dataset.read(index)[1]  # uint8 [H, W]
+        labels = next(samples)[1]  # uint8 [H, W]
         _, filled = padded_pair(labels, posterior.vqvae.token_stride, posterior.vqvae.device)
         for way, part in counts.items():
             part.update(index, _tokens(posterior, filled, way), labels)

@@ -1,7 +1,12 @@
-"""`gss predict`: segments files and writes masks, maskiges, overlays and confidence next to one JSON."""
+"""Segmenting image files: masks, maskiges, overlays and confidence as pictures, and one JSON file about all of them."""
 
+from __future__ import annotations
+
+import contextlib
+import errno
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +14,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gss.core.distributed import gather_objects, is_main, shard
+from gss.core.ahead import read_ahead
+from gss.core.distributed import gather_objects, is_main, num_processes, shard
+from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.data.files import output_names
 from gss.data.images import load_image
@@ -17,9 +24,8 @@ from gss.pipeline.outputs import SegmentationOutput, index_image
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import overlay
 
-# Images segmented in one call; fewer when they are large, so that only a few are ever in memory.
-BATCH_IMAGES = 4
 BATCH_PIXELS = 4 * 1024 * 1024
+"""Pixels of the images in one call, so that only a few large ones are ever in memory."""
 
 FILES = {
     "mask": "_mask.png",
@@ -27,6 +33,86 @@ FILES = {
     "overlay": "_overlay.jpg",
     "confidence": "_confidence.png",
 }
+"""Picture to the end of its file name."""
+
+# Errors of the file system that would meet every further image too.
+_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT)
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """One class in a mask.
+
+    Args:
+        index: number of the class.
+        label: name of the class.
+        share: share of the pixels, 0..1.
+        confidence: mean confidence of these pixels, 0..1.
+    """
+
+    index: int
+    label: str
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A segmented image.
+
+    Args:
+        image: path of the image.
+        size: (H, W) in pixels.
+        files: kind of picture to its file name in the output folder, see `FILES`.
+        confidence: mean confidence of all pixels, 0..1.
+        classes: classes that occur, largest first.
+        seconds: time of the network, in seconds.
+    """
+
+    image: str
+    size: tuple[int, int]
+    files: dict[str, str]
+    confidence: float
+    classes: list[ClassShare]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that has no result.
+
+    Args:
+        image: path of the image.
+        error: reason, in one line that names the image.
+    """
+
+    image: str
+    error: str
+
+
+@dataclass
+class Predictions:
+    """Content of `predictions.json`.
+
+    Args:
+        pipeline: where the pipeline came from.
+        decode: decode mode.
+        window: "auto", "whole" or "slide".
+        flip: whether the mirrored image was averaged in.
+        dtype: precision of the prior.
+        labels: class names by number.
+        images: segmented images.
+        failed: images that could not be read, segmented or written.
+    """
+
+    pipeline: str
+    decode: str
+    window: str
+    flip: bool
+    dtype: str
+    labels: dict[int, str]
+    images: list[Prediction] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
 
 
 def predict(
@@ -38,87 +124,128 @@ def predict(
     decode: str,
     window: str = "auto",
     flip: bool = False,
-) -> list[dict[str, Any]]:
-    """Segments `paths`, shared among all processes, and writes pictures and `predictions.json` into `out`.
+    batch_size: int = 4,
+    workers: int = 0,
+) -> Predictions:
+    """Segment images, shared among all processes, and write pictures and `predictions.json` into `out`.
+
+    An image that cannot be read, segmented or written is reported, and the others are done. `predictions.json` is
+    also written when the command is interrupted.
 
     Args:
-        pipeline: the model.
+        pipeline: the pipeline.
         paths: image files.
         out: existing folder.
         source: where the pipeline came from, for the JSON.
         decode: decode mode.
         window: "auto", "whole" or "slide".
         flip: average with the mirrored image.
+        batch_size: largest number of images in one call; fewer when they are large, so that few are in memory.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
 
     Returns:
-        One `{"image", "error"}` per unreadable file, the same on every process.
+        What was done, the same on every process.
+
+    Raises:
+        OSError: the output folder can no longer be written, such as at a full disk.
     """
-    names = output_names(paths)
-    mine = list(shard(len(paths)))
-    records: dict[int, dict[str, Any]] = {}
-    failed: dict[int, dict[str, Any]] = {}
-    with tqdm(total=len(mine), desc="segmenting", unit="image", disable=not is_main()) as bar:
-        for batch in _batches(paths, mine, failed):
-            started = time.perf_counter()
-            output = pipeline(list(batch.values()), decode=decode, window=window, flip=flip, batch_size=BATCH_IMAGES)
-            seconds = (time.perf_counter() - started) / len(batch)
-            for row, (index, image) in enumerate(batch.items()):
-                files = _write(pipeline, output, row, image, out, names[index])
-                records[index] = {
-                    "image": str(paths[index]),
-                    "size": [image.height, image.width],
-                    "files": files,
-                    "confidence": float(np.mean(output.confidence[row], dtype=np.float64)),
-                    "classes": _classes(pipeline, output, row),
-                    "seconds": round(seconds, 4),
-                }
-            bar.update(len(batch))
-        bar.update(len(failed))
-    everywhere = gather_objects((records, failed))
-    records = {index: record for part, _ in everywhere for index, record in part.items()}
-    failed = {index: failure for _, part in everywhere for index, failure in part.items()}
+    options: dict[str, Any] = {"decode": decode, "window": window, "flip": flip, "batch_size": batch_size}
+    names, local = output_names(paths), list(shard(len(paths)))
+    done: dict[int, Prediction | Failure] = {}
+    result = Predictions(
+        source, decode, window, flip, str(pipeline.dtype).removeprefix("torch."), labels=pipeline.id2label
+    )
+    try:
+        with tqdm(total=len(local), desc="segmenting", unit="image", disable=not is_main()) as bar:
+            images = read_ahead(lambda index: _read(paths[index]), local, workers)
+            for batch in _batches(zip(local, images, strict=True), batch_size):
+                for index, image in batch.items():
+                    if isinstance(image, Failure):
+                        done[index] = image
+                readable = {index: image for index, image in batch.items() if isinstance(image, Image.Image)}
+                for index, output, row, seconds in _segment(pipeline, readable, paths, options, done):
+                    target = out / names[index]
+                    done[index] = _write(pipeline, output, row, readable[index], paths[index], target, seconds)
+                bar.update(len(batch))
+    except KeyboardInterrupt:
+        if num_processes() == 1:
+            _finish(result, done, out)
+        raise
+    parts = gather_objects(done)
+    _finish(result, {index: record for part in parts for index, record in part.items()}, out)
+    return result
+
+
+def _finish(result: Predictions, done: dict[int, Prediction | Failure], out: Path) -> None:
+    """Sort what was done into the result, and write it."""
+    records = [done[index] for index in sorted(done)]
+    result.images = [record for record in records if isinstance(record, Prediction)]
+    result.failed = [record for record in records if isinstance(record, Failure)]
     if is_main():
-        write_json(
-            out / "predictions.json",
-            {
-                "pipeline": source,
-                "decode": decode,
-                "window": window,
-                "flip": flip,
-                "labels": pipeline.id2label,
-                "images": [records[index] for index in sorted(records)],
-                "failed": [failed[index] for index in sorted(failed)],
-            },
-        )
-    return [failed[index] for index in sorted(failed)]
+        write_json(out / "predictions.json", {"schema_version": 1, **vars(result)})
+
+
+def _read(path: Path) -> Image.Image | Failure:
+    try:
+        return load_image(path)
+    except (InputError, OSError) as error:
+        return _failure(path, error)
 
 
 def _batches(
-    paths: Sequence[Path], indices: Sequence[int], failed: dict[int, dict[str, Any]]
-) -> Iterator[dict[int, Image.Image]]:
-    """Yields few loaded images at a time by index; unreadable ones go into `failed`."""
-    batch: dict[int, Image.Image] = {}
+    images: Iterator[tuple[int, Image.Image | Failure]], batch_size: int
+) -> Iterator[dict[int, Image.Image | Failure]]:
+    """Yield few images at a time, by index."""
+    batch: dict[int, Image.Image | Failure] = {}
     pixels = 0
-    for index in indices:
-        try:
-            image = load_image(paths[index])
-        except (ValueError, OSError) as error:
-            failed[index] = {"image": str(paths[index]), "error": str(error)}
-            continue
-        if batch and (len(batch) == BATCH_IMAGES or pixels + image.width * image.height > BATCH_PIXELS):
+    for index, image in images:
+        size = image.width * image.height if isinstance(image, Image.Image) else 0
+        if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
             yield batch
             batch, pixels = {}, 0
         batch[index] = image
-        pixels += image.width * image.height
+        pixels += size
     if batch:
         yield batch
 
 
+def _segment(
+    pipeline: GSSPipeline,
+    images: dict[int, Image.Image],
+    paths: Sequence[Path],
+    options: dict[str, Any],
+    done: dict[int, Prediction | Failure],
+) -> Iterator[tuple[int, SegmentationOutput, int, float]]:
+    """Yield index, output, row in it and seconds of each image; one that is refused goes into `done`."""
+    if not images:
+        return
+    started = time.perf_counter()
+    try:
+        output = pipeline(list(images.values()), **options)
+    except InputError as error:
+        if len(images) > 1:  # the others of the batch are segmented alone
+            for index, image in images.items():
+                yield from _segment(pipeline, {index: image}, paths, options, done)
+            return
+        (index,) = images
+        done[index] = _failure(paths[index], error)
+        return
+    seconds = (time.perf_counter() - started) / len(images)
+    for row, index in enumerate(images):
+        yield index, output, row, seconds
+
+
 def _write(
-    pipeline: GSSPipeline, output: SegmentationOutput, row: int, image: Image.Image, out: Path, name: str
-) -> dict[str, str]:
-    """Writes the pictures of one image; returns their file names."""
-    labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])
+    pipeline: GSSPipeline,
+    output: SegmentationOutput,
+    row: int,
+    image: Image.Image,
+    path: Path,
+    target: Path,
+    seconds: float,
+) -> Prediction | Failure:
+    """Write the pictures of one image, `target` with an ending each: all, or none if one cannot be written."""
+    labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])  # both [H, W]
     pictures = {
         "mask": index_image(labels, pipeline.colors),
         "overlay": overlay(image, labels, pipeline.colors),
@@ -126,25 +253,46 @@ def _write(
     }
     if output.maskiges is not None:
         pictures["maskige"] = Image.fromarray(np.asarray(output.maskiges[row]))
-    files = {kind: name + FILES[kind] for kind in pictures}
-    for kind, picture in pictures.items():
-        with atomic_path(out / files[kind]) as temporary:
-            picture.save(temporary, quality=92)  # PNG ignores the quality
-    return files
+    files = {kind: target.name + FILES[kind] for kind in pictures}
+    try:
+        for kind, picture in pictures.items():
+            with atomic_path(target.with_name(files[kind])) as temporary:
+                picture.save(temporary, quality=92)  # PNG ignores the quality
+    except OSError as error:
+        for file in files.values():
+            with contextlib.suppress(OSError):
+                target.with_name(file).unlink(missing_ok=True)
+        if error.errno in _HOPELESS:
+            raise
+        return _failure(path, error)
+    return Prediction(
+        image=str(path),
+        size=(image.height, image.width),
+        files=files,
+        confidence=float(np.mean(confidence, dtype=np.float64)),
+        classes=_classes(pipeline, labels, confidence),
+        seconds=round(seconds, 4),
+    )
 
 
-def _classes(pipeline: GSSPipeline, output: SegmentationOutput, row: int) -> list[dict[str, Any]]:
-    """Area share and mean confidence of each class that occurs, largest first."""
-    labels, confidence = np.asarray(output.masks[row]), np.asarray(output.confidence[row])
+def _classes(pipeline: GSSPipeline, labels: np.ndarray, confidence: np.ndarray) -> list[ClassShare]:
+    """Return the classes of a mask `[H, W]`, largest first."""
     counts = np.bincount(labels.ravel())
     certain = np.bincount(labels.ravel(), weights=confidence.ravel())
     return [
-        {
-            "index": int(index),
-            "label": pipeline.id2label[int(index)],
-            "share": float(counts[index] / labels.size),
-            "confidence": float(certain[index] / counts[index]),
-        }
+        ClassShare(
+            index=int(index),
+            label=pipeline.id2label[int(index)],
+            share=float(counts[index] / labels.size),
+            confidence=float(certain[index] / counts[index]),
+        )
         for index in np.argsort(-counts, kind="stable")
         if counts[index]
     ]
+
+
+def _failure(path: Path, error: Exception) -> Failure:
+    reason = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return Failure(str(path), reason if str(path) in reason else f"{path}: {reason}")

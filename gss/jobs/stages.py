@@ -1,4 +1,4 @@
-"""A job of several stages: finished ones are not done again, and no change of settings goes unnoticed."""
+"""A job of several stages: finished stages are not repeated, and a change of settings is noticed."""
 
 from __future__ import annotations
 
@@ -7,38 +7,91 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gss.core import distributed
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.files import write_json
+from gss.core.outputs import prepare_output
+from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
+from gss.training.run import train
+from gss.training.stages import STAGES
 
 RECORDS = "stages.json"
-"""What a job has finished, in its folder."""
+"""File in the folder of a job that records its stages."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a job; it builds on all those before it.
+    """One step of a job.
 
     Args:
-        name: unique in the job.
-        settings: everything that decides its result beside the stages before it, in types JSON knows.
-        products: files and folders that are there once it is finished.
-        work: does it, on all processes; returns what is worth keeping about it, in types JSON knows. Its argument is
-            False where an interrupted run of the same stage may be gone on with.
+        name: name, unique in the job.
+        settings: everything that decides its result besides the stages it builds on, in types JSON knows.
+        products: files and folders that exist once it is finished.
+        work: function that does it, on all processes; returns what is worth keeping about it, in types JSON knows. Its
+            argument is False where an interrupted run of the same stage may be continued.
+        after: names of the stages it builds on; None for the stage before it.
     """
 
     name: str
     settings: Mapping[str, Any]
     products: Sequence[Path]
     work: Callable[[bool], Mapping[str, Any]]
+    after: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What `stages.json` says about a stage.
+
+    Args:
+        settings: settings of its latest run.
+        after: ids of the runs of other stages that it was built on.
+        folder: absolute folder of the job; a job may be moved.
+        id: id of the run; empty until it is finished.
+        seconds: time it took, in seconds.
+        result: what its `work` returned.
+    """
+
+    settings: Mapping[str, Any]
+    after: str
+    folder: str
+    id: str = ""
+    seconds: float = 0.0
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    def same_run(self, other: StageRecord) -> bool:
+        """Return whether both are runs of one stage in one place, of which one may continue the other."""
+        return (self.settings, self.after, self.folder) == (other.settings, other.after, other.folder)
+
+
+def training_stage(name: str, stage: str, cfg: Any, job: Path, *, after: Sequence[str] | None = None) -> Stage:
+    """Return the stage of a job that trains into a sub-folder of its own.
+
+    Args:
+        name: name of the stage and of its folder.
+        stage: key of `gss.training.stages.STAGES`.
+        cfg: settings of the training; paths below `job` do not depend on where it is.
+        job: folder of the job.
+        after: see `Stage`.
+    """
+    folder = job / name
+
+    def work(fresh: bool) -> Mapping[str, Any]:
+        resume = not fresh and bool(list_checkpoints(folder / "checkpoints"))
+        distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
+        return train(stage, cfg, folder, resume=resume, say=print)
+
+    settings = flat_settings(cfg, without=FREE_KEYS - {"train.steps"})
+    settings = {key: _portable(value, job) for key, value in settings.items()}
+    return Stage(name, settings, [folder / STAGES[stage].product], work, after)
 
 
 def flat_settings(config: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """A configuration as dotted keys and values that JSON knows.
+    """Return a configuration as dotted keys and values that JSON knows.
 
     Args:
         config: dataclass, may hold dataclasses.
@@ -61,60 +114,77 @@ def check_names(given: Sequence[str], names: Sequence[str], option: str) -> None
     """Require names of stages.
 
     Raises:
-        ValueError: one is unknown; the message names the nearest and all there are.
+        InputError: one is unknown; the message names the nearest and all there are.
     """
     for name in given:
         if name not in names:
-            hint = did_you_mean(name, names)
-            raise InputError(f"{option}: no stage {name!r} {hint}; stages: {', '.join(names)}".replace(" ;", ";"))
+            raise unknown_name("stage", name, names, where=option)
 
 
-def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """What the stages of a job left: name to `settings`, and `id`, `seconds` and `result` of those that are finished.
-
-    `after` is the `id` of the stage before.
+def prepare_job(out: Path, *, overwrite: bool) -> None:
+    """Create the folder of a job, on all processes; refuse one that holds something else than a job.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: see `prepare_output`.
+    """
+
+    def prepare() -> None:
+        prepare_output(out, overwrite=overwrite, resume=(out / RECORDS).exists() or None)
+        if not (out / RECORDS).exists():
+            write_json(out / RECORDS, {})
+
+    distributed.run_on_main(prepare)
+
+
+def read_records(folder: Path) -> dict[str, StageRecord]:
+    """Return the records of the stages of a job by name.
+
+    Raises:
+        InputError: the file is damaged.
     """
     path = folder / RECORDS
+    names = {item.name for item in dataclasses.fields(StageRecord)}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: StageRecord(**{"folder": "", **{key: value for key, value in entry.items() if key in names}})
+            for name, entry in saved.items()
+        }
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # no JSON, or JSON of something else
         raise InputError(f"cannot read {path}: {error}; remove it to run all stages again") from error
 
 
 def run_stages(
-    stages: Sequence[Stage], folder: Path, *, chosen: Collection[str] = (), redo: str = ""
-) -> dict[str, dict[str, Any]]:
+    stages: Sequence[Stage], folder: Path, *, chosen: Collection[str] = (), redo: Collection[str] = ()
+) -> dict[str, StageRecord]:
     """Run what is not finished.
 
-    A stage is done again when one before it is; under other settings than before it is refused, unless `redo` asks for
-    it. `folder` holds `stages.json`.
+    A stage is repeated when one that it builds on is. A stage that is finished with other settings is refused, unless
+    `redo` asks for it. `folder` holds `stages.json`.
 
     Args:
-        stages: of the job, in order.
-        folder: of the job, exists.
+        stages: stages of the job, in order.
+        folder: folder of the job, exists.
         chosen: names of the stages that may run; all when empty.
-        redo: name of the first stage to run again although it is finished.
+        redo: names of stages to run again although they are finished.
 
     Returns:
-        The records of all finished stages, see `read_records`.
+        The records of all finished stages.
 
     Raises:
-        ValueError: changed settings, or a stage that needs an unfinished one that is not chosen.
+        InputError: changed settings, or a stage that needs an unfinished one that is not chosen.
     """
     names = [stage.name for stage in stages]
-    check_names([*chosen, *([redo] if redo else [])], names, "stages")
-    plans: list[list[tuple[str, str]]] = [[]]
+    check_names([*chosen, *redo], names, "stages")
+    plans: list[dict[str, str]] = [{}]
 
     def decide() -> None:
         plans[0] = _plan(stages, read_records(folder), chosen or names, redo, folder)
 
     distributed.run_on_main(decide)
-    plan = dict(distributed.gather_objects(plans[0])[0])
+    plan = distributed.gather_objects(plans[0])[0]
     for stage in stages:
         if stage.name not in plan:
             continue
@@ -123,47 +193,53 @@ def run_stages(
             continue
         _say(f"{stage.name}: {plan[stage.name]}")
         records = read_records(folder)
-        entry = {"settings": dict(stage.settings), "after": _id_before(stage.name, names, records)}
-        fresh = records.get(stage.name) != entry
+        ids = _ids_before(stage, names, records)
+        started = StageRecord(json.loads(json.dumps(stage.settings)), ids, str(folder.resolve()))
+        before = records.get(stage.name)
         distributed.barrier()  # all have read
-        if distributed.is_main():
-            write_json(folder / RECORDS, records | {stage.name: entry})
-        started = time.perf_counter()
-        result = stage.work(fresh)
-        if distributed.is_main():
-            done = {"id": secrets.token_hex(4), "seconds": time.perf_counter() - started, "result": dict(result)}
-            write_json(folder / RECORDS, records | {stage.name: entry | done})
+        _write(folder, records | {stage.name: started})
+        clock = time.perf_counter()
+        result = stage.work(before is None or not before.same_run(started))
+        done = dataclasses.replace(
+            started, id=secrets.token_hex(4), seconds=time.perf_counter() - clock, result=dict(result)
+        )
+        _write(folder, records | {stage.name: done})
         distributed.barrier()
-    return {name: record for name, record in read_records(folder).items() if "id" in record}
+    return {name: record for name, record in read_records(folder).items() if record.id}
 
 
 def _plan(
-    stages: Sequence[Stage], records: Mapping[str, Any], chosen: Collection[str], redo: str, folder: Path
-) -> list[tuple[str, str]]:
-    """Name of each chosen stage and why it has to run, "" if it has not."""
+    stages: Sequence[Stage],
+    records: Mapping[str, StageRecord],
+    chosen: Collection[str],
+    redo: Collection[str],
+    folder: Path,
+) -> dict[str, str]:
+    """Return each chosen stage with the reason why it has to run, "" if it has not."""
     names = [stage.name for stage in stages]
-    plan: list[tuple[str, str]] = []
-    earlier = missing = ""
+    plan: dict[str, str] = {}
+    missing: dict[str, str] = {}  # stage that cannot be built on -> the unfinished one it lacks
     for stage in stages:
-        record = records.get(stage.name)
+        record, needs = records.get(stage.name), _needs(stage, names)
+        repeated = next((name for name in needs if plan.get(name)), "")
         reason = ""
-        if record is None or "id" not in record or not all(path.exists() for path in stage.products):
+        if record is None or not record.id or not all(path.exists() for path in stage.products):
             reason = "begins"
-        elif stage.name == redo:
+        elif stage.name in redo:
             reason = "is done again, as asked"
-        elif earlier:
-            reason = f"is done again, because {earlier} is"
-        elif record["after"] != _id_before(stage.name, names, records):
-            reason = f"is done again, because {names[names.index(stage.name) - 1]} was"
+        elif repeated:
+            reason = f"is done again, because {repeated} is"
+        elif record.after != _ids_before(stage, names, records):
+            reason = f"is done again, because {' or '.join(needs)} was"
         else:
-            _require_same(stage, record["settings"], folder)
+            _require_same(stage, record.settings, folder)
+        lacks = next((missing[name] for name in needs if name in missing), "")
         if stage.name in chosen:
-            if missing:
-                raise InputError(f"stage {stage.name!r} needs {missing!r}, which is not finished: add it to the stages")
-            plan.append((stage.name, reason))
-            earlier = earlier or (stage.name if reason else "")
-        elif reason:
-            missing = missing or stage.name
+            if lacks:
+                raise InputError(f"stage {stage.name!r} needs {lacks!r}, which is not finished: add it to the stages")
+            plan[stage.name] = reason
+        elif reason or lacks:
+            missing[stage.name] = lacks or stage.name
     return plan
 
 
@@ -173,15 +249,32 @@ def _require_same(stage: Stage, before: Mapping[str, Any], folder: Path) -> None
         if now.get(key) != before.get(key):
             raise InputError(
                 f"stage {stage.name!r} in {folder} is finished with {key} = {before.get(key)!r}, which is "
-                f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what follows again, or choose another "
-                "--out"
+                f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what builds on it again, or choose "
+                "another --out"
             )
 
 
-def _id_before(name: str, names: Sequence[str], records: Mapping[str, Any]) -> str:
-    """Which run of the stage before is the latest."""
-    place = names.index(name)
-    return str(records.get(names[place - 1], {}).get("id", "")) if place else ""
+def _needs(stage: Stage, names: Sequence[str]) -> Sequence[str]:
+    if stage.after is not None:
+        return stage.after
+    place = names.index(stage.name)
+    return names[place - 1 : place] if place else ()
+
+
+def _ids_before(stage: Stage, names: Sequence[str], records: Mapping[str, StageRecord]) -> str:
+    """Return the ids of the latest runs of the stages that a stage builds on."""
+    return "+".join(records[name].id if name in records else "" for name in _needs(stage, names))
+
+
+def _portable(value: Any, job: Path) -> Any:
+    """Return a setting that does not depend on where the folder of the job is."""
+    inside = isinstance(value, str) and Path(value).is_relative_to(job)
+    return str(Path("OUT") / Path(value).relative_to(job)) if inside else value
+
+
+def _write(folder: Path, records: Mapping[str, StageRecord]) -> None:
+    if distributed.is_main():
+        write_json(folder / RECORDS, {name: dataclasses.asdict(record) for name, record in records.items()})
 
 
 def _say(text: str) -> None:

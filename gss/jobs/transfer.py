@@ -99,6 +99,7 @@ def run_transfer(
     val_split: str | None = None,
     refine_steps: int = 0,
     limit: int | None = None,
+    device: torch.device | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write `out/posterior`, a posterior with the classes of another data set, and print its ceiling.
@@ -111,6 +112,7 @@ def run_transfer(
         val_split: split the ceiling is measured on; `val` if there is one, else `split` when None.
         refine_steps: steps of the refinement; 0 for none.
         limit: number of images measured, evenly spread; all by default.
+        device: device to compute on; this process's GPU if there is one, else the CPU, when None.
         overwrite: accept an output folder that holds files.
 
     Raises:
@@ -123,9 +125,7 @@ def run_transfer(
     before = Posterior.from_pretrained(source)
     if distributed.is_main():
         prepare_output(out, overwrite=overwrite)
-    for part in (before.codec, before.vqvae, before.likelihood):
-        if part is not None:
-            part.to(distributed.device())
+    before.to(device or distributed.device())
     torch.manual_seed(0)
     result = transfer(before, train, refine_steps=refine_steps)
     ceiling = recon.reconstruct(result.posterior, val, limit=limit, progress=True)

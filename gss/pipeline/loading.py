@@ -16,12 +16,18 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.saving import one_line
 
 
-def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> GSSPipeline:
+def load_pipeline(
+    folder: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> GSSPipeline:
     """Load a pipeline folder without progress bars.
 
     Args:
         folder: folder that `GSSPipeline.save_pretrained` wrote.
         device: device of the pipeline; None for this process's GPU if there is one, else the CPU.
+        dtype: precision of the prior, float32 if None; the other components stay in float32.
 
     Raises:
         InputError: `folder` is not a saved pipeline, is of another pipeline class, or a file in it is missing or
@@ -31,7 +37,8 @@ def load_pipeline(folder: str | os.PathLike[str], *, device: str | torch.device 
     if not Path(folder).exists():
         raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}")
     with without_bars():
-        return GSSPipeline.from_pretrained(folder).to(device or distributed.device())
+        pipeline = GSSPipeline.from_pretrained(folder).to(device or distributed.device())
+    return pipeline if dtype is None else pipeline.to(dtype)
 
 
 def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.device | None = None) -> TagClassifier:

@@ -55,6 +55,13 @@ class Posterior:
         tokens = self.vqvae.encode(self.codec.encode(filled).to(self.vqvae.dtype)).indices
         return tokens.masked_fill(~_any_valid(labels, self.vqvae.token_stride), IGNORE_TOKEN)
 
+    def to(self, device: torch.device) -> Posterior:
+        """Move all parts to a device, in place."""
+        for part in (self.codec, self.vqvae, self.likelihood):
+            if part is not None:
+                part.to(device)
+        return self
+
     def save_pretrained(self, folder: Path) -> None:
         """Write the parts into `folder`."""
         self.codec.save_pretrained(folder / "codec")

@@ -12,19 +12,17 @@ from tiny_runs import SWIN
 from gss.cli import main
 from gss.config.io import load_config
 from gss.config.prior import PriorConfig, PriorModelConfig
-from gss.config.weak_agmm import WeakAgmmConfig
 from gss.data.generated import ScenesDataset
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.data.weak.formats import find_format
 from gss.data.weak.source import WeakSource
-from gss.jobs.stages import Stage, run_stages
+from gss.jobs.stages import run_stages
 from gss.jobs.weak_run import job as run_job
 from gss.jobs.weak_run import run
 from gss.jobs.weak_run.inputs import read_classes
 from gss.jobs.weak_run.settings import TEACHERS, divide, load_run_config
 from gss.pipeline.loading import load_pipeline
-from gss.training.engine.checkpoint import list_checkpoints
 
 NAMES = ScenesDataset("val", length=1, size=(48, 64)).label_space.names
 SMALL = [
@@ -151,16 +149,6 @@ def test_a_folder_may_be_moved(photos, finished, tmp_path, capsys):
     assert again["evaluation"]["modes"] == before["evaluation"]["modes"]
 
 
-def test_a_stopped_training_goes_on(finished, tmp_path, capsys):
-    cfg = load_config(WeakAgmmConfig, [str(finished / "teacher" / "config.yaml")], [])
-    run_job._train("weak-agmm", cfg, finished / "teacher", False)
-    assert "is finished; exporting it again at step 6" in capsys.readouterr().err
-    shutil.copytree(finished / "teacher", tmp_path / "teacher")
-    cfg.train.steps = 2
-    run_job._train("weak-agmm", cfg, tmp_path / "teacher", False)  # another run than the one that was stopped
-    assert [path.name for path in list_checkpoints(tmp_path / "teacher" / "checkpoints")] == ["step_000002"]
-
-
 def test_held_out_scribbles_are_measured_on(photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(command(photos, out, "--stages", "labels", "--form", "scribbles", *SMALL, val=False)) == 0
@@ -276,7 +264,7 @@ def test_arguments_find_their_stages():
 )
 def test_the_prior_starts_from_a_teacher_of_its_kind(prior, teacher, expected):
     config = PriorModelConfig(**prior)
-    run._start_from_teacher(config, PriorModelConfig(**teacher), Path("T"))
+    run.start_from_teacher(config, PriorModelConfig(**teacher), Path("T"))
     assert (config.init_from, config.init_parts) == expected
 
 
@@ -331,43 +319,3 @@ def test_quickstart_weakens_and_runs(tmp_path, monkeypatch, capsys):
     assert main([*argv, "--stages", "prior,posterior"]) == 2 and "leave it out" in capsys.readouterr().err
     assert main([*argv, "--seed", "4"]) == 2
     assert "seed = 3, which is 4 now" in capsys.readouterr().err
-
-
-def test_stages_go_on_where_they_were_stopped(tmp_path):
-    """A stage sees whether it may go on; one that is done again takes those after it along."""
-    calls, stop = [], [""]
-
-    def stages(**settings):
-        def work(name):
-            def do(fresh):
-                calls.append((name, fresh))
-                if stop[0] == name:
-                    raise ValueError("stopped")
-                return {"of": name}
-
-            return do
-
-        return [Stage(name, {"x": settings.get(name, 0)}, [], work(name)) for name in "abc"]
-
-    stop[0] = "b"
-    with pytest.raises(ValueError, match="stopped"):
-        run_stages(stages(), tmp_path)
-    with pytest.raises(ValueError, match="stopped"):
-        run_stages(stages(), tmp_path)
-    assert calls == [("a", True), ("b", True), ("b", False)]
-    stop[0] = ""
-    assert run_stages(stages(b=1), tmp_path)["c"]["result"] == {"of": "c"}
-    assert calls[3:] == [("b", True), ("c", True)]  # other settings than those of the interrupted run
-    run_stages(stages(b=1), tmp_path, chosen=["a"], redo="a")
-    calls.clear()
-    run_stages(stages(b=1), tmp_path, chosen=["b"])
-    assert calls == [("b", True)]
-    with pytest.raises(ValueError, match="needs 'b'"):
-        run_stages(stages(b=2), tmp_path, chosen=["c"], redo="b")
-    calls.clear()
-    run_stages(stages(b=1), tmp_path)
-    assert calls == [("c", True)]
-    with pytest.raises(ValueError, match=r"stage 'c' .* x = 0, which is 1 now"):
-        run_stages(stages(b=1, c=1), tmp_path)
-    with pytest.raises(ValueError, match="no stage 'd'"):
-        run_stages(stages(), tmp_path, chosen=["d"])

@@ -217,20 +217,6 @@ def test_posterior_of_another_architecture_is_refused(spec, local, tmp_path):
         Posterior.from_pretrained(tmp_path)
 
 
-def test_compare_trains_each_variant_once(spec, tmp_path, capsys):
-    short = [*POSTERIOR, "train.steps=2", "loss.repaint_steps=2", "vq.codebook_size=64"]
-    variants = ["--variants", "ff", "tt", "quantizer_fsq"]
-    command = ["compare", f"data.spec={spec}", *short, *variants, "--out", str(tmp_path / "out")]
-    assert main(command) == 0
-    rows = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [row["seconds"] is not None for row in rows] == [True] * 3
-    assert main(command) == 0
-    rows = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [row["seconds"] for row in rows] == [None] * 3
-    assert main([*command, "train.steps=3"]) == 2
-    assert "other settings" in capsys.readouterr().err
-
-
 def test_two_processes_share_codebook_and_evaluation(spec, tmp_path):
     short = [f"data.spec={spec}", *POSTERIOR, "train.steps=4", "loss.repaint_steps=2"]
     script = "import sys; from gss.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import FORM_NAMES, add_size, names
+from gss.cli.parser import FORM_NAMES, add_job, add_size, names
 
 HELP = "from weak labels to an evaluated pipeline, in one command"
 
@@ -29,10 +29,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--truth", metavar="SPEC[:SPLIT]", help="full masks of the training images, to judge labels by")
     add_size(parser, "resize images to this (default: to at most 192x256)")
     parser.add_argument("--stages", type=names, default=[], metavar="A,B", help="run only these (default: all)")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--redo", metavar="STAGE", help="run this stage and what follows again")
-    again.add_argument("--overwrite", action="store_true", help="run all stages again")
-    parser.add_argument("--out", required=True, help="folder of the job; call again to go on")
+    add_job(parser, "stage")
+    parser.add_argument("--out", required=True, help="folder of the job; call again to continue")
     parser.set_defaults(more="settings")
 
 

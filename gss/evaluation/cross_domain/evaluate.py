@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import torch
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes, shard
@@ -46,6 +47,7 @@ def evaluate_cross_domain(
     mappings: Mapping[tuple[str, str], tuple[LabelMapping, str]] | None = None,
     training: Mapping[str, TrainingDomain] | None = None,
     pictures: int = 3,
+    workers: int = 0,
     progress: bool = False,
 ) -> CrossDomainResult:
     """Measure every pipeline on every test set.
@@ -60,6 +62,7 @@ def evaluate_cross_domain(
             `None`.
         training: training data by model; the first test set is in domain if `None`.
         pictures: number of example images of each test set.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         progress: whether the main process shows a progress bar.
 
     Raises:
@@ -93,7 +96,7 @@ def evaluate_cross_domain(
         for name, seeds in groups.items():
             pairs_of_model = {data: pairs[name, data] for data in datasets}
             results, models[name] = measure_group(
-                name, seeds, datasets, local, pairs_of_model, training[name], protocol, bar
+                name, seeds, datasets, local, pairs_of_model, training[name], protocol, bar, workers
             )
             pipelines |= results
 
@@ -179,7 +182,10 @@ def evaluate_folders(
     mseg_file: str | None = None,
     one_to_one: bool = False,
     in_domain: str | None = None,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
     pictures: int = 3,
+    workers: int = 0,
     progress: bool = False,
 ) -> CrossDomainResult:
     """Load pipelines, map their classes and measure them on every test set.
@@ -192,7 +198,10 @@ def evaluate_folders(
         mseg_file: the MSeg table.
         one_to_one: refuse mappings that merge or divide classes.
         in_domain: test set like the training data; from the model cards if `None`.
+        device: device of the pipelines, see `load_pipeline`.
+        dtype: precision of their priors.
         pictures: number of example images of each test set.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         progress: show a progress bar on the main process.
 
     Raises:
@@ -202,7 +211,10 @@ def evaluate_folders(
         name: find_training_domain(name, list(paths.values()), tests, in_domain) for name, paths in folders.items()
     }
     mseg = MSegTaxonomy.read(mseg_file) if mseg_file else None
-    groups = {group: {name: load_pipeline(path) for name, path in paths.items()} for group, paths in folders.items()}
+    groups = {
+        group: {name: load_pipeline(path, device=device, dtype=dtype) for name, path in paths.items()}
+        for group, paths in folders.items()
+    }
     spaces = {name: label_space(next(iter(group.values()))) for name, group in groups.items()}
     result = evaluate_cross_domain(
         groups,
@@ -211,6 +223,7 @@ def evaluate_folders(
         mappings=find_mappings(spaces, tests, files=mapping_files, mseg=mseg, one_to_one=one_to_one),
         training=training,
         pictures=pictures,
+        workers=workers,
         progress=progress,
     )
     data = {name: dataclasses.replace(result.data[name], split=test.split) for name, test in tests.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
+from gss.core.ahead import read_ahead
 from gss.data.protocols import ReadableImages
 from gss.evaluation.cross_domain.counts import CellCounts
 from gss.evaluation.cross_domain.inputs import TrainingDomain
@@ -28,6 +29,7 @@ def measure_group(
     training: TrainingDomain,
     protocol: Protocol,
     bar: tqdm,
+    workers: int = 0,
 ) -> tuple[dict[str, PipelineResult], GroupResult]:
     """Measure the seeds of one model on every test set.
 
@@ -40,6 +42,7 @@ def measure_group(
         training: training data of the model.
         protocol: arguments of the runs.
         bar: progress bar, which moves by one per image.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
 
     Returns:
         Results of the seeds by name, and of the model.
@@ -57,8 +60,7 @@ def measure_group(
         for side in protocol.sides:
             counts = {data: CellCounts(pairs[data], modes, scores) for data in test_sets}
             for data, images in test_sets.items():
-                for index in indices[data]:
-                    image, labels = images.read(index)
+                for image, labels in read_ahead(images.read, indices[data], workers):
                     counts[data].update(protocol.run(pipeline, image, side, modes, scores), labels)
                     bar.update()
                 counts[data].sum_across()

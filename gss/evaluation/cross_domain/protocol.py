@@ -32,6 +32,7 @@ class Protocol:
         scores: out-of-distribution scores, in the pipelines that have them.
         false_alarms: share of in-domain pixels that may raise an alarm, in (0, 1).
         limit: largest number of images of a test set, evenly spaced.
+        batch_size: number of windows of one image that are run at once.
 
     Raises:
         InputError: a number is out of range, or both resolutions are given.
@@ -46,6 +47,7 @@ class Protocol:
     scores: tuple[str, ...] = DEFAULT_SCORES
     false_alarms: float = limits(0.05, above=0, below=1)
     limit: int | None = limits(None, low=1)
+    batch_size: int = limits(1, low=1)
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -76,7 +78,7 @@ class Protocol:
     @cached_property
     def views(self) -> dict[str, Any]:
         """Arguments of `GSSPipeline.predict_probabilities` that are equal for all images."""
-        return {"window": self.window, "flip": self.flip, "scales": self.scales}
+        return {"window": self.window, "flip": self.flip, "scales": self.scales, "batch_size": self.batch_size}
 
     def run_size(self, height: int, width: int, side: int | None) -> tuple[int, int] | None:
         """Return the size (H, W) of the network's input for an image; `None` for the processor's choice."""

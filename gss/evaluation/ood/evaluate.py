@@ -32,6 +32,8 @@ def evaluate_ood(
     window: str = "auto",
     size: tuple[int, int] | None = None,
     limit: int | None = None,
+    batch_size: int = 1,
+    workers: int = 0,
     save: ScoreFiles | None = None,
     pictures: int = 6,
     progress: bool = False,
@@ -56,6 +58,8 @@ def evaluate_ood(
         window: `whole`, `slide` or `auto`.
         size: (H, W) of the network's input instead of the processor's choice.
         limit: largest number of images to measure, evenly spaced over the data set.
+        batch_size: number of windows of one image that are run at once.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         save: files to which every score map is written.
         pictures: number of images to show, half of them the worst in AP of the lead score (the pipeline's
             default one if it is measured), half the best.
@@ -70,7 +74,7 @@ def evaluate_ood(
     lead = pipeline.default_score if pipeline.default_score in names else names[0]
     objects = {name: ComponentMetrics(components) for name in names} if components else {}
     exact = exact or fpr_rule == "nearest_thinned"
-    maps = ScoreMaps(pipeline, window=window, size=size, progress=progress)
+    maps = ScoreMaps(pipeline, window=window, size=size, batch_size=batch_size, workers=workers, progress=progress)
 
     # 2. Choose images.
     chosen = _choose(dataset, limit)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gss.core.ahead import read_ahead
 from gss.core.distributed import is_main, shard
 from gss.core.errors import InputError
 from gss.data.outliers.benchmarks import OODDataset
@@ -51,6 +52,8 @@ class ScoreMaps:
         pipeline: stays in its mode and on its device.
         window: `whole`, `slide` or `auto`.
         size: (H, W) the network runs at instead of the processor's choice.
+        batch_size: number of windows of one image that are run at once.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         progress: show progress bars on the main process.
 
     Raises:
@@ -63,25 +66,36 @@ class ScoreMaps:
         *,
         window: str = "auto",
         size: tuple[int, int] | None = None,
+        batch_size: int = 1,
+        workers: int = 0,
         progress: bool = False,
     ) -> None:
-        self.pipeline, self.progress = pipeline, progress
-        self.options: dict[str, Any] = {"window": window, "size": size}
+        self.pipeline, self.workers, self.progress = pipeline, workers, progress
+        self.options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
         pipeline.check_inputs([pipeline.default_decode], **self.options)
 
-    def frame(self, dataset: OODDataset, index: int, names: Sequence[str], *, channels: Sequence[int] = ()) -> Frame:
-        """Maps of one image.
+    def frame(
+        self,
+        dataset: OODDataset,
+        index: int,
+        names: Sequence[str],
+        *,
+        channels: Sequence[int] = (),
+        sample: tuple[Image.Image, np.ndarray] | None = None,
+    ) -> Frame:
+        """Return the maps of one image.
 
         Args:
-            dataset: image and labels.
-            index: of the image.
+            dataset: images and labels.
+            index: number of the image.
             names: scores.
             channels: classes of the pipeline; the place in this list of the most probable one is `PREDICTION`.
+            sample: image and labels where they are read already.
 
         Raises:
-            ValueError: a map has another size than the labels.
+            InputError: a map has another size than the labels.
         """
-        image, labels = dataset.read_labels(index)
+        image, labels = dataset.read_labels(index) if sample is None else sample
         id = dataset.ids[index]
         modes = [self.pipeline.default_decode] if channels else []
         found = self.pipeline.predict_probabilities([image], modes=modes, scores=names, **self.options)
@@ -107,8 +121,9 @@ class ScoreMaps:
     ) -> Iterator[Frame]:
         """This process's share of some images, with a progress bar of this title; see `frame`."""
         mine = [indices[place] for place in shard(len(indices))]
+        samples = read_ahead(dataset.read_labels, mine, self.workers)
         for index in tqdm(mine, unit="image", desc=title, disable=not (self.progress and is_main())):
-            yield self.frame(dataset, index, names, channels=channels)
+            yield self.frame(dataset, index, names, channels=channels, sample=next(samples))
 
 
 class Meter:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from tqdm import tqdm
 
+from gss.core.ahead import read_ahead
 from gss.core.distributed import is_main, num_processes, shard
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
@@ -27,6 +29,7 @@ def evaluate(
     size: tuple[int, int] | None = None,
     limit: int | None = None,
     batch_size: int = 1,
+    workers: int = 0,
     pictures: int = 6,
     throughput: bool = True,
     progress: bool = False,
@@ -44,7 +47,8 @@ def evaluate(
         window: `whole`, `slide` or `auto`.
         size: (H, W) of the network's input instead of the processor's choice.
         limit: largest number of images to measure, evenly spaced over the data set.
-        batch_size: number of images that are read and run at once.
+        batch_size: number of images that are run at once.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         pictures: number of images to show: a third each worst, median and best in the mIoU of the image.
         throughput: whether to measure speed and memory too.
         progress: whether the main process shows a progress bar.
@@ -64,10 +68,11 @@ def evaluate(
 
     # 3. Count every image in every mode.
     counts = SegmentationCounts(dataset, modes, default_mode)
+    samples_ahead = read_ahead(dataset.read, local, workers)
     with tqdm(total=len(local), unit="image", disable=not (progress and is_main()), desc="evaluate") as bar:
         for start in range(0, len(local), batch_size):
             indices = local[start : start + batch_size]
-            samples = [dataset.read(index) for index in indices]
+            samples = list(islice(samples_ahead, len(indices)))
             images = [image for image, _ in samples]
             # By mode: one float32 [K, H, W] per image.
             probabilities = pipeline.predict_probabilities(images, modes=modes, batch_size=batch_size, **options)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gss.core.ahead import read_ahead
 from gss.core.distributed import is_main, num_processes, shard
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
@@ -52,6 +53,7 @@ def evaluate_shifts(
     size: tuple[int, int] | None = None,
     limit: int | None = None,
     batch_size: int = 1,
+    workers: int = 0,
     pictures: bool = True,
     progress: bool = False,
 ) -> ShiftResult:
@@ -74,6 +76,7 @@ def evaluate_shifts(
         size: (H, W) of the networks' input instead of the processors' choice.
         limit: largest number of images to measure, and to take the threshold from, evenly spaced.
         batch_size: number of shifted versions of one image that are run at once.
+        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         pictures: whether to draw one image under every shift.
         progress: whether the main process shows a progress bar.
 
@@ -99,16 +102,17 @@ def evaluate_shifts(
     # 3. Count clean images, set thresholds, count shifted images.
     total = len(counts) * (len(local_references) + len(local) * (1 + len(conditions)))
     with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="evaluate-shifts") as bar:
-        clean = _run_clean(counts, dataset, local, bar, classes=True)
+        clean = _run_clean(counts, dataset, local, bar, classes=True, workers=workers)
         reference = clean
         if threshold_data is not None:
-            reference = _run_clean(counts, threshold_data, local_references, bar, classes=False)
+            reference = _run_clean(counts, threshold_data, local_references, bar, classes=False, workers=workers)
         for name, pipeline_counts in counts.items():
             pipeline_counts.thresholds = {
                 score: distribution.threshold(false_alarms) for score, distribution in reference[name].items()
             }
-        for index in local:
-            _run_shifted(counts, dataset, index, conditions, batch_size=batch_size, seed=seed, bar=bar)
+        samples = read_ahead(dataset.read, local, workers)
+        for index, sample in zip(local, samples, strict=True):
+            _run_shifted(counts, dataset, index, sample, conditions, batch_size=batch_size, seed=seed, bar=bar)
 
     # 4. Sum over the processes, and draw pictures.
     results = {name: part.result(shifts, severities, clean[name]) for name, part in counts.items()}
@@ -151,7 +155,13 @@ def _check_pipelines(
 
 
 def _run_clean(
-    counts: Mapping[str, PipelineCounts], dataset: ReadableImages, indices: Sequence[int], bar: tqdm, *, classes: bool
+    counts: Mapping[str, PipelineCounts],
+    dataset: ReadableImages,
+    indices: Sequence[int],
+    bar: tqdm,
+    *,
+    classes: bool,
+    workers: int,
 ) -> dict[str, dict[str, AlarmThreshold]]:
     """Run clean images, and count their predictions where `classes` is set.
 
@@ -159,8 +169,7 @@ def _run_clean(
         Distribution of the score over the images of all processes, by pipeline and score.
     """
     scores = {name: {score: AlarmThreshold() for score in part.scores} for name, part in counts.items()}
-    for index in indices:
-        image, labels = dataset.read(index)
+    for image, labels in read_ahead(dataset.read, indices, workers):
         for name, part in counts.items():
             if classes or part.scores:
                 (maps,) = part.run([image], classes=classes)
@@ -179,14 +188,15 @@ def _run_shifted(
     counts: Mapping[str, PipelineCounts],
     dataset: ReadableImages,
     index: int,
+    sample: tuple[Image.Image, np.ndarray],
     conditions: Sequence[Condition],
     *,
     batch_size: int,
     seed: int,
     bar: tqdm,
 ) -> None:
-    """Run and count one image under every condition."""
-    image, labels = dataset.read(index)
+    """Run and count one image, which is read already, under every condition."""
+    image, labels = sample
     for start in range(0, len(conditions), batch_size):
         batch = conditions[start : start + batch_size]
         images = [_shifted(image, dataset.ids[index], condition, seed) for condition in batch]

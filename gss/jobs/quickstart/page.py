@@ -87,7 +87,7 @@ def write_report(
     for domain in domains:
         add_evaluation(report, results["prior", domain], title=domain)
     report.section("Raw numbers")
-    report.details("Seconds of training (0: was there already)", summary["seconds"])
+    report.details("Seconds of training", summary["seconds"])
     report.details("Reconstruction", summary["recon"])
     report.save(out / "report.html")
 

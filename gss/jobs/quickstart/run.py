@@ -6,12 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-from gss.config.prior import PriorConfig
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
-from gss.core.outputs import prepare_output
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
@@ -24,8 +21,9 @@ from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
 from gss.jobs.quickstart.page import _format, _scoring, write_report
-from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, stage_configs, train_once
+from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, training_stages
 from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
+from gss.jobs.stages import prepare_job, run_stages
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.residual import same_masks
@@ -46,6 +44,7 @@ def quickstart(
     root: str | None = None,
     seed: int = 0,
     stages: Sequence[str] = DEFAULT_STAGES,
+    redo: str = "",
     overwrite: bool = False,
 ) -> None:
     """Train what is not trained yet in `out`, measure, predict and write `out/report.html`.
@@ -56,6 +55,7 @@ def quickstart(
         root: folder of the data set.
         seed: seed of the whole run.
         stages: what is trained and shown, some of `STAGES`.
+        redo: name of a stage to train again although it is finished.
         overwrite: train everything again.
 
     Raises:
@@ -72,16 +72,9 @@ def quickstart(
         objects, unknown_data = _OUTLIERS[data]
         check_kinds(objects, unknown_data)
     common = [f"data.spec={data}", f"train.seed={seed}"] + ([f"data.root={root}"] if root else [])
-    configs = stage_configs(stages, common, out, objects=objects)
-    prior_cfg = cast(PriorConfig, configs["prior"])
-    if overwrite or not (out / "posterior").exists():
-        prepare_output(out, overwrite=overwrite)
-    times: dict[str, float] = {}
-    for stage in stages:
-        # A density belongs to the features of one prior, a residual head to both.
-        below = {"density": ("prior",), "residual": ("prior", "density")}.get(stage, ())
-        again = overwrite or any(times.get(part, 0) > 0 for part in below)
-        times[stage] = train_once(stage, configs[stage], out / stage, again=again)
+    training, prior_cfg = training_stages(stages, common, out, objects=objects)
+    prepare_job(out, overwrite=overwrite)
+    records = run_stages(training, out, redo=stages if overwrite else [redo] if redo else [])
 
     pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
     networks = [name for name in ("prior", "twin") if name in stages]
@@ -107,7 +100,7 @@ def quickstart(
             unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
     _predict_new(pipelines["prior"], load_spec(data, root), prior_cfg.data.val_split, out)
     summary = {
-        "seconds": times,
+        "seconds": {name: records[name].seconds for name in stages},
         "recon": json.loads((out / "posterior" / "recon.json").read_text()),
         "results": {f"{name} on {domain}": result.to_json() for (name, domain), result in results.items()},
         "matrix": {

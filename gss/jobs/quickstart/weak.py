@@ -17,7 +17,14 @@ from gss.weak.make.make import make_weak_labels
 
 
 def quickstart_weak(
-    out: Path, *, form: str, data: str = "scenes", root: str | None = None, seed: int = 0, overwrite: bool = False
+    out: Path,
+    *,
+    form: str,
+    data: str = "scenes",
+    root: str | None = None,
+    seed: int = 0,
+    redo: str = "",
+    overwrite: bool = False,
 ) -> None:
     """Write weak labels to `out/weak_FORM/data`, and run `gss weak run` in `out/weak_FORM/run`.
 
@@ -27,6 +34,7 @@ def quickstart_weak(
         data: data set with full masks.
         root: folder of the data set.
         seed: seed of labels and training.
+        redo: name of a stage of `gss weak run` to run again although it is finished.
         overwrite: do everything again.
 
     Raises:
@@ -44,5 +52,6 @@ def quickstart_weak(
 
     distributed.run_on_main(lambda: labels.mkdir(parents=True, exist_ok=True))
     settings = {"data": data, "root": root, "form": form, "seed": seed}
-    run_stages([Stage("weaken", settings, [labels / FOLDER_SPEC], weaken)], labels, redo="weaken" if overwrite else "")
-    run_weak(RunInputs(data=str(labels)), out / "run", settings=[f"train.seed={seed}"], overwrite=overwrite)
+    stage = Stage("weaken", settings, [labels / FOLDER_SPEC], weaken)
+    run_stages([stage], labels, redo=["weaken"] if overwrite else [])
+    run_weak(RunInputs(data=str(labels)), out / "run", settings=[f"train.seed={seed}"], redo=redo, overwrite=overwrite)

@@ -11,20 +11,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from gss.config.io import load_config
 from gss.core import distributed
-from gss.core.outputs import prepare_output
 from gss.data.datasets import SegmentationDataset
 from gss.data.export import write_spec
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
-from gss.jobs.stages import Stage, flat_settings, read_records
+from gss.jobs.stages import Stage, flat_settings, read_records, training_stage
 from gss.jobs.weak_run.inputs import Measured, open_truth
 from gss.jobs.weak_run.report import write_results
 from gss.jobs.weak_run.settings import RunConfig, Teacher
-from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
-from gss.training.run import train
 from gss.training.weak.tags import check_tags
 from gss.weak.manifest import MANIFEST
 from gss.weak.produce import produce_masks
@@ -65,24 +61,17 @@ class WeakRun:
 
     def stages(self) -> list[Stage]:
         """The stages with their settings."""
-        folder, free = self.out, FREE_KEYS - {"train.steps"}
-        trained = {
-            name: {
-                key: self._portable(value)
-                for key, value in flat_settings(getattr(self.cfg, name), without=free).items()
-            }
-            for name in ("teacher", "posterior", "prior")
-        }
+        out = self.out
         labels = {"data": str(self.spec.folder()), "split": self.split, "weak": self.weak, "files": self._fingerprint()}
         measured = {"val": self.measured and (self.measured.split or self.measured.name), "truth": self.truth}
-        written = [] if self.weak is None else [folder / "labels" / FOLDER_SPEC]
+        written = [] if self.weak is None else [out / "labels" / FOLDER_SPEC]
         return [
             Stage("labels", {**labels, "classes": list(self.spec.label_space.names)}, written, self._labels),
-            Stage("teacher", trained["teacher"], [folder / "teacher" / self.teacher.product], self._teacher),
-            Stage("pseudo", flat_settings(self.cfg.pseudo), [folder / "pseudo" / MANIFEST], self._pseudo),
-            Stage("posterior", trained["posterior"], [folder / "posterior" / "posterior"], self._posterior),
-            Stage("prior", trained["prior"], [folder / "prior" / "pipeline"], self._prior),
-            Stage("evaluate", measured, [folder / "results.json", folder / "report.html"], self._evaluate),
+            training_stage("teacher", self.teacher.stage, self.cfg.teacher, out),
+            Stage("pseudo", flat_settings(self.cfg.pseudo), [out / "pseudo" / MANIFEST], self._pseudo),
+            training_stage("posterior", "posterior", self.cfg.posterior, out),
+            training_stage("prior", "prior", self.cfg.prior, out),
+            Stage("evaluate", measured, [out / "results.json", out / "report.html"], self._evaluate),
         ]
 
     def weak_images(self) -> SegmentationDataset:
@@ -92,11 +81,6 @@ class WeakRun:
     def pseudo_images(self) -> SegmentationDataset:
         """The training images with their pseudo-masks."""
         return cast(SegmentationDataset, open_split(load_spec(self.out / "pseudo"), self.split))
-
-    def _portable(self, value: Any) -> Any:
-        """Paths inside the folder do not depend on where it is: it may be moved."""
-        inside = isinstance(value, str) and Path(value).is_relative_to(self.out)
-        return str(Path("OUT") / Path(value).relative_to(self.out)) if inside else value
 
     def _fingerprint(self) -> str:
         """Eight digits that change with the label files."""
@@ -134,9 +118,6 @@ class WeakRun:
             print(format_report(result, names) if not self.tagged else _format_tags(result, names))
         return result
 
-    def _teacher(self, fresh: bool) -> Mapping[str, Any]:
-        return _train(self.teacher.stage, self.cfg.teacher, self.out / "teacher", fresh)
-
     def _pseudo(self, fresh: bool) -> Mapping[str, Any]:
         teacher = self.out / "teacher" / self.teacher.product
         spec = load_spec(self.ref, self.root)
@@ -146,7 +127,7 @@ class WeakRun:
         distributed.barrier()
         truth = open_truth(self.truth, self.spec, self.weak_images())
         result, _ = measure(self.pseudo_images(), truth, pictures=0)
-        by_hand = read_records(self.out)["labels"]["result"]["coverage"]
+        by_hand = read_records(self.out)["labels"].result["coverage"]
         if not result["coverage"] > 1.05 * by_hand and distributed.is_main():
             warnings.warn(
                 "the pseudo-masks hold hardly more than the labels: train the teacher longer (teacher.train.steps), or "
@@ -157,12 +138,6 @@ class WeakRun:
             print(format_report(result, self.spec.label_space.names))
         return result
 
-    def _posterior(self, fresh: bool) -> Mapping[str, Any]:
-        return _train("posterior", self.cfg.posterior, self.out / "posterior", fresh)
-
-    def _prior(self, fresh: bool) -> Mapping[str, Any]:
-        return _train("prior", self.cfg.prior, self.out / "prior", fresh)
-
     def _evaluate(self, fresh: bool) -> Mapping[str, Any]:
         return write_results(
             self.out,
@@ -171,14 +146,6 @@ class WeakRun:
             truth=open_truth(self.truth, self.spec, self.weak_images()),
             measured=self.measured,
         )
-
-
-def _train(stage: str, cfg: Any, folder: Path, fresh: bool) -> dict[str, Any]:
-    goes_on = not fresh and bool(list_checkpoints(folder / "checkpoints"))
-    # A checkpoint knows its data by path: in a folder that was moved the stage starts anew.
-    goes_on = goes_on and load_config(type(cfg), [str(folder / "config.yaml")], []) == cfg
-    distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
-    return train(stage, cfg, folder, resume=goes_on, say=print)
 
 
 def _tag_counts(dataset: SegmentationDataset) -> list[int]:

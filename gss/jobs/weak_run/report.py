@@ -68,12 +68,12 @@ def write_results(
         on = "full masks" if measured.full else "the labelled pixels of images that no stage was trained on"
     summary = {
         "classes": list(weak.label_space.names),
-        "labels": records["labels"]["result"],
-        "pseudo": records["pseudo"]["result"],
+        "labels": records["labels"].result,
+        "pseudo": records["pseudo"].result,
         "reconstruction": recon,
         "measured_on": on,
         "evaluation": result and result.to_json(),
-        "seconds": {name: record["seconds"] for name, record in records.items() if "seconds" in record},
+        "seconds": {name: record.seconds for name, record in records.items() if record.id},
     }
     write_json(out / "results.json", summary)
     report = Report("From weak labels", subtitle=f"{weak.spec.name} · {len(weak)} images")
@@ -85,7 +85,7 @@ def write_results(
         add_evaluation(report, result, title=result.data)
         print(segmentation_tables(result).text())
     report.section("Raw numbers")
-    report.details("Settings", {name: record["settings"] for name, record in records.items()})
+    report.details("Settings", {name: record.settings for name, record in records.items()})
     report.details("Results", summary).save(out / "report.html")
     return {} if result is None else {mode: figures["miou"] for mode, figures in result.modes.items()}
 

@@ -19,13 +19,11 @@ from typing import cast
 from gss.config.prior import PriorModelConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import write_json
-from gss.core.outputs import prepare_output
 from gss.data.datasets import SegmentationDataset
 from gss.data.export import require_files
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
-from gss.jobs.stages import RECORDS, check_names, run_stages
+from gss.jobs.stages import check_names, prepare_job, run_stages
 from gss.jobs.weak_run.inputs import (
     RunInputs,
     absolute,
@@ -71,8 +69,8 @@ def run_weak(
     with explained(inputs):
         job = build(inputs, out, arguments)
         steps = job.stages()
-        distributed.run_on_main(lambda: _prepare(job.out, overwrite=overwrite))
-        run_stages(steps, job.out, chosen=stages, redo=STAGES[0] if overwrite else redo)
+        prepare_job(job.out, overwrite=overwrite)
+        run_stages(steps, job.out, chosen=stages, redo=STAGES if overwrite else [redo] if redo else [])
     if distributed.is_main() and (job.out / "report.html").exists():
         print(f"report: {job.out / 'report.html'}")
 
@@ -130,11 +128,11 @@ def build(inputs: RunInputs, out: Path, arguments: Arguments) -> WeakRun:
         cfg.posterior.weak.allow_missing |= cfg.teacher.tags.allow_missing
         cfg.prior.weak.allow_missing |= cfg.teacher.tags.allow_missing
     else:
-        _start_from_teacher(cfg.prior.model, cfg.teacher.model, out / "teacher" / TEACHERS[kind].product)
+        start_from_teacher(cfg.prior.model, cfg.teacher.model, out / "teacher" / TEACHERS[kind].product)
     return WeakRun(out, spec, ref, root, weak, split, measured, inputs.truth, tagged, TEACHERS[kind], cfg)
 
 
-def _start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, product: Path) -> None:
+def start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, product: Path) -> None:
     """Let the prior go on with what the teacher has learned, if both are the same network and nothing else is asked."""
     own = {"init_from", "init_parts", "freeze", "classifier", "classifier_rank"}
     names = {item.name for item in dataclasses.fields(prior)} - own
@@ -143,9 +141,3 @@ def _start_from_teacher(prior: PriorModelConfig, teacher: PriorModelConfig, prod
     parts = [part for part in prior.init_parts if part != "token"]  # the teacher has no tokens
     if parts:
         prior.init_from, prior.init_parts = str(product), parts
-
-
-def _prepare(out: Path, *, overwrite: bool) -> None:
-    prepare_output(out, overwrite=overwrite, resume=(out / RECORDS).exists() or None)
-    if not (out / RECORDS).exists():
-        write_json(out / RECORDS, {})

@@ -12,9 +12,9 @@ from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.shared import DataConfig
-from gss.config.tags import TagProduceConfig, WeakTagsConfig
-from gss.config.weak_agmm import WeakAgmmConfig
+from gss.config.tags import TagProduceConfig
 from gss.core.errors import InputError, did_you_mean
+from gss.training.stages import STAGES as TRAINING_STAGES
 
 STAGES = ("labels", "teacher", "pseudo", "posterior", "prior", "evaluate")
 _TRAINED = ("teacher", "posterior", "prior")
@@ -27,23 +27,29 @@ class Teacher:
     """What makes pseudo-masks of a kind of labels.
 
     Args:
-        stage: of `gss train`.
-        config: its configuration.
+        stage: key of `gss.training.stages.STAGES`.
         defaults: config file that comes with gss.
         produce: settings of `gss weak produce`.
-        product: folder below that of the run, which `gss weak produce` takes.
     """
 
     stage: str
-    config: type
     defaults: str
     produce: type
-    product: str = "pipeline"
+
+    @property
+    def config(self) -> type:
+        """Class of its settings."""
+        return TRAINING_STAGES[self.stage].config_class()
+
+    @property
+    def product(self) -> str:
+        """Folder below that of the run, which `gss weak produce` takes."""
+        return TRAINING_STAGES[self.stage].product
 
 
 TEACHERS = {
-    "pixels": Teacher("weak-agmm", WeakAgmmConfig, "weak/agmm.yaml", ProduceConfig),
-    "tags": Teacher("weak-tags", WeakTagsConfig, "weak/tags.yaml", TagProduceConfig, product="classifier"),
+    "pixels": Teacher("weak-agmm", "weak/agmm.yaml", ProduceConfig),
+    "tags": Teacher("weak-tags", "weak/tags.yaml", TagProduceConfig),
 }
 """By what the weak labels hold: labelled pixels, or tags alone."""
 
