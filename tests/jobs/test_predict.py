@@ -110,7 +110,7 @@ def test_earlier_results_are_kept_without_overwrite(saved, photos, tmp_path, cap
 
 def test_missing_pipeline_is_named(photos, tmp_path, capsys):
     assert main(["predict", str(tmp_path / "none"), str(photos), "--out", str(tmp_path / "out")]) == 2
-    assert "model_index.json" in capsys.readouterr().err
+    assert "no pipeline at" in capsys.readouterr().err
 
 
 def test_find_images(photos):
