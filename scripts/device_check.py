@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ import numpy as np
 import torch
 from bench_pipeline import pipeline as benchmark_pipeline
 from bench_pipeline import upernet
-from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.io import load_config
@@ -244,8 +244,8 @@ def check_bf16(bench: Bench) -> dict[str, Any]:
     half = bench.pipeline().to(torch.bfloat16)
     pictures, found = images(bench, 4), {}
     for mode in full.decode_modes:
-        first, second = (pipe(pictures, decode=mode).masks for pipe in (full, half))
-        found[mode] = statistics.fmean(float((a != b).mean()) for a, b in zip(first, second, strict=True))
+        first, second = ([np.asarray(mask) for mask in pipe(pictures, decode=mode).masks] for pipe in (full, half))
+        found[mode] = statistics.fmean(float(np.mean(a != b)) for a, b in zip(first, second, strict=True))
         if found[mode] > BF16_DISAGREEMENT:
             raise RuntimeError(f"{mode}: {found[mode]:.3%} of the labels differ between bfloat16 and float32")
     return {"labels_differ": found}
@@ -296,7 +296,7 @@ def check_throughput(bench: Bench) -> dict[str, Any]:
     for count, height, width in shapes:
         pictures = list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3)).astype(np.uint8))
 
-        def segment(mode: str, pictures: list[np.ndarray] = pictures) -> list[np.ndarray]:
+        def segment(mode: str, pictures: list[np.ndarray] = pictures) -> Any:
             options: dict[str, Any] = {"window": "whole", "return_tokens": False, "batch_size": len(pictures)}
             return ours(pictures, decode=mode, **options).masks
 
@@ -313,7 +313,7 @@ def check_throughput(bench: Bench) -> dict[str, Any]:
                 twin = measured(lambda: segment("aux"), bench)
                 rival = measured(segment_peer, bench)
                 for mode in ("marginal", "hard"):
-                    mine = measured(lambda mode=mode: segment(mode), bench)
+                    mine = measured(partial(segment, mode), bench)
                     for name, other in (("twin", twin), ("UPerNet", rival)):
                         bench.rows.append(
                             {
