@@ -218,7 +218,7 @@ def check_devices_agree(bench: Bench) -> dict[str, Any]:
         raise NotApplicableError("the device is the CPU itself")
     ours, reference = bench.pipeline(), bench.pipeline(torch.device("cpu"))
     pictures = images(bench, 4)
-    options = {"modes": reference.decode_modes, "scores": reference.score_names}
+    options: dict[str, Any] = {"modes": reference.decode_modes, "scores": reference.score_names}
     first = ours.predict_probabilities(pictures, **options)
     second = reference.predict_probabilities(pictures, **options)
     found: dict[str, Any] = {}
@@ -424,7 +424,8 @@ def main() -> int:
     names = [name for name in CHECKS if not args.only or any(part in name for part in args.only)]
     if not names:
         parser.error(f"--only {' '.join(args.only)} is in no name; checks: {', '.join(CHECKS)}")
-    start, records = time.perf_counter(), []
+    start = time.perf_counter()
+    records: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(device, args.quick, Path(args.work or temporary))
         bench.folder.mkdir(parents=True, exist_ok=True)
