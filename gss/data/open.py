@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import cast
 
 from gss.config.shared import DataConfig
+from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
@@ -14,6 +16,7 @@ from gss.data.protocols import LabelledImages
 from gss.data.scenes.scene import Trap
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
+from gss.data.specs.unused import accounting
 from gss.data.transforms import JointTransform
 
 
@@ -23,7 +26,8 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Args:
         cfg: `data` section of the config.
         split: split name, or `SPEC:SPLIT` for a split of another data set.
-        train: True augments with the config's scale, crop, flip, colour and shift settings.
+        train: True augments with the config's scale, crop, flip, colour and shift settings, and warns of files of
+            the data set that no split uses.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
     Raises:
@@ -34,6 +38,8 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     if other is not None:
         (ref, split), sampling = other, "equal"  # cfg.sampling describes the domains of cfg.spec, not of this data set
         spec = load_spec(ref)
+    if train and distributed.is_main() and (line := accounting(spec).line()):
+        warnings.warn(f"{line}; 'gss data check' tells more", stacklevel=2)
     transform = JointTransform.from_config(cfg, seed) if train else None
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
     return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)

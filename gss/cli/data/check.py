@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Check and print; return 1 when problems were found."""
     from gss.core.files import atomic_path, write_json
-    from gss.data.check import check_domains, draw_sheets, findings, format_findings, num_problems
+    from gss.data.check.split import check_domains, draw_sheets, findings, format_findings, num_problems
     from gss.data.specs.load import load_spec
 
     spec = load_spec(args.spec, args.root)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from gss.core.errors import InputError
 from gss.data.files.lists import ImageNames, ListEntry
-from gss.data.files.patterns import fill, find_files
-from gss.data.images import MASK_SUFFIXES
+from gss.data.files.patterns import fill
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,14 @@ class Sample:
 
 
 def pair_up(
-    root: Path, image: str, mask: str, entries: Sequence[ListEntry], images: Mapping[str, Path]
+    root: Path,
+    image: str,
+    mask: str,
+    entries: Sequence[ListEntry],
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
 ) -> list[Sample]:
-    """Return image and mask of every entry; folders are listed once instead of asking for each file.
+    """Return image and mask of every entry.
 
     Args:
         root: folder of the data set.
@@ -50,11 +54,11 @@ def pair_up(
         mask: pattern of the masks.
         entries: images of the split.
         images: files that match `image`.
+        masks: files that match `mask`.
 
     Raises:
-        InputError: a list names another mask than the pattern, or two masks have one id.
+        InputError: a list names another mask than the pattern.
     """
-    masks = find_files(root, mask, MASK_SUFFIXES)
     names = ImageNames(masks, root)
     samples = []
     for entry in entries:

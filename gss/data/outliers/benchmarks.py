@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from gss.data.generated import ScenesDataset
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.open import open_split
 from gss.data.specs.load import builtin_specs, load_spec
-from gss.data.specs.spec import DataSpec
+from gss.data.specs.spec import DataSpec, FindFiles
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
 OOD_LABELS = LabelSpace(("in", "out"), ((60, 100, 160), (255, 90, 0)))
@@ -43,14 +43,14 @@ _LEFT_OUT = {
 class _BenchmarkSpec(DataSpec):
     """Spec with the frames of the published benchmark of its name."""
 
-    def samples(self, split: str) -> list[Sample]:
+    def samples(self, split: str, *, find: FindFiles = find_files) -> list[Sample]:
         if self.name in _NUMBERED:
             return self._numbered(split)
         part = self.splits.get(split, split)
         # Where the split is the beginning of the file name, the whole name is the id.
         begin = part if "{split}{id}" in self.image else ""
         left_out = _LEFT_OUT.get((self.name, split), ())
-        samples = [Sample(begin + s.id, s.image, s.mask, s.missing) for s in super().samples(split)]
+        samples = [replace(sample, id=begin + sample.id) for sample in super().samples(split, find=find)]
         return [sample for sample in samples if not sample.id.rpartition("/")[2].startswith(left_out)]
 
     def _numbered(self, split: str) -> list[Sample]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from gss.data.weak.files import WeakFiles
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import MSegColumn
 from gss.labels.space import LabelSpace
+
+FindFiles = Callable[[Path, str, tuple[str, ...]], dict[str, Path]]
 
 FOLDER_SPEC = "data.yaml"
 """Spec in a folder that is a data set."""
@@ -125,10 +127,14 @@ class DataSpec:
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
             raise InputError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
 
-    def samples(self, split: str) -> list[Sample]:
+    def samples(self, split: str, *, find: FindFiles = find_files) -> list[Sample]:
         """Return image and mask files of a split, in list order or sorted by id.
 
         Files are looked up but not opened; a file that does not exist has its expected path, see `Sample`.
+
+        Args:
+            split: name of the split.
+            find: function with the arguments and result of `find_files`, such as one that remembers its results.
 
         Raises:
             InputError: unknown or empty split (names the existing ones), no root folder, two files with one id, or a
@@ -140,7 +146,7 @@ class DataSpec:
         self.check_split(split)
         part = self.splits.get(split, split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
-        images = find_files(root, image, IMAGE_SUFFIXES)
+        images = find(root, image, IMAGE_SUFFIXES)
         if self.list_file is not None:
             source = root / self._list_name(part)
             entries = resolve_list(source, images, root)
@@ -155,7 +161,7 @@ class DataSpec:
             return self.weak.samples(root, part, image, entries, images)
         if not mask:
             raise InputError(f"split {split!r} of data set {self.name!r} has no masks: name them with mask in the spec")
-        samples = pair_up(root, image, mask, entries, images)
+        samples = pair_up(root, image, mask, entries, images, find(root, mask, MASK_SUFFIXES))
         if self.panoptic is None:
             return samples
         return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]

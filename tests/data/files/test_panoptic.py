@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gss.data.check import check_split
+from gss.data.check.split import check_split
 from gss.data.datasets import SegmentationDataset
 from gss.data.files.panoptic import load_panoptic, read_segments
 from gss.data.specs.load import load_spec

@@ -5,7 +5,7 @@ import pytest
 from mixture_trees import TREES
 from PIL import Image
 
-from gss.data.check import check_split
+from gss.data.check.split import check_split
 from gss.data.datasets import SegmentationDataset
 from gss.data.specs.load import load_spec
 

@@ -1,0 +1,1 @@
+"""Checks of data sets: every file is read or accounted for."""
