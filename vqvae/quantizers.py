@@ -7,6 +7,7 @@ All four map latents `[B, D, h, w]` to int64 indices `[B, h, w]`. Codes are look
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,6 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, SimVQ, VectorQuantize
 
 from vqvae.errors import SettingError
-
-KINDS = ("vq", "fsq", "lfq", "simvq")
 
 # Level counts per number of bits, after Table 1 of "Finite Scalar Quantization" (arXiv 2309.15505), with powers of two
 # so that the product is exactly V.
@@ -36,6 +35,50 @@ _FSQ_LEVELS: dict[int, tuple[int, ...]] = {
     15: (8, 8, 8, 8, 8),
     16: (8, 8, 8, 8, 4, 4),
 }
+
+
+def _build_vq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+    defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
+    return VectorQuantize(dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options})
+
+
+def _build_fsq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+    bits = _bits(codebook_size, "fsq")
+    if "levels" not in options and bits not in _FSQ_LEVELS:
+        raise SettingError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
+    levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
+    if math.prod(levels) != codebook_size:
+        raise SettingError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
+    return FSQ(levels=levels, dim=dim, **options)
+
+
+def _build_lfq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+    _bits(codebook_size, "lfq")
+    return LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
+
+
+def _build_simvq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
+    return SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
+
+
+def _bits(codebook_size: int, kind: str) -> int:
+    bits = int(math.log2(codebook_size))
+    if 2**bits != codebook_size:
+        raise SettingError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
+    return bits
+
+
+KINDS: dict[str, Callable[[int, int, dict[str, Any]], nn.Module]] = {
+    "vq": _build_vq,
+    "fsq": _build_fsq,
+    "lfq": _build_lfq,
+    "simvq": _build_simvq,
+}
+"""Kind to the function that builds it from codebook size V, latent channels D and options.
+
+The module maps latents `[B, N, D]` to quantised latents, indices `[B, N]` and an auxiliary loss, and its
+`indices_to_codes` maps int64 indices `[B, N]` to latents `[B, N, D]`.
+"""
 
 
 @dataclass
@@ -73,34 +116,11 @@ class Quantizer(nn.Module):
             raise SettingError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
         if codebook_size < 2:
             raise SettingError(f"codebook_size={codebook_size} is too small: give at least 2")
-        bits = int(math.log2(codebook_size))
-        if kind in ("fsq", "lfq") and 2**bits != codebook_size:
-            raise SettingError(f"codebook_size={codebook_size} must be a power of two for '{kind}': try {2**bits}")
         self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
         try:
-            self.wrapped = self._wrap(kind, codebook_size, dim, dict(options or {}))
+            self.wrapped = KINDS[kind](codebook_size, dim, dict(options or {}))
         except (TypeError, AssertionError) as error:
             raise SettingError(f"options={options} do not fit the quantiser '{kind}': {error}") from error
-
-    @staticmethod
-    def _wrap(kind: str, codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
-        """Build the quantiser of the library."""
-        bits = int(math.log2(codebook_size))
-        if kind == "vq":
-            defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
-            return VectorQuantize(
-                dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options}
-            )
-        if kind == "fsq":
-            if "levels" not in options and bits not in _FSQ_LEVELS:
-                raise SettingError(f"codebook_size={codebook_size} has no default FSQ levels: give options.levels")
-            levels = list(options.pop("levels", _FSQ_LEVELS.get(bits, ())))
-            if math.prod(levels) != codebook_size:
-                raise SettingError(f"levels={levels} make {math.prod(levels)} codes, codebook_size is {codebook_size}")
-            return FSQ(levels=levels, dim=dim, **options)
-        if kind == "lfq":
-            return LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
-        return SimVQ(dim=dim, codebook_size=codebook_size, **{"rotation_trick": True, **options})
 
     def forward(self, latents: Tensor, *, update: bool = True) -> QuantizerOutput:
         """Quantise latents `[B, D, h, w]`; with `update=False` training leaves the codebook as it is."""

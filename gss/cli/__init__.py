@@ -1,4 +1,4 @@
-"""The `gss` command: parses arguments and hands over to the function `run` of one module a command.
+"""The `gss` command: arguments in, typed calls out, one module a command.
 
 Nothing heavy is imported before a command runs, so that `gss --help` answers at once.
 """

@@ -12,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+import gss
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -179,3 +182,8 @@ def test_shell_scripts_parse():
     for path in [*(REPO / "scripts").glob("*.sh"), REPO / ".ci" / "run"]:
         assert os.access(path, os.X_OK), path
         subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def test_citation_has_the_version():
+    assert yaml.safe_load((REPO / "CITATION.cff").read_text())["version"] == gss.__version__
+    assert f"## {gss.__version__}" in (REPO / "CHANGELOG.md").read_text()
