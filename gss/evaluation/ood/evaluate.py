@@ -10,7 +10,8 @@ from gss.core.errors import InputError, unknown_name
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.benchmarks import OODDataset
 from gss.evaluation.checks import check_at_least, check_dataset, class_names, device_name
-from gss.evaluation.ood.maps import Meter, ScoreMaps
+from gss.evaluation.ood.counts import ScoreCounts
+from gss.evaluation.ood.maps import ScoreMaps
 from gss.evaluation.ood.pictures import draw_frames, shown_scores
 from gss.evaluation.ood.result import FrameMetrics, OODEvaluation, ScoreResult
 from gss.evaluation.ood.score_files import ScoreFiles
@@ -88,21 +89,21 @@ def evaluate_ood(
 
     # 4. Count the score maps, float32 [H, W] each; ranking single images is slow, so only the lead does it.
     single = names if mode == "per_image" else (lead,)
-    meters = {
-        name: Meter(name, exact=exact, single=name in single, threshold=thresholds.get(name), known=len(channels))
+    counts = {
+        name: ScoreCounts(name, exact=exact, single=name in single, threshold=thresholds.get(name), known=len(channels))
         for name in names
     }
     for frame in maps.frames(dataset, chosen, names, channels=channels):
-        for name, meter in meters.items():
-            meter.update(frame)
+        for name, part in counts.items():
+            part.update(frame)
             if save is not None:
                 save.write(name, dataset, frame.id, frame.maps[name])
 
     # 5. Sum over the processes.
     results: dict[str, ScoreResult] = {}
-    for name, meter in meters.items():
-        meter.sum_across()
-        results[name] = meter.result([dataset.ids[index] for index in chosen])
+    for name, part in counts.items():
+        part.sum_across()
+        results[name] = part.result([dataset.ids[index] for index in chosen])
     frames = [FrameMetrics(**record) for record in _per_image(results[lead])]
     if mode == "pooled":
         results[lead] = replace(results[lead], per_image=None)
@@ -186,17 +187,17 @@ def _thresholds(
         raise InputError(
             f"the threshold of open-set mIoU would come from {source.name}, where it is used; name another split"
         )
-    meters = [Meter(name) for name in names]
+    counts = [ScoreCounts(name) for name in names]
     for frame in maps.frames(source, _choose(source, limit), names, title="thresholds"):
-        for meter in meters:
-            meter.update(frame)
+        for part in counts:
+            part.update(frame)
     thresholds = {}
-    for meter in meters:
-        meter.sum_across()
-        ranking = meter.pooled.ranking()
+    for part in counts:
+        part.sum_across()
+        ranking = part.pooled.ranking()
         if ranking is None:
             raise InputError(f"{source.name} holds no outlier or no inlier pixel to take a threshold from")
-        thresholds[meter.name] = ranking.threshold(0.95, "first_above")
+        thresholds[part.name] = ranking.threshold(0.95, "first_above")
     return thresholds
 
 

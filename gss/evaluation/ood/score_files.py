@@ -1,4 +1,4 @@
-"""Score maps as files, in the folders that the tool of SegmentMeIfYouCan reads."""
+"""Files of score maps, in the folders that the tool of SegmentMeIfYouCan reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gss.core.distributed import run_on_main
-from gss.core.errors import InputError
+from gss.core.errors import InputError, unknown_name
 from gss.core.files import atomic_path
 from gss.core.outputs import prepare_output
 from gss.data.outliers.benchmarks import OODDataset
@@ -17,7 +17,7 @@ from gss.data.outliers.benchmarks import OODDataset
 FORMATS = ("hdf5", "npy")
 DTYPES = ("float32", "float16")
 
-# The tool keeps the frames of all splits of a track in one folder, named by the frame alone.
+# The tool has one folder for all splits of a track; a file is named by the frame alone.
 _TRACKS = {
     "smiyc_anomaly21": "AnomalyTrack-all",
     "smiyc_obstacle21": "ObstacleTrack-all",
@@ -28,19 +28,19 @@ _TRACKS = {
 
 
 class ScoreFiles:
-    """Writes score maps to `FOLDER/anomaly_p/SCORE/DATA/FRAME.hdf5`; FOLDER is the tool's `DIR_OUTPUTS`.
+    """Writer of score maps to `FOLDER/anomaly_p/SCORE/DATA/FRAME.hdf5`; FOLDER is the tool's `DIR_OUTPUTS`.
 
-    An HDF5 file holds one array, `value` `[H, W]`, compressed. `npy` writes the same arrays to the same places as
-    NumPy files, which the tool does not read.
+    An HDF5 file has one array, `value` [H, W], compressed. `npy` writes the same arrays as NumPy files, which the tool
+    does not read.
 
     Args:
-        folder: created if missing.
+        folder: output folder, created if missing.
         file_format: `hdf5` (needs h5py) or `npy`.
         dtype: `float32`, or `float16`, which the tool itself writes: three digits, nothing above 65504.
-        overwrite: accept a folder that holds files.
+        overwrite: whether to accept a folder that is not empty.
 
     Raises:
-        ValueError: the folder holds something, h5py is missing, or an argument is not allowed.
+        InputError: the folder is not empty, h5py is missing, or an argument is not allowed.
     """
 
     def __init__(
@@ -53,23 +53,23 @@ class ScoreFiles:
     ) -> None:
         for name, value, allowed in (("file_format", file_format, FORMATS), ("dtype", dtype, DTYPES)):
             if value not in allowed:
-                raise InputError(f"{name} is {value!r}; choose from {', '.join(allowed)}")
+                raise unknown_name(name, value, allowed)
         if file_format == "hdf5" and importlib.util.find_spec("h5py") is None:
             raise InputError("score files in hdf5 need h5py: pip install 'gss[hdf5]', or choose the format npy")
         run_on_main(lambda: prepare_output(folder, overwrite=overwrite))
         self.folder, self.file_format, self.dtype = Path(folder), file_format, dtype
 
     def path(self, score: str, dataset: OODDataset, id: str) -> Path:
-        """File of one frame.
+        """Return the file of one frame.
 
         Raises:
-            ValueError: the id leads out of the folder.
+            InputError: the id leads out of the folder.
         """
         name, split = dataset.spec.name, dataset.split
         track = _TRACKS.get(name) or _TRACKS.get((name, split))
         frame = PurePosixPath(id)
         if frame.is_absolute() or ".." in frame.parts:
-            raise InputError(f"frame {id!r} of {name} is no name below a folder; rename it to save its scores")
+            raise InputError(f"frame {id!r} of {name} is not a name below the folder; rename it to save its scores")
         relative = frame.name if track else str(frame)
         return self.folder / "anomaly_p" / score / (track or f"{name}-{split}") / f"{relative}.{self.file_format}"
 
@@ -78,12 +78,12 @@ class ScoreFiles:
 
         Args:
             score: name of the score.
-            dataset: what the frame belongs to.
-            id: of the frame.
-            values: `[H, W]`.
+            dataset: data set of the frame.
+            id: name of the frame.
+            values: float32 [H, W].
 
         Raises:
-            ValueError: a finite value is too large for the dtype.
+            InputError: a finite value is too large for the dtype.
         """
         with np.errstate(over="ignore"):
             stored = values.astype(self.dtype)
