@@ -1,4 +1,4 @@
-"""Image/label data sets: files described by a spec, or generated scenes, behind one interface."""
+"""Data set of images and masks, or weak labels, in files that a spec describes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gss.data.weak.labels import WeakLabels
 
 
 class _Loaded(NamedTuple):
-    """One sample before augmentation; an array may be the cached one."""
+    """Sample before augmentation; its arrays may be the cached ones."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -36,11 +36,11 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         transform: augmentation applied by `__getitem__`, not by `read`.
         size: (H, W) that images and masks are resized to when read (bilinear and nearest); None keeps their
             size.
-        cache: keep decoded, resized 8-bit arrays in memory (each loader worker has its own): H*W*4 bytes a
+        cache: True keeps decoded, resized 8-bit arrays in memory (each loader worker has its own): H * W * 4 bytes a
             sample.
 
     Raises:
-        ValueError: unknown or empty split, no root folder, or files that are not there (with how many and
+        InputError: unknown or empty split, no root folder, or files that are not there (with how many and
             the first).
     """
 
@@ -78,11 +78,11 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentations `__getitem__` draws in this process."""
+        """Set the epoch whose augmentations `__getitem__` draws in this process."""
         self.epoch = epoch
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        """Read one pair before augmentation.
+        """Read image and labels of a sample before augmentation.
 
         Args:
             index: position in the split.
@@ -92,14 +92,14 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             to `size`. The label array may be the cached one and must not be written to.
 
         Raises:
-            ValueError: unreadable file, image and mask of different size, or label values the spec does not
+            InputError: unreadable file, image and mask of different size, or label values the spec does not
                 know.
         """
         loaded = self._load(index)
         return Image.fromarray(loaded.pixels), loaded.labels
 
     def read_weak(self, index: int) -> tuple[WeakLabels | None, np.ndarray | None]:
-        """Weak labels and confidence float32 `[H, W]` of a sample at `size`; None for what there is not."""
+        """Return weak labels and confidence float32 `[H, W]` of a sample at `size`; None for absent ones."""
         loaded = self._load(index)
         return loaded.weak, loaded.confidence
 
@@ -132,9 +132,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         check_sizes(sample, image, raw)
         labels, unknown = self.spec.label_map.apply(raw)
         if len(unknown):
-            shown = ", ".join(map(self.spec.label_map.show, unknown[:8].tolist())) + (
-                ", ..." if len(unknown) > 8 else ""
-            )
+            shown = ", ".join(map(self.spec.label_map.show, unknown[:8].tolist()))
+            if len(unknown) > 8:
+                shown += f" and {len(unknown) - 8} more, as after resizing with interpolation or lossy compression"
             raise InputError(
                 f"mask {sample.mask} holds label values unknown to data set {self.spec.name!r}: {shown}; "
                 "correct the mask, or add them to label_map or ignore in the spec"
@@ -157,7 +157,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
 
 def load_raw(spec: DataSpec, sample: Sample) -> np.ndarray:
-    """Raw mask values of a sample: `[H, W]`, or `[H, W, 3]` for colour-coded specs."""
+    """Read the raw mask values of a sample: `[H, W]`, or `[H, W, 3]` for colour-coded specs."""
     if sample.segments is not None:
         return load_panoptic(sample.mask, sample.segments)
     return load_color_mask(sample.mask) if spec.label_map.color_coded else load_mask(sample.mask)
@@ -167,7 +167,7 @@ def check_sizes(sample: Sample, image: Image.Image, raw: np.ndarray) -> None:
     """Require image and mask of one size.
 
     Raises:
-        ValueError: they differ; the message names both files and the likely reason.
+        InputError: they differ; the message names both files and the likely reason.
     """
     mask_size = raw.shape[1], raw.shape[0]
     if image.size != mask_size:

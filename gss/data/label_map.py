@@ -31,9 +31,10 @@ def interpolated_values(counts: np.ndarray, listed: Collection[int] = ()) -> np.
     if len(values) < 3 or values[-1] - values[0] < 32:
         return values[:0]
     share = counts[values] / counts.sum()
-    middle, ends = (values[0] + values[-1]) / 2, share[0] + share[-1]
+    middle, ends = (values[0] + values[-1]) / 2, (share[0], share[-1])
     between = values[1:-1][~np.isin(values[1:-1], list(listed))]
-    if ends >= 0.8 and len(between) and between[-1] > middle and (len(between) > 2 or values[-1] >= 250):
+    rarer = sum(ends) >= 0.6 and min(ends) > 1.2 * share[1:-1].max()
+    if rarer and len(between) and between[-1] > middle and (len(between) > 2 or values[-1] >= 250):
         return between
     rare = values[(share < 0.01) & ~np.isin(values, list(listed))]
     return rare if share[share >= 0.05].sum() >= 0.8 and len(rare) > 32 and rare[-1] > middle else values[:0]

@@ -18,17 +18,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Check and print; return 1 when problems were found."""
     from gss.core.files import atomic_path, write_json
-    from gss.data.check.split import check_domains, draw_sheets, findings, format_findings, num_problems
+    from gss.data.check.report import check_data
+    from gss.data.check.sheet import draw_sheets
+    from gss.data.check.text import format_data
     from gss.data.specs.load import load_spec
 
-    spec = load_spec(args.spec, args.root)
-    reports = check_domains(spec, args.split)
+    report = check_data(load_spec(args.spec, args.root), args.split)
     if args.json:
-        write_json(args.json, findings(spec, reports))
-    text = format_findings(spec, reports)
+        write_json(args.json, report.to_json())
+    text = format_data(report)
     if args.sheet:
         with atomic_path(args.sheet) as temporary:
-            draw_sheets(spec, reports).save(temporary)
+            draw_sheets(report).save(temporary)
         text += f"\ncontact sheet: {args.sheet}"
     print(text)
-    return 1 if num_problems(reports) else 0
+    return 1 if report.num_problems else 0

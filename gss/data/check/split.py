@@ -1,9 +1,8 @@
-"""`gss data check`: read every file of a data set, say what is wrong with it and what it holds."""
+"""Check of one split: every sample is read, findings are collected."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,35 +11,40 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.errors import InputError
-from gss.data.datasets import check_sizes, load_raw, resize_pair
-from gss.data.files import Sample
+from gss.data.check.facts import inspect_image, inspect_mask
+from gss.data.check.findings import FileFindings, Finding, class_findings
+from gss.data.datasets import check_sizes, load_raw
 from gss.data.files.panoptic import require_segments
-from gss.data.images import load_image
+from gss.data.files.samples import Sample
 from gss.data.open import open_split
-from gss.data.specs.spec import DataSpec, Domain
+from gss.data.specs.spec import DataSpec
 from gss.data.weak.files import WeakFiles
 from gss.labels.space import IGNORE_INDEX
-from gss.report.pictures import colorize, contact_sheet, legend, overlay
 
-_EXAMPLES = 5
-_SHEET_SAMPLES = 8
-_THUMBNAIL = 240
+EXAMPLES = 5
+"""Number of findings of a kind that are listed."""
 
 
 @dataclass
 class SplitReport:
-    """What was found in one split.
+    """Findings in one split.
 
     Args:
-        split: its name.
+        split: name of the split.
         num_classes: K.
-        images: samples listed or found.
-        missing, unreadable, mismatched: one line for each file or pair concerned.
+        images: number of samples listed or found.
+        missing: line for each file that does not exist.
+        unreadable: line for each file that cannot be read.
+        mismatched: line for each pair of different size.
         unknown: label value to pixel count, file count and example files.
-        pixels, present: pixels of each class, and images that hold it, `[K]`.
+        pixels: pixels of each class `[K]`.
+        present: images that show each class `[K]`.
         void: void pixels.
         sizes: "WxH" of the readable images to their number.
-        classes: for each readable sample its index and which classes it holds, `[K]`.
+        classes: for each readable sample its index and bool `[K]`, true for the classes it shows.
+        ids: ids of the samples.
+        files: facts about the files.
+        warnings: findings that are no errors.
     """
 
     split: str
@@ -55,6 +59,9 @@ class SplitReport:
     void: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     classes: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    files: FileFindings = field(default_factory=FileFindings)
+    warnings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.pixels = np.zeros(self.num_classes, np.int64)
@@ -62,7 +69,7 @@ class SplitReport:
 
     @property
     def num_problems(self) -> int:
-        """Number of findings; 0 for a split that can be used as it is."""
+        """Number of errors; 0 for a split that can be used as it is."""
         return len(self.missing) + len(self.unreadable) + len(self.mismatched) + len(self.unknown)
 
     def add(self, index: int, image: Image.Image, labels: np.ndarray) -> None:
@@ -74,8 +81,8 @@ class SplitReport:
         self.sizes[f"{image.width}x{image.height}"] += 1
         self.classes.append((index, counts[: self.num_classes] > 0))
 
-    def to_dict(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """JSON-able form."""
+    def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return the report in types that JSON knows."""
         total = max(int(self.pixels.sum()) + self.void, 1)
         rows = zip(names, self.pixels.tolist(), self.present.tolist(), strict=True)
         return {
@@ -86,6 +93,7 @@ class SplitReport:
             "unreadable": self.unreadable,
             "size_mismatch": self.mismatched,
             "unknown_labels": self.unknown,
+            "warnings": [warning.to_json() for warning in self.warnings],
             "sizes": dict(self.sizes.most_common()),
             "void_share": self.void / total,
             "classes": [
@@ -95,15 +103,16 @@ class SplitReport:
         }
 
 
-def check_split(spec: DataSpec, split: str) -> SplitReport:
+def check_split(spec: DataSpec, split: str, *, training: bool = False) -> SplitReport:
     """Read every sample of a split and collect findings instead of stopping at the first.
 
     Args:
         spec: data spec, with a root folder unless it is generated.
         split: an existing split.
+        training: True warns of classes without pixels.
 
     Raises:
-        ValueError: unknown or empty split, or no root folder.
+        InputError: unknown or empty split, or no root folder.
     """
     report = SplitReport(split, spec.label_space.num_classes)
     if spec.generator is not None:
@@ -111,14 +120,18 @@ def check_split(spec: DataSpec, split: str) -> SplitReport:
         report.images = len(dataset)
         for index in tqdm(range(len(dataset)), desc=split, unit="image", disable=None):
             report.add(index, *dataset.read(index))
-        return report
-    samples = spec.samples(split)
-    require_segments(samples)
-    report.images = len(samples)
-    report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
-    weak = spec.weak_files(split, samples)
-    for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):
-        _check_sample(report, spec, index, sample, weak)
+    else:
+        samples = spec.samples(split)
+        require_segments(samples)
+        report.images, report.ids = len(samples), [sample.id for sample in samples]
+        report.missing += [f"mask without image: {path}" for path in spec.stray_masks(split)]
+        weak = spec.weak_files(split, samples)
+        for index, sample in enumerate(tqdm(samples, desc=split, unit="image", disable=None)):
+            _check_sample(report, spec, index, sample, weak)
+    listed = [value for values in spec.label_map.values for value in values] + list(spec.label_map.ignore)
+    report.warnings = report.files.result(listed)
+    if report.classes:
+        report.warnings += class_findings(spec.label_space.names, report.pixels, split, training=training)
     return report
 
 
@@ -127,8 +140,9 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
     image = raw = None
     if "image" not in sample.missing:
         try:
-            image = load_image(sample.image)
-        except ValueError as error:
+            image, facts = inspect_image(sample.image)
+            report.files.add_image(sample.image, facts)
+        except InputError as error:
             report.unreadable.append(str(error))
     if weak is not None:
         if image is not None and not sample.missing:
@@ -137,24 +151,27 @@ def _check_sample(report: SplitReport, spec: DataSpec, index: int, sample: Sampl
     if "mask" not in sample.missing:
         try:
             raw = load_raw(spec, sample)
-        except ValueError as error:
+        except InputError as error:
             report.unreadable.append(str(error))
     if image is None or raw is None:
         return
     try:
         check_sizes(sample, image, raw)
-    except ValueError as error:
+    except InputError as error:
         report.mismatched.append(str(error))
         return
+    report.files.add_mask(sample.mask, inspect_mask(sample.mask, raw), raw, facts)
     labels, unknown = spec.label_map.apply(raw)
+    strange_colors = len(unknown) if raw.ndim == 3 else 0
+    report.files.add_labels(sample.mask, labelled=bool((labels != IGNORE_INDEX).any()), strange_colors=strange_colors)
     if len(unknown):
         values = raw.astype(np.int64) @ [0x10000, 0x100, 1] if raw.ndim == 3 else raw
         for value in unknown.tolist():
-            found = report.unknown.setdefault(spec.label_map.show(value), {"pixels": 0, "files": 0, "examples": []})
-            found["pixels"] += int((values == value).sum())
-            found["files"] += 1
-            if len(found["examples"]) < _EXAMPLES:
-                found["examples"].append(str(sample.mask))
+            entry = report.unknown.setdefault(spec.label_map.show(value), {"pixels": 0, "files": 0, "examples": []})
+            entry["pixels"] += int((values == value).sum())
+            entry["files"] += 1
+            if len(entry["examples"]) < EXAMPLES:
+                entry["examples"].append(str(sample.mask))
     report.add(index, image, labels)
 
 
@@ -163,171 +180,7 @@ def _check_weak(report: SplitReport, index: int, image: Image.Image, weak: WeakF
     try:
         labels = weak.read(index, size).rasterize().labels
         weak.confidence(index, size)
-    except ValueError as error:
+    except InputError as error:
         report.unreadable.append(str(error))
     else:
         report.add(index, image, labels)
-
-
-def format_report(spec: DataSpec, reports: list[SplitReport]) -> str:
-    """Compact text of the findings and of the class shares, splits side by side."""
-    names = spec.label_space.names
-    place = spec.root if spec.generator is None else f"generated by {spec.generator}"
-    lines = [f"{spec.name}: {len(names)} classes, {place}"]
-    if spec.note:
-        lines.append(f"note: {spec.note}")
-    for report in reports:
-        sizes = ", ".join(f"{size} ({count})" for size, count in report.sizes.most_common(4))
-        more = f" and {len(report.sizes) - 4} more sizes" if len(report.sizes) > 4 else ""
-        lines += ["", f"{report.split}: {report.images} images; {sizes or 'none readable'}{more}"]
-        groups = (
-            ("missing", report.missing),
-            ("unreadable", report.unreadable),
-            ("size mismatch", report.mismatched),
-            (
-                "unknown labels",
-                [
-                    f"value {value}: {found['pixels']} pixels in {found['files']} files, such as {found['examples'][0]}"
-                    for value, found in report.unknown.items()
-                ],
-            ),
-        )
-        for title, findings in groups:
-            if findings:
-                lines.append(f"  {title}: {len(findings)}")
-                lines += [f"    {finding}" for finding in findings[:_EXAMPLES]]
-                lines += [f"    and {len(findings) - _EXAMPLES} more"] * (len(findings) > _EXAMPLES)
-        if report.unknown:
-            lines.append("    fix the masks, or list the values under label_map or ignore in the spec")
-    width = max(len(name) for name in (*names, "class"))
-    lines += ["", f"{'class':<{width}}" + "".join(f"  {f'{r.split} pixels':>14}  images" for r in reports)]
-    totals = [max(int(report.pixels.sum()) + report.void, 1) for report in reports]
-    for k, name in enumerate(names):
-        cells = (f"  {100 * r.pixels[k] / t:12.3f} %  {r.present[k]:6d}" for r, t in zip(reports, totals, strict=True))
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    cells = (f"  {100 * r.void / t:12.3f} %        " for r, t in zip(reports, totals, strict=True))
-    lines.append((f"{'(void)':<{width}}" + "".join(cells)).rstrip())
-    problems = sum(report.num_problems for report in reports)
-    lines += ["", f"{problems} problems found" if problems else "no problems found"]
-    return "\n".join(lines)
-
-
-def check_domains(spec: DataSpec, split: str | None) -> dict[str, list[SplitReport]]:
-    """Read every domain of a mixture in its own splits; a plain data set is its only domain, under its own name.
-
-    Args:
-        spec: data spec.
-        split: a split of the mixture; None takes all that each domain has.
-
-    Raises:
-        ValueError: a domain lacks the split, has none, or has no root folder.
-    """
-    if split is not None:
-        spec.check_split(split)
-    reports = {}
-    for domain in spec.domains or (Domain(spec.name, spec),):
-        own = domain.spec
-        for name in domain.splits:
-            domain.check_split(name)
-        chosen = list(domain.splits.values()) or own.available_splits()
-        if split is not None:
-            chosen = [found] if (found := domain.split(split)) else []
-        elif not chosen:
-            raise InputError(f"data set {own.name!r} has no split: no list {own.list_file} in {own.root}")
-        reports[domain.name] = [check_split(own, name) for name in dict.fromkeys(chosen)]
-    return reports
-
-
-def format_domain(domain: Domain, reports: list[SplitReport]) -> str:
-    """`format_report` of a domain of a mixture, and which classes of the mixture its masks can never show."""
-    names = domain.spec.label_space.names
-    absent = [name for k, name in enumerate(names) if k not in domain.annotated]
-    lines = [f"domain {domain.name}", format_report(domain.spec, reports)]
-    return "\n".join([*lines, f"not annotated here: {', '.join(absent) or 'nothing, every class is'}"])
-
-
-def draw_sheet(spec: DataSpec, reports: list[SplitReport]) -> Image.Image:
-    """Contact sheet: image, coloured mask and overlay of a few samples, with a legend below.
-
-    The data set is cut into as many stretches as there are rows, because neighbours are often
-    near-duplicates; from each comes the sample that shows most classes not yet shown.
-
-    Raises:
-        ValueError: no sample could be read.
-    """
-    candidates = [(report, index, held) for report in reports for index, held in report.classes]
-    if not candidates:
-        raise InputError(f"data set {spec.name!r} has no readable sample to draw")
-    held = np.stack([has for _, _, has in candidates])
-    shown = np.zeros(spec.label_space.num_classes, bool)
-    chosen: list[int] = []
-    for stretch in np.array_split(np.arange(len(candidates)), min(_SHEET_SAMPLES, len(candidates))):
-        gain = (held[stretch] & ~shown).sum(axis=1) * 1000 + held[stretch].sum(axis=1)
-        chosen.append(int(stretch[gain.argmax()]))
-        shown |= held[chosen[-1]]
-    colors = spec.label_space.colors
-    rows, captions = [], []
-    for number in chosen:
-        report, index, _ = candidates[number]
-        image, labels, name = _thumbnail(spec, report.split, index)
-        rows.append([image, colorize(labels, colors), overlay(image, labels, colors)])
-        captions.append(f"{report.split}: {name}")
-    sheet = contact_sheet(rows, ["image", "mask (void black)", "overlay"], captions=captions, width=_THUMBNAIL)
-    pixels = np.sum([report.pixels for report in reports], axis=0)
-    share = 100 * pixels / max(int(pixels.sum()), 1)
-    texts = [f"{name} {part:.2f} %" for name, part in zip(spec.label_space.names, share, strict=True)]
-    key = legend(texts, colors, width=sheet.width)
-    page = Image.new("RGB", (sheet.width, sheet.height + key.height), "white")
-    page.paste(sheet, (0, 0))
-    page.paste(key, (0, sheet.height))
-    return page
-
-
-def _thumbnail(spec: DataSpec, split: str, index: int) -> tuple[Image.Image, np.ndarray, str]:
-    """Image and labels at the width of the sheet's cells; unknown labels are drawn as void."""
-    if spec.generator is not None:
-        dataset = open_split(spec, split)
-        (image, labels), name = dataset.read(index), dataset.ids[index]
-    else:
-        samples = spec.samples(split)
-        sample = samples[index]
-        image, name = load_image(sample.image), sample.id
-        weak = spec.weak_files(split, samples)
-        if weak is not None:
-            labels = weak.read(index, (image.height, image.width)).rasterize().labels
-        else:
-            labels = spec.label_map.apply(load_raw(spec, sample))[0]
-    height = max(round(image.height * _THUMBNAIL / image.width), 1)
-    return *resize_pair(image, labels, (min(height, 4 * _THUMBNAIL), _THUMBNAIL)), name
-
-
-def num_problems(reports: Mapping[str, list[SplitReport]]) -> int:
-    """Return the number of findings in all domains and splits."""
-    return sum(report.num_problems for found in reports.values() for report in found)
-
-
-def format_findings(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> str:
-    """Format what `check_domains` returned: `format_report`, or `format_domain` of each domain of a mixture."""
-    if not spec.domains:
-        return format_report(spec, reports[spec.name])
-    return "\n\n".join(format_domain(domain, reports[domain.name]) for domain in spec.domains)
-
-
-def findings(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> dict[str, Any]:
-    """Return what `check_domains` found in types that JSON knows."""
-    names = spec.label_space.names
-    parts = {name: [report.to_dict(names) for report in found] for name, found in reports.items()}
-    head = {"name": spec.name, "note": spec.note, "problems": num_problems(reports)}
-    return head | ({"domains": parts} if spec.domains else {"splits": parts[spec.name]})
-
-
-def draw_sheets(spec: DataSpec, reports: Mapping[str, list[SplitReport]]) -> Image.Image:
-    """Draw `draw_sheet` of every domain, one below the other."""
-    domains = spec.domains or (Domain(spec.name, spec),)
-    pages = [draw_sheet(domain.spec, reports[domain.name]) for domain in domains if reports[domain.name]]
-    sheet = Image.new("RGB", (max(page.width for page in pages), sum(page.height for page in pages)), "white")
-    top = 0
-    for page in pages:
-        sheet.paste(page, (0, top))
-        top += page.height
-    return sheet
