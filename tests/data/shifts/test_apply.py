@@ -151,8 +151,10 @@ def test_sheet_command(tmp_path, capsys):
         (["--shifts", "foog", "--sheet", str(sheet)], "did you mean 'fog'"),
         (["--severities", "1,6", "--sheet", str(sheet)], "severity is 6"),
         (["--image", "nobody", "--sheet", str(sheet)], "no image 'nobody'"),
-        (["--sheet", str(tmp_path / "sheet.txt")], "must end in .png"),
     ):
         assert main(["data", "shifts", "scenes", *options]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["data", "shifts", "scenes", "--sheet", str(tmp_path / "sheet.txt")])
+    assert "must end in .png" in capsys.readouterr().err
