@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from bench_core import Case, Row, farthest, run
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import spsolve
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +31,7 @@ from gss.weak.agmm.mixture import (
     repulsion,
 )
 from gss.weak.agmm.spread import absorb, color_links
-from gss.weak.refine.walks import edge_affinity, random_walk
+from gss.weak.refine.walks import absorbing_walk, edge_affinity, image_links, random_walk
 from gss.weak.tags.losses import distance_loss
 from gss.weak.tags.seed_curve import SeedCurve
 
@@ -166,6 +168,27 @@ def walk(side: int, dense: bool) -> Callable[[bool], Case]:
     return build
 
 
+def absorbing(quick: bool) -> Case:
+    """Absorbing walk over the cells of an image of 192x256 pixels, 2 % of them labelled, for all classes."""
+    h, w = (9, 12) if quick else (96, 128)
+    rng = np.random.default_rng(0)
+    links = image_links(rng.random((3, h, w)) * 60, radius=2.0, edge=2.0, color=15.0, weakest=1e-4)
+    strength = np.where(rng.random(h * w) < 0.02, 50.0, 0.0)
+    strength[0] = 50.0
+    targets = rng.dirichlet(np.ones(11), h * w)
+
+    def ours() -> np.ndarray:
+        return absorbing_walk(links, targets, strength)
+
+    def peer() -> np.ndarray:
+        outside = links.astype(np.float64)
+        outside.setdiag(0)
+        system = (diags_array(strength + np.asarray(outside.sum(axis=1))) - outside).tocsc()
+        return np.stack([spsolve(system, strength * target) for target in targets.T], 1)
+
+    return Case(ours, peer, lambda a, b: float(np.abs(a - b).max()))
+
+
 def spread_steps(quick: bool) -> Case:
     """Twenty steps of a walk along colours, for all images and classes of a batch."""
     images, classes, (h, w), steps = (2, 4, (9, 12), 5) if quick else (8, 11, (72, 96), 20)
@@ -299,6 +322,7 @@ ROWS = [
     Row("repulsion + gradient, K=150", "loop over pairs", push(150)),
     Row("random walk, 256 steps, 48x48", "dense matrix squared 8 times", walk(48, dense=True)),
     Row("random walk, 256 steps, 128x128", "256 sparse products", walk(128, dense=False)),
+    Row("absorbing walk, 96x128 cells, K=11", "a sparse solve for each class", absorbing),
     Row("20 steps along colours, 8x72x96, K=11", "all neighbours at once", spread_steps),
     Row("20 thresholds of 20 images, K=21", "a pass for each threshold", sweep),
     Row("seeds at 100 thresholds, 20 images, K=21", "a pass for each threshold", seed_sweep),
