@@ -104,7 +104,7 @@ def import_masks(
     """
     config = {"masks": str(masks), "confidence": confidence and str(confidence)}
     writer = PseudoMaskWriter(out, spec, split, producer=producer, config=config, bits=16, overwrite=overwrite)
-    found = MaskFolder(spec, split, masks, confidence=confidence)
+    folder = MaskFolder(spec, split, masks, confidence=confidence)
     with writer:
-        writer.add_all(found.ids, found.read, title="importing")
+        writer.add_all(folder.ids, folder.read, title="importing")
     return writer.manifest

@@ -35,8 +35,8 @@ from gss.weak.agmm.spread import finer_grids, spread
 class AGMMLoss(nn.Module):
     """Loss of the unlabelled pixels of an image, from its labelled pixels and tags.
 
-    The cross-entropy of the labelled pixels is the auxiliary head's own loss and not part of it. The loss of a batch is
-    the mean over its images. The loss of an image depends on that image alone and, for `online`, on the bank before
+    The cross-entropy of the labelled pixels is the loss of the auxiliary head and not part of it. The loss of a batch
+    is the mean over its images. The loss of an image depends on that image alone and, for `online`, on the bank before
     the batch. Memory is O(B K h w) beside the features.
 
     Args:

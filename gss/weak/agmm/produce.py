@@ -61,25 +61,25 @@ def probabilities_given_labels(
     # 1. Network: features and class logits on their grid, probabilities at the padded size of the resized image.
     resized = pipeline.preprocess(image).images[0]  # [3, h_r, w_r]
     tokens = pipeline.vqvae is not None
-    found = pipeline.score_inputs(resized[None], needs=("tokens", "decoded") if tokens else ())
-    probs = found.decoded  # [1, K, h_p, w_p]
+    inputs = pipeline.score_inputs(resized[None], needs=("tokens", "decoded") if tokens else ())
+    probs = inputs.decoded  # [1, K, h_p, w_p]
     if probs is None:
-        probs = F.interpolate(found.logits, size=found.size, mode="bilinear").softmax(1)
+        probs = F.interpolate(inputs.logits, size=inputs.size, mode="bilinear").softmax(1)
     # 2. Mixture. The network saw the image with padding below and to the right; labels get the same, in their scale.
-    scales = found.size[0] / resized.shape[1], found.size[1] / resized.shape[2]
-    evidence = _padded_evidence(labels, scales, found, confidence=confidence, tags=tags)
-    with full_precision(found.features.device):
+    scales = inputs.size[0] / resized.shape[1], inputs.size[1] / resized.shape[2]
+    evidence = _padded_evidence(labels, scales, inputs, confidence=confidence, tags=tags)
+    with full_precision(inputs.features.device):
         mixture = expectation_maximisation(
-            unit_features(found.features),
-            found.logits.log_softmax(1),
+            unit_features(inputs.features),
+            inputs.logits.log_softmax(1),
             evidence,
-            ClassBank(found.logits.shape[1], found.features.shape[1], 0.0).to(found.features.device),
+            ClassBank(inputs.logits.shape[1], inputs.features.shape[1], 0.0).to(inputs.features.device),
             mixture=cfg.mixture,
             unlabelled=cfg.unlabelled,
             shrinkage=cfg.shrinkage,
         )
     energies = mixture.energies.where(mixture.known[..., None, None], NEUTRAL_ENERGY)
-    energies = F.interpolate(energies, size=found.size, mode="bilinear")
+    energies = F.interpolate(energies, size=inputs.size, mode="bilinear")
     # 3. Product of both over the allowed classes, without the padding.
     logits = probs.clamp(min=1e-12).log() - cfg.mixture * energies
     joint = logits.masked_fill(~evidence.allowed[..., None, None], -torch.inf).softmax(1)
@@ -87,7 +87,8 @@ def probabilities_given_labels(
     # 4. Labels and probabilities spread along colours, on grids that start with the features' cells on the image.
     if cfg.spread.steps:
         cells = [
-            math.ceil(a * b / c) for a, b, c in zip(found.features.shape[2:], joint.shape[2:], found.size, strict=True)
+            math.ceil(a * b / c)
+            for a, b, c in zip(inputs.features.shape[2:], joint.shape[2:], inputs.size, strict=True)
         ]
         levels = [
             gather_evidence(
@@ -105,7 +106,7 @@ def probabilities_given_labels(
 def _padded_evidence(
     labels: np.ndarray,
     scales: tuple[float, float],
-    found: ScoreInputs,
+    inputs: ScoreInputs,
     *,
     confidence: np.ndarray | None,
     tags: np.ndarray | None,
@@ -115,15 +116,15 @@ def _padded_evidence(
     margin = (0, round(width * scales[1]) - width, 0, round(height * scales[0]) - height)
 
     def padded(values: np.ndarray, value: float) -> Tensor:
-        return F.pad(torch.from_numpy(values)[None], margin, value=value).to(found.features.device)
+        return F.pad(torch.from_numpy(values)[None], margin, value=value).to(inputs.features.device)
 
     return gather_evidence(
         padded(labels.astype(np.int64), IGNORE_INDEX),
-        found.logits.shape[1],
-        (found.features.shape[-2], found.features.shape[-1]),
+        inputs.logits.shape[1],
+        (inputs.features.shape[-2], inputs.features.shape[-1]),
         valid=padded(np.ones((height, width), np.bool_), False),
         confidence=None if confidence is None else padded(confidence, 0.0),
-        tags=None if tags is None else torch.from_numpy(tags).to(found.features.device)[None],
+        tags=None if tags is None else torch.from_numpy(tags).to(inputs.features.device)[None],
     )
 
 
@@ -142,11 +143,11 @@ def pseudo_mask(
         Labels uint8 and confidence float32, both `[H, W]`. A pixel left unlabelled has the confidence of its most
         probable class.
     """
-    certain, found = (part.cpu().numpy() for part in probs.max(0))
+    certain, best = (part.cpu().numpy() for part in probs.max(0))
     given = labels != IGNORE_INDEX
     certain = np.where(given, np.float32(1) if confidence is None else confidence, certain.clip(0, 1))
-    found = np.where(certain < threshold, IGNORE_INDEX, found)
-    return np.where(given, labels, found).astype(np.uint8), certain.astype(np.float32)
+    best = np.where(certain < threshold, IGNORE_INDEX, best)
+    return np.where(given, labels, best).astype(np.uint8), certain.astype(np.float32)
 
 
 def produce_from_pipeline(

@@ -54,14 +54,14 @@ def spread(
     Returns:
         Class distributions `[B, K, h', w']` on the finest grid; where labels decide a cell, theirs.
     """
-    found = belief
+    result = belief
     for evidence, count in zip(levels, cfg.steps, strict=True):
         grid = evidence.valid.shape[-2:]
-        own, start = (seeded(_on_grid(x, (grid[0], grid[1])), evidence) for x in (belief, found))
-        sure = evidence.certainty + (1 - evidence.certainty) * cfg.belief * own.amax(1)
+        label_mix, start = (seeded(_on_grid(x, (grid[0], grid[1])), evidence) for x in (belief, result))
+        sure = evidence.certainty + (1 - evidence.certainty) * cfg.belief * label_mix.amax(1)
         links = color_links(images, evidence.valid, contrast=cfg.contrast)
-        found = seeded(absorb(own, sure, links, hold=cfg.hold, steps=count, start=start), evidence)
-    return found
+        result = seeded(absorb(label_mix, sure, links, hold=cfg.hold, steps=count, start=start), evidence)
+    return result
 
 
 @torch.no_grad()
@@ -113,11 +113,11 @@ def absorb(
     odds = (hold * certainty / (1 - certainty + _CERTAIN))[:, None]
     total = odds + _neighbours(torch.ones_like(odds), links)
     lone = total <= 0  # padding
-    own, total = torch.where(lone, targets, odds * targets), torch.where(lone, 1, total)
-    found = targets if start is None else start
+    held, total = torch.where(lone, targets, odds * targets), torch.where(lone, 1, total)
+    result = targets if start is None else start
     for _ in range(steps):
-        found = (own + _neighbours(found, links)) / total
-    return found
+        result = (held + _neighbours(result, links)) / total
+    return result
 
 
 def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:

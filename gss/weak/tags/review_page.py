@@ -1,4 +1,4 @@
-"""The page on which a person rejects collected images that hold one of the classes after all."""
+"""Page to review collected images and reject those that hold a class after all."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ show();
 
 
 def build_page(rows: Sequence[tuple[str, str, float]], excluded: Sequence[str], *, title: str) -> Report:
-    """Grid of pictures with a checkbox each, by class.
+    """Build a grid of images with a checkbox each, by class.
 
-    The list that the page downloads holds the images rejected before, too, so that it takes the place of the last one.
+    The list that the page downloads also holds the images rejected before, so that it replaces the previous list.
 
     Args:
-        rows: (class name, path, score), the images of a class together.
+        rows: class name, path and score, sorted by class.
         excluded: paths rejected before.
-        title: of the classifier.
+        title: folder of the classifier.
 
     Raises:
-        ValueError: an image that cannot be read any more.
+        InputError: an image that cannot be read any more.
     """
     report = Report("Images that look like a class", subtitle=title)
     report.paragraph(
