@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
+from gss.core.records import Record
 from gss.metrics.base import CountMetric
 from gss.metrics.targets import OUTLIER, VOID, as_numpy, check_target
 
@@ -40,7 +41,7 @@ TRACKS = {"anomaly": TrackRules(500, 100), "obstacle": TrackRules(50, 10)}
 
 
 @dataclass(frozen=True)
-class ComponentResult:
+class ComponentResult(Record):
     """Component metrics of a data set; shares are fractions, None where nothing was there to measure.
 
     Args:
@@ -72,10 +73,6 @@ class ComponentResult:
     images: int
     rules: TrackRules
     reason: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result in types that JSON knows."""
-        return asdict(self)
 
 
 def match_components(predicted: np.ndarray, truth: np.ndarray, rules: TrackRules) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
+from gss.core.records import Record
 from gss.metrics.base import CountMetric
 from gss.metrics.ranking import BINS, FPR_RULES, Bounded, Ranking, count_scores, keys_of, score_of_bin, scores_of
 from gss.metrics.targets import INLIER, OUTLIER, VOID, as_numpy, check_target
@@ -27,7 +28,7 @@ _WAITING = 1 << 22
 
 
 @dataclass(frozen=True)
-class OODResult:
+class OODResult(Record):
     """Ranking metrics of a score; shares in 0..1, None where they are undefined.
 
     Args:
@@ -64,15 +65,6 @@ class OODResult:
     threshold_at_tpr: float | None = None
     reason: str | None = None
     per_image: tuple[dict[str, Any], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result in types that JSON knows; a bounded metric becomes `{"value", "lower", "upper"}`."""
-
-        def plain(value: Any) -> Any:
-            return value._asdict() if isinstance(value, Bounded) else value
-
-        values = {part.name: plain(getattr(self, part.name)) for part in fields(self)}
-        return values | {"fpr": {rule: plain(value) for rule, value in self.fpr.items()}}
 
 
 class OODMetrics(CountMetric):

@@ -8,7 +8,7 @@ images than those measured: `OODMetrics.ranking().threshold(0.95)` on another sp
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gss.core.errors import InputError
+from gss.core.records import Record
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.base import CountMetric
 from gss.metrics.means import iou, mean
@@ -23,7 +24,7 @@ from gss.metrics.targets import as_numpy
 
 
 @dataclass(frozen=True)
-class OpenSetResult:
+class OpenSetResult(Record):
     """Open-set metrics, shares in 0..1; None for what occurs neither in the truth nor in the prediction.
 
     Args:
@@ -43,10 +44,6 @@ class OpenSetResult:
     closed_iou: tuple[float | None, ...]
     anomaly_iou: float | None
     rejected: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result in types that JSON knows."""
-        return asdict(self)
 
 
 class OpenSetMetrics(CountMetric):

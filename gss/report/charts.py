@@ -1,6 +1,6 @@
 """Charts as inline SVG or HTML for `gss.report.page`: curves, bars, histograms, reliability, heat tables.
 
-No script and no drawing library: colours are CSS variables of the report's style sheet, so the charts follow
+They need no script and no drawing library. Colors are CSS variables of the report's style sheet, so the charts follow
 its light and dark theme; exact values appear in native tool-tips.
 """
 
@@ -82,21 +82,20 @@ def line_chart(
     log_y: bool = False,
     smooth: float = 0.0,
 ) -> Markup:
-    """Curves over a common axis (learning curves, precision over recall).
+    """Return curves over a common axis (learning curves, precision over recall).
 
     Args:
-        series: Name -> points (x, y) in drawing order; points that are not finite (or not positive with
-            `log_y`) are left out.
-        x_label: Title of the horizontal axis.
-        y_label: Title of the vertical axis.
-        x_range: Limits of the axis; those of the data by default.
-        y_range: Limits of the axis; those of the data by default.
-        log_y: Logarithmic vertical axis.
-        smooth: Exponential smoothing 0..1 (exclusive) of the bold line; the raw values stay visible as a
-            faint one.
+        series: points (x, y) in drawing order by name; points that are not finite (or not positive with `log_y`)
+            are left out.
+        x_label: title of the horizontal axis.
+        y_label: title of the vertical axis.
+        x_range: limits of the horizontal axis; those of the data by default.
+        y_range: limits of the vertical axis; those of the data by default.
+        log_y: whether the vertical axis is logarithmic.
+        smooth: exponential smoothing of the bold line, in [0, 1); the raw values stay visible as a faint line.
 
     Raises:
-        ValueError: No series holds a point to draw, or `smooth` is out of range.
+        InputError: no series holds a point to draw, or `smooth` is out of range.
     """
     if not 0 <= smooth < 1:
         raise InputError(f"smooth must be in [0, 1), got {smooth}")
@@ -106,11 +105,11 @@ def line_chart(
         ]
         for name, points in series.items()
     }
-    every = [point for points in clean.values() for point in points]
-    if not every:
+    drawable = [point for points in clean.values() for point in points]
+    if not drawable:
         raise InputError(f"series {', '.join(series) or '(none)'} holds no finite point to draw")
-    x_range = x_range or _span([x for x, _ in every])
-    y_range = y_range or _span([y for _, y in every], margin=0.0 if log_y else 0.05, log=log_y)
+    x_range = x_range or _span([x for x, _ in drawable])
+    y_range = y_range or _span([y for _, y in drawable], margin=0.0 if log_y else 0.05, log=log_y)
     frame = _Frame(x_range, y_range, x_label, y_label, log_y)
     for index, (name, points) in enumerate(clean.items()):
         if not points:
@@ -135,16 +134,16 @@ def histogram(
     x_label: str = "",
     y_label: str = "share of pixels",
 ) -> Markup:
-    """Overlaid outlines of distributions, each normalised to a sum of 1.
+    """Return overlaid outlines of distributions, each normalised to a sum of 1.
 
     Args:
-        edges: Increasing bin edges, one more than bins.
-        counts: Name -> count of each bin.
-        x_label: Title of the horizontal axis.
-        y_label: Title of the vertical axis.
+        edges: increasing bin edges, one more than bins.
+        counts: count of each bin by name.
+        x_label: title of the horizontal axis.
+        y_label: title of the vertical axis.
 
     Raises:
-        ValueError: Lengths do not fit.
+        InputError: lengths do not fit.
     """
     shares: dict[str, list[float]] = {}
     for name, values in counts.items():
@@ -172,17 +171,17 @@ def bar_chart(
     high: float = 1.0,
     digits: int = 3,
 ) -> Markup:
-    """Horizontal bars, one group a label (per-class IoU of one or several decoders).
+    """Return horizontal bars, in one group per label (IoU by class of one or several decode modes).
 
     Args:
-        labels: Name of each group.
-        series: Name -> value of each group, `None` for "not present".
+        labels: name of each group.
+        series: value of each group by name, None for "not present".
         colors: RGB of each label's bar, only used with one series.
-        high: Value of a full bar; values are drawn from 0.
-        digits: Decimals of the printed values.
+        high: value of a full bar; values are drawn from 0.
+        digits: decimals of the printed values.
 
     Raises:
-        ValueError: Lengths do not fit.
+        InputError: lengths do not fit.
     """
     for name, values in series.items():
         if len(values) != len(labels):
@@ -205,8 +204,8 @@ def bar_chart(
                 parts.append(f'<text class="none" x="{name_width}" y="{y + thick / 2 + 4:.1f}">not present</text>')
                 continue
             length = max(min(value / high, 1.0), 0.0) * span
-            own = colors is not None and len(series) == 1
-            paint = f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if own and colors else ""
+            single = colors is not None and len(series) == 1
+            paint = f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if single and colors else ""
             hint = f"<title>{escape(name)} {escape(label)}: {value:.{digits}f}</title>"
             parts.append(
                 f'<rect class="track" x="{name_width}" y="{y}" width="{span}" height="{thick}" rx="3"/>'
@@ -220,11 +219,11 @@ def bar_chart(
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float | None]]) -> Markup:
-    """Accuracy over confidence; below the dashed diagonal the model is too sure of itself.
+    """Return accuracy over confidence; below the dashed diagonal the model is overconfident.
 
     Args:
-        bins: `reliability` of `SegmentationMetrics.compute`: `confidence`, `accuracy` (or `None`) and
-            `pixels` of each equal bin.
+        bins: `confidence`, `accuracy` (or None) and `pixels` of each equal bin, as `reliability` of
+            `SegmentationMetrics.compute`.
     """
     frame = _Frame((0.0, 1.0), (0.0, 1.0), "confidence", "accuracy")
     width = frame.x(1 / max(len(bins), 1)) - frame.x(0)
@@ -257,19 +256,19 @@ def heat_table(
     digits: int = 2,
     corner: str = "",
 ) -> Markup:
-    """Table whose cells are shaded by value (confusion matrix, cross-domain matrix).
+    """Return a table whose cells are shaded by value (confusion matrix, cross-domain matrix).
 
     Args:
-        matrix: Values, `None` for an empty cell.
-        rows: Row names.
-        columns: Column names.
-        low: Value without shade.
-        high: Value with full shade.
-        digits: Decimals of the printed values.
-        corner: Text of the upper left cell.
+        matrix: values, None for an empty cell.
+        rows: names of the rows.
+        columns: names of the columns.
+        low: value without shade.
+        high: value with full shade.
+        digits: decimals of the printed values.
+        corner: text of the upper left cell.
 
     Raises:
-        ValueError: The matrix has other dimensions than the names.
+        InputError: the matrix has other dimensions than the names.
     """
     if len(matrix) != len(rows) or any(len(line) != len(columns) for line in matrix):
         raise InputError(f"matrix must have {len(rows)} rows of {len(columns)} values, as rows and columns name them")
@@ -290,7 +289,7 @@ def heat_table(
 
 
 def _style(index: int) -> str:
-    """Classes of a series: colours come again after `SERIES_COLORS`, then dashed, then dotted."""
+    """Return the CSS classes of a series: after `SERIES_COLORS` the colors repeat with dashed, then dotted lines."""
     dash = min(index // SERIES_COLORS, 2)
     return f"s{index % SERIES_COLORS}" + (f" d{dash}" if dash else "")
 
@@ -335,14 +334,14 @@ def _number(value: float) -> str:
 
 
 def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most `MAX_POINTS` points, first and last kept."""
+    """Return at most `MAX_POINTS` of the points, evenly spread, with the first and the last."""
     if len(points) <= MAX_POINTS:
         return points
     return [points[round(i * (len(points) - 1) / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
 
 
 def _smoothed(points: list[tuple[float, float]], factor: float) -> list[tuple[float, float]]:
-    """Bias-corrected exponential mean, so that the first value does not dominate."""
+    """Return bias-corrected exponential means, so that the first value does not dominate."""
     level, weight, result = 0.0, 0.0, []
     for x, y in points:
         level, weight = factor * level + (1 - factor) * y, factor * weight + (1 - factor)

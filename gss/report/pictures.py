@@ -1,4 +1,4 @@
-"""Pictures of label maps and dense scores as PIL images: colours, overlays, errors, heat, contact sheets."""
+"""Pictures of label maps and dense scores as PIL images: colors, overlays, errors, heat, contact sheets."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -25,12 +25,12 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
     """Paint a label map.
 
     Args:
-        labels: Integers `[H, W]`, 0..K-1 or 255.
-        colors: K RGB triples, 0..255.
-        void: Colour of label 255.
+        labels: integers `[H, W]`, 0..K-1 or 255.
+        colors: RGB of each class, 0..255.
+        void: color of label 255.
 
     Raises:
-        ValueError: `labels` is not an integer map, or holds a label without colour.
+        InputError: `labels` is not an integer map, or holds a label without color.
     """
     labels = _label_map("labels", labels)
     table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
@@ -46,17 +46,17 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
 def overlay(
     image: Image.Image, labels: np.ndarray, colors: Colors, *, opacity: float = 0.55, contours: bool = True
 ) -> Image.Image:
-    """Blend class colours over the image; void pixels show the image alone.
+    """Blend class colors over the image; void pixels show the image alone.
 
     Args:
-        image: Picture of the size of `labels`.
-        labels: Integers `[H, W]`, 0..K-1 or 255.
-        colors: K RGB triples.
-        opacity: Share of the class colour, 0..1.
-        contours: Draw a thin white line where the class changes.
+        image: picture of the size of `labels`.
+        labels: integers `[H, W]`, 0..K-1 or 255.
+        colors: RGB of each class, 0..255.
+        opacity: share of the class color, 0..1.
+        contours: draw a thin white line where the class changes.
 
     Raises:
-        ValueError: Sizes differ or a label has no colour.
+        InputError: sizes differ or a label has no color.
     """
     labels = _label_map("labels", labels)
     base = _picture(image, labels.shape).astype(np.float32)
@@ -75,12 +75,12 @@ def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | N
     """Show wrong pixels red on a pale grey version of the image (plain grey without one), void pixels slate.
 
     Args:
-        prediction: Integers `[H, W]`.
-        target: True labels `[H, W]`, 255 for void.
-        image: Picture of the same size.
+        prediction: integers `[H, W]`.
+        target: true labels `[H, W]`, 255 for void.
+        image: picture of the same size.
 
     Raises:
-        ValueError: Sizes differ.
+        InputError: sizes differ.
     """
     prediction, target = _label_map("prediction", prediction), _label_map("target", target)
     if prediction.shape != target.shape:
@@ -101,13 +101,13 @@ def heatmap(
     """Paint a score map with a perceptually uniform palette; non-finite values are grey.
 
     Args:
-        values: Real numbers `[H, W]`.
-        low: Value of the darkest colour; the smallest finite value by default.
-        high: Value of the brightest colour; the largest finite value by default.
+        values: real numbers `[H, W]`.
+        low: value of the darkest color; the smallest finite value by default.
+        high: value of the brightest color; the largest finite value by default.
         palette: `viridis` or `magma`.
 
     Raises:
-        ValueError: Not a two-dimensional map, or unknown palette.
+        InputError: not a two-dimensional map, or unknown palette.
     """
     values = np.asarray(values, dtype=np.float32)
     if values.ndim != 2:
@@ -115,7 +115,7 @@ def heatmap(
     finite = np.isfinite(values)
     low = float(values[finite].min(initial=np.inf)) if low is None else low
     high = float(values[finite].max(initial=-np.inf)) if high is None else high
-    # A constant map (or one without any finite value) is painted with the darkest colour.
+    # A constant map (or one without any finite value) is painted with the darkest color.
     span = high - low if high > low else 1.0
     unit = np.clip((np.where(finite, values, low) - low) / span, 0, 1) if finite.any() else np.zeros(values.shape)
     painted = _lookup(palette)[(unit * 255).round().astype(np.int64)]
@@ -124,14 +124,14 @@ def heatmap(
 
 
 def legend(names: Sequence[str], colors: Colors, *, columns: int = 4, width: int = 640) -> Image.Image:
-    """Colour chips with class names, white background.
+    """Draw color chips with class names on white.
 
     Raises:
-        ValueError: Not one colour a name.
+        InputError: not one color a name.
     """
     table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
     if len(names) != len(table):
-        raise InputError(f"names has {len(names)} entries, colors has {len(table)}; give one colour a name")
+        raise InputError(f"names has {len(names)} entries, colors has {len(table)}; give one color for each name")
     columns = max(1, min(columns, len(names)))
     rows, cell = -(-len(names) // columns), width // columns
     canvas = Image.new("RGB", (width, rows * 24 + 8), "white")
@@ -150,16 +150,16 @@ def contact_sheet(
     captions: Sequence[str] = (),
     width: int = 240,
 ) -> Image.Image:
-    """Grid of pictures on white, each scaled to one width, with a title above each column.
+    """Draw a grid of pictures on white, each scaled to one width, with a title above each column.
 
     Args:
-        rows: Pictures, row by row; rows may have different lengths.
-        titles: Column titles, none or one a column.
-        captions: Text under each row, none or one a row.
-        width: Width of a cell in pixels.
+        rows: pictures, row by row; rows may have different lengths.
+        titles: column titles, none or one for each column.
+        captions: text under each row, none or one for each row.
+        width: width of a cell in pixels.
 
     Raises:
-        ValueError: No picture, or a wrong number of titles or captions.
+        InputError: no picture, or a wrong number of titles or captions.
     """
     count = max((len(row) for row in rows), default=0)
     if count == 0:
@@ -188,7 +188,7 @@ def contact_sheet(
 
 
 def _lookup(palette: str) -> np.ndarray:
-    """Interpolated colours, uint8 `[256, 3]`."""
+    """Return interpolated colors, uint8 `[256, 3]`."""
     if palette not in ANCHORS:
         raise InputError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
     anchors = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in ANCHORS[palette]], dtype=np.float64)
@@ -215,7 +215,7 @@ def _picture(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
 def _fit(picture: Image.Image, width: int) -> Image.Image:
     picture = picture.convert("RGB")
     height = max(1, round(picture.height * width / picture.width))
-    # Few colours mean a painted label map: smoothing would invent colours of other classes.
+    # Few colors mean a painted label map: smoothing would invent colors of other classes.
     flat = picture.getcolors(256) is not None
     return picture.resize((width, height), Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS)
 

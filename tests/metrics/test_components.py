@@ -201,6 +201,6 @@ class TestComponents(MetricChecks):
 
     def test_result_is_json(self):
         result = self.fed(self.batches()).compute()
-        assert json.loads(json.dumps(result.to_dict()))["rules"] == {"min_predicted": 50, "min_true": 10}
+        assert json.loads(json.dumps(result.to_json()))["rules"] == {"min_predicted": 50, "min_true": 10}
         both = [np.stack(maps) for maps in zip(*self.batches(), strict=True)]
         assert self.fed([both]).compute() == result

@@ -171,7 +171,7 @@ def test_per_image_means_leave_out_images_without_outliers():
     assert [record["id"] for record in result.per_image] == ["a", "ü\udcff", "c", "3"]
     assert result.per_image[1]["ap"] is None and result.per_image[1]["reason"] == "no outlier pixel"
     assert result.best_f1 is result.best_f1_threshold is None
-    assert json.loads(json.dumps(result.to_dict()))["per_image"][0]["id"] == "a"
+    assert json.loads(json.dumps(result.to_json()))["per_image"][0]["id"] == "a"
     with pytest.raises(ValueError, match="mode='pooled'"):
         metrics.ranking()
 

@@ -48,7 +48,7 @@ def test_open_miou_against_masks():
     assert open_miou(counts, absent="zero").open_miou == pytest.approx(result.open_miou * 3 / 4)
     strict = open_set_counts(prediction, scores, target, threshold=1.0, num_classes=k, strict=True)
     assert int(strict[1].sum()) == ((scores > 1) & (target != VOID)).sum() < int(counts[1].sum())
-    json.dumps(result.to_dict())
+    json.dumps(result.to_json())
 
 
 def test_open_miou_refuses_and_is_undefined():

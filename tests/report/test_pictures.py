@@ -95,7 +95,7 @@ def test_legend():
         (lambda: error_map(LABELS[:1], LABELS), "must have one size"),
         (lambda: heatmap(np.zeros(3)), r"\[H, W\]"),
         (lambda: heatmap(np.zeros((2, 2)), palette="jet"), "viridis, magma"),
-        (lambda: legend(["a"], COLORS), "one colour a name"),
+        (lambda: legend(["a"], COLORS), "one color for each name"),
         (lambda: contact_sheet([[]]), "no picture"),
         (lambda: contact_sheet([[Image.new("RGB", (2, 2))]], ["a", "b"]), "titles has 2"),
     ],

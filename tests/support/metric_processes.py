@@ -23,9 +23,9 @@ def feed(rank, count):
 
 def results(metrics):
     segmentation, exact, single = (metric.compute() for metric in metrics)
-    single = single.to_dict()
+    single = single.to_json()
     single["per_image"] = sorted(single["per_image"], key=lambda record: record["id"])
-    return json.loads(json.dumps([segmentation, exact.to_dict(), single]))
+    return json.loads(json.dumps([segmentation, exact.to_json(), single]))
 
 
 def work(kind, out):

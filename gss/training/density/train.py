@@ -75,7 +75,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
     figures |= result.figures()
     if distributed.is_main():
         export(pipeline, out / "pipeline", source=Path(cfg.pipeline))
-        write_json(out / "density.json", figures)
+        write_json(out / "density.json", {"schema_version": 1, **figures})
         report(say, figures)
     distributed.barrier()
     return figures

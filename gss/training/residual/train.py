@@ -35,8 +35,8 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
         say: receives what the user is told.
 
     Returns:
-        Content of `residual.json`: `scores`, the metrics of every score on the validation images with pasted objects,
-        and `masks_unchanged`.
+        `scores`, the metrics of every score on the validation images with pasted objects, and `masks_unchanged`, as
+        `residual.json` holds them.
 
     Raises:
         InputError: no pipeline, other classes, objects that cannot be pasted, another set of objects on a resume, or
@@ -68,7 +68,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     figures["masks_unchanged"] = same_masks(load_pipeline(cfg.pipeline), extended, truth)
     if distributed.is_main():
         export(extended, out / "pipeline", source=Path(cfg.pipeline))
-        write_json(out / "residual.json", figures)
+        write_json(out / "residual.json", {"schema_version": 1, **figures})
         for name, values in figures["scores"].items():
             report(say, f"{name:16} " + figures_line(values))
         unchanged = "what they were, bit for bit" if figures["masks_unchanged"] else "NOT what they were"
