@@ -18,6 +18,7 @@ from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
 from gss.data.protocols import ReadableImages
 from gss.data.transforms import JointTransform, sample_generator
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 
 _OTHER_STREAM = 2  # random numbers of the other images; those of the samples stay the same
@@ -70,7 +71,7 @@ def read_tags(dataset: ReadableImages, index: int) -> tuple[np.ndarray, bool]:
     weak = dataset.read_weak(index)[0] if isinstance(dataset, SegmentationDataset) else None
     if weak is not None:
         return weak.present(), weak.exhaustive
-    counts = np.bincount(dataset.read(index)[1].ravel(), minlength=IGNORE_INDEX + 1)
+    counts = count_labels(dataset.read(index)[1])
     return counts[: dataset.label_space.num_classes] > 0, True
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from gss.config.limits import check_limits, limits
 from gss.config.shared import DataConfig
 from gss.data.shifts.apply import RandomShift
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 
 PAD_COLOR = (124, 116, 104)
@@ -243,7 +244,7 @@ def jitter_colors(image: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 def _largest_share(labels: np.ndarray) -> float:
     """Return the share of the most frequent class among the valid pixels of every fourth row and column, else 1."""
-    counts = np.bincount(labels[::4, ::4].ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
+    counts = count_labels(labels[::4, ::4])[:IGNORE_INDEX]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 

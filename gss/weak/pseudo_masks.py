@@ -29,6 +29,7 @@ from gss.core.outputs import prepare_output
 from gss.data.export import require_files, write_spec
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.pictures import save_confidence, save_mask
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 from gss.weak.manifest import MANIFEST, Failure, Manifest, MaskRecord
 
@@ -120,7 +121,7 @@ class PseudoMaskWriter:
         labels, K = mask.labels, self.spec.label_space.num_classes
         if labels.ndim != 2 or labels.dtype != np.uint8:
             raise InputError(f"labels of {mask.id!r} must be uint8 [H, W], got {labels.dtype} {list(labels.shape)}")
-        counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
+        counts = count_labels(labels)
         if counts[K:IGNORE_INDEX].any():
             raise InputError(
                 f"labels of {mask.id!r} hold {K + int(counts[K:].argmax())}, allowed are 0..{K - 1} and 255"

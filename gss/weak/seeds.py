@@ -11,7 +11,7 @@ import numpy as np
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
-from gss.labels.space import IGNORE_INDEX
+from gss.labels.counts import count_labels
 
 _PEEK = 16
 
@@ -35,7 +35,7 @@ def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False, 
     names = dataset.label_space.names
     seen = np.zeros(len(names), bool)
     for index in _spread(len(dataset)):
-        seen |= np.bincount(dataset.read(index)[1].ravel(), minlength=IGNORE_INDEX + 1)[: len(names)] > 0
+        seen |= count_labels(dataset.read(index)[1])[: len(names)] > 0
         if seen.all():
             return
     absent = ", ".join(name for name, present in zip(names, seen, strict=True) if not present)

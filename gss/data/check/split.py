@@ -19,6 +19,7 @@ from gss.data.files.samples import Sample
 from gss.data.open import open_split
 from gss.data.specs.spec import DataSpec
 from gss.data.weak.files import WeakFiles
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 
 EXAMPLES = 5
@@ -74,7 +75,7 @@ class SplitReport:
 
     def add(self, index: int, image: Image.Image, labels: np.ndarray) -> None:
         """Count a readable sample."""
-        counts = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)
+        counts = count_labels(labels)
         self.void += int(counts[IGNORE_INDEX])
         self.pixels += counts[: self.num_classes]
         self.present += counts[: self.num_classes] > 0

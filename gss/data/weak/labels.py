@@ -14,6 +14,7 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.data.weak.raster import paint_segments
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class WeakLabels:
         if self.background is not None and self.boxes_exhaustive:
             present[self.background] = True
         if self.partial is not None:
-            present |= np.bincount(self.partial.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_classes] > 0
+            present |= count_labels(self.partial)[: self.num_classes] > 0
         return present
 
     def outside(self) -> int:

@@ -16,7 +16,8 @@ from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
 from gss.evaluation.segmentation.result import domain_means
-from gss.labels.space import IGNORE_INDEX, LabelSpace
+from gss.labels.counts import count_labels
+from gss.labels.space import LabelSpace
 from gss.posterior.bundle import Posterior
 from gss.posterior.cells import class_weights, collage, draw_cells, pixel_weights, to_cells
 from gss.posterior.codec import MaskigeCodec
@@ -154,10 +155,8 @@ def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
 
 def count_classes(dataset: LabelledImages) -> Tensor:
     """Pixels per class `[K]` over a survey of the data set."""
-    counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
-    for index in survey(dataset):
-        counts += np.bincount(dataset.read(index)[1].ravel(), minlength=len(counts))
-    return torch.from_numpy(counts[: dataset.label_space.num_classes])
+    counts = [count_labels(dataset.read(index)[1]) for index in survey(dataset)]
+    return torch.from_numpy(np.sum(counts, axis=0)[: dataset.label_space.num_classes])
 
 
 def near_boundary(labels: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
 from gss.data.specs.spec import DataSpec
 from gss.evaluation.checks import check_classes
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 from gss.models.gaussians import full_precision
 from gss.ood import ScoreInputs
@@ -187,7 +188,7 @@ def produce_from_pipeline(
         weak, confidence = dataset.read_weak(index)
         tags = None
         if cfg.tags == "labels":
-            tags = np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[: dataset.label_space.num_classes] > 0
+            tags = count_labels(labels)[: dataset.label_space.num_classes] > 0
         elif cfg.tags == "data" and weak is not None and weak.exhaustive:
             tags = weak.present()
         probs = probabilities_given_labels(pipeline, image, labels, cfg, confidence=confidence, tags=tags)

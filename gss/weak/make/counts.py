@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from gss.core.records import Record
 from gss.data.weak.labels import WeakLabels
+from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 from gss.report.tables import Table
 
@@ -118,7 +119,7 @@ class LabelCounts:
         K = len(self.valid)
 
         def count(labels: np.ndarray) -> np.ndarray:
-            return np.bincount(labels.ravel(), minlength=IGNORE_INDEX + 1)[:K]
+            return count_labels(labels)[:K]
 
         known = drawn != IGNORE_INDEX
         self.images += 1

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from gss.data.weak.raster import paint_segments
-from gss.labels.space import IGNORE_INDEX
+from gss.labels.counts import count_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Truth:
 
     def counts(self) -> np.ndarray:
         """Return the number of pixels of each class `[K]`."""
-        return np.bincount(self.labels.ravel(), minlength=IGNORE_INDEX + 1)[: self.num_classes]
+        return count_labels(self.labels)[: self.num_classes]
 
 
 @dataclass(frozen=True, eq=False)
