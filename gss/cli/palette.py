@@ -16,13 +16,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Print the colors and their smallest distance, and write a swatch on demand."""
-    from gss.core.files import atomic_path
     from gss.posterior.palette import build, min_distance, swatch
+    from gss.report.pictures import save_picture
 
     palette = build(args.method, args.num_classes, args.seed)
     if args.out:
-        with atomic_path(args.out) as path:
-            swatch(palette).save(path, format="PNG")
+        save_picture(args.out, swatch(palette))
     for index, (red, green, blue) in enumerate(palette.tolist()):
         print(f"{index:3d}  {red:3d} {green:3d} {blue:3d}  #{red:02x}{green:02x}{blue:02x}")
     print(f"{len(palette)} colours, minimum distance {min_distance(palette):.1f}")

@@ -18,6 +18,7 @@ from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.pictures import save_mask
+from gss.report.pictures import save_picture
 
 
 def write_spec(folder: Path, spec: DataSpec, *, name: str, split: str = "", weak: dict[str, Any] | None = None) -> None:
@@ -87,8 +88,7 @@ def materialise(spec: DataSpec, folder: Path) -> DataSpec:
         dataset = open_split(spec, split)
         for index in tqdm(distributed.shard(len(dataset)), desc=f"writing {split}", unit="img", disable=None):
             image, labels = dataset.read(index)
-            with atomic_path(folder / "images" / split / f"{dataset.ids[index]}.png") as temporary:
-                Image.fromarray(np.asarray(image)).save(temporary, format="PNG")
+            save_picture(folder / "images" / split / f"{dataset.ids[index]}.png", Image.fromarray(np.asarray(image)))
             save_mask(folder / "truth" / split / f"{dataset.ids[index]}.png", labels, spec.label_space)
     distributed.barrier()
     return DataSpec(

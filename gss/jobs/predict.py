@@ -17,12 +17,12 @@ from tqdm import tqdm
 from gss.core.ahead import read_ahead
 from gss.core.distributed import gather_objects, is_main, num_processes, shard
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, write_json
+from gss.core.files import write_json
 from gss.data.files import output_names
 from gss.data.images import load_image
 from gss.pipeline.outputs import SegmentationOutput, index_image
 from gss.pipeline.pipeline import GSSPipeline
-from gss.report.pictures import overlay
+from gss.report.pictures import overlay, save_picture
 
 BATCH_PIXELS = 4 * 1024 * 1024
 """Pixels of the images in one call, so that only a few large ones are ever in memory."""
@@ -256,8 +256,7 @@ def _write(
     files = {kind: target.name + FILES[kind] for kind in pictures}
     try:
         for kind, picture in pictures.items():
-            with atomic_path(target.with_name(files[kind])) as temporary:
-                picture.save(temporary, quality=92)  # PNG ignores the quality
+            save_picture(target.with_name(files[kind]), picture, quality=92)
     except OSError as error:
         for file in files.values():
             with contextlib.suppress(OSError):

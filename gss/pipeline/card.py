@@ -19,6 +19,7 @@ from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import swatch
+from gss.report.pictures import save_picture
 from vqvae import MaskigeVQModel
 
 # Titles of the numbers of a card, in this order; the evaluation report shows all.
@@ -112,8 +113,7 @@ def write_card(
     folder: Path, facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None
 ) -> None:
     """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
-    with atomic_path(folder / "palette.png") as temporary:
-        swatch(facts.colors, facts.names).save(temporary)
+    save_picture(folder / "palette.png", swatch(facts.colors, facts.names))
     with atomic_path(folder / "README.md") as temporary:
         card = render_card(facts, metrics=metrics, training_data=training_data)
         temporary.write_text(card, encoding="utf-8")

@@ -1,12 +1,16 @@
 """Pictures of label maps and dense scores as PIL images: colors, overlays, errors, heat, contact sheets."""
 
+import io
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gss.core.errors import InputError
+from gss.core.files import atomic_path
 from gss.labels.space import IGNORE_INDEX
 
 Colors = Sequence[Sequence[int]] | np.ndarray
@@ -19,6 +23,22 @@ ANCHORS: dict[str, tuple[str, ...]] = {
     "magma": ("000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf"),
 }
 WRONG, VOID, NOT_FINITE = (230, 57, 53), (84, 94, 110), (128, 128, 128)
+
+
+def save_picture(path: str | os.PathLike[str], picture: Image.Image, *, quality: int = 90) -> None:
+    """Write an image file in the format of its suffix, PNG by default, atomically.
+
+    The file is encoded in memory first: on a full disk Pillow cuts a JPEG short without an error.
+
+    Args:
+        path: file to write.
+        picture: image to write.
+        quality: quality of a JPEG, 1 to 95.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, Image.registered_extensions().get(Path(path).suffix.lower(), "PNG"), quality=quality)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:

@@ -1,3 +1,7 @@
+import errno
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,3 +107,19 @@ def test_legend():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_full_disk_leaves_no_cut_picture(tmp_path):
+    """Pillow writes what fits of a JPEG and says nothing."""
+    script = (
+        "import resource, signal, sys, numpy as np\nfrom PIL import Image\n"
+        "from gss.report.pictures import save_picture\n"
+        "picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8))\n"
+        "save_picture(sys.argv[1] + '/whole.jpg', picture)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (5000, -1))\n"
+        "try:\n    save_picture(sys.argv[1] + '/cut.jpg', picture)\nexcept OSError as error:\n    print(error.errno)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == errno.EFBIG
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.jpg"]
+    Image.open(tmp_path / "whole.jpg").load()

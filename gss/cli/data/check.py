@@ -17,19 +17,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Check and print; return 1 when problems were found."""
-    from gss.core.files import atomic_path, write_json
+    from gss.core.files import write_json
     from gss.data.check.report import check_data
     from gss.data.check.sheet import draw_sheets
     from gss.data.check.text import format_data
     from gss.data.specs.load import load_spec
+    from gss.report.pictures import save_picture
 
     report = check_data(load_spec(args.spec, args.root), args.split)
     if args.json:
         write_json(args.json, report.to_json())
     text = format_data(report)
     if args.sheet:
-        with atomic_path(args.sheet) as temporary:
-            draw_sheets(report).save(temporary)
+        save_picture(args.sheet, draw_sheets(report))
         text += f"\ncontact sheet: {args.sheet}"
     print(text)
     return 1 if report.num_problems else 0

@@ -23,8 +23,8 @@ def run(args: Namespace) -> None:
 
     from gss.config.io import load_config, split_overrides
     from gss.config.residual import ResidualConfig
-    from gss.core.files import atomic_path
     from gss.data.outliers.sources import build_mixed, draw_sheet, open_sources
+    from gss.report.pictures import save_picture
 
     cfg = load_config(ResidualConfig, *split_overrides(args.configs))
     cfg.data.spec, cfg.data.root, cfg.data.train_split = args.spec, args.root or cfg.data.root, args.split
@@ -32,8 +32,7 @@ def run(args: Namespace) -> None:
     cfg.context.source = args.context or cfg.context.source
     sources = open_sources(cfg)
     sheet = draw_sheet(build_mixed(cfg, sources))
-    with atomic_path(args.preview) as temporary:
-        sheet.save(temporary)
+    save_picture(args.preview, sheet)
     print(f"{args.objects}: {len(sources.train)} objects to train on, {len(sources.val)} held out")
     common = Counter(category for category in sources.train.categories if category).most_common()
     if common:

@@ -19,11 +19,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Draw the sheet and print what each shift does."""
     from gss.core.errors import InputError
-    from gss.core.files import atomic_path
     from gss.data.open import open_split
     from gss.data.shifts.apply import choose_severities, choose_shifts
     from gss.data.shifts.sheet import draw_shifts, list_shifts
     from gss.data.specs.load import load_spec
+    from gss.report.pictures import save_picture
 
     shifts, severities = choose_shifts(args.shifts), choose_severities(args.severities)
     spec = load_spec(args.spec, args.root)
@@ -32,7 +32,6 @@ def run(args: Namespace) -> None:
         raise InputError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
     index = len(dataset) // 2 if args.image is None else dataset.ids.index(args.image)
     sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
-    with atomic_path(args.sheet) as temporary:
-        sheet.save(temporary)
+    save_picture(args.sheet, sheet)
     print(list_shifts(shifts))
     print(f"contact sheet of {dataset.ids[index]}: {args.sheet}")

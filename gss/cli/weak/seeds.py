@@ -25,9 +25,10 @@ def run(args: Namespace) -> None:
     from gss.config.io import load_config, split_overrides
     from gss.config.tags import CamConfig
     from gss.core.distributed import is_main
-    from gss.core.files import atomic_path, write_json
+    from gss.core.files import write_json
     from gss.data.export import open_labelled
     from gss.data.specs.load import load_spec
+    from gss.report.pictures import save_picture
     from gss.weak.tags.seed_comparison import compare_seeds
 
     folders, settings = split_overrides(args.classifiers)
@@ -41,6 +42,5 @@ def run(args: Namespace) -> None:
     if args.json:
         write_json(args.json, seeds.to_json())
     if args.sheet:
-        with atomic_path(args.sheet) as temporary:
-            seeds.picture(truth).save(temporary)
+        save_picture(args.sheet, seeds.picture(truth))
     print(seeds.table().text())

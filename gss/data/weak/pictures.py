@@ -8,12 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from gss.core.errors import InputError
-from gss.core.files import atomic_path
 from gss.data.images import load_mask
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.raster import paint_segments
 from gss.labels.space import IGNORE_INDEX, LabelSpace
-from gss.report.pictures import colorize
+from gss.report.pictures import colorize, save_picture
 
 _ABSTAIN = (255, 255, 255)
 
@@ -25,8 +24,7 @@ def save_mask(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
     palette[: space.num_classes] = space.colors
     palette[IGNORE_INDEX] = _ABSTAIN
     image.putpalette(palette.tobytes())
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+    save_picture(path, image)
 
 
 def save_confidence(path: Path, confidence: np.ndarray, *, bits: int = 8) -> None:
@@ -42,8 +40,7 @@ def save_confidence(path: Path, confidence: np.ndarray, *, bits: int = 8) -> Non
             f"confidence of {path.name} lies in {confidence.min()}..{confidence.max()}; it must be in 0..1"
         )
     levels = np.round(confidence.astype(np.float64) * (2**bits - 1))
-    with atomic_path(path) as temporary:
-        Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16)).save(temporary, format="PNG")
+    save_picture(path, Image.fromarray(levels.astype(np.uint8 if bits == 8 else np.uint16)))
 
 
 def load_confidence(path: Path, size: Size) -> np.ndarray:

@@ -26,6 +26,7 @@ from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
 from gss.jobs.stages import prepare_job, run_stages
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
+from gss.report.pictures import save_picture
 from gss.training.residual import same_masks
 
 # Data set of the second domain that goes with a first one.
@@ -131,7 +132,7 @@ def _predict_new(pipeline: GSSPipeline, spec: DataSpec, val_split: str, out: Pat
     with atomic_path(out / "new_images") as folder:
         folder.mkdir()
         for index in chosen:
-            dataset.read(index)[0].save(folder / f"{split}_{index:04d}.png")
+            save_picture(folder / f"{split}_{index:04d}.png", dataset.read(index)[0])
     with atomic_path(out / "predictions") as folder:
         folder.mkdir()
         paths = sorted((out / "new_images").iterdir())

@@ -34,6 +34,7 @@ from gss.config.shared import OptimConfig, TrainConfig
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path
+from gss.report.pictures import save_picture
 from gss.training.engine import checkpoint as checkpoints
 from gss.training.engine.accelerator import build_accelerator, seed_step
 from gss.training.engine.batches import BatchStream, Quotas, StepSampler, step_samples
@@ -318,8 +319,7 @@ class _Run:
         with self._evaluation(), self.accelerator.autocast():
             pictures = self.task.pictures() if self.accelerator.is_main_process else {}
             for name, picture in pictures.items():
-                with atomic_path(self.out / "pictures" / f"step_{self.step:06d}_{name}.jpg") as temporary:
-                    picture.convert("RGB").save(temporary, format="JPEG", quality=90)
+                save_picture(self.out / "pictures" / f"step_{self.step:06d}_{name}.jpg", picture.convert("RGB"))
 
     def _finish(self) -> dict[str, float]:
         """Validate and export; signals act as usual again, because the last checkpoint is written."""

@@ -24,7 +24,7 @@ from gss.data.weak.names import ClassNames
 from gss.data.weak.pictures import draw_weak, save_mask
 from gss.data.weak.readers.own import write_weak
 from gss.labels.space import LabelSpace
-from gss.report.pictures import colorize, contact_sheet
+from gss.report.pictures import colorize, contact_sheet, save_picture
 from gss.weak.make.counts import LabelCounts, LabelReport
 from gss.weak.make.forms import Truth, weaken
 from gss.weak.make.tags import large_classes
@@ -141,8 +141,7 @@ def make_weak_labels(
             temporary.write_text("\n".join(ids) + "\n", encoding="utf-8")
     write_spec(out, spec, name=f"{spec.name}_{form}", split=split, weak=weak)
     save_config(cfg, out / "make.yaml")
-    with atomic_path(out / "sheet.png") as temporary:
-        _sheet(rows, form, dataset.label_space).save(temporary)
+    save_picture(out / "sheet.png", _sheet(rows, form, dataset.label_space))
     settings = {"data": spec.name, "split": split, "seed": seed}
     write_json(out / "report.json", {**settings, "settings": dataclasses.asdict(cfg), **report.to_json()})
     return report
