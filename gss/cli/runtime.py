@@ -54,12 +54,15 @@ def flush_denormals(flush: bool) -> None:
 
 
 def one_line(text: str) -> str:
-    """A message without line breaks, and without the gap where there was nothing to suggest."""
+    """Return a message without line breaks."""
     return " ".join(text.split()).replace(" ;", ";")
 
 
 def show_warning() -> Callable[..., None]:
-    """What prints a warning of the package in one line, once, clear of progress bars; others as usual."""
+    """Return a `warnings.showwarning` that prints each gss warning once, on one line, without breaking progress bars.
+
+    Other warnings are shown as usual.
+    """
     others, seen = warnings.showwarning, set()
 
     def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:

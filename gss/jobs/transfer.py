@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, write_json
 from gss.core.outputs import prepare_output
+from gss.core.records import Record
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.spec import DataSpec
@@ -24,6 +26,7 @@ from gss.posterior.cells import class_weights
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.reassign import Assignment, assign_colors
+from gss.report.tables import Cell, Table
 from gss.training.posterior.refine import calibrate, count_codes, painted_table, refine, sample_cells
 from gss.training.posterior.task import count_classes
 
@@ -31,14 +34,14 @@ from gss.training.posterior.task import count_classes
 _WELL = 0.7
 
 
-@dataclass
+@dataclass(frozen=True)
 class Transferred:
-    """A posterior for other classes.
+    """Posterior for other classes.
 
     Attributes:
-        posterior: its codec and table are new; its VQ model is that of the source, refined or not.
+        posterior: posterior with a new codec and table, and the VQ model of the source, refined or not.
         source: classes of the source.
-        assignment: whose colour each class took.
+        assignment: color of each class and where it comes from.
     """
 
     posterior: Posterior
@@ -47,7 +50,7 @@ class Transferred:
 
 
 def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0) -> Transferred:
-    """Gives a posterior the classes of another data set.
+    """Give a posterior the classes of another data set.
 
     The palette is reassigned (see gss/posterior/reassign.py). With a local decoder the table p(c | z) starts from what
     each code paints in the new palette, p_0(c | z) = softmax_c(-|x_z - beta_c|^2 / tau), and becomes the class
@@ -60,7 +63,7 @@ def transfer(source: Posterior, train: LabelledImages, *, refine_steps: int = 0)
         refine_steps: steps of the refinement at the end of stage 1 (see gss/training/posterior/refine.py); 0 for none.
 
     Raises:
-        ValueError: a refinement of a contextual decoder, which has no table, or masks that are void throughout.
+        InputError: a refinement of a contextual decoder, which has no table, or masks that are void throughout.
     """
     vqvae, device = source.vqvae, source.vqvae.device
     if refine_steps and not vqvae.is_local:
@@ -136,33 +139,57 @@ def run_transfer(
         write_json(out / "recon.json", ceiling.to_json())
         rows = describe(result, ceiling)
         facts = {"source": str(source), "data": f"{spec.name}, split {split}", "refine": refine_steps}
-        write_json(out / "transfer.json", {**facts, "measured_on": val_split, "classes": rows})
+        classes = [row.to_json() for row in rows]
+        record = {"schema_version": 1, **facts, "measured_on": val_split, "classes": classes}
+        write_json(out / "transfer.json", record)
         print(format_classes(rows, refined=refine_steps > 0))
         print(f"\nceiling on {spec.name} {val_split}:")
         print(recon.format_table([(str(out), before.vqvae.token_stride, ceiling)], train.label_space.names))
 
 
-def describe(result: Transferred, ceiling: recon.ReconstructionResult) -> list[dict[str, Any]]:
-    """Per class: its name, its colour, the class the colour comes from and how, and the IoU that tokens allow."""
-    best = ceiling.ceiling.iou
-    names, assignment, rows = result.posterior.label_space.names, result.assignment, []
-    for k, name in enumerate(names):
+@dataclass(frozen=True)
+class TransferredClass(Record):
+    """One class of a transferred posterior.
+
+    Attributes:
+        name: name of the class.
+        color: RGB color in maskiges.
+        source: class of the source whose color it takes; None for a new color.
+        how: reason for this color.
+        iou: IoU that the tokens allow, 0..1; None if the class is not in the measured masks.
+    """
+
+    name: str
+    color: tuple[int, int, int]
+    source: str | None
+    how: str
+    iou: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; `source` is called "from"."""
+        return {("from" if name == "source" else name): value for name, value in super().to_json().items()}
+
+
+def describe(result: Transferred, ceiling: recon.ReconstructionResult) -> list[TransferredClass]:
+    """Return for each class its color, where the color comes from, and the IoU that the tokens allow."""
+    assignment, rows = result.assignment, []
+    for k, name in enumerate(result.posterior.label_space.names):
         origin = assignment.origins[k]
-        how = "new colour" if origin is None else "same name" if assignment.named[k] else "best outlines"
+        how = "new color" if origin is None else "same name" if assignment.named[k] else "best outlines"
         source = None if origin is None else result.source.names[origin]
-        rows.append({"name": name, "color": assignment.colors[k], "from": source, "how": how, "iou": best[k]})
+        red, green, blue = assignment.colors[k]
+        rows.append(TransferredClass(name, (red, green, blue), source, how, ceiling.ceiling.iou[k]))
     return rows
 
 
-def format_classes(rows: list[dict[str, Any]], *, refined: bool) -> str:
-    """Text table of `describe`, and which classes the tokens cannot express well."""
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{'class':<{width}}  colour       from                  how             IoU"]
-    for row in rows:
-        colour = " ".join(f"{value:3d}" for value in row["color"])
-        iou = "    -" if row["iou"] is None else f"{100 * row['iou']:5.1f}"
-        lines.append(f"{row['name']:<{width}}  {colour}  {row['from'] or '-':20}  {row['how']:13} {iou}")
-    poor = [row["name"] for row in rows if row["iou"] is not None and row["iou"] < _WELL]
+def format_classes(rows: Sequence[TransferredClass], *, refined: bool) -> str:
+    """Format `describe` as a table, and name the classes that the tokens cannot express well."""
+    cells: list[list[Cell]] = [
+        [row.name, " ".join(map(str, row.color)), row.source, row.how, None if row.iou is None else 100 * row.iou]
+        for row in rows
+    ]
+    lines = [Table("", ["class", "color", "from", "how", "IoU"], cells, digits=1).text()]
+    poor = [row.name for row in rows if row.iou is not None and row.iou < _WELL]
     if poor:
         fix = "train a posterior of its own" if refined else "--refine 500 repaints the codes for them"
         lines.append(f"hard to express with these codes (IoU below {_WELL:.0%}): {', '.join(poor)}; {fix}")

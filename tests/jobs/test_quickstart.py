@@ -1,6 +1,7 @@
 """The main job on a handful of tiny scenes: every file it promises is there, and a second call trains nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,10 +49,10 @@ def args(tmp_path, monkeypatch):
         return load_config(cls, files, [*overrides, *(SHRINK[cls] if files[0].startswith("quickstart") else [])])
 
     monkeypatch.setattr(quickstart_stages, "load_config", small)
-    monkeypatch.setattr(quickstart, "_OTHER_DOMAIN", {str(tmp_path / "day.yaml"): str(tmp_path / "mist.yaml")})
-    monkeypatch.setattr(quickstart, "_UNKNOWN", {str(tmp_path / "day.yaml"): str(tmp_path / "strange.yaml")})
-    pair = str(tmp_path / "pasted.yaml"), str(tmp_path / "other.yaml")
-    monkeypatch.setattr(quickstart, "_OUTLIERS", {str(tmp_path / "day.yaml"): pair})
+    companions = quickstart.Companions(
+        *(str(tmp_path / f"{name}.yaml") for name in ("mist", "strange", "pasted", "other"))
+    )
+    monkeypatch.setattr(quickstart, "COMPANIONS", {str(tmp_path / "day.yaml"): companions})
     return {"out": tmp_path / "out", "data": str(tmp_path / "day.yaml")}
 
 
@@ -83,7 +84,8 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     assert (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns == weights
 
     # Without a data set of unknown objects the report says so and shows heat maps alone.
-    monkeypatch.setattr(quickstart, "_UNKNOWN", {})
+    companions = replace(quickstart.COMPANIONS[args["data"]], unknown="")
+    monkeypatch.setattr(quickstart, "COMPANIONS", {args["data"]: companions})
     quickstart.quickstart(**args)
     html = (out / "report.html").read_text()
     assert "does not say what is unknown" in html and "AP (pooled)" not in html
@@ -131,12 +133,12 @@ def test_stages_that_make_no_sense(args, tmp_path, stages, reason):
 
 
 def test_what_is_pasted_is_not_what_is_measured(args, tmp_path, monkeypatch):
-    for pair in quickstart._OUTLIERS.values():
-        check_kinds(*pair)
+    for companions in quickstart.COMPANIONS.values():
+        check_kinds(companions.objects, companions.strangers)
     check_kinds("scenes_outliers", "scenes_strangers")  # those of the real command
     args["stages"] = ["posterior", "prior", "residual"]
     with pytest.raises(ValueError, match=r"trains on \(ball, sofa\)"):
         check_kinds(str(tmp_path / "pasted.yaml"), str(tmp_path / "strange.yaml"))
-    monkeypatch.setattr(quickstart, "_OUTLIERS", {})
+    monkeypatch.setattr(quickstart, "COMPANIONS", {})
     with pytest.raises(ValueError, match="has no objects to paste"):
         quickstart.quickstart(**args)

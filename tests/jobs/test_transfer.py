@@ -172,9 +172,9 @@ def test_refinement_repaints_and_lifts_classes_that_codes_cannot_paint(local):
     ceilings = [reconstruct(found.posterior, wide) for found in (plain, refined)]
     assert ceilings[1]["exact"]["miou"] > ceilings[0]["exact"]["miou"] + 0.1
     rows = describe(plain, ceilings[0])
-    assert sum(row["how"] == "new colour" for row in rows) == 3
+    assert sum(row.how == "new color" for row in rows) == 3
     text = format_classes(rows, refined=False)
-    poor = [row["name"] for row in rows if row["iou"] < 0.7]
+    poor = [row.name for row in rows if row.iou < 0.7]
     assert poor and f"hard to express with these codes (IoU below 70%): {', '.join(poor)}; --refine" in text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from gss.config.prior import PriorConfig
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation.cross_domain.page import add_matrix
-from gss.evaluation.ood.result import OODEvaluation
-from gss.evaluation.reconstruction import ReconstructionResult
+from gss.evaluation.reconstruction import ReconstructionResult, TokenMetrics
 from gss.evaluation.segmentation.page import add_evaluation
-from gss.evaluation.segmentation.result import EvaluationResult
+from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics
+from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
@@ -24,72 +24,100 @@ from gss.posterior.palette import min_distance, swatch
 from gss.report import charts
 from gss.report.page import Report
 from gss.report.pictures import colorize, heatmap
+from gss.report.tables import Cell, Table
 from gss.training.engine.log import read_metrics
 
 
-def _scoring(pipelines: dict[str, GSSPipeline]) -> GSSPipeline:
-    """The one with the most scores: each of these has those before it."""
+def scoring_pipeline(pipelines: Mapping[str, GSSPipeline]) -> GSSPipeline:
+    """Return the pipeline with the most out-of-distribution scores."""
     return next(pipelines[name] for name in ("residual", "density", "prior") if name in pipelines)
+
+
+def model_name(network: str) -> str:
+    """Return the name of a network in tables."""
+    return "generative" if network == "prior" else network
+
+
+def mode_table(domains: Sequence[str], results: Mapping[tuple[str, str], EvaluationResult]) -> Table:
+    """Return mIoU, boundary F and calibration error by network, decode mode and data set."""
+    columns = [f"{metric} {domain}" for domain in domains for metric in ("mIoU", "boundary F", "ECE")]
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys(name for name, _ in results):
+        for mode in results[name, domains[0]].modes:
+            modes = [results[name, domain].modes[mode] for domain in domains]
+            metrics = [value for part in modes for value in (part.miou, part.boundary_f, part.ece)]
+            rows.append([f"{model_name(name)}, {mode}", *metrics])
+    best: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in columns}
+    return Table("Trained on the first data set only", ["model, decode", *columns], rows, best=best)
 
 
 def write_report(
     out: Path,
-    pipelines: dict[str, GSSPipeline],
-    domains: list[str],
-    results: dict[tuple[str, str], EvaluationResult],
-    summary: dict[str, Any],
+    pipelines: Mapping[str, GSSPipeline],
+    domains: Sequence[str],
+    results: Mapping[tuple[str, str], EvaluationResult],
+    result: QuickstartResult,
     cfg: PriorConfig,
-    unknown: OODEvaluation | None,
 ) -> None:
-    """Writes `out/report.html`: key figures, pictures, tables, unknown objects, curves, palette, codes in use."""
+    """Write `out/report.html`: key metrics, pictures, tables, unknown objects, curves, palette and codes.
+
+    Args:
+        out: folder of the job.
+        pipelines: trained pipelines by stage.
+        domains: data sets measured on; the first is in domain.
+        results: evaluations by network and data set.
+        result: everything measured.
+        cfg: settings of the prior.
+    """
     pipeline = pipelines["prior"]
-    home = results["prior", domains[0]]
-    twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
-    ceiling = summary["recon"]["exact"]
-    best = home.modes[home.default_mode]
-    report = Report("Generative segmentation", subtitle=f"{home.data} · seed {cfg.train.seed} · {home.device}")
+    in_domain = results["prior", domains[0]]
+    report = Report(
+        "Generative segmentation", subtitle=f"{in_domain.data} · seed {cfg.train.seed} · {in_domain.device}"
+    )
     report.section(
         "In short",
-        "A mask is painted as an image, an autoencoder learns to spell such images with a small "
-        "vocabulary of codes, and a network reads the codes off a photo.",
+        "A mask is painted as an image, an autoencoder encodes such images with a small number of codes, and a network "
+        "predicts these codes from a photo.",
     )
-    report.tiles(
-        [
-            ("mIoU", f"{best['miou']:.3f}", f"{home.default_mode} decode, {home.images} unseen images"),
-            ("Ceiling", f"{ceiling['miou']:.3f}", "mIoU of masks rebuilt from their codes"),
-            *([("Twin", f"{twin['miou']:.3f}", "same network, trained as a plain classifier")] if twin else []),
-            ("Boundary F", f"{best['boundary_f']:.3f}", f"twin {twin['boundary_f']:.3f}" if twin else ""),
-            ("Codes in use", f"{ceiling['perplexity']:.0f}", f"perplexity of {pipeline.vqvae.codebook_size} codes"),
-        ]
-    )
+    twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
+    report.tiles(_key_metrics(in_domain, twin, result.recon.ceiling, pipeline.vqvae.codebook_size))
     _add_pictures(report, out, pipeline)
-    report.section("Train here, measure there")
-    rows: list[list[Any]] = []
-    for name in ("prior", "twin") if twin else ("prior",):
-        for mode in results[name, domains[0]].modes:
-            figures = [results[name, domain].modes[mode] for domain in domains]
-            rows.append(
-                [f"{'generative' if name == 'prior' else 'twin'}, {mode}"]
-                + [value for figure in figures for value in (figure["miou"], figure["boundary_f"], figure["ece"])]
-            )
+    report.section("All data sets")
     if len(domains) > 1:
-        add_matrix(report, summary["matrix"], domains[0])
-    header = [f"{score} {domain}" for domain in domains for score in ("mIoU", "boundary F", "ECE")]
-    better: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in header}
-    report.table(["model, decode", *header], rows, best=better, caption="Trained on the first data set only.")
-    if unknown:
-        add_unknown(report, out, tuple(pipelines), unknown, unchanged=summary["masks_unchanged"])
+        add_matrix(report, result.matrix, domains[0])
+    report.add_table(mode_table(domains, results))
+    if result.unknown:
+        add_unknown(report, out, tuple(pipelines), result.unknown, unchanged=result.masks_unchanged)
     else:
         images = open_split(load_spec(domains[0], cfg.data.root), cfg.data.val_split)
-        add_heat_maps(report, out, tuple(pipelines), _scoring(pipelines), images)
+        add_heat_maps(report, out, tuple(pipelines), scoring_pipeline(pipelines), images)
     _add_training(report, out)
-    _add_posterior(report, out, pipeline, home)
+    _add_posterior(report, out, in_domain, result.recon)
     for domain in domains:
         add_evaluation(report, results["prior", domain], title=domain)
     report.section("Raw numbers")
-    report.details("Seconds of training", summary["seconds"])
-    report.details("Reconstruction", summary["recon"])
+    report.details("Seconds of training", result.seconds)
+    report.details("Reconstruction", result.recon.to_json())
     report.save(out / "report.html")
+
+
+def _key_metrics(
+    result: EvaluationResult, twin: ModeMetrics | None, ceiling: TokenMetrics, num_codes: int
+) -> list[tuple[str, str, str]]:
+    best = result.modes[result.default_mode]
+    tiles = [
+        ("mIoU", _digits(best.miou), f"{result.default_mode} decode, {result.images} unseen images"),
+        ("Ceiling", _digits(ceiling.miou), "mIoU of masks decoded from their own codes"),
+    ]
+    if twin:
+        tiles.append(("Twin", _digits(twin.miou), "same network, trained as a plain classifier"))
+    tiles.append(("Boundary F", _digits(best.boundary_f), f"twin {_digits(twin.boundary_f)}" if twin else ""))
+    tiles.append(("Codes in use", f"{ceiling.perplexity:.0f}", f"perplexity of {num_codes} codes"))
+    return tiles
+
+
+def _digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _add_pictures(report: Report, out: Path, pipeline: GSSPipeline) -> None:
@@ -117,39 +145,20 @@ def _add_training(report: Report, out: Path) -> None:
     report.charts(plots)
 
 
-def _add_posterior(report: Report, out: Path, pipeline: GSSPipeline, home: EvaluationResult) -> None:
+def _add_posterior(report: Report, out: Path, result: EvaluationResult, recon: ReconstructionResult) -> None:
     posterior = Posterior.from_pretrained(out / "posterior")
     palette = posterior.codec.palette.detach().round().byte().numpy()
     names = posterior.label_space.names
-    recon = ReconstructionResult.from_json(json.loads((out / "posterior" / "recon.json").read_text())).ways
-    report.section(
-        "Palette and codes", f"The closest two colours are {min_distance(palette):.0f} apart (of 442 at most)."
-    )
-    report.pictures([(swatch(palette, names), "colours of the maskige")], columns=2)
-    report.table(
-        ["tokens from", "mIoU", "boundary F", "perplexity", "dead codes", "largest share"],
-        [
-            [way, r["miou"], r["boundary_f"], r["perplexity"], r["dead_codes"], r["dominant_code"]]
-            for way, r in recon.items()
-        ],
-        caption="Masks of the validation split spelled in codes and painted again: the ceiling of stage 2.",
-    )
-    report.table(
-        ["class", *(f"ceiling ({way})" for way in recon), f"reached ({home.default_mode})"],
-        [
-            [name, *(r["iou"][i] for r in recon.values()), home.modes[home.default_mode]["iou"][i]]
-            for i, name in enumerate(names)
-        ],
-        colors=palette.tolist(),
-        caption="IoU of each class.",
-    )
-
-
-def _format(domains: list[str], results: dict[tuple[str, str], EvaluationResult]) -> str:
-    lines = [f"{'model':12} {'decode':9} " + " ".join(f"{domain + ' mIoU':>18} {'bound.F':>8}" for domain in domains)]
-    for name in dict.fromkeys(name for name, _ in results):
-        for mode in results[name, domains[0]].modes:
-            figures = [results[name, domain].modes[mode] for domain in domains]
-            values = " ".join(f"{100 * f['miou']:18.2f} {100 * f['boundary_f']:8.2f}" for f in figures)
-            lines.append(f"{'generative' if name == 'prior' else name:12} {mode:9} {values}")
-    return "\n".join(lines)
+    distance = min_distance(palette)
+    report.section("Palette and codes", f"The closest two colors are {distance:.0f} apart (of 442 at most).")
+    report.pictures([(swatch(palette, names), "colors of the maskige")], columns=2)
+    rows: list[list[Cell]] = [
+        [way, m.miou, m.boundary_f, m.perplexity, m.dead_codes, m.dominant_code] for way, m in recon.ways.items()
+    ]
+    columns = ["tokens from", "mIoU", "boundary F", "perplexity", "dead codes", "largest share"]
+    title = "Masks of the validation split, encoded and decoded: the ceiling of stage 2"
+    report.add_table(Table(title, columns, rows))
+    reached = result.modes[result.default_mode].iou
+    rows = [[name, *(m.iou[k] for m in recon.ways.values()), reached[k]] for k, name in enumerate(names)]
+    columns = ["class", *(f"ceiling ({way})" for way in recon.ways), f"reached ({result.default_mode})"]
+    report.add_table(Table("IoU of each class", columns, rows, colors=palette.tolist()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gss.core.errors import InputError
-from gss.core.files import atomic_path, write_json
+from gss.core.files import atomic_path, read_json, write_json
 from gss.core.sampling import evenly_spaced
 from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
@@ -17,10 +16,12 @@ from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.ood.tables import ood_tables
+from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import predict
-from gss.jobs.quickstart.page import _format, _scoring, write_report
+from gss.jobs.quickstart.page import mode_table, model_name, scoring_pipeline, write_report
+from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, training_stages
 from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
 from gss.jobs.stages import prepare_job, run_stages
@@ -29,13 +30,28 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import save_picture
 from gss.training.residual import same_masks
 
-# Data set of the second domain that goes with a first one.
-_OTHER_DOMAIN = {"scenes": "scenes_fog"}
-# Data set with objects of no known class that goes with a first one.
-_UNKNOWN = {"scenes": "scenes_unknown"}
-# Objects to paste for the residual head, and the data set that is measured then: none of its kinds was pasted.
-_OUTLIERS = {"scenes": ("scenes_outliers", "scenes_strangers")}
 _NEW_IMAGES = 6
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Data sets that go with the one that is trained on; empty where there is none.
+
+    Args:
+        other_domain: data set of another domain to measure on.
+        unknown: data set with objects of no known class to measure on.
+        objects: objects to paste for the residual head.
+        strangers: data set to measure the residual head on; none of its kinds of objects was pasted.
+    """
+
+    other_domain: str = ""
+    unknown: str = ""
+    objects: str = ""
+    strangers: str = ""
+
+
+COMPANIONS = {"scenes": Companions("scenes_fog", "scenes_unknown", "scenes_outliers", "scenes_strangers")}
+"""Data set to what goes with it."""
 
 
 def quickstart(
@@ -63,23 +79,24 @@ def quickstart(
         InputError: unknown stages or data, or a folder with other settings.
     """
     stages = order_stages(stages)
-    objects, unknown_data = "", _UNKNOWN.get(data)
+    companions = COMPANIONS.get(data, Companions())
+    unknown_data = companions.unknown
     if "residual" in stages:
-        if data not in _OUTLIERS:
+        if not companions.objects:
             raise InputError(
                 f"the stage residual has no objects to paste into {data}: leave it out of --stages, and use "
                 "'gss train residual' with outliers.objects=FOLDER"
             )
-        objects, unknown_data = _OUTLIERS[data]
-        check_kinds(objects, unknown_data)
+        unknown_data = companions.strangers
+        check_kinds(companions.objects, unknown_data)
     common = [f"data.spec={data}", f"train.seed={seed}"] + ([f"data.root={root}"] if root else [])
-    training, prior_cfg = training_stages(stages, common, out, objects=objects)
+    training, prior_cfg = training_stages(stages, common, out, objects=companions.objects)
     prepare_job(out, overwrite=overwrite)
     records = run_stages(training, out, redo=stages if overwrite else [redo] if redo else [])
 
     pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
     networks = [name for name in ("prior", "twin") if name in stages]
-    domains = [data, *([_OTHER_DOMAIN[data]] if data in _OTHER_DOMAIN else [])]
+    domains = [name for name in (data, companions.other_domain) if name]
     results: dict[tuple[str, str], EvaluationResult] = {}
     for domain in domains:
         dataset = open_split(load_spec(domain, root), prior_cfg.data.val_split)
@@ -96,27 +113,25 @@ def quickstart(
     if unknown_data:
         print(f"measuring scores on {unknown_data}")
         strange = open_ood(unknown_data, prior_cfg.data.val_split, root=root)
-        unknown = measure_unknown(_scoring(pipelines), pipelines.get("twin"), strange)
+        unknown = measure_unknown(scoring_pipeline(pipelines), pipelines.get("twin"), strange)
         if "residual" in pipelines:
             unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
     _predict_new(pipelines["prior"], load_spec(data, root), prior_cfg.data.val_split, out)
-    summary = {
-        "seconds": {name: records[name].seconds for name in stages},
-        "recon": json.loads((out / "posterior" / "recon.json").read_text()),
-        "results": {f"{name} on {domain}": result.to_json() for (name, domain), result in results.items()},
-        "matrix": {
-            f"{'generative' if name == 'prior' else name}, {mode}": {
-                domain: results[name, domain].modes[mode]["miou"] for domain in domains
-            }
+    measured = QuickstartResult(
+        seconds={name: records[name].seconds for name in stages},
+        recon=ReconstructionResult.from_json(read_json(out / "posterior" / "recon.json")),
+        results={f"{name} on {domain}": result for (name, domain), result in results.items()},
+        matrix={
+            f"{model_name(name)}, {mode}": {domain: results[name, domain].modes[mode].miou for domain in domains}
             for name in networks
             for mode in results[name, domains[0]].modes
         },
-        "unknown": unknown.to_json() if unknown else None,
-        "masks_unchanged": unchanged,
-    }
-    write_json(out / "results.json", summary)
-    write_report(out, pipelines, domains, results, summary, prior_cfg, unknown)
-    print(_format(domains, results))
+        unknown=unknown,
+        masks_unchanged=unchanged,
+    )
+    write_json(out / "results.json", measured.to_json())
+    write_report(out, pipelines, domains, results, measured, prior_cfg)
+    print(mode_table(domains, results).text())
     if unknown:
         print(f"\n{ood_tables(unknown).text()}")
     if unchanged is not None:

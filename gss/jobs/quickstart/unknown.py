@@ -32,7 +32,7 @@ HEAT_MAPS = 4
 
 
 def check_kinds(objects: str, data: str) -> None:
-    """Requires that generated scenes that are measured show no kind of object that was pasted in training.
+    """Require that the measured scenes show no kind of object that was pasted in training.
 
     Args:
         objects: data spec of the scenes that objects are cut out of.
@@ -94,7 +94,7 @@ def add_unknown(
 
 
 def equality(unchanged: bool) -> str:
-    """The sentence on masks before and after the residual head."""
+    """Return the sentence on masks with and without the residual head."""
     how = "equal bit for bit" if unchanged else "NOT equal"
     return f"Class probabilities with the residual head and without it, in all decode modes: {how}."
 
@@ -126,7 +126,7 @@ def add_heat_maps(
 
 
 def _what(out: Path, stages: Collection[str]) -> str:
-    """What the heads are and how well they did in training."""
+    """Return what the heads are and how well they did in training."""
     texts = []
     if "density" in stages:
         figures = json.loads((out / "density" / "density.json").read_text())

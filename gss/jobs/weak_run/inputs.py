@@ -102,7 +102,7 @@ def read_classes(path: str | Path) -> LabelSpace:
 def images_spec(
     images: str | Path, labels: str | Path, space: LabelSpace, form: str, settings: Mapping[str, Any]
 ) -> tuple[DataSpec, dict[str, Any]]:
-    """A data set of a folder of images, and the value of its key `weak`.
+    """Describe a folder of images and labels as a data set; return its spec and the value of the key `weak`.
 
     Args:
         images: folder; an image is named by its path below it, without the ending.
@@ -166,7 +166,7 @@ def fitting_size(dataset: SegmentationDataset) -> tuple[tuple[int, int], bool]:
 
 
 def absolute(ref: str) -> str:
-    """A data spec so that it is found from any folder."""
+    """Return a data spec in a form that is found from any working folder."""
     return ref if ref in builtin_specs() or not Path(ref).exists() else str(Path(ref).resolve())
 
 

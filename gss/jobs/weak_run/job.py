@@ -21,6 +21,7 @@ from gss.jobs.stages import Stage, flat_settings, read_records, training_stage
 from gss.jobs.weak_run.inputs import Measured, open_truth
 from gss.jobs.weak_run.report import write_results
 from gss.jobs.weak_run.settings import RunConfig, Teacher
+from gss.report.tables import Cell, Table
 from gss.training.weak.tags import check_tags
 from gss.weak.manifest import MANIFEST
 from gss.weak.produce import produce_masks
@@ -60,7 +61,7 @@ class WeakRun:
     cfg: RunConfig
 
     def stages(self) -> list[Stage]:
-        """The stages with their settings."""
+        """Return the stages with their settings."""
         out = self.out
         labels = {"data": str(self.spec.folder()), "split": self.split, "weak": self.weak, "files": self._fingerprint()}
         measured = {"val": self.measured and (self.measured.split or self.measured.name), "truth": self.truth}
@@ -75,11 +76,11 @@ class WeakRun:
         ]
 
     def weak_images(self) -> SegmentationDataset:
-        """The training images with their weak labels."""
+        """Open the training images with their weak labels."""
         return cast(SegmentationDataset, open_split(self.spec, self.split))
 
     def pseudo_images(self) -> SegmentationDataset:
-        """The training images with their pseudo-masks."""
+        """Open the training images with their pseudo-masks."""
         return cast(SegmentationDataset, open_split(load_spec(self.out / "pseudo"), self.split))
 
     def _fingerprint(self) -> str:
@@ -158,6 +159,5 @@ def _tag_counts(dataset: SegmentationDataset) -> list[int]:
 
 
 def _format_tags(result: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    width = max(map(len, names))
-    rows = [f"{name:<{width}}  {count:>6}" for name, count in zip(names, result["tagged"], strict=True)]
-    return "\n".join([f"{result['images']} images with tags; of each class:", *rows])
+    rows: list[list[Cell]] = [[name, count] for name, count in zip(names, result["tagged"], strict=True)]
+    return Table(f"{result['images']} images with tags", ["class", "images"], rows).text()

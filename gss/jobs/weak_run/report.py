@@ -83,10 +83,11 @@ def write_results(
     _add_training(report, out)
     if result is not None:
         add_evaluation(report, result, title=result.data)
-        print(segmentation_tables(result).text())
     report.section("Raw numbers")
     report.details("Settings", {name: record.settings for name, record in records.items()})
     report.details("Results", summary).save(out / "report.html")
+    if result is not None:
+        print(segmentation_tables(result).text())
     return {} if result is None else {mode: figures["miou"] for mode, figures in result.modes.items()}
 
 

@@ -124,7 +124,7 @@ def _sections(cls: type) -> set[str]:
 
 
 def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int], *, resize: bool) -> RunConfig:
-    """Configurations of all stages: what comes with gss, config files, sizes that these leave open, overrides.
+    """Merge the settings of all stages: defaults, config files, sizes that these leave open, and overrides.
 
     Args:
         arguments: of the command.
