@@ -23,6 +23,7 @@ def cases(shop: Workshop, count: int, rng: np.random.Generator) -> Iterator[Case
         name = names[number % len(names)]
         if name not in references:
             references[name] = run(commands[name](folder / "reference")), content(folder / "reference")
+            shutil.rmtree(folder / "reference", ignore_errors=True)
         reference, expected = references[name]
         if reference.code:
             yield Case("pair", name, "reference run", "fault", reference.seconds, reference.fault or reference.text)

@@ -93,30 +93,17 @@ def test_yolo_order(root):
     assert box_labels(opened(root, weak))[0].boxes[0, 4] == 3
 
 
-THING = "<object><name>{}</name><bndbox><xmin>4</xmin><ymin>3</ymin><xmax>12</xmax><ymax>10</ymax></bndbox></object>"
-
-
 class TestVocBoxReader(ReaderChecks):
-    format, suffix = "voc_boxes", ".xml"
-    content = f"<a><size><width>30</width><height>20</height></size>{THING.format('car')}</a>".encode()
+    sample = "voc_boxes"
 
 
 class TestCocoBoxReader(ReaderChecks):
-    format, suffix = "coco_boxes", ".json"
-    content = json.dumps(
-        {
-            "images": [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}],
-            "categories": [{"id": 7, "name": "Car"}],
-            "annotations": [{"id": 5, "image_id": 1, "category_id": 7, "bbox": [3, 2, 9, 8], "iscrowd": 0}],
-        }
-    ).encode()
+    sample = "coco_boxes"
 
 
 class TestYoloBoxReader(ReaderChecks):
-    format, suffix = "yolo_boxes", ".txt"
-    content = b"1 0.5 0.5 0.25 0.25\n2 0.25 0.25 0.1 0.1\n"
+    sample = "yolo_boxes"
 
 
 class TestCsvBoxReader(ReaderChecks):
-    format, suffix = "csv_boxes", ".csv"
-    content = b"filename,class,xmin,ymin,xmax,ymax,width,height\na.png,car,3,2,12,10,30,20\nb,person,1,1,5,5,30,20\n"
+    sample = "csv_boxes"

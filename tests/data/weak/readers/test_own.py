@@ -1,7 +1,5 @@
 """The format of `gss weak make`."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,15 +40,4 @@ def test_what_is_written_is_read_again(tmp_path, labels):
 
 
 class TestOwnReader(ReaderChecks):
-    format, suffix = "gss", ".json"
-    content = json.dumps(
-        {
-            "id": "a",
-            "size": [20, 30],
-            "exhaustive": True,
-            "tags": ["car"],
-            "strokes": [{"class": "car", "width": 2.0, "points": [[3.5, 4.25], [20.0, 6.0]]}],
-            "boxes": [{"class": "person", "box": [3.0, 2.0, 12.5, 10.0]}],
-            "boxes_exhaustive": False,
-        }
-    ).encode()
+    sample = "gss"

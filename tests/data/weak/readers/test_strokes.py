@@ -69,10 +69,8 @@ def test_clicks_of_two_files(root):
 
 
 class TestScribbleReader(ReaderChecks):
-    format, suffix = "scribblesup", ".xml"
-    content = SCRIBBLE.format(w=30, tag="car", x=9).encode()
+    sample = "scribblesup"
 
 
 class TestClickReader(ReaderChecks):
-    format, suffix = "clicks", ".json"
-    content = json.dumps({"a": [{"cls": 2, "x": 7, "y": 3}, {"cls": "person", "x": 17, "y": 13}], "b": []}).encode()
+    sample = "clicks"

@@ -1,9 +1,5 @@
 """Tags that others wrote."""
 
-import io
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from weak_readers import ReaderChecks, each, opened
@@ -84,49 +80,28 @@ def test_bad_tags(root, name, text, message):
 
 
 class TestTagText(ReaderChecks):
-    format, suffix = "tags", ".txt"
-    content = b"a car person\nb 2\n"
+    sample = "tags in text"
 
 
 class TestTagTable(ReaderChecks):
-    format, suffix = "tags", ".csv"
-    content = b"image,aeroplane,car,person\na,0,1,0\nb,1,0,1\n"
+    sample = "tags by column"
 
 
 class TestTagNames(ReaderChecks):
-    format, suffix = "tags", ".csv"
-    content = b"image,tags\na,car;person\nb,\n"
+    sample = "tags by name"
 
 
 class TestTagMapping(ReaderChecks):
-    format, suffix = "tags", ".json"
-    content = json.dumps({"a": ["car", 3], "b.png": []}).encode()
+    sample = "tags in JSON"
 
 
 class TestTagInstances(ReaderChecks):
-    format, suffix = "tags", ".json"
-    content = json.dumps(
-        {
-            "images": [{"id": 1, "file_name": "a.png"}, {"id": "2", "file_name": "b.png"}],
-            "categories": [{"id": 7, "name": "Car"}],
-            "annotations": [{"id": 5, "image_id": 1, "category_id": 7}],
-        }
-    ).encode()
-
-
-def array():
-    file = io.BytesIO()
-    np.save(file, np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.float32))
-    return file.getvalue()
+    sample = "tags of instances"
 
 
 class TestTagArray(ReaderChecks):
-    format, suffix, as_text = "tags", ".npy", False
-    content = array()
-    beside = {"ids.txt": b"c\na.png\nb\n"}
-    options = {"ids": Path("ids.txt")}
+    sample = "tags in an array"
 
 
 class TestVocTagReader(ReaderChecks):
-    format, suffix = "voc_tags", ".xml"
-    content = b"<a><object><name>car</name></object><object><name>person</name></object></a>"
+    sample = "voc_tags"
