@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import yaml
 
 from gss.core.errors import InputError
 from gss.core.files import read_text
+
+_TAG = "tag:yaml.org,2002:"
+_SURPRISING = {_TAG + kind for kind in ("bool", "null", "int", "float", "timestamp")}
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -24,16 +27,35 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(
+    path: Path, *, names: Collection[str] = (), tables: Collection[str] = (), values: Collection[str] = ()
+) -> Any:
     """Return the content of a YAML file, with or without a byte-order mark.
 
+    YAML reads words such as `no`, `on`, `null` and `2020-01-01` as other things than text. In the given places, where
+    names are expected, they are refused unless quoted. A place is a path of keys such as `domains.*.map`.
+
+    Args:
+        path: the file.
+        names: places of lists of names, and of mappings whose keys are names.
+        tables: places of mappings from names to names, lists of names or null.
+        values: places of mappings whose values are names.
+
     Raises:
-        InputError: the file cannot be read, is not valid YAML, gives a key twice or is nested too deeply. Only the
-            first names the file.
+        InputError: the file cannot be read, is not valid YAML, gives a key twice, is nested too deeply, or holds a name
+            that YAML reads as something else. Only the first names the file.
     """
     text = read_text(path)
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        loader = _StrictLoader(text)
+        try:
+            node = loader.get_single_node()  # type: ignore[no-untyped-call]
+            if node is None:
+                return None
+            _check_names(loader, node, (), {"names": names, "tables": tables, "values": values})
+            return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
     except InputError:
         raise
     except RecursionError as error:
@@ -41,3 +63,50 @@ def read_yaml(path: Path) -> Any:
     # PyYAML reports a malformed tagged or numeric value (`!!int x`, 2001-99-99) as one of the others.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_names(
+    loader: _StrictLoader, node: yaml.Node, place: tuple[str, ...], kinds: Mapping[str, Collection[str]]
+) -> None:
+    """Check the names at the places of `read_yaml` in a mapping and in those below it."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        here = (*place, str(key.value))
+        fitting = {kind for kind, places in kinds.items() if any(_matches(other, here) for other in places)}
+        entries = value.value if isinstance(value, yaml.MappingNode) else []
+        if fitting & {"names", "tables"}:
+            _check_list(loader, [entry for entry, _ in entries])
+        if "names" in fitting and isinstance(value, yaml.SequenceNode):
+            _check_list(loader, value.value)
+        if fitting & {"tables", "values"}:
+            for _, target in entries:
+                targets = target.value if isinstance(target, yaml.SequenceNode) else [target]
+                if isinstance(target, yaml.MappingNode):
+                    targets = [entry for entry, _ in target.value]
+                elif "tables" in fitting and target.tag == _TAG + "null":
+                    targets = []
+                _check_list(loader, targets)
+        if len(here) < 4:
+            _check_names(loader, value, here, kinds)
+
+
+def _matches(pattern: str, place: tuple[str, ...]) -> bool:
+    parts = pattern.split(".")
+    return len(parts) == len(place) and all(part in ("*", key) for part, key in zip(parts, place, strict=True))
+
+
+def _check_list(loader: _StrictLoader, nodes: Iterable[yaml.Node]) -> None:
+    """Refuse plain scalars that are read as something else than their own text."""
+    for node in nodes:
+        if not isinstance(node, yaml.ScalarNode) or node.style or node.tag not in _SURPRISING:
+            continue
+        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+        if str(value) == node.value and node.tag != _TAG + "timestamp":
+            continue
+        line = node.start_mark.line + 1
+        if not node.value:
+            raise InputError(f"line {line}: a name is empty")
+        raise InputError(
+            f"line {line}: YAML reads the name {node.value} as {value!r}; put it in quotes: '{node.value}'"
+        )

@@ -33,7 +33,7 @@ def interpolated_values(counts: np.ndarray, listed: Collection[int] = ()) -> np.
     share = counts[values] / counts.sum()
     middle, ends = (values[0] + values[-1]) / 2, (share[0], share[-1])
     between = values[1:-1][~np.isin(values[1:-1], list(listed))]
-    rarer = sum(ends) >= 0.6 and min(ends) > 1.2 * share[1:-1].max()
+    rarer = sum(ends) >= 0.6 and min(ends) > share[1:-1].max()
     if rarer and len(between) and between[-1] > middle and (len(between) > 2 or values[-1] >= 250):
         return between
     rare = values[(share < 0.01) & ~np.isin(values, list(listed))]

@@ -42,7 +42,7 @@ def load_mapping(
         InputError: malformed or incomplete, unknown classes, or made for other classes; names the file.
     """
     try:
-        data = read_yaml(Path(path))
+        data = read_yaml(Path(path), names=("from", "to"), tables=("map",))
         if not isinstance(data, dict) or not isinstance(data.get("map"), dict):
             raise InputError("must be a YAML mapping with from, to and map: {class: class}")
         for key in data:

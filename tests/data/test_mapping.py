@@ -67,7 +67,7 @@ def test_the_order_asked_for_wins(tmp_path):
         (TEXT.replace("Lamp: null", "lamp: null"), "'lamp' .did you mean 'Lamp'"),
         (TEXT.replace(", Lamp: null", ""), "lacks 1 source classes: Lamp"),
         (TEXT.replace("from: [Sky,", "from: [Sea,"), "only in the file: Sea; only asked for: Sky"),
-        (TEXT.replace("to: [building, house, sky, 'no']", "to: nowhere"), "no data spec 'nowhere'"),
+        (TEXT.replace("to: [building, house, sky, 'no']", "to: nowhere"), "unknown data spec 'nowhere'"),
         (TEXT.replace("to: [building, house, sky, 'no']", "to: 3"), "to is 3"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.config.io import config_root
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.specs.folder import folder_spec
@@ -18,23 +18,23 @@ from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import read_columns
 
-_KEYS = (
-    *(
-        "base",
-        "name",
-        "root",
-        "image",
-        "mask",
-        "list",
-        "splits",
-        "classes",
-        "label_map",
-        "ignore",
-        "unlisted",
-    ),
-    *("color_coded", "panoptic", "mseg", "maps"),
-    *("generator", "domain", "length", "image_size", "unknown", "trap", "seed", "domains", "weak"),
-)
+_NAME, _TEXT, _LIST_OR_MAPPING, _MAPPING = (str, int), (str,), (list, dict), (dict,)
+_WORDS: dict[tuple[type, ...], str] = {
+    _NAME: "text",
+    _TEXT: "text",
+    _LIST_OR_MAPPING: "a list or a mapping",
+    _MAPPING: "a mapping",
+}
+# Allowed types of the keys of a spec; keys that are checked where they are used allow any.
+_KEYS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("base", "name", "root"), _NAME),
+    **dict.fromkeys(("image", "mask", "list", "panoptic", "generator", "domain"), _TEXT),
+    **{"splits": _LIST_OR_MAPPING, "maps": _MAPPING, "length": _MAPPING},
+    **dict.fromkeys(("classes", "label_map", "ignore", "unlisted", "color_coded", "mseg"), ()),
+    **dict.fromkeys(("unknown", "trap", "seed", "image_size", "domains", "weak"), ()),
+}
+_NAMES = ("classes", "weak.order", "weak.ignore", "mseg.leave_out")
+_TABLES = ("maps.*", "weak.aliases", "mseg.names", "domains.*.map")
 
 
 def builtin_specs() -> list[str]:
@@ -53,10 +53,10 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
             Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
 
     Returns:
-        The spec. Whether its root exists is checked when a split is read.
+        Spec; the existence of its root is checked when a split is read.
 
     Raises:
-        ValueError: no such spec (names the nearest), or an invalid one (names file, key and fix).
+        InputError: no such spec (names the nearest), or an invalid one (names file, key and fix).
     """
     path, names = Path(ref).expanduser(), builtin_specs()
     if str(ref) in names:
@@ -66,30 +66,30 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     elif path.is_dir():
         return folder_spec(Path(root).expanduser() if root else path)
     if not path.is_file():
-        hint = did_you_mean(str(ref), names)
-        raise InputError(
-            f"no data spec {str(ref)!r} {hint}; give a YAML file, a folder with images/ and masks/, "
-            f"or one of: {', '.join(names)}"
-        )
+        where = "no YAML file and no folder with images/ and masks/"
+        raise unknown_name("data spec", ref, names, where=where)
     try:
         data = _read(path)
         if "domains" in data:
             return build_mixture(data, path, root, load=load_spec, builtin=names)
         spec = _build(data, path)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root
     return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Keys of a spec file over those of its base, which lies beside it or is a built-in spec."""
-    data = read_yaml(path)
+    """Return the keys of a spec file and of its base, which lies beside it or is a built-in spec."""
+    data = read_yaml(path, names=_NAMES, tables=_TABLES, values=("label_map",))
     if not isinstance(data, dict):
         raise InputError("must be a YAML mapping with keys such as name, root, image, mask, classes")
     for key in data:
         if key not in _KEYS:
-            raise InputError(f"unknown key {key!r} {did_you_mean(str(key), _KEYS)}; keys: {', '.join(_KEYS)}")
+            raise unknown_name("key", key, _KEYS)
+        kinds, value = _KEYS[key], data[key]
+        if kinds and value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise InputError(f"{key} is {value!r}; it must be {_WORDS[kinds]}")
     if "base" in data:
         name = f"{data.pop('base')}.yaml"
         base = path.parent / name
@@ -102,33 +102,13 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _build(data: dict[str, Any], path: Path) -> DataSpec:
+    """Build the spec of a data set from its keys; `path` is the YAML file."""
     name = str(data.get("name") or path.stem)
-    root = Path(data["root"]).expanduser() if data.get("root") else None
-    if root is not None:
-        root = path.parent / root  # unchanged when absolute
-    splits = data.get("splits") or {}
-    splits = (
-        {str(s): str(s) for s in splits} if isinstance(splits, list) else {str(k): str(v) for k, v in splits.items()}
-    )
+    root = path.parent / Path(str(data["root"])).expanduser() if data.get("root") else None
+    given = data.get("splits") or {}
+    splits = {str(s): str(s) for s in given} if isinstance(given, list) else {str(k): str(v) for k, v in given.items()}
     if data.get("generator"):
-        options: dict[str, Any] = {
-            key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
-        }
-        if data["generator"] != "scenes":
-            raise InputError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
-        if not isinstance(options.get("length"), dict) or not options["length"]:
-            raise InputError("length is missing; give the number of scenes of each split, as length: {train: 400}")
-        splits = {str(split): str(split) for split in options["length"]}
-        space, label_map = generated_labels(data)
-        return DataSpec(
-            name=name,
-            label_space=space,
-            label_map=label_map,
-            generator="scenes",
-            options=options,
-            splits=splits,
-            **_relations(data),
-        )
+        return _build_generated(data, name)
     weak = None
     if data.get("weak") is not None:
         weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
@@ -164,8 +144,38 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     )
 
 
+def _build_generated(data: dict[str, Any], name: str) -> DataSpec:
+    """Build the spec of a generated data set from its keys."""
+    options: dict[str, Any] = {
+        key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
+    }
+    if data["generator"] != "scenes":
+        raise InputError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
+    if not isinstance(options.get("length"), dict) or not options["length"]:
+        raise InputError("length is missing; give the number of scenes of each split, as length: {train: 400}")
+    for split, count in options["length"].items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"length of {split!r} is {count!r}; it must be a whole number of at least 1")
+    size, seed = options.get("image_size", [16, 16]), options.get("seed", 0)
+    if not isinstance(size, list) or len(size) != 2 or any(type(side) is not int or side < 16 for side in size):
+        raise InputError(f"image_size is {size!r}; it must be [height, width] of at least 16 pixels")
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed is {seed!r}; it must be a whole number of at least 0")
+    splits = {str(split): str(split) for split in options["length"]}
+    space, label_map = generated_labels(data)
+    return DataSpec(
+        name=name,
+        label_space=space,
+        label_map=label_map,
+        generator="scenes",
+        options=options,
+        splits=splits,
+        **_relations(data),
+    )
+
+
 def _relations(data: dict[str, Any]) -> dict[str, Any]:
-    """What the spec says about other label spaces."""
+    """Return the keys of a spec about other label spaces as arguments of `DataSpec`."""
     maps = data.get("maps") or {}
     if not isinstance(maps, dict) or any(not isinstance(names, dict) for names in maps.values()):
         raise InputError("maps must be a mapping of data set to {class: class there}")

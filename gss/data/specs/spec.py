@@ -1,4 +1,4 @@
-"""Data specs: where a data set keeps its images and masks, and what its mask values mean, as YAML."""
+"""Description of a data set: places of images and masks, and the meaning of mask values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, nearest
 from gss.data.files.lists import ListEntry, resolve_list
 from gss.data.files.patterns import find_files
 from gss.data.files.samples import Sample, pair_up
@@ -27,25 +27,25 @@ FOLDER_SPEC = "data.yaml"
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A data set on disk or a generated one.
+    """Data set on disk, generated, or a mixture of others.
 
     Args:
         name: short name; `GSS_DATA_<NAME>` is the environment variable that sets its root.
-        label_space: the classes.
+        label_space: classes of the labels.
         label_map: meaning of raw mask values.
         image, mask: path patterns below the root with `{id}`, optionally `{split}`, `*` for part of a name
             before `{id}`, and `.*` for any image suffix.
         panoptic: pattern of the JSON file that gives the categories of panoptic masks; None: other masks.
         list_file: pattern of the text file with one id a line; None finds ids by searching `image`.
-        splits: split name to what replaces `{split}`; empty with a list file: one split per list found.
+        splits: split name to the text that replaces `{split}`; empty with a list file: one split per list found.
         root: folder of the data set, if known.
         note: remark to show to the user (names that were inferred).
         generator: name of a generator instead of files.
         options: arguments of the generator.
-        mseg: where the classes stand in the MSeg table: "to" the universal classes and "from" them.
-        maps: name of another data set to what the classes are there, as `LabelMapping.from_names` takes it.
-        domains: data sets that this one is a mixture of; it has no files of its own then.
-        weak: labels that take the place of full masks in the splits they cover.
+        mseg: columns of the classes in the MSeg table: "to" the universal classes and "from" them.
+        maps: name of another data set to its names of the classes, as `LabelMapping.from_names` takes them.
+        domains: data sets of a mixture, which has no files of its own.
+        weak: labels that replace full masks in the splits they cover.
     """
 
     name: str
@@ -71,10 +71,10 @@ class DataSpec:
         return root_variable(self.name)
 
     def folder(self) -> Path:
-        """The root folder.
+        """Return the root folder.
 
         Raises:
-            ValueError: it is not set or does not exist; the message says how to set it.
+            InputError: it is not set or does not exist; the message says how to set it.
         """
         fix = f"set data.root=FOLDER, --root FOLDER or the environment variable {self.variable}"
         if self.root is None:
@@ -84,7 +84,7 @@ class DataSpec:
         return self.root
 
     def available_splits(self) -> list[str]:
-        """Names of the splits that can be read (for list files: those whose list exists)."""
+        """Return the names of the splits that can be read (for list files: those whose list exists)."""
         if self.domains:
             offered = dict.fromkeys(name for domain in self.domains for name in domain.offers())
             return [
@@ -103,9 +103,9 @@ class DataSpec:
 
     @property
     def undivided(self) -> bool:
-        """True when nothing says what is for training: `train` is then the first four fifths by id, `val` the rest.
+        """True without lists and splits: `train` is then the first four fifths by id, `val` the rest.
 
-        Not every fifth image: neighbours by name are often neighbours in a video.
+        Images are not alternated, because neighbours by name are often neighbours in a video.
         """
         return not self.domains and self.generator is None and self.list_file is None and not self.splits
 
@@ -117,15 +117,16 @@ class DataSpec:
         """Require an existing split.
 
         Raises:
-            ValueError: it does not exist; the message lists those that do.
+            InputError: it does not exist; the message lists those that do.
         """
         for domain in self.domains:
             domain.check_split(split)
         existing = self.available_splits()
         if split not in existing and not (self.undivided and split in ("train", "val")):
-            hint = did_you_mean(split, existing)
+            close = nearest(split, existing)
+            hint = f", did you mean {close!r}?" if close else ";"
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
-            raise InputError(f"data set {self.name!r} has no split {split!r}; existing splits: {listed} {hint}".strip())
+            raise InputError(f"data set {self.name!r} has no split {split!r}{hint} existing splits: {listed}")
 
     def samples(self, split: str, *, find: FindFiles = find_files) -> list[Sample]:
         """Return image and mask files of a split, in list order or sorted by id.
@@ -180,7 +181,7 @@ class DataSpec:
         """Return the weak labels of the samples of a split; None where its labels are full masks.
 
         Raises:
-            ValueError: see `WeakFiles`.
+            InputError: see `WeakFiles`.
         """
         if self.weak is None or not self.weak.covers(split):
             return None
@@ -207,12 +208,12 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Domain:
-    """One of the data sets of a mixture.
+    """Data set of a mixture.
 
     Args:
-        name: unique in the mixture.
-        spec: the data set, its labels in the classes of the mixture.
-        splits: split of the mixture to split of the data set; the domain takes part in these alone. Empty: it must
+        name: name, unique in the mixture.
+        spec: data set, its labels in the classes of the mixture.
+        splits: split of the mixture to split of the data set; the domain takes part in these only. Empty: it must
             have every split that is asked for, under the same name.
     """
 
@@ -222,39 +223,39 @@ class Domain:
 
     @property
     def annotated(self) -> tuple[int, ...]:
-        """Classes that its masks can show."""
+        """Class numbers that its masks can show."""
         values = self.spec.label_map.values
         return tuple(k for k in range(self.spec.label_space.num_classes) if not values or values[k])
 
     def offers(self) -> list[str]:
-        """Splits of the mixture that it can contribute to."""
+        """Return the splits of the mixture that it can contribute to."""
         return list(self.splits) or [*self.spec.available_splits(), *(["train", "val"] if self.spec.undivided else [])]
 
     def split(self, name: str) -> str | None:
-        """Its split behind a split of the mixture; None where it takes no part."""
+        """Return its split for a split of the mixture, None if it takes no part."""
         return self.splits.get(name) if self.splits else name
 
     def check_split(self, name: str) -> None:
         """Require its part of a split of the mixture.
 
         Raises:
-            ValueError: the data set lacks it; the message names the domain.
+            InputError: the data set lacks it; the message names the domain.
         """
         split = self.split(name)
         if split is None:
             return
         try:
             self.spec.check_split(split)
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"domain {self.name!r}: {error}; name its splits under splits:") from error
 
 
 def root_variable(name: str) -> str:
-    """Environment variable that names the root folder of a data set."""
+    """Return the environment variable that names the root folder of a data set."""
     return "GSS_DATA_" + re.sub(r"\W", "_", name).upper()
 
 
 def named_split(ref: str) -> tuple[str, str] | None:
-    """`SPEC:SPLIT` taken apart; None where no split is named (the colon of `C:/data` names none)."""
+    """Return the parts of `SPEC:SPLIT`, None if no split is named (the colon of `C:/data` names none)."""
     spec, colon, split = ref.rpartition(":")
     return (spec, split) if colon and spec and re.fullmatch(r"[^/\\]+", split) else None

@@ -11,6 +11,7 @@ from mixture_trees import TREES as DOMAIN_TREES
 from PIL import Image
 
 from gss.config.shared import DataConfig
+from gss.core.errors import InputError
 from gss.data.label_map import LabelMap
 from gss.data.open import build_dataset
 from gss.data.specs.load import builtin_specs, load_spec
@@ -138,7 +139,7 @@ def test_lists_hold_ids_with_or_without_suffix(tmp_path):
     assert not any(sample.missing for sample in samples)
     with pytest.raises(ValueError, match=r"split 'val' .* is empty: .*val\.txt"):
         spec.samples("val")
-    with pytest.raises(ValueError, match="existing splits: train, val did you mean 'train'"):
+    with pytest.raises(ValueError, match="no split 'trian', did you mean 'train'. existing splits: train, val"):
         spec.samples("trian")
 
 
@@ -255,7 +256,7 @@ def test_specs_in_the_documentation_load(tmp_path):
     [
         ("[1, 2]", "YAML mapping"),
         ("a: [", "not valid YAML"),
-        (OWN + "ignor: 3\n", "unknown key 'ignor' did you mean 'ignore'"),
+        (OWN + "ignor: 3\n", "unknown key 'ignor', did you mean 'ignore'"),
         ("image: a/{id}\nmask: b/{id}\n", "'classes' is missing"),
         ("image: a.png\nmask: b/{id}\nclasses: [x]\n", "must contain {id}"),
         ("image: '{split}/{id}'\nmask: b/{id}\nclasses: [x]\n", "splits is missing"),
@@ -274,7 +275,7 @@ def test_specs_in_the_documentation_load(tmp_path):
         (OWN.replace("images/{id}.png", "'*/{id}.png'"), "same number of \\*, all before {id}"),
         ("image: '{id}/*.png'\nmask: '{id}/*.png'\nclasses: [x]\n", "same number of"),
         (OWN + "panoptic: a.json\ncolor_coded: true\nignore: []\n", "panoptic and color_coded exclude each other"),
-        (OWN + "maps: [camvid]\n", "maps must be a mapping"),
+        (OWN + "maps: [camvid]\n", "maps is .*must be a mapping"),
         (OWN + "maps: {camvid: Sky}\n", "maps must be a mapping"),
         (OWN + "mseg: {to: a, form: b}\n", "mseg has the key 'form'"),
         (OWN + "mseg: [a]\n", "mseg must be COLUMN"),
@@ -283,6 +284,17 @@ def test_specs_in_the_documentation_load(tmp_path):
         ("base: own\n", "base: no spec own.yaml"),
         ("generator: cubes\n", "only generator is 'scenes'"),
         ("generator: scenes\n", "length is missing"),
+        ("generator: scenes\nlength: {train: many}\n", "length of 'train' is 'many'"),
+        ("generator: scenes\nlength: {train: 3}\nimage_size: 64\n", "image_size is 64"),
+        ("generator: scenes\nlength: {train: 3}\nseed: x\n", "seed is 'x'"),
+        (OWN.replace("[sky, road]", "[sky, no]"), "YAML reads the name no as False; put it in quotes: 'no'"),
+        (OWN + "label_map: {0: sky, 1: off}\n", "YAML reads the name off"),
+        (OWN + "maps: {camvid: {sky: yes}}\n", "YAML reads the name yes"),
+        (OWN + "list: [a]\n", "list is .'a'.; it must be text"),
+        (OWN + "splits: 3\n", "splits is 3; it must be a list or a mapping"),
+        (OWN.replace("images/{id}.png", "{a: b}"), "image is .* must be text"),
+        (OWN + "root: [a]\n", "root is .*must be text"),
+        ("classes: " + "[" * 3000, "nested too deeply"),
     ],
 )
 def test_mistakes_in_a_spec_name_file_and_fix(tmp_path, text, message):
@@ -294,7 +306,7 @@ def test_mistakes_in_a_spec_name_file_and_fix(tmp_path, text, message):
 
 
 def test_unknown_spec_suggests_a_builtin():
-    with pytest.raises(ValueError, match=r"'camvd' did you mean 'camvid'.*voc2012"):
+    with pytest.raises(ValueError, match=r"unknown data spec 'camvd', did you mean 'camvid'.*voc2012"):
         load_spec("camvd")
 
 
@@ -361,7 +373,14 @@ def test_folder_without_classes_infers_and_says_so(tmp_path, caplog):
         ({"a": [[0]]}, {"names": ["a"]}, "classes.json: needs"),
         ({"a": [[0]]}, {"classes": {"0": "a", "1": "a"}}, "classes.json: .*repeated: a"),
         ({"a": [[0]]}, {"classes": {"0": "a"}, "ignore_index": 0}, "ignore_index 0 is also class 'a'"),
-        ({"a": [[0]]}, {"classes": {"x": "a"}}, "classes.json"),
+        ({"a": [[0]]}, {"classes": {"x": "a"}}, "classes.json.*'x', which is not a value of masks"),
+        ({"a": [[0]]}, {"classes": {"sky": 0, "sea": 1}}, r'turn it round, as {"0": "sky", ...}'),
+        ({"a": [[0]]}, {"classes": {"0": None}}, "name of class 0 is None; write text in quotes"),
+        ({"a": [[0]]}, {"classes": {"0": True}}, "name of class 0 is True; write text in quotes"),
+        ({"a": [[0]]}, {"classes": ["sky"]}, "classes.json: needs"),
+        ({"a": [[0]]}, {"classes": {"0": "a"}, "ignore_index": [255, 0]}, "ignore_index is .*; give one value"),
+        ({"a": [[0]]}, {"classes": {"0": "a"}, "ignore_index": "255"}, "ignore_index is '255'; give one value"),
+        ({"a": [[0]]}, {"classes": {"1": "a", "01": "b"}}, "twice"),
         ({"a": [[0]]}, {"classes": {"0": "a"}, "camvid_map": "Tree"}, "camvid_map"),
         ({"a": [[0]]}, {"classes": {"0": "a"}, "colors": {"1": [0, 0, 0]}}, "colors must name"),
     ],
@@ -399,3 +418,20 @@ def test_split_of_another_data_set(tmp_path):
     cfg = DataConfig(spec=str(tmp_path / "mine"), root=str(tmp_path / "mine"))
     assert build_dataset(cfg, f"{tmp_path / 'other'}:all", train=False).ids == ["other_0", "other_1"]
     assert len(build_dataset(cfg, "all", train=False)) == 3
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"[" * 100_000, b'{"classes": {"0": "a"}, "ignore_index": 1e999}']
+)
+def test_damaged_classes_json_is_named(tmp_path, content):
+    folder(tmp_path, {"a": [[0]]})
+    (tmp_path / "classes.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"classes\.json"):
+        load_spec(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_classes_json_with_a_byte_order_mark(tmp_path, encoding):
+    folder(tmp_path, {"a": [[0]]})
+    (tmp_path / "classes.json").write_text('{"classes": {"0": "Straße"}}', encoding=encoding)
+    assert load_spec(tmp_path).label_space.names == ("Straße",)

@@ -234,7 +234,7 @@ def test_another_outlier_set_is_refused(folder, settings, tmp_path):
     [
         ("pipeline=''", "set pipeline=FOLDER"),
         ("outliers.objects=''", "outliers.objects='' is empty"),
-        ("outliers.objects=nowhere", "no data spec 'nowhere'"),
+        ("outliers.objects=nowhere", "unknown data spec 'nowhere'"),
         ("context.source=''", "loss.contrast needs foreign scenes"),
         ("loss.contrast=0", "context.source is of no use"),
         ("outliers.val_split=train", "are trained and validated on"),
