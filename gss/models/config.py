@@ -1,5 +1,6 @@
 """Configuration of the latent prior."""
 
+from dataclasses import field
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -36,6 +37,11 @@ class GSSPriorConfig(PreTrainedConfig):
             posterior's codes of dimension R) or "full" (D -> R, GELU, -> V; the paper has R = 2048).
         classifier_rank: Width R in front of the token classifier.
         dropout: Channel dropout in front of the token classifier in 0..1.
+        shortlists: Rules (certainty, share), from the most certain to the least: cells of at least this certainty are
+            read with the codes of at least this share in their class, see `gss.pipeline.tokens`. Without rules every
+            cell is read with all codes.
+        shortlist_loss: Largest posterior mass of left-out codes, averaged over a sample of the cells of an image; above
+            it all cells are read with all codes.
         freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
         image_mean: RGB mean of the backbone's input, of images in 0..1; that of its weights if None.
         image_std: RGB standard deviation of the backbone's input; that of its weights if None.
@@ -56,6 +62,8 @@ class GSSPriorConfig(PreTrainedConfig):
     classifier: str = "low_rank"
     classifier_rank: int = 64
     dropout: float = 0.0
+    shortlists: list[list[float]] = field(default_factory=lambda: [[0.7, 0.35], [0.5, 0.2]])
+    shortlist_loss: float = 0.005
     freeze_batch_norm: bool = False
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
@@ -83,6 +91,12 @@ class GSSPriorConfig(PreTrainedConfig):
         mean, std = self.image_mean or [], self.image_std or []
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise InputError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")
+        if any(len(rule) != 2 or not all(0 <= part <= 1 for part in rule) for rule in self.shortlists):
+            raise InputError(f"shortlists={self.shortlists} must be pairs of certainty and share, each in [0, 1]")
+        if sorted(self.shortlists, reverse=True) != self.shortlists:
+            raise InputError(f"shortlists={self.shortlists} must go from the most certain to the least")
+        if not 0 <= self.shortlist_loss <= 1:
+            raise InputError(f"shortlist_loss={self.shortlist_loss} must be in [0, 1]")
         if self.depth < 0:
             raise InputError(f"depth={self.depth} must be at least 0")
         if not 0 <= self.dropout < 1:

@@ -301,7 +301,7 @@ class GSSPriorModel(PreTrainedModel):
         aux_logits = self.aux_head(features)
         hidden = logits = None
         if self.config.codebook_size and (return_tokens or return_hidden):
-            hidden = self.token_drop(self.token_act(self.token_proj(features)))
+            hidden = self.project(features)
             if self.config.classifier == "evidence":
                 # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.
                 pixels = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)  # [B, K, H, W]
@@ -335,6 +335,10 @@ class GSSPriorModel(PreTrainedModel):
         ratio = cast(int, self.config.context_stride) // self.config.token_stride
         fused = F.interpolate(cast(Tensor, output.fused), scale_factor=ratio, mode="bilinear")
         return fused[..., : features.shape[-2], : features.shape[-1]]
+
+    def project(self, features: Tensor) -> Tensor:
+        """Project features `[B, D, h, w]` to the width of the token classifier, `[B, R, h, w]`."""
+        return self.token_drop(self.token_act(self.token_proj(features)))
 
     def classify(self, hidden: Tensor) -> Tensor:
         """Compute token logits `[B, V, h, w]` of the input `[B, R, h, w]` of the last linear layer."""

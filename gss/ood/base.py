@@ -26,7 +26,9 @@ class ScoreInputs:
         logits: float32 [B, K, h, w], class logits of the auxiliary head.
         features: float32 [B, D, h, w], features of the density head and of the fitted scores.
         size: (H, W) of the images.
-        token_logits: float32 [B, V, h, w]; `None` unless a score needs tokens.
+        token_logits: float32 [B, V, h, w]; `None` unless a score needs tokens, or if the next two are given instead.
+        token_entropy: float32 [B, h, w], entropy of the tokens relative to log V.
+        token_surprise: float32 [B, h, w], in nats, negative log-probability of the most probable token.
         decoded: float32 [B, K, H, W], class probabilities of the painted tokens; `None` unless a score needs them.
         perturbed: float32 [B, K, h, w] or [B, V, h, w], class or token logits under the residual pattern head; `None`
             unless a score needs them.
@@ -37,6 +39,8 @@ class ScoreInputs:
     features: Tensor
     size: tuple[int, int]
     token_logits: Tensor | None = None
+    token_entropy: Tensor | None = None
+    token_surprise: Tensor | None = None
     decoded: Tensor | None = None
     perturbed: Tensor | None = None
     computed: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)

@@ -17,6 +17,8 @@ class TokenEntropy(OODScore):
 
     def score(self, inputs: ScoreInputs) -> Tensor:
         """Return values in 0..1."""
+        if inputs.token_entropy is not None:
+            return inputs.token_entropy
         assert inputs.token_logits is not None
         return relative_entropy(inputs.token_logits)
 
@@ -29,6 +31,8 @@ class TokenSurprise(OODScore):
 
     def score(self, inputs: ScoreInputs) -> Tensor:
         """Return nats, at least 0."""
+        if inputs.token_surprise is not None:
+            return inputs.token_surprise
         assert inputs.token_logits is not None
         return inputs.token_logits.logsumexp(1) - inputs.token_logits.amax(1)
 

@@ -25,16 +25,20 @@ if TYPE_CHECKING:
 MODES = ("hard", "marginal", "expected", "aux", "fused")
 
 
-def available_modes(likelihood: CellLikelihood | None, *, tokens: bool = True) -> tuple[str, ...]:
+def available_modes(
+    likelihood: CellLikelihood | None, *, tokens: bool = True, density: bool = False
+) -> tuple[str, ...]:
     """Return the decode modes of a set of components.
 
     Args:
         likelihood: code table, None for contextual decoders.
         tokens: False for a discriminative twin, which has no trained token classifier.
+        density: True with a density head.
     """
     if not tokens:
-        return ("aux",)
-    return ("hard", "expected", "aux") if likelihood is None else ("hard", "marginal", "aux", "fused")
+        return ("aux", "density") if density else ("aux",)
+    modes = ("hard", "expected", "aux") if likelihood is None else ("hard", "marginal", "aux", "fused")
+    return (*modes, "density", "joint") if density else modes
 
 
 def decode(

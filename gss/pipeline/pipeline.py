@@ -1,5 +1,6 @@
 """`GSSPipeline`: images in, masks out; saved and loaded as one folder."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
 from gss.models.density import GMMDensityHead
@@ -24,6 +25,7 @@ from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields,
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
 from gss.pipeline.reading import Reader, evaluation_mode
 from gss.pipeline.saving import current_modules, read
+from gss.pipeline.tokens import KeptReader
 from gss.pipeline.windows import Dense, Views, resize_map, run_views
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
@@ -50,6 +52,7 @@ class GSSPipeline(DiffusionPipeline):
     # A component whose argument has a default is only saved when it is listed here.
     _optional_components = ["vqvae", "likelihood", "density", "ood", "residual"]
     model_cpu_offload_seq = "prior->vqvae->codec"
+    exact = False  # read every cell with all codes, see `gss.pipeline.tokens`
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class GSSPipeline(DiffusionPipeline):
         check_fit(prior, codec, vqvae, likelihood, density, ood, residual)
         self.register_modules(processor=processor, prior=prior, codec=codec)
         self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood, residual=residual)
+        self._kept_reader = KeptReader()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -144,10 +148,7 @@ class GSSPipeline(DiffusionPipeline):
     @property
     def decode_modes(self) -> tuple[str, ...]:
         """Decode modes of this pipeline."""
-        modes = available_modes(self.likelihood, tokens=self.vqvae is not None)
-        if self.density is None:
-            return modes
-        return (*modes, "density") if self.vqvae is None else (*modes, "density", "joint")
+        return available_modes(self.likelihood, tokens=self.vqvae is not None, density=self.density is not None)
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -185,6 +186,7 @@ class GSSPipeline(DiffusionPipeline):
         return_tokens: bool = True,
         return_ood: bool = False,
         score: str | None = None,
+        exact: bool | None = None,
     ) -> SegmentationOutput:
         """Segment images; results have the size of the input images.
 
@@ -205,6 +207,7 @@ class GSSPipeline(DiffusionPipeline):
             return_tokens: also return tokens and maskiges, if the model has them.
             return_ood: also return out-of-distribution scores.
             score: one of `score_names`, implies `return_ood`; `default_score` when None.
+            exact: read every cell with all codes; `self.exact` when None, see `gss.pipeline.tokens`.
 
         Raises:
             InputError: bad image or argument; the message says what is allowed.
@@ -225,7 +228,9 @@ class GSSPipeline(DiffusionPipeline):
         scores = self._build_scores([score or self.default_score] if return_ood or score else [])
         processed = self.preprocess(images, size=size)
         results: list[dict[str, Any]] = [{} for _ in processed.images]
-        for index, dense in self._predict(processed, [mode], views, with_tokens=return_tokens, scores=scores):
+        for index, dense in self._predict(
+            processed, [mode], views, with_tokens=return_tokens, scores=scores, exact=exact
+        ):
             results[index] = image_fields(
                 dense,
                 mode,
@@ -246,6 +251,7 @@ class GSSPipeline(DiffusionPipeline):
         modes: Sequence[str],
         scores: Sequence[str] = (),
         size: tuple[int, int] | None = None,
+        exact: bool | None = None,
         **options: Any,
     ) -> dict[str, list[Tensor]]:
         """Compute class probabilities of several decode modes, and several scores, from one run of the prior.
@@ -255,6 +261,7 @@ class GSSPipeline(DiffusionPipeline):
             modes: some of `decode_modes`; may be empty when scores are asked for.
             scores: some of `score_names`.
             size: see `__call__`.
+            exact: see `__call__`.
             **options: `window`, `window_size`, `overlap`, `flip`, `scales`, `max_pixels`, `batch_size` of `__call__`.
 
         Returns:
@@ -268,7 +275,7 @@ class GSSPipeline(DiffusionPipeline):
         views = self.check_inputs([*modes, *(["aux"] if built else [])], size=size, **options)
         processed = self.preprocess(images, size=size)
         maps: dict[str, list[Tensor]] = {n: [torch.empty(0)] * len(processed.images) for n in (*modes, *built)}
-        for index, dense in self._predict(processed, modes, views, with_tokens=False, scores=built):
+        for index, dense in self._predict(processed, modes, views, with_tokens=False, scores=built, exact=exact):
             for name in maps:
                 maps[name][index] = resize_map(dense.maps[name][0], processed.original_sizes[index])
         return maps
@@ -287,9 +294,8 @@ class GSSPipeline(DiffusionPipeline):
         Raises:
             InputError: names the argument, its value and what is allowed.
         """
-        for mode in modes:
-            if mode not in self.decode_modes:
-                raise unknown_name("decode mode", mode, self.decode_modes)
+        for mode in set(modes) - set(self.decode_modes):
+            raise unknown_name("decode mode", mode, self.decode_modes)
         if not modes:
             raise InputError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
         if output_type not in OUTPUT_TYPES:
@@ -306,10 +312,8 @@ class GSSPipeline(DiffusionPipeline):
         """
         self._build_scores(names)
 
-    def preprocess(
-        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
-    ) -> ProcessedImages:
-        """Convert images to float32 tensors at the size the model runs at."""
+    def preprocess(self, images: Any, *, size: tuple[int, int] | None = None) -> ProcessedImages:
+        """Convert images, see `__call__`, to float32 tensors at the size the model runs at."""
         return self.processor.preprocess(images, size=size)
 
     def predict_tokens(
@@ -336,7 +340,7 @@ class GSSPipeline(DiffusionPipeline):
             source: features to describe; `feature_source` if None.
         """
         images = pad_to_multiple(images.to(self.prior.device), self._multiple)
-        with evaluation_mode(self._modules_of_parts):
+        with evaluation_mode(self.components.values()):
             out = self.predict_tokens(images, return_tokens="tokens" in needs, return_maps="residual" in needs)
             return self._reader.score_inputs(out, (images.shape[-2], images.shape[-1]), needs, source)
 
@@ -345,13 +349,9 @@ class GSSPipeline(DiffusionPipeline):
         return Reader(**{name: part for name, part in self.components.items() if name != "processor"})
 
     @property
-    def _modules_of_parts(self) -> list[nn.Module]:
-        return [part for part in self.components.values() if isinstance(part, nn.Module)]
-
-    @property
     def _score_parts(self) -> dict[str, Any]:
-        tokens, residual = self.vqvae is not None, self.residual is not None
-        return {"density": self.density, "fitted": self.ood, "tokens": tokens, "residual": residual}
+        parts = {"density": self.density, "fitted": self.ood}
+        return {**parts, "tokens": self.vqvae is not None, "residual": self.residual is not None}
 
     def _build_scores(self, names: Sequence[str]) -> dict[str, OODScore]:
         return {name: build_score(name, **self._score_parts) for name in names}
@@ -377,17 +377,21 @@ class GSSPipeline(DiffusionPipeline):
         *,
         with_tokens: bool,
         scores: Mapping[str, OODScore],
+        exact: bool | None,
     ) -> Iterator[tuple[int, Dense]]:
         """Yield index and result (B = 1) of every image; images of one size run in batches."""
-        # 1. What the model computes for a batch [B, 3, H, W].
+        # 1. Reader of a batch [B, 3, H, W].
         reader, device = self._reader, self.prior.device
+        if not (self.exact if exact is None else exact):
+            token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
+            reader = dataclasses.replace(reader, token_reader=token_reader)
         with_tokens = with_tokens and self.vqvae is not None
 
         def dense(images: Tensor) -> Dense:
             return reader.dense(images, modes, scores, with_tokens=with_tokens)
 
         # 2. Images of one size in batches, through windows and views, [B, C, H, W].
-        with evaluation_mode(self._modules_of_parts):
+        with evaluation_mode(self.components.values()):
             for batch in processed.batches(views.batch_size):
                 images = torch.stack([processed.images[index].to(device) for index in batch])
                 out = run_views(dense, images, views, multiple=self._multiple)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -15,6 +16,8 @@ from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
 from gss.ood import FittedScores, OODScore, ScoreInputs
 from gss.pipeline.decode import decode, product
+from gss.pipeline.tokens import MODES as TOKEN_MODES
+from gss.pipeline.tokens import TokenReader, TokenReading
 from gss.pipeline.windows import Dense
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
@@ -23,7 +26,11 @@ from vqvae import MaskigeVQModel
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Components of a pipeline that turn a batch of images into maps; see `GSSPipeline` for each."""
+    """Components of a pipeline that turn a batch of images into maps; see `GSSPipeline` for each.
+
+    With a `token_reader` tokens are read strip by strip, and with all codes only where there is doubt. Without one, all
+    token logits `[B, V, h, w]` are computed first.
+    """
 
     prior: GSSPriorModel
     codec: MaskigeCodec
@@ -32,6 +39,7 @@ class Reader:
     density: GMMDensityHead | None = None
     ood: FittedScores | None = None
     residual: ResidualPatternHead | None = None
+    token_reader: TokenReader | None = None
 
     @property
     def feature_source(self) -> str:
@@ -83,7 +91,13 @@ class Reader:
         return decode(mode, output, vqvae=self.vqvae, codec=self.codec, likelihood=self.likelihood)
 
     def score_inputs(
-        self, output: GSSPriorOutput, size: tuple[int, int], needs: Collection[str], source: str | None = None
+        self,
+        output: GSSPriorOutput,
+        size: tuple[int, int],
+        needs: Collection[str],
+        source: str | None = None,
+        *,
+        reading: TokenReading | None = None,
     ) -> ScoreInputs:
         """Collect what out-of-distribution scores read of one run.
 
@@ -92,13 +106,23 @@ class Reader:
             size: H and W of the images that the prior ran on.
             needs: needs of the scores, see `OODScore.needs`.
             source: features to describe; `feature_source` if None.
+            reading: result of the token reader, instead of token logits in `output`.
         """
+        decoded, extra = None, {}
+        if reading is not None:
+            decoded = reading.probabilities.get(self.token_mode)
+            vocabulary = math.log(max(2, self.prior.config.codebook_size))
+            if reading.entropy is not None and reading.surprise is not None:
+                extra = {"token_entropy": reading.entropy / vocabulary, "token_surprise": reading.surprise}
+        if decoded is None and "decoded" in needs:
+            decoded = self.decode(output, self.token_mode, size)
         return ScoreInputs(
             logits=cast(Tensor, output.aux_logits),
             features=self.prior.dense_features(output, source or self.feature_source).float(),
             size=size,
             token_logits=output.token_logits,
-            decoded=self.decode(output, self.token_mode, size) if "decoded" in needs else None,
+            decoded=decoded,
+            **extra,
             perturbed=perturbed_logits(self.prior, self.residual, output)
             if "residual" in needs and self.residual is not None
             else None,
@@ -118,27 +142,40 @@ class Reader:
         # 1. One run of the prior; its token logits [B, V, h, w] only if something reads them.
         needs = {need for score in scores.values() for need in score.needs}
         read_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
-        output = self.run(images, return_tokens=read_tokens, return_maps="residual" in needs)
+        stripwise = read_tokens and self.token_reader is not None
+        output = self.run(images, return_tokens=read_tokens and not stripwise, return_maps="residual" in needs)
         size = (images.shape[-2], images.shape[-1])
 
-        # 2. Class probabilities of each mode, [B, K, H, W].
-        maps: dict[str, Tensor] = {}
-        for mode in modes:
-            maps[mode] = self.decode(output, mode, size, known=maps)
+        # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each.
+        reading = None
+        if stripwise:
+            read = {mode for mode in modes if mode in TOKEN_MODES}
+            read |= {self.token_mode} if "decoded" in needs or "joint" in modes else set()
+            reading = self.token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs)
 
-        # 3. Scores, enlarged to [B, 1, H, W].
+        # 3. Class probabilities of each mode, [B, K, H, W].
+        known = {} if reading is None else dict(reading.probabilities)
+        for mode in modes:
+            if mode not in known:
+                known[mode] = self.decode(output, mode, size, known=known)
+        maps = {mode: known[mode] for mode in modes}
+
+        # 4. Scores, enlarged to [B, 1, H, W].
         if scores:
-            inputs = self.score_inputs(output, size, needs)
+            inputs = self.score_inputs(output, size, needs, reading=reading)
             for name, score in scores.items():
                 maps[name] = F.interpolate(score(inputs)[:, None], size=size, mode="bilinear")
 
-        # 4. Tokens, [B, h, w].
-        return Dense(maps, cast(Tensor, output.token_logits).argmax(1) if with_tokens else None)
+        # 5. Tokens, [B, h, w].
+        if not with_tokens:
+            return Dense(maps, None)
+        return Dense(maps, cast(Tensor, output.token_logits).argmax(1) if reading is None else reading.tokens)
 
 
 @contextmanager
-def evaluation_mode(modules: Collection[nn.Module]) -> Iterator[None]:
+def evaluation_mode(components: Iterable[object]) -> Iterator[None]:
     """Set modules to evaluation mode; afterwards each is as before, for previews in the middle of training."""
+    modules = [part for part in components if isinstance(part, nn.Module)]
     training = [part for module in modules for part in module.modules() if part.training]
     for part in training:
         part.training = False

@@ -14,7 +14,9 @@ from vqvae import MaskigeVQModel
 NAMES = ["road", "sky", "tree", "car", "pole"]
 
 
-def tiny_pipeline(*, decoder_type="local", likelihood=True, vqvae=True, classes=5, codes=64, **processor):
+def tiny_pipeline(
+    *, decoder_type="local", likelihood=True, vqvae=True, classes=5, codes=64, classifier="low_rank", **processor
+):
     torch.manual_seed(0)
     swin = {
         "model_type": "swin",
@@ -32,6 +34,7 @@ def tiny_pipeline(*, decoder_type="local", likelihood=True, vqvae=True, classes=
         hidden_dim=32,
         depth=1,
         num_heads=2,
+        classifier=classifier,
         classifier_rank=16,
         id2label=dict(enumerate(NAMES[:classes])),
         label2id={name: index for index, name in enumerate(NAMES[:classes])},
@@ -39,8 +42,9 @@ def tiny_pipeline(*, decoder_type="local", likelihood=True, vqvae=True, classes=
     prior = GSSPriorModel(config).eval()
     with torch.no_grad():
         # Freshly initialised heads say nearly the same everywhere; tests want masks with several classes.
-        for head in (prior.token_head, prior.aux_head):
-            head.weight.mul_(50)
+        for name, head in prior.named_children():
+            if name in ("token_head", "aux_head"):
+                head.weight.mul_(50)
     painter = None
     if vqvae:
         painter = MaskigeVQModel(
