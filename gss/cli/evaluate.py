@@ -34,7 +34,9 @@ def run(args: Namespace) -> None:
 
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
-    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
+    pipeline = load_pipeline(
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+    )
     result = evaluate(
         pipeline,
         dataset,
@@ -47,7 +49,7 @@ def run(args: Namespace) -> None:
         pictures=6 if args.html else 0,
         progress=True,
     )
-    settings = result.settings | {"dtype": args.dtype}
+    settings = result.settings | {"dtype": args.dtype, "exact": args.exact}
     result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}", settings=settings)
     if is_main():
         if args.json:

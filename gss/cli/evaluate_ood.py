@@ -63,7 +63,9 @@ def run(args: Namespace) -> None:
     sources: list = [None] * len(test_sets)
     if args.threshold_from:
         sources = open_benchmarks(args.data, args.threshold_from, roots=args.root or (), outliers=args.outliers)
-    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
+    pipeline = load_pipeline(
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+    )
     pipeline.check_scores(args.scores or [])
     if args.threshold_from:
         for test_set in test_sets:
@@ -96,7 +98,7 @@ def run(args: Namespace) -> None:
             pictures=6 if args.html else 0,
             progress=True,
         )
-        settings = result.settings | {"dtype": args.dtype}
+        settings = result.settings | {"dtype": args.dtype, "exact": args.exact}
         results.append(replace(result, pipeline=str(args.pipeline), settings=settings))
     if is_main():
         if args.json:

@@ -34,7 +34,9 @@ def run(args: Namespace) -> int:
 
     out = Path(args.out)
     paths = find_images(args.images, exclude=out)
-    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype))
+    pipeline = load_pipeline(
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+    )
     decode = args.decode or pipeline.default_decode
     pipeline.check_inputs([decode], window=args.window)
     # Once for all processes: the second would find the first one's files.

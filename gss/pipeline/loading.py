@@ -21,6 +21,7 @@ def load_pipeline(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    exact: bool = False,
 ) -> GSSPipeline:
     """Load a pipeline folder without progress bars.
 
@@ -28,6 +29,7 @@ def load_pipeline(
         folder: folder that `GSSPipeline.save_pretrained` wrote.
         device: device of the pipeline; None for this process's GPU if there is one, else the CPU.
         dtype: precision of the prior, float32 if None; the other components stay in float32.
+        exact: read every cell with all codes, see `gss.pipeline.tokens`.
 
     Raises:
         InputError: `folder` is not a saved pipeline, is of another pipeline class, or a file in it is missing or
@@ -38,6 +40,7 @@ def load_pipeline(
         raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}")
     with without_bars():
         pipeline = GSSPipeline.from_pretrained(folder).to(device or distributed.device())
+    pipeline.exact = exact
     return pipeline if dtype is None else pipeline.to(dtype)
 
 

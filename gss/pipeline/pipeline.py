@@ -267,9 +267,6 @@ class GSSPipeline(DiffusionPipeline):
         Returns:
             For each mode a float32 tensor `[K, H_i, W_i]` per image at its original size, on the model's device; for
             each score `[1, H_i, W_i]`.
-
-        Raises:
-            InputError: see `__call__`.
         """
         built = self._build_scores(scores)
         views = self.check_inputs([*modes, *(["aux"] if built else [])], size=size, **options)

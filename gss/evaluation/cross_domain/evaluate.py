@@ -184,6 +184,7 @@ def evaluate_folders(
     in_domain: str | None = None,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
+    exact: bool = False,
     pictures: int = 3,
     workers: int = 0,
     progress: bool = False,
@@ -200,6 +201,7 @@ def evaluate_folders(
         in_domain: test set like the training data; from the model cards if `None`.
         device: device of the pipelines, see `load_pipeline`.
         dtype: precision of their priors.
+        exact: read every cell with all codes, see `gss.pipeline.tokens`.
         pictures: number of example images of each test set.
         workers: number of threads that read images ahead of the network; 0 reads them in turn.
         progress: show a progress bar on the main process.
@@ -212,7 +214,7 @@ def evaluate_folders(
     }
     mseg = MSegTaxonomy.read(mseg_file) if mseg_file else None
     groups = {
-        group: {name: load_pipeline(path, device=device, dtype=dtype) for name, path in paths.items()}
+        group: {name: load_pipeline(path, device=device, dtype=dtype, exact=exact) for name, path in paths.items()}
         for group, paths in folders.items()
     }
     spaces = {name: label_space(next(iter(group.values()))) for name, group in groups.items()}
