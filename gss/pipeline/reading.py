@@ -108,12 +108,12 @@ class Reader:
             source: features to describe; `feature_source` if None.
             reading: result of the token reader, instead of token logits in `output`.
         """
-        decoded, extra = None, {}
+        decoded = entropy = surprise = None
         if reading is not None:
             decoded = reading.probabilities.get(self.token_mode)
-            vocabulary = math.log(max(2, self.prior.config.codebook_size))
-            if reading.entropy is not None and reading.surprise is not None:
-                extra = {"token_entropy": reading.entropy / vocabulary, "token_surprise": reading.surprise}
+            surprise = reading.surprise
+            if reading.entropy is not None:
+                entropy = reading.entropy / math.log(max(2, self.prior.config.codebook_size))
         if decoded is None and "decoded" in needs:
             decoded = self.decode(output, self.token_mode, size)
         return ScoreInputs(
@@ -122,7 +122,8 @@ class Reader:
             size=size,
             token_logits=output.token_logits,
             decoded=decoded,
-            **extra,
+            token_entropy=entropy,
+            token_surprise=surprise,
             perturbed=perturbed_logits(self.prior, self.residual, output)
             if "residual" in needs and self.residual is not None
             else None,
@@ -142,16 +143,16 @@ class Reader:
         # 1. One run of the prior; its token logits [B, V, h, w] only if something reads them.
         needs = {need for score in scores.values() for need in score.needs}
         read_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
-        stripwise = read_tokens and self.token_reader is not None
-        output = self.run(images, return_tokens=read_tokens and not stripwise, return_maps="residual" in needs)
+        token_reader = self.token_reader if read_tokens else None
+        output = self.run(images, return_tokens=read_tokens and token_reader is None, return_maps="residual" in needs)
         size = (images.shape[-2], images.shape[-1])
 
         # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each.
         reading = None
-        if stripwise:
+        if token_reader is not None:
             read = {mode for mode in modes if mode in TOKEN_MODES}
             read |= {self.token_mode} if "decoded" in needs or "joint" in modes else set()
-            reading = self.token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs)
+            reading = token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs)
 
         # 3. Class probabilities of each mode, [B, K, H, W].
         known = {} if reading is None else dict(reading.probabilities)
