@@ -16,7 +16,7 @@ from gss.cli.parser import Parser
 from gss.cli.runtime import flush_denormals, one_line, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
-from gss.core.outputs import check_writable, release_outputs
+from gss.core.outputs import check_writable, release_outputs, take_over_locks
 
 COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "quickstart": "gss.cli.quickstart",
@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name in getattr(args, "files", ()):
                 if getattr(args, name):
                     check_writable(getattr(args, name), f"--{name}")
+            take_over_locks(getattr(args, "force", False))
             run = importlib.import_module(args.module).run
             flush_denormals(True)
             with warnings.catch_warnings():

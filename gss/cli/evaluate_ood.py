@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_files, add_limit, add_running, add_size, add_window, names
+from gss.cli.parser import add_files, add_force, add_limit, add_running, add_size, add_window, names
 from gss.cli.runtime import parse_device, parse_dtype
 
 HELP = "measure out-of-distribution scores of a pipeline"
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     help = "precision of score files (default: float32)"
     parser.add_argument("--save-dtype", choices=("float32", "float16"), help=help)
     parser.add_argument("--overwrite", action="store_true", help="replace score files of an earlier run")
+    add_force(parser, "--save-scores")
 
 
 def run(args: Namespace) -> None:

@@ -64,9 +64,15 @@ def add_limit(parser: ArgumentParser) -> None:
 
 
 def add_out(parser: ArgumentParser, help: str = "output folder") -> None:
-    """Add `--out` and `--overwrite`."""
+    """Add `--out`, `--overwrite` and `--force`."""
     parser.add_argument("--out", required=True, help=help)
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results in --out")
+    add_force(parser)
+
+
+def add_force(parser: ArgumentParser, folder: str = "--out") -> None:
+    """Add `--force`."""
+    parser.add_argument("--force", action="store_true", help=f"take {folder} over from a process that is gone")
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -100,7 +106,8 @@ def add_workers(parser: ArgumentParser) -> None:
 
 
 def add_job(parser: ArgumentParser, step: str) -> None:
-    """Add `--redo` and `--overwrite` of a job, whose finished steps are not repeated."""
+    """Add `--redo`, `--overwrite` and `--force` of a job, whose finished steps are not repeated."""
+    add_force(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--redo", metavar=step.upper(), help=f"run this {step} and what builds on it again")
     again.add_argument("--overwrite", action="store_true", help=f"run every {step} again")

@@ -3,8 +3,9 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_configs
+from gss.cli.parser import add_configs, add_force
 from gss.cli.runtime import flush_denormals
+from gss.training.engine.run_folder import explained
 from gss.training.stages import STAGES
 
 HELP = "train stage 1 (posterior), 2 (prior), the twin, or further stages"
@@ -15,8 +16,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("stage", choices=tuple(STAGES))
     add_configs(parser)
     parser.add_argument("--out", required=True, help="output folder")
+    add_force(parser)
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    again.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in --out")
     again.add_argument("--overwrite", action="store_true", help="start again in an --out that holds a run")
 
 
@@ -30,7 +32,8 @@ def run(args: Namespace) -> None:
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
-    from gss.training.run import train
+    with explained(args.out):
+        from gss.training.run import train
 
-    flush_denormals(True)
-    train(args.stage, config, args.out, resume=args.resume, say=print)
+        flush_denormals(True)
+        train(args.stage, config, args.out, resume=args.resume, say=print)

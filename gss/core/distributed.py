@@ -114,13 +114,13 @@ def run_on_main(action: Callable[[], object]) -> None:
         action: Called on the main process only.
 
     Raises:
-        ValueError: On every process, when `action` raised one.
+        InputError: on every process, when `action` raised one.
     """
     error: str | None = None
     if is_main():
         try:
             action()
-        except ValueError as refused:
+        except InputError as refused:
             error = str(refused)
     reason = gather_objects(error)[0]
     if reason is not None:

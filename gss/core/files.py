@@ -108,7 +108,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     token = secrets.token_hex(4)
     temporary = _beside(target, f".{token}.tmp{target.suffix}", target.stem)
     try:
-        with naming(target):
+        with naming(target, temporary):
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _replace(temporary, target, aside=_beside(target, f".{token}.old", target.name))
@@ -117,18 +117,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Give errors of writing the name of the file that could not be written.
 
     At a full disk, Pillow and Python raise an OSError without a name, and safetensors an exception of its own.
+
+    Args:
+        path: file or folder that is written.
+        temporary: name that it has meanwhile, which means nothing to the user.
     """
     try:
         yield
     except SafetensorError as error:
         raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from error
     except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = str(path)
+        if error.errno is not None:
+            error.filename = str(path) if error.filename is None else error.filename
+            if temporary is not None and isinstance(error.filename, str):
+                error.filename = error.filename.replace(str(temporary), str(path))
         raise
 
 
@@ -149,6 +155,13 @@ def restore_or_remove(leftover: Path) -> None:
         os.rename(leftover, target)
     else:
         _remove(leftover)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder; killed at any moment, this leaves it whole or under the name of a leftover."""
+    leftover = _beside(path, f".{secrets.token_hex(4)}.tmp", path.name)
+    path.rename(leftover)
+    _remove(leftover)
 
 
 def _beside(target: Path, ending: str, name: str) -> Path:

@@ -12,6 +12,7 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         number: number of the signal.
+        hint: what is left and how to continue.
         exit_code: 128 plus that number, as a shell gives it.
     """
 
@@ -24,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
         """
         name = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
         super().__init__(f"{name}; {hint}" if hint else name)
-        self.number, self.exit_code = number, 128 + number
+        self.number, self.hint, self.exit_code = number, hint, 128 + number
 
 
 @contextmanager

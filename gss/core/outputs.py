@@ -25,6 +25,13 @@ except ImportError:  # pragma: no cover - not on Windows
 LOCK_NAME = ".gss.lock"
 _held: dict[Path, int] = {}
 """Lock files of this process to the number of its holders."""
+_takes_over = False
+
+
+def take_over_locks(on: bool) -> None:
+    """Choose if this process takes over the locks of others, which `--force` asks for; off at first."""
+    global _takes_over
+    _takes_over = on
 
 
 def check_writable(path: str | os.PathLike[str], argument: str) -> None:
@@ -50,9 +57,7 @@ def check_writable(path: str | os.PathLike[str], argument: str) -> None:
     raise InputError(f"cannot write {argument} {path}: {reason}")
 
 
-def prepare_output(
-    folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None, force: bool = False
-) -> Path:
+def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:
     """Create an output folder and lock it for this process; refuse one that already holds something.
 
     Results are not deleted, also with `overwrite`: they are replaced one by one when their successors are ready.
@@ -63,7 +68,6 @@ def prepare_output(
         folder: where results go.
         overwrite: accept a folder that holds files; results of the same name are replaced.
         resume: accept a folder that holds files, because the run in it continues; None for a command that cannot.
-        force: take over the lock of another process.
 
     Returns:
         The folder, which exists and is writable.
@@ -79,7 +83,7 @@ def prepare_output(
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK | os.X_OK):
             raise InputError(f"no permission to write to output folder {out}: choose another --out")
-        lock_folder(out, force=force)
+        lock_folder(out)
         held = sorted(entry.name for entry in out.iterdir())
     except OSError as error:
         reason = error.strerror or str(error)
@@ -106,7 +110,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         unlock_folder(folder)
 
 
-def lock_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+def lock_folder(folder: str | os.PathLike[str]) -> None:
     """Take the lock of an existing folder; a process may take it several times.
 
     The lock is a file with the process, its start time and the host. One of a process that no longer runs on this
@@ -114,7 +118,6 @@ def lock_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
 
     Args:
         folder: folder to write to.
-        force: take over the lock of any process.
 
     Raises:
         InputError: another process has the lock; names process, host and time, and how to override it.
@@ -125,7 +128,7 @@ def lock_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
         return
     with _guarded(path) as file:
         holder = _read(file)
-        if holder and not force and _is_running(holder):
+        if holder and not _takes_over and _is_running(holder):
             raise InputError(
                 f"output folder {folder} is in use by process {holder['pid']} on {holder['host']} since "
                 f"{holder['since']} ({holder['command']}): wait for it, choose another --out, or pass --force if it "
@@ -148,6 +151,7 @@ def unlock_folder(folder: str | os.PathLike[str]) -> None:
 
 def release_outputs() -> None:
     """Give back all locks of this process."""
+    take_over_locks(False)
     while _held:
         _release(_held.popitem()[0])
 

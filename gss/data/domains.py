@@ -32,6 +32,7 @@ class DomainDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         ids: `DOMAIN/ID` of each sample.
+        parts: data set of each domain.
         domains: positions of the samples of each domain.
         annotated: classes that the masks of each domain can show.
         quotas: for each domain the number of its samples and the number of samples that an epoch takes from it.
@@ -46,15 +47,15 @@ class DomainDataset(Dataset[dict[str, Any]]):
         sampling: str = "equal",
     ) -> None:
         self.label_space, self.annotated = label_space, dict(annotated)
-        self._parts = list(parts.values())
-        sizes = [len(part) for part in self._parts]
+        self.parts = list(parts.values())
+        sizes = [len(part) for part in self.parts]
         self._starts = [0, *accumulate(sizes)]
         self.ids = [f"{name}/{id}" for name, part in parts.items() for id in part.ids]
         self.domains = {name: range(*self._starts[i : i + 2]) for i, name in enumerate(parts)}
         drawn = share_out(sampling, dict(zip(parts, sizes, strict=True)))
         self.quotas = tuple(zip(sizes, drawn, strict=True))
         # A batch needs the same keys from every domain, though only some have weak labels or confidences.
-        sources = [part.weak.source for part in self._parts if isinstance(part, SegmentationDataset) and part.weak]
+        sources = [part.weak.source for part in self.parts if isinstance(part, SegmentationDataset) and part.weak]
         self._weak, self._doubtful = bool(sources), any(source.confidence for source in sources)
 
     def __len__(self) -> int:
@@ -62,7 +63,7 @@ class DomainDataset(Dataset[dict[str, Any]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch whose augmentations `__getitem__` draws, in every domain."""
-        for part in self._parts:
+        for part in self.parts:
             part.set_epoch(epoch)
 
     def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
@@ -85,7 +86,7 @@ class DomainDataset(Dataset[dict[str, Any]]):
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         number = bisect_right(self._starts, index) - 1
-        return self._parts[number], index - self._starts[number]
+        return self.parts[number], index - self._starts[number]
 
 
 def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:

@@ -15,7 +15,8 @@ from gss.core import distributed
 from gss.core.errors import InputError, unknown_name
 from gss.core.files import write_json
 from gss.core.outputs import prepare_output
-from gss.training.engine.checkpoint import FREE_KEYS, list_checkpoints
+from gss.training.engine.checkpoint import FREE_KEYS
+from gss.training.engine.run_folder import list_checkpoints
 from gss.training.run import train
 from gss.training.stages import STAGES
 

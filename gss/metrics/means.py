@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,3 +29,8 @@ def iou(hits: Tensor | np.ndarray, true: Tensor | np.ndarray, predicted: Tensor 
         predicted: pixels of the class in the prediction, by class.
     """
     return ratios(hits, true + predicted - hits)
+
+
+def or_nan(value: float | None) -> float:
+    """Return a number for a log, where what could not be measured is NaN; JSON gets null for it."""
+    return math.nan if value is None else float(value)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN, LabelSpace
+from gss.models.gaussians import full_precision
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import build
@@ -52,7 +53,8 @@ class Posterior:
         """
         if self.likelihood is not None:
             return self.likelihood.tokens(labels)
-        tokens = self.vqvae.encode(self.codec.encode(filled).to(self.vqvae.dtype)).indices
+        with full_precision(labels.device):  # targets are the same whatever a network is trained in
+            tokens = self.vqvae.encode(self.codec.encode(filled).to(self.vqvae.dtype)).indices
         return tokens.masked_fill(~_any_valid(labels, self.vqvae.token_stride), IGNORE_TOKEN)
 
     def to(self, device: torch.device) -> Posterior:

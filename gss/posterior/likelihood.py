@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN
+from gss.models.gaussians import full_precision
 from gss.posterior.cells import is_uniform, to_cells
 
 
@@ -70,7 +71,8 @@ class CellLikelihood(ModelMixin, ConfigMixin):
     def marginal(self, token_probs: Tensor) -> Tensor:
         """Mix the codes exactly: p(c | x), float32 `[B, K, h*f, w*f]`, from p(z | x) `[B, V, h, w]`."""
         weight = self.table.flatten(1).float().t()[:, :, None, None]  # [K*f*f, V, 1, 1], the order of pixel_shuffle
-        mixture = torch.nn.functional.conv2d(token_probs.float(), weight)  # [B, K*f*f, h, w]
+        with full_precision(weight.device):
+            mixture = torch.nn.functional.conv2d(token_probs.float(), weight)  # [B, K*f*f, h, w]
         return torch.nn.functional.pixel_shuffle(mixture, self.token_stride)
 
     def posterior(self, labels: Tensor, top_k: int = 1, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -126,7 +128,8 @@ def log_likelihood(cells: Tensor, table: Tensor, pixel_weight: Tensor) -> Tensor
     # One-hot over classes, scaled by the weight of each pixel; a void pixel is a row of zeros. [N, K, f, f]
     evidence = torch.zeros(len(cells), *table.shape[1:], device=cells.device)
     evidence.scatter_(1, kept[:, None], weight[cells][:, None])
-    return evidence.flatten(1) @ table.clamp(min=1e-6).log().flatten(1).t()
+    with full_precision(cells.device):
+        return evidence.flatten(1) @ table.clamp(min=1e-6).log().flatten(1).t()
 
 
 def fit_table(

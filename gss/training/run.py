@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.core.errors import unknown_name
+from gss.training.engine.run_folder import explained
 from gss.training.engine.stage import Say, quiet
 from gss.training.stages import STAGES
 
@@ -28,4 +29,5 @@ def train(stage: str, cfg: Any, out: str | Path, *, resume: bool = False, say: S
     """
     if stage not in STAGES:
         raise unknown_name("stage", stage, STAGES)
-    return STAGES[stage].load_entry()(cfg, out, resume=resume, say=say)
+    with explained(out):
+        return STAGES[stage].load_entry()(cfg, out, resume=resume, say=say)

@@ -1,4 +1,4 @@
-"""Check that weak labels show every class somewhere."""
+"""Check, before training, that the labels show something, and which classes they show."""
 
 from __future__ import annotations
 
@@ -14,40 +14,48 @@ from gss.data.protocols import LabelledImages
 from gss.labels.counts import count_labels
 
 _PEEK = 16
+# Full masks are not searched further for rare classes: these are only warned of.
+_FULL_MASKS = 500
 
 
 def check_seeds(dataset: LabelledImages, *, allow: bool, partial: bool = False, source: str = "") -> None:
-    """Require that weak labels show every class somewhere.
+    """Require a labelled pixel, and that weak labels show every class somewhere; warn of classes without full masks.
 
     Images are read until every class was seen, so a usual data set costs a few reads.
 
     Args:
-        dataset: training images; a data set with full masks is not read.
-        allow: True warns of missing classes instead.
-        partial: True if ordinary masks are partial too and have to be read.
+        dataset: training images.
+        allow: True warns of classes that weak labels lack, as of those that full masks lack.
+        partial: True if ordinary masks are partial labels too.
         source: name of the labels in messages; split and name of the data set when empty.
 
     Raises:
-        InputError: some class has no labelled pixel, or no image has any label.
+        InputError: no image has any label, or some class has no weak label.
     """
-    if not isinstance(dataset, SegmentationDataset) or (dataset.weak is None and not partial):
-        return
-    names = dataset.label_space.names
-    seen = np.zeros(len(names), bool)
+    names, weak = dataset.label_space.names, isinstance(dataset, SegmentationDataset) and dataset.weak is not None
+    full = not weak and not partial
+    seen, read = np.zeros(len(names), bool), 0
     for index in _spread(len(dataset)):
         seen |= count_labels(dataset.read(index)[1])[: len(names)] > 0
+        read += 1
         if seen.all():
             return
+        if full and read >= _FULL_MASKS and seen.any():
+            break
     absent = ", ".join(name for name, present in zip(names, seen, strict=True) if not present)
-    where = source or f"split {dataset.split!r} of data set {dataset.spec.name!r}"
+    where = source or "the training images"
+    if not source and isinstance(dataset, SegmentationDataset):
+        where = f"split {dataset.split!r} of data set {dataset.spec.name!r}"
     if not seen.any():
-        weak = [dataset.read_weak(index)[0] for index in range(min(_PEEK, len(dataset)))]
-        fix = "all of them are unlabelled (255), so there is nothing to learn"
-        if any(labels is not None and labels.present().any() for labels in weak):
+        fix = "all of them are unlabelled (255), so there is nothing to learn: check the split with 'gss data check'"
+        if isinstance(dataset, SegmentationDataset) and any(
+            labels is not None and labels.present().any()
+            for labels in (dataset.read_weak(index)[0] for index in range(min(_PEEK, len(dataset))))
+        ):
             fix = "tags alone need masks first: gss train weak-tags and gss weak produce, or gss weak run for all"
         raise InputError(f"no pixel of {where} has a label: {fix}")
-    message = f"no pixel of {where} is labelled {absent}"
-    if not allow:
+    message = f"no pixel of {f'{read} images of ' if read < len(dataset) else ''}{where} is labelled {absent}"
+    if not allow and not full:
         raise InputError(f"{message}: label some, or set weak.allow_missing=true to train without these classes")
     warnings.warn(f"{message}: these classes will not be learnt", stacklevel=2)
 

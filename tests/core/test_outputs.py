@@ -15,6 +15,7 @@ from gss.core.outputs import (
     locked,
     prepare_output,
     release_outputs,
+    take_over_locks,
     unlock_folder,
 )
 
@@ -97,7 +98,8 @@ def test_a_folder_in_use_is_refused(busy):
 
 def test_force_takes_the_lock_over(busy):
     folder, process = busy
-    prepare_output(folder, overwrite=True, force=True)
+    take_over_locks(True)
+    prepare_output(folder, overwrite=True)
     assert json.loads((folder / LOCK_NAME).read_text())["pid"] == os.getpid()
     process.send_signal(signal.SIGINT)
     process.wait()
@@ -120,14 +122,15 @@ def test_a_lock_of_another_host_stays(tmp_path):
     (tmp_path / LOCK_NAME).write_text(json.dumps(holder | {"host": "elsewhere"}))
     with pytest.raises(ValueError, match="on elsewhere since 20"):
         prepare_output(tmp_path, overwrite=True)
-    prepare_output(tmp_path, overwrite=True, force=True)
+    take_over_locks(True)
+    prepare_output(tmp_path, overwrite=True)
 
 
 def test_a_later_process_of_the_same_number_does_not_hold_the_lock(tmp_path):
     lock_folder(tmp_path)
     holder = json.loads((tmp_path / LOCK_NAME).read_text())
     release_outputs()
-    (tmp_path / LOCK_NAME).write_text(json.dumps(holder | {"pid": os.getppid()}))
+    (tmp_path / LOCK_NAME).write_text(json.dumps(holder | {"pid": 1}))
     prepare_output(tmp_path, overwrite=True)
 
 

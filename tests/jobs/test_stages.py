@@ -8,7 +8,7 @@ from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.core.errors import InputError
 from gss.jobs.stages import Stage, prepare_job, read_records, run_stages, training_stage
-from gss.training.engine.checkpoint import list_checkpoints
+from gss.training.engine.run_folder import list_checkpoints
 
 
 class Job:

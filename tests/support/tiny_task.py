@@ -5,6 +5,7 @@ Run as a script it is a training process of its own: `tiny_task.py OUT SCENARIO`
 
 import dataclasses
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gss.config.shared import OptimConfig, TrainConfig
 from gss.training.engine import checkpoint
 from gss.training.engine.loop import Task, fit
+from gss.training.engine.run_folder import explained
 
 
 class Blobs:
@@ -103,7 +105,7 @@ class BlobTask(Task):
 
     def export(self, folder: Path) -> None:
         assert not self.training
-        checkpoint._save({"weight": self.head.weight, "calls": self.calls}, folder / "head.safetensors")
+        checkpoint.save_tensors({"weight": self.head.weight, "calls": self.calls}, folder / "head.safetensors")
 
 
 def run(
@@ -139,6 +141,39 @@ def _kill_while_saving(out: Path) -> None:
 
     checkpoint.save_file = dying
     run(config(checkpoint_every=2), out)
+
+
+def _full_disk(out: Path, where: str) -> None:
+    """Print the error of a run whose writes fail at one place; a limit of the kernel stands for the full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    unlimited = resource.RLIM_INFINITY
+
+    class Task(BlobTask):
+        def limit(self, size: int, name: str) -> None:
+            if name == where:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, unlimited))
+
+        def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+            if step == 3:
+                self.limit(4000, "checkpoint")
+                self.limit(100, "metrics")
+            return super().forward(batch, step)
+
+        def pictures(self) -> dict[str, Image.Image]:
+            self.limit(4000, "picture")
+            return {"noise": Image.effect_noise((200, 200), 100)}
+
+        def export(self, folder: Path) -> None:
+            self.limit(1000, "product")
+            super().export(folder)
+
+    cfg = config(checkpoint_every=2, picture_every=3)
+    try:
+        with explained(out):
+            run(cfg, out, task=Task(cfg))
+    except OSError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        print(f"{error.filename}|{error.strerror}")
 
 
 def _two_processes(out: Path) -> None:
@@ -185,6 +220,8 @@ if __name__ == "__main__":
         _two_processes(folder)
     elif scenario == "kill":
         _kill_while_saving(folder)
+    elif scenario.startswith("full"):
+        _full_disk(folder, scenario.removeprefix("full "))
     else:
         # Workers take part: the signal goes to the whole group.
         run(config(steps=100000, checkpoint_every=0, batch_size=4), folder, workers=1)

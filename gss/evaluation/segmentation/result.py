@@ -10,6 +10,7 @@ from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record
 from gss.metrics.domains import domain_figures
+from gss.metrics.means import or_nan
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class EvaluationResult(Record):
         values: dict[str, float] = {}
         for mode, metrics in self.modes.items():
             for key in keys:
-                values[f"{mode}_{key}"] = float(metrics[key] or 0.0)
+                values[f"{mode}_{key}"] = or_nan(metrics[key])
                 values |= domain_means(f"{mode}_{key}", self.domains.get(mode, {}), key)
         return values
 

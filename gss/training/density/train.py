@@ -18,9 +18,12 @@ from gss.training.density.fit_scores import check_names, fit_scores, survey_imag
 from gss.training.density.hybrid import HybridTask
 from gss.training.density.outliers import fit_outliers, open_outliers
 from gss.training.density.posthoc import fit_mixture
+from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.extension import export, with_components
+from gss.training.identity import pipeline_source, split_sources
 from gss.training.splits import Splits, open_splits
+from gss.weak.seeds import check_seeds
 
 
 def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, say: Say = quiet) -> dict[str, float]:
@@ -48,6 +51,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
     pipeline = load_pipeline(cfg.pipeline)
     classes = list(pipeline.id2label.values())
     splits = open_splits(cfg.data, seed=cfg.train.seed, plain_as_read=True, val_as_read=True, classes=classes)
+    check_seeds(splits.plain, allow=True)
     outliers = open_outliers(cfg.outliers, splits.plain, seed=cfg.train.seed)
     figures: dict[str, float] = {}
     # 2. The mixture of the classes.
@@ -89,7 +93,11 @@ def _train_hybrid(cfg: DensityConfig, pipeline: GSSPipeline, splits: Splits, out
         )
     task = HybridTask(cfg, pipeline, splits.val)
     balanced = ClassBalanced(splits.augmented, seed=cfg.train.seed) if cfg.hybrid.class_balanced else None
-    train_task(cfg, task, balanced or splits.augmented, out, resume=resume)
+
+    def sources() -> list[Source]:
+        return [*split_sources(splits), pipeline_source(pipeline)]
+
+    train_task(cfg, task, balanced or splits.augmented, out, sources=sources, resume=resume)
     return task.pipeline()
 
 

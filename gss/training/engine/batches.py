@@ -44,15 +44,15 @@ def _epoch_plan(quotas: Quotas, seed: int, epoch: int) -> np.ndarray:
 
 
 def step_samples(step: int, *, size: int, batch_size: int, seed: int, quotas: Quotas = ()) -> list[Sample]:
-    """The global batch of one optimizer step.
+    """Return the global batch of one optimizer step.
 
     Args:
-        step: Optimizer step, counted from 0.
-        size: Number of samples in the data set, at least 1.
-        batch_size: Samples per optimizer step over all processes; may exceed `size`.
-        seed: Seed of the run.
-        quotas: The domains that the data set consists of, in order: number of samples, and how many of them an epoch
-            takes. Empty for a plain data set.
+        step: optimizer step, counted from 0.
+        size: number of samples in the data set, at least 1.
+        batch_size: samples per optimizer step over all processes; may exceed `size`.
+        seed: seed of the run.
+        quotas: domains of the data set, in order: number of samples, and how many of them an epoch takes; empty for a
+            plain data set.
 
     Returns:
         `batch_size` pairs (epoch, index).
@@ -63,6 +63,15 @@ def step_samples(step: int, *, size: int, batch_size: int, seed: int, quotas: Qu
     epochs = range(positions[0] // length, positions[-1] // length + 1)
     plan = np.concatenate([_epoch_plan(quotas, seed, epoch) for epoch in epochs])
     return [(epoch, index) for epoch, index in plan[positions - epochs[0] * length].tolist()]
+
+
+def named_samples(dataset: Any, step: int, *, batch_size: int, seed: int, quotas: Quotas) -> str:
+    """Return the ids of the first 16 samples of an optimizer step, for a message."""
+    samples = step_samples(step, size=len(dataset), batch_size=batch_size, seed=seed, quotas=quotas)
+    ids = getattr(dataset, "ids", range(len(dataset)))
+    source = getattr(dataset, "source", lambda epoch, index: index)
+    shown = ", ".join(str(ids[source(epoch, index)]) for epoch, index in samples[:16])
+    return f"{shown} and {len(samples) - 16} more" if len(samples) > 16 else shown
 
 
 class StepSampler(Sampler[list[Sample]]):
@@ -83,14 +92,14 @@ class StepSampler(Sampler[list[Sample]]):
         """Describe the stream; `batch_size` must divide by `accumulate * processes`.
 
         Args:
-            size: Number of samples in the data set.
-            batch_size: Samples per optimizer step over all processes.
-            accumulate: Micro-batches per optimizer step.
-            seed: Seed of the run.
-            steps: Optimizer steps to serve; a resumed run starts later.
-            process: Number of this process.
-            processes: Number of processes.
-            quotas: Domains of the data set, see `step_samples`.
+            size: number of samples in the data set.
+            batch_size: samples per optimizer step over all processes.
+            accumulate: micro-batches per optimizer step.
+            seed: seed of the run.
+            steps: optimizer steps to serve; a resumed run starts later.
+            process: number of this process.
+            processes: number of processes.
+            quotas: domains of the data set, see `step_samples`.
         """
         self.quotas = quotas
         self.size, self.batch_size, self.accumulate, self.seed = size, batch_size, accumulate, seed
@@ -137,9 +146,9 @@ class BatchStream(Iterator[dict[str, Any]]):
         """Start reading; nothing is drawn from the global generators.
 
         Args:
-            dataset: Has `set_epoch(epoch)` and `dataset[index]`; a sample depends on (epoch, index) alone.
-            sampler: The stream of this process.
-            workers: Loader processes, 0 to read in this one.
+            dataset: data set with `set_epoch(epoch)` and `[index]`; a sample depends on (epoch, index) alone.
+            sampler: stream of this process.
+            workers: loader processes, 0 to read in this one.
         """
         loader = DataLoader(
             _EpochDataset(dataset),

@@ -1,5 +1,6 @@
 """What a run tells: progress bar, `metrics.jsonl`, and tensorboard on request."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gss.core.files import atomic_path
+from gss.core.files import atomic_path, naming
 
 
 class RunLog:
@@ -22,11 +23,11 @@ class RunLog:
         """Open the log; lines after `start` (of a part that is being repeated) are dropped.
 
         Args:
-            out: Folder of the run.
-            steps: Optimizer steps of the whole run.
-            start: Optimizer steps made already.
-            active: Whether this is the main process.
-            tensorboard: Also write event files to `out/tensorboard`.
+            out: folder of the run.
+            steps: optimizer steps of the whole run.
+            start: optimizer steps made already.
+            active: True on the main process.
+            tensorboard: write event files to `out/tensorboard` too.
         """
         self.path = out / "metrics.jsonl"
         self.active = active
@@ -58,13 +59,13 @@ class RunLog:
         """Append one line of numbers.
 
         Args:
-            step: Optimizer steps made.
-            values: Finite or not; what is not finite is written as null, to stay valid JSON.
+            step: optimizer steps made.
+            values: numbers; NaN and infinities are written as null, to stay valid JSON.
         """
         if not self.active:
             return
         line = {k: v if v == v and abs(v) != float("inf") else None for k, v in values.items()}
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **line}) + "\n")
         if "loss" in values:
             self._bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
@@ -85,19 +86,20 @@ class RunLog:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """Lines of `metrics.jsonl` in a run folder.
+    """Return the lines of `metrics.jsonl` in a run folder.
 
     Args:
-        out: Folder of the run.
+        out: folder of the run.
 
     Returns:
-        The lines in order; a last line that a kill cut off is left out; empty without a file.
+        Lines in order, each with the whole number "step"; empty without a file. Lines that a kill cut off, or that are
+        no metrics, are left out.
     """
     path = out / "metrics.jsonl"
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
+    for text in path.read_bytes().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if isinstance(line, dict) and type(line.get("step")) is int:
+                lines.append(line)
     return lines

@@ -4,23 +4,24 @@ What `fit` guarantees:
 
 - Step s reads the samples `step_samples(s)` and draws random numbers seeded by (seed, s, process), at the
   rate `learning_rate_scale(s)`. All three are pure functions, so a run that is stopped, killed or resumed
-  (also in the middle of an epoch) goes on bit-exactly.
+  (also in the middle of an epoch) continues bit-exactly.
 - Gradients are averaged over micro-batches and processes. A run on several processes equals a run on one
   with the same global batch up to rounding if the loss is a plain mean over samples. A mean over valid
   pixels weighs each micro-batch alike, whatever its share of void pixels; batch statistics and dropout
   differ likewise. That is the usual behaviour of distributed training, and deterministic.
 - Nothing is read back from a GPU while its step runs. Loss values are copied asynchronously and looked at
-  one step later (at once on a CPU); a checkpoint is written only after all of them were found finite.
+  one step later (at once on a CPU); a checkpoint is written only after all of them, and all parameters, were
+  found finite.
 - Validation, pictures and export see averaged parameters (if `ema_decay` > 0) next to the live buffers:
   codebooks and batch-norm statistics are running averages already.
+- One process at a time writes to a run folder. What a kill leaves half written is removed at the next start.
 """
 
 import importlib.util
 import math
-import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,26 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from gss.config.io import save_config
 from gss.config.shared import OptimConfig, TrainConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.files import atomic_path
+from gss.core.files import atomic_path, discard
+from gss.core.outputs import LOCK_NAME, locked, remove_leftovers
 from gss.report.pictures import save_picture
 from gss.training.engine import checkpoint as checkpoints
 from gss.training.engine.accelerator import build_accelerator, seed_step
-from gss.training.engine.batches import BatchStream, Quotas, StepSampler, step_samples
+from gss.training.engine.batch_norm import checked_batch_norm
+from gss.training.engine.batches import BatchStream, Quotas, StepSampler, named_samples
 from gss.training.engine.ema import ParameterEMA
 from gss.training.engine.log import RunLog, read_metrics
 from gss.training.engine.meter import NonFiniteError, StepMeter
 from gss.training.engine.optim import build_optimizer, learning_rate_scale
+from gss.training.engine.precision import Precision
+from gss.training.engine.run_folder import keep_newest, list_checkpoints, newest_checkpoint, set_aside
+from gss.training.engine.sources import Source
 from gss.training.engine.stop import StopRequest
 from gss.training.engine.task import Task
 
@@ -56,35 +63,44 @@ def fit(
     workers: int = 0,
     resume: bool = False,
     config: object = None,
+    sources: Sequence[Source] = (),
 ) -> dict[str, float]:
     """Train a task and write its product, checkpoints, `metrics.jsonl` and pictures.
 
     Without `resume` an earlier run in `out` is cleared first (the caller asked for that: see
     `gss.core.outputs.prepare_output`). SIGTERM and Ctrl-C end the step, save, and leave by SystemExit(143 | 130).
-    Resuming a finished run only validates (if that is missing) and exports again.
+    Resuming a run that was killed before its first checkpoint starts it anew; resuming a finished run only validates
+    (if that is missing) and exports again. A damaged checkpoint is set aside for the one before.
 
     Args:
-        task: Built on the CPU, with the initial weights.
-        dataset: `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional `.quotas` of several domains, see
-            `step_samples`, and for messages `.ids` and, if items are drawn from images, `source(epoch, index)`,
-            the image.
-        optim: Optimizer and schedule.
-        train: Length, batch, precision and intervals.
-        out: Folder of the run.
-        workers: Loader processes per training process.
-        resume: Go on from the newest checkpoint in `out`.
-        config: Dataclass saved with the run and compared on a resume.
+        task: task with its initial weights, on the CPU.
+        dataset: training samples with `len`, `set_epoch(epoch)`, `[index]` -> dict of tensors; optional `.quotas` of
+            several domains, see `step_samples`, and for messages `.ids` and, if items are drawn from images,
+            `source(epoch, index)`, the image.
+        optim: optimizer and schedule.
+        train: length, batch, precision and intervals.
+        out: folder of the run.
+        workers: loader processes per training process.
+        resume: continue from the newest checkpoint in `out`.
+        config: dataclass saved with the run and compared on a resume.
+        sources: inputs of the run, compared on a resume by what they hold; read on the main process.
 
     Returns:
         The final validation metrics.
 
     Raises:
-        ValueError: If there is nothing to resume, the checkpoint belongs to another run, the data set is
-            empty, or a loss is not finite; the message names the step, the loss term and the samples.
+        InputError: another process is using the folder, it holds no run to resume, the checkpoint belongs to another
+            run, the data set is empty, or a loss or parameter is not finite; the message names the step, the loss term
+            and the samples.
+        OSError: something cannot be written.
     """
     if len(dataset) == 0:
         raise InputError("the training data set is empty; check the split name with 'gss data check'")
-    return _Run(task, dataset, optim, train, Path(out), workers, config).run(resume)
+    out = Path(out)
+    if distributed.is_main():
+        out.mkdir(parents=True, exist_ok=True)
+    with locked(out) if distributed.is_main() else nullcontext():
+        return _Run(task, dataset, optim, train, out, workers, config, sources).run(resume)
 
 
 class _Run:
@@ -99,18 +115,20 @@ class _Run:
         out: Path,
         workers: int,
         config: object,
+        sources: Sequence[Source],
     ) -> None:
         self.accelerator = build_accelerator(train)
         if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise InputError("train.tensorboard=true needs tensorboard: pip install tensorboard, or set it to false")
         self.dataset, self.optim, self.train, self.out = dataset, optim, train, out
-        self.workers, self.config = workers, config
+        self.workers, self.config, self.sources = workers, config, sources
         # Only a data set of several domains says how often each is read.
         self.quotas: Quotas = getattr(dataset, "quotas", ())
         self.checkpoints = out / "checkpoints"
         self.task = task.to(self.accelerator.device).train()
         self.optimizer = build_optimizer(task.parameter_groups(optim), optim)
-        self.model, self.prepared = self.accelerator.prepare(task, self.optimizer)
+        self.model = self.accelerator.prepare(task)
+        self.precision = Precision(train.precision, self.accelerator.device)
         # After prepare: it gives every process the weights of the main one.
         self.ema = ParameterEMA(task, train.ema_decay) if train.ema_decay > 0 else None
         self.stop = StopRequest()
@@ -118,9 +136,11 @@ class _Run:
         self.meter = StepMeter(self.accelerator.device)
 
     def run(self, resume: bool) -> dict[str, float]:
-        if resume:
-            self._resume()
-        else:
+        if self.accelerator.is_main_process:
+            remove_leftovers(self.out)
+        distributed.barrier()
+        notes = self._resume() if resume else []
+        if not self.step:
             self._start()
         if self.config is not None and self.accelerator.is_main_process:
             save_config(self.config, self.out / "config.yaml")
@@ -132,44 +152,76 @@ class _Run:
             tensorboard=self.train.tensorboard,
         )
         try:
-            if resume:
-                state = "is finished; exporting it again" if self.step >= self.train.steps else "resumes"
-                self.log.say(f"run {self.out} {state} at step {self.step} of {self.train.steps}")
-            with self.stop:
+            for note in notes:
+                self.log.say(note)
+            images = self.train.batch_size // (self.train.accumulate * self.accelerator.num_processes)
+            with self.stop, checked_batch_norm(self.task, images):
                 self._train()
             return self._finish()
+        except InputError as error:
+            raise InputError(f"{error}; {newest_checkpoint(self.out)}") from error
         finally:
             self.log.close()
-            # Undoes the autocast wrapper that accelerate puts around `forward`.
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
     def _start(self) -> None:
         if self.accelerator.is_main_process:
             for name in ("checkpoints", "pictures", "tensorboard"):
                 if (self.out / name).exists():
-                    shutil.rmtree(self.out / name)
+                    discard(self.out / name)
         distributed.barrier()
 
-    def _resume(self) -> None:
-        if self.accelerator.is_main_process:
-            checkpoints.clean_checkpoints(self.checkpoints)
-            # What a kill in the middle of an export or of another write left behind.
-            for entry in self.out.glob(".*.*"):
-                if ".tmp" in entry.suffixes or entry.suffix == ".old":
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    def _resume(self) -> list[str]:
+        """Load the newest whole checkpoint, if there is one; return what the user is told."""
+        notes, damaged = [], []
+        found = list_checkpoints(self.checkpoints)
+        for checkpoint in reversed(found):
+            try:
+                state = checkpoints.load_checkpoint(
+                    checkpoint,
+                    task=self.task,
+                    optimizer=self.optimizer,
+                    ema=self.ema,
+                    config=self.config,
+                    sources=self.sources,
+                )
+            except checkpoints.DamagedCheckpointError as error:
+                notes.append(f"{error}; it is set aside, and the one before is taken")
+                damaged.append(checkpoint)
+                continue
+            self.step = state["step"]
+            if self.precision.scaler is not None and state["scaler"]:
+                self.precision.scaler.load_state_dict(state["scaler"])
+            finished = self.step >= self.train.steps
+            action = "is finished; exporting it again" if finished else "resumes"
+            notes.append(f"run {self.out} {action} at step {self.step} of {self.train.steps}")
+            break
         distributed.barrier()
-        found = checkpoints.list_checkpoints(self.checkpoints)
+        if found and not self.step:
+            raise InputError(f"{notes[0].partition(';')[0]}, and no earlier one is whole: start anew with --overwrite")
         if not found:
-            raise InputError(f"{self.checkpoints} holds no checkpoint to resume; start without --resume")
-        state = checkpoints.load_checkpoint(
-            found[-1], task=self.task, optimizer=self.optimizer, ema=self.ema, config=self.config
-        )
-        self.step = state["step"]
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+            self._check_own_folder()
+            notes.append(f"run {self.out} has no checkpoint yet: it starts anew")
+        if self.accelerator.is_main_process:
+            for checkpoint in damaged:
+                set_aside(checkpoint)
+        return notes
+
+    def _check_own_folder(self) -> None:
+        """Require a folder that is empty or of a run: a start clears what is in it."""
+        held = [entry.name for entry in self.out.iterdir() if entry.name != LOCK_NAME]
+        if held and not (self.out / "config.yaml").is_file():
+            raise InputError(
+                f"{self.out} holds {held[0]!r} and no run to resume: choose another --out, or start anew with "
+                "--overwrite"
+            )
 
     def _train(self) -> None:
         train, accelerator = self.train, self.accelerator
+        # A kill may come between a checkpoint and what is due after it.
+        if 0 < self.step < train.steps and _due(self.step, train.eval_every) and not self._recorded_validation():
+            self._validate()
+        if self.step and _due(self.step, train.picture_every):
+            self._draw()
         if self.step >= train.steps:
             return
         sampler = StepSampler(
@@ -182,8 +234,6 @@ class _Run:
             processes=accelerator.num_processes,
             quotas=self.quotas,
         )
-        if self.step and _due(self.step, train.eval_every) and not self._recorded_validation():
-            self._validate()  # a signal came between the step and its validation
         self.meter.restart(self.step)
         with closing(BatchStream(self.dataset, sampler, workers=self.workers)) as batches:
             for step in sampler.steps:
@@ -204,28 +254,33 @@ class _Run:
                     self._draw()
 
     def _optimizer_step(self, step: int, batches: Iterator[dict[str, Any]]) -> None:
+        # 1. Learning rate and random numbers of the step.
         scale = learning_rate_scale(step, self.train.steps, self.optim)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * scale
         seed_step(self.train.seed, step, self.accelerator.process_index)
+        # 2. Gradients of the micro-batches.
         totals: dict[str, Tensor] = {}
         for _ in range(self.train.accumulate):
             started = time.perf_counter()
             batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
             self.meter.waited += time.perf_counter() - started
             with self.accelerator.accumulate(self.model):
-                terms = self.model(batch, step)
-                self.accelerator.backward(terms["loss"])
+                with self.precision.autocast():
+                    terms = self.model(batch, step)
+                self.precision.scale(terms["loss"].float() / self.train.accumulate).backward()
             for name, value in terms.items():
                 part = value.detach().float() / self.train.accumulate
                 totals[name] = totals[name] + part if name in totals else part
+        # 3. Clipping and the step.
         if self.optim.clip_norm > 0:
-            norm = self.accelerator.clip_grad_norm_(self.task.parameters(), self.optim.clip_norm)
+            self.precision.unscale(self.optimizer)
+            norm = clip_grad_norm_(self.task.parameters(), self.optim.clip_norm)
             # Under fp16 an overflow of gradients is expected: the scaler skips the step and lowers its scale.
-            if self.accelerator.scaler is None:
+            if self.precision.scaler is None:
                 totals["grad_norm"] = norm.detach().float()
-        self.prepared.step()
-        self.prepared.zero_grad()
+        self.precision.step(self.optimizer)
+        self.optimizer.zero_grad()
         if self.ema is not None:
             self.ema.update(step)
         self.meter.push(step, totals, stop=self.stop.signal_number > 0)
@@ -238,22 +293,11 @@ class _Run:
 
     def _describe(self, error: NonFiniteError) -> str:
         bad = ", ".join(f"{k} is {v}" for k, v in error.values.items() if not math.isfinite(v))
-        samples = step_samples(
-            error.step,
-            size=len(self.dataset),
-            batch_size=self.train.batch_size,
-            seed=self.train.seed,
-            quotas=self.quotas,
+        batch = named_samples(
+            self.dataset, error.step, batch_size=self.train.batch_size, seed=self.train.seed, quotas=self.quotas
         )
-        ids = getattr(self.dataset, "ids", range(len(self.dataset)))
-        source = getattr(self.dataset, "source", lambda epoch, index: index)
-        batch = ", ".join(str(ids[source(epoch, index)]) for epoch, index in samples[:16])
-        more = f" and {len(samples) - 16} more" if len(samples) > 16 else ""
-        found = checkpoints.list_checkpoints(self.checkpoints)
-        kept = f"{found[-1]} is whole" if found else "no checkpoint was written"
         return (
-            f"training stopped at step {error.step}: {bad} (batch: {batch}{more}); {kept};"
-            " lower optim.lr, or look at these samples"
+            f"training stopped at step {error.step}: {bad} (batch: {batch}): lower optim.lr, or look at these samples"
         )
 
     def _log_step(self) -> None:
@@ -269,7 +313,7 @@ class _Run:
         self._read_meter(everything=True)
         started = time.perf_counter()
         if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
+            scaler = self.precision.scaler
             checkpoints.save_checkpoint(
                 self.checkpoints,
                 step=self.step,
@@ -278,8 +322,9 @@ class _Run:
                 ema=self.ema,
                 scaler=scaler.state_dict() if scaler is not None else None,
                 config=self.config,
+                sources=self.sources,
             )
-            checkpoints.clean_checkpoints(self.checkpoints, keep=self.train.keep_checkpoints)
+            keep_newest(self.checkpoints, self.train.keep_checkpoints)
         distributed.barrier()
         self.meter.exclude(time.perf_counter() - started)
 
@@ -288,7 +333,7 @@ class _Run:
         # The signal may have reached another process of the run only.
         number = max(distributed.gather_objects(self.stop.signal_number))
         name = signal.Signals(number).name
-        self.log.say(f"stopped by {name}; step {self.step} is saved in {self.out}: go on with --resume")
+        self.log.say(f"stopped by {name}; step {self.step} is saved in {self.out}: continue with --resume")
         raise SystemExit(128 + number)
 
     @contextmanager
@@ -306,7 +351,7 @@ class _Run:
         self.meter.exclude(time.perf_counter() - started)
 
     def _validate(self) -> dict[str, float]:
-        with self._evaluation(), self.accelerator.autocast():
+        with self._evaluation(), self.precision.autocast():
             metrics = {name: float(value) for name, value in self.task.validate().items()}
         # A validation on record is not repeated on a resume, so what it chose has to be saved by then.
         if self.task.keeps_best and (self.step == self.train.steps or _due(self.step, self.train.checkpoint_every)):
@@ -316,13 +361,14 @@ class _Run:
         return metrics
 
     def _draw(self) -> None:
-        with self._evaluation(), self.accelerator.autocast():
+        with self._evaluation(), self.precision.autocast():
             pictures = self.task.pictures() if self.accelerator.is_main_process else {}
             for name, picture in pictures.items():
                 save_picture(self.out / "pictures" / f"step_{self.step:06d}_{name}.jpg", picture.convert("RGB"))
 
     def _finish(self) -> dict[str, float]:
         """Validate and export; signals act as usual again, because the last checkpoint is written."""
+        checkpoints.check_finite(self.step, self.task, self.ema)
         metrics = self._recorded_validation() or self._validate()
         with self._evaluation():
             if self.accelerator.is_main_process:

@@ -5,7 +5,8 @@ An entry point reads:
     seed_stage(cfg)                                # processes and random numbers
     splits = open_splits(cfg.data, ...)            # data, checked
     task = SomeTask(cfg, splits.plain, splits.val)
-    figures = train_task(cfg, task, splits.augmented, out, resume=resume)
+    sources = partial(split_sources, splits)       # what a resumed run compares
+    figures = train_task(cfg, task, splits.augmented, out, sources=sources, resume=resume)
     report(say, figures)
 
 What a stage tells its user goes to `say`; the caller prints it.
@@ -22,6 +23,7 @@ import torch
 from gss.config.shared import DataConfig, OptimConfig, TrainConfig
 from gss.core import distributed
 from gss.training.engine.loop import fit
+from gss.training.engine.sources import Source
 from gss.training.engine.task import Task
 
 Say = Callable[[str], None]
@@ -46,7 +48,13 @@ def seed_stage(cfg: StageConfig) -> None:
 
 
 def train_task(
-    cfg: StageConfig, task: Task, samples: Any, out: str | Path, *, resume: bool = False
+    cfg: StageConfig,
+    task: Task,
+    samples: Any,
+    out: str | Path,
+    *,
+    sources: Callable[[], list[Source]],
+    resume: bool = False,
 ) -> dict[str, float]:
     """Train a task with the settings of its stage.
 
@@ -55,11 +63,13 @@ def train_task(
         task: task with its initial weights, on the CPU.
         samples: training samples, see `fit`.
         out: run folder.
+        sources: reads the inputs of the run, which a resumed run compares; called on the main process.
         resume: continue from the newest checkpoint.
 
     Returns:
         Figures of the last validation.
     """
+    read = sources() if distributed.is_main() else []
     return fit(
         task,
         samples,
@@ -69,12 +79,13 @@ def train_task(
         workers=cfg.data.workers,
         resume=resume,
         config=cfg,
+        sources=distributed.gather_objects(read)[0],
     )
 
 
 def figures_line(figures: dict[str, float]) -> str:
-    """Return validation figures as one line of text."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    """Return validation figures as one line of text; `-` stands for what could not be measured."""
+    return "  ".join(f"{name} {'-' if value != value else f'{value:.4f}'}" for name, value in figures.items())
 
 
 def report(say: Say, text: str | dict[str, float]) -> None:

@@ -18,6 +18,7 @@ from gss.evaluation import reconstruction as recon
 from gss.evaluation.segmentation.result import domain_means
 from gss.labels.counts import count_labels
 from gss.labels.space import LabelSpace
+from gss.metrics.means import or_nan
 from gss.posterior.bundle import Posterior
 from gss.posterior.cells import class_weights, collage, draw_cells, pixel_weights, to_cells
 from gss.posterior.codec import MaskigeCodec
@@ -91,7 +92,7 @@ class PosteriorTask(Task):
         """Reconstruction of the validation split through the encoder."""
         result = recon.reconstruct(self._posterior(None), self._val_set).encoder
         names = ("miou", "boundary_f", "perplexity", "dead_codes", "dominant_code")
-        values = {name: float(result[name] or 0.0) for name in names}
+        values = {name: or_nan(result[name]) for name in names}
         return values | domain_means("miou", result.domains, "miou")
 
     def pictures(self) -> dict[str, Image.Image]:

@@ -10,8 +10,11 @@ from gss.core.errors import InputError
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
 from gss.posterior.bundle import Posterior
+from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
+from gss.training.identity import module_source, split_sources
 from gss.training.prior.task import PriorTask
+from gss.training.prior.warm_start import model_sources
 from gss.training.splits import open_splits, report_domains
 from gss.weak.seeds import check_seeds
 
@@ -37,8 +40,17 @@ def train_prior(
     splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=True)
     check_seeds(splits.plain, allow=cfg.weak.allow_missing)
     report_domains(splits.augmented, say)
-    task = PriorTask(cfg, load_posterior(cfg, splits.plain, twin=twin), splits.plain, splits.val)
-    figures = train_task(cfg, task, splits.augmented, out, resume=resume)
+    posterior = load_posterior(cfg, splits.plain, twin=twin)
+    task = PriorTask(cfg, posterior, splits.plain, splits.val)
+
+    def sources() -> list[Source]:
+        frozen = []
+        if cfg.posterior:
+            parts = posterior.codec, posterior.vqvae, posterior.likelihood
+            frozen.append(module_source("posterior", ("posterior",), *parts))
+        return [*split_sources(splits), *frozen, *model_sources(cfg.model)]
+
+    figures = train_task(cfg, task, splits.augmented, out, sources=sources, resume=resume)
     report(say, figures)
     return figures
 

@@ -9,11 +9,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from gss.config.prior import PriorModelConfig
 from gss.core.errors import InputError
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.loading import without_bars
 from gss.posterior.bundle import Posterior
+from gss.training.engine.sources import Source
+from gss.training.identity import folder_sources
 from vqvae import MaskigeVQModel
 
 # Tied to the posterior in use, see `GSSPriorModel.tie_codebook` and `tie_evidence`.
@@ -65,6 +68,15 @@ def start_from(prior: GSSPriorModel, source: str, parts: Sequence[str], posterio
             )
         taken |= found
     prior.load_state_dict(ours | taken)
+
+
+def model_sources(model: PriorModelConfig) -> list[Source]:
+    """Return the weights that a prior starts from, where they are files here."""
+    start = str(find_prior(model.init_from)) if model.init_from else ""
+    return [
+        *folder_sources("weights of model.init_from", "model.init_from", start),
+        *folder_sources("weights of model.backbone", "model.backbone", model.backbone),
+    ]
 
 
 def find_prior(source: str) -> Path:

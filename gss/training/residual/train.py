@@ -19,10 +19,13 @@ from gss.evaluation.checks import check_classes
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.density.fit_scores import fit_scores
+from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, figures_line, quiet, report, seed_stage, train_task
 from gss.training.extension import export
+from gss.training.identity import data_source, pipeline_source
 from gss.training.residual.measure import measure, same_masks
 from gss.training.residual.task import ResidualTask
+from gss.weak.seeds import check_seeds
 
 
 def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False, say: Say = quiet) -> dict[str, Any]:
@@ -57,10 +60,19 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     val = build_dataset(as_read, cfg.data.val_split, train=False)
     for dataset in (plain, val):
         check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
+    check_seeds(plain, allow=True)
     truth = MixedTruth(val, build_mixer(cfg, sources.val, train=False), seed=cfg.train.seed)
     # 3. Training.
     task = ResidualTask(cfg, pipeline, truth)
-    train_task(cfg, task, mixed, out, resume=resume)
+
+    def inputs() -> list[Source]:
+        return [
+            data_source("training images", ("data.spec", "data.root", "data.train_split"), plain),
+            data_source("validation images", ("data.val_split",), val),
+            pipeline_source(pipeline),
+        ]
+
+    train_task(cfg, task, mixed, out, sources=inputs, resume=resume)
     # 4. The pipeline with the best head, and its metrics.
     extended = task.pipeline(task.best)
     _fit_combinations(extended, plain)

@@ -11,8 +11,11 @@ from gss.config.weak_agmm import WeakAgmmConfig
 from gss.data.protocols import LabelledImages
 from gss.models.prior import GSSPriorOutput
 from gss.posterior.bundle import Posterior
+from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
+from gss.training.identity import split_sources
 from gss.training.prior.task import PriorTask
+from gss.training.prior.warm_start import model_sources
 from gss.training.splits import open_splits
 from gss.weak.agmm.mixture import image_weights
 from gss.weak.seeds import check_seeds
@@ -76,6 +79,10 @@ def train_weak_agmm(
     splits = open_splits(cfg.data, seed=cfg.train.seed, val_as_read=True, val_optional=True)
     check_seeds(splits.plain, allow=cfg.weak.allow_missing, partial=True)
     task = WeakAgmmTask(cfg, splits.plain, splits.val if cfg.data.val_split else None)
-    figures = train_task(cfg, task, splits.augmented, out, resume=resume)
+
+    def sources() -> list[Source]:
+        return [*split_sources(splits), *model_sources(cfg.model)]
+
+    figures = train_task(cfg, task, splits.augmented, out, sources=sources, resume=resume)
     report(say, figures)
     return figures

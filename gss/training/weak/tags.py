@@ -26,8 +26,10 @@ from gss.labels.space import LabelSpace
 from gss.models.tags import TagClassifier
 from gss.pipeline.loading import load_classifier
 from gss.report.pictures import contact_sheet, heatmap
+from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
 from gss.training.engine.task import Task
+from gss.training.identity import data_source, files_source, folder_sources
 from gss.training.weak.wood import OoDLosses, tags_of, whole_image
 from gss.weak.tags.cam import activation_maps
 
@@ -236,6 +238,20 @@ def train_weak_tags(
         check_classes(plain.label_space.names, val.label_space.names)
     task = TagTask(cfg, plain, val, others)
     samples = TaggedImages(plain, transform, others=others)
-    figures = train_task(cfg, task, samples, out, resume=resume)
+
+    def sources() -> list[Source]:
+        keys = ("data.spec", "data.root", "data.train_split")
+        read = [data_source("training images", keys, plain)]
+        if val is not None:
+            read.append(data_source("validation images", ("data.val_split",), val))
+        if others is not None:
+            read.append(files_source("out-of-distribution images", ("wood.ood",), others.ids, others.files))
+        return [
+            *read,
+            *folder_sources("weights of tags.init_from", "tags.init_from", cfg.tags.init_from),
+            *folder_sources("weights of tags.backbone", "tags.backbone", cfg.tags.backbone),
+        ]
+
+    figures = train_task(cfg, task, samples, out, sources=sources, resume=resume)
     report(say, figures)
     return figures

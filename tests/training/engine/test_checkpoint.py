@@ -1,14 +1,18 @@
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_task import BlobConfig, BlobTask, config
 from torch import nn
 
-from gss.training.engine.checkpoint import clean_checkpoints, list_checkpoints, load_checkpoint, save_checkpoint
+from gss.training.engine.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
 from gss.training.engine.ema import ParameterEMA
 from gss.training.engine.optim import build_optimizer
+from gss.training.engine.run_folder import keep_newest, list_checkpoints
+from gss.training.engine.sources import Source
 
 
 def trained(cfg: BlobConfig, steps: int = 2) -> tuple[BlobTask, torch.optim.Optimizer, ParameterEMA]:
@@ -98,14 +102,97 @@ def test_other_configuration_names_the_key(tmp_path: Path) -> None:
     load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=free)
 
 
-@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"])
-def test_damage_is_told(tmp_path: Path, name: str) -> None:
+FILES = ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
+def test_damage_is_told_and_changes_nothing(tmp_path: Path, name: str, damage: str) -> None:
     path = save(tmp_path, config())
-    (path / name).write_bytes((path / name).read_bytes()[:20])
+    content = (path / name).read_bytes()
+    if damage == "missing":
+        (path / name).unlink()
+    elif damage == "flipped":
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+        (path / name).write_bytes(flipped)
+    else:
+        (path / name).write_bytes(content[: 20 if damage == "cut" else 0])
     task, optimizer, ema = trained(config(), steps=0)
-    with pytest.raises(ValueError, match="is damaged.*remove it") as error:
+    before = {k: v.clone() for k, v in task.state_dict().items()}
+    with pytest.raises(DamagedCheckpointError, match=f"{path} is damaged") as error:
         load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=config())
     assert "\n" not in str(error.value)
+    assert all(torch.equal(v, before[k]) for k, v in task.state_dict().items())
+
+
+NO_STATES = ["[]", "{}", '{"step": "5", "config": null, "scaler": null}', "[" * 9999, '{"step": NaN}']
+
+
+@pytest.mark.parametrize("content", NO_STATES)
+def test_a_state_that_is_none_is_damage(tmp_path: Path, content: str) -> None:
+    path = save(tmp_path, config())
+    (path / "state.json").write_text(content)
+    task, optimizer, ema = trained(config(), steps=0)
+    with pytest.raises(DamagedCheckpointError):
+        load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=config())
+
+
+def test_checkpoints_of_version_0_1_are_read(tmp_path: Path) -> None:
+    cfg = config()
+    task, optimizer, ema = trained(cfg)
+    path = save_checkpoint(tmp_path, step=5, task=task, optimizer=optimizer, ema=ema, scaler=None, config=cfg)
+    moments = load_file(path / "optimizer.safetensors")
+    old = {"|".join(name.removeprefix("state.").rsplit(".", 1)): value for name, value in moments.items()}
+    assert "backbone.weight|exp_avg" in old
+    save_file(old, path / "optimizer.safetensors")
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({k: state[k] for k in ("step", "scaler", "config")} | {"format": 1}))
+    task2, optimizer2, ema2 = trained(cfg, steps=0)
+    load_checkpoint(path, task=task2, optimizer=optimizer2, ema=ema2, config=cfg)
+    again = save_checkpoint(tmp_path / "b", step=5, task=task2, optimizer=optimizer2, ema=ema2, scaler=None, config=cfg)
+    saved = load_file(again / "optimizer.safetensors")
+    assert all(torch.equal(saved[name], value) for name, value in moments.items())
+
+
+def test_a_later_format_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, config())
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(state | {"format": 99}))
+    task, optimizer, ema = trained(config(), steps=0)
+    with pytest.raises(ValueError, match="later version of gss"):
+        load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=config())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path, value: float, averaged: bool) -> None:
+    task, optimizer, ema = trained(config())
+    target = ema.average["head.bias"] if averaged else task.head.bias.detach()
+    target[1] = value
+    with pytest.raises(ValueError, match="step 5: 1 of 4 values of the parameter head.bias.*lower optim.lr"):
+        save_checkpoint(tmp_path, step=5, task=task, optimizer=optimizer, ema=ema, scaler=None, config=config())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_are_compared_by_what_they_hold(tmp_path: Path) -> None:
+    def source(**facts: str) -> list[Source]:
+        return [Source("training images", ("width",), {"images": "12", "ids": "a"} | facts)]
+
+    cfg = config()
+    task, optimizer, ema = trained(cfg)
+    path = save_checkpoint(
+        tmp_path, step=5, task=task, optimizer=optimizer, ema=ema, scaler=None, config=cfg, sources=source()
+    )
+    moved = dataclasses.replace(cfg, width=7)  # a setting that only says where the images lie
+    load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=moved, sources=source())
+    with pytest.raises(
+        ValueError, match=r"training images changed since.*13 images, not 12; other ids\): restore them"
+    ):
+        load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=cfg, sources=source(images="13", ids="b"))
+    # A checkpoint of an earlier version knows no inputs: then the spelling counts.
+    with pytest.raises(ValueError, match="width is 7 now and was 6"):
+        load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=moved)
 
 
 def test_failed_write_leaves_nothing_and_the_old_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,21 +210,12 @@ def test_failed_write_leaves_nothing_and_the_old_one_whole(tmp_path: Path, monke
     assert {p.name: p.read_bytes() for p in (tmp_path / "step_000005").iterdir()} == before
 
 
-def test_cleaning_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
-    for name in (
-        "step_000002",
-        "step_1000000",
-        "step_999999",
-        ".step_000003.ab12.tmp",
-        ".removed-step_000001",
-    ):
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    for name in ("step_000002", "step_1000000", "step_999999", "damaged_step_000003"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
-    (tmp_path / ".stray.tmp").touch()
-    clean_checkpoints(tmp_path)
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step_000002", "step_999999", "step_1000000"]
-    assert len(list(tmp_path.iterdir())) == 3
-    clean_checkpoints(tmp_path, keep=2)
-    assert [p.name for p in list_checkpoints(tmp_path)] == ["step_999999", "step_1000000"]
-    clean_checkpoints(tmp_path / "missing")
+    keep_newest(tmp_path, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["damaged_step_000003", "step_1000000", "step_999999"]
+    keep_newest(tmp_path / "missing", 2)
     assert list_checkpoints(tmp_path / "missing") == []

@@ -1,0 +1,65 @@
+"""Checkpoints of a run folder by name, and messages that say which of them is whole; imports no torch."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gss.core.files import discard
+from gss.core.interrupt import Interrupted
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder, oldest first; empty if there is no such folder."""
+    found = [p for p in folder.glob("step_*") if p.is_dir() and re.fullmatch(r"step_\d+", p.name)]
+    return sorted(found, key=checkpoint_step)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the number of optimizer steps made when a checkpoint was written, from its name."""
+    return int(checkpoint.name.removeprefix("step_"))
+
+
+def newest_checkpoint(out: Path) -> str:
+    """Say which checkpoint of a run is the newest, and how to continue from it."""
+    try:
+        found = list_checkpoints(out / "checkpoints")
+    except OSError:
+        return f"the checkpoints in {out} cannot be read at the moment"
+    return f"{found[-1]} is whole, continue with --resume" if found else "no checkpoint was written"
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Remove all but the newest `count` checkpoints."""
+    for checkpoint in list_checkpoints(folder)[:-count]:
+        discard(checkpoint)
+
+
+def set_aside(checkpoint: Path) -> None:
+    """Rename a damaged checkpoint, so that it neither counts as one nor is lost."""
+    target = checkpoint.with_name(f"damaged_{checkpoint.name}")
+    if target.exists():
+        discard(target)
+    checkpoint.rename(target)
+
+
+@contextmanager
+def explained(out: str | Path) -> Iterator[None]:
+    """Add to the message of a stopped run, or of a failed write, which checkpoint is whole and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Interrupted) and stop.hint:
+            raise
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        raise Interrupted(number, newest_checkpoint(Path(out))) from None
+    except OSError as error:
+        hint = newest_checkpoint(Path(out))
+        if hint in str(error):
+            raise
+        if error.errno is None:
+            raise OSError(f"{error}; {hint}") from error
+        raise OSError(error.errno, f"{error.strerror}; {hint}", error.filename) from error
