@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import gss
 from gss.cli.parser import Parser
-from gss.cli.runtime import flush_denormals, one_line, show_warning
+from gss.cli.runtime import flush_denormals, forgive_characters, one_line, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
 from gss.core.outputs import check_writable, release_outputs, take_over_locks
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         143 after SIGTERM. argparse itself exits with 0 or 2.
     """
     try:
+        forgive_characters()
         with interruptible():
             args = build_parser().parse(sys.argv[1:] if argv is None else list(argv))
             for name in getattr(args, "files", ()):

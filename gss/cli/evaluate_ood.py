@@ -1,9 +1,10 @@
 """`gss evaluate-ood`: measure out-of-distribution scores of a pipeline."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_files, add_force, add_limit, add_running, add_size, add_window, names
-from gss.cli.runtime import parse_device, parse_dtype
+from gss.cli.runtime import one_line, parse_device, parse_dtype
 
 HELP = "measure out-of-distribution scores of a pipeline"
 
@@ -42,16 +43,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_force(parser, "--save-scores")
 
 
-def run(args: Namespace) -> None:
-    """Measure every data set, write and print."""
+def run(args: Namespace) -> int:
+    """Measure every data set, write and print; return 1 when one of several failed."""
     from dataclasses import replace
 
-    from gss.core.distributed import is_main
+    from gss.core.distributed import is_main, num_processes
     from gss.core.errors import InputError
     from gss.core.files import write_json
     from gss.data.outliers.benchmarks import open_benchmarks
     from gss.evaluation.ood.evaluate import evaluate_ood, known_channels
     from gss.evaluation.ood.page import build_page
+    from gss.evaluation.ood.result import OODEvaluation
     from gss.evaluation.ood.score_files import ScoreFiles
     from gss.evaluation.ood.tables import ood_tables
     from gss.pipeline.loading import load_pipeline
@@ -79,31 +81,52 @@ def run(args: Namespace) -> None:
             dtype=args.save_dtype or "float32",
             overwrite=args.overwrite,
         )
-    results = []
+    results: list[OODEvaluation] = []
+    failures: list[str] = []
+
+    def write() -> None:
+        if is_main() and args.json:
+            write_json(args.json, {"schema_version": 1, "results": [result.to_json() for result in results]})
+        if is_main() and args.html:
+            build_page(results).save(args.html)
+
     for test_set, source in zip(test_sets, sources, strict=True):
-        result = evaluate_ood(
-            pipeline,
-            test_set,
-            scores=args.scores or None,
-            mode=args.mode,
-            fpr_rule=args.fpr_rule,
-            exact=args.exact,
-            components=args.components,
-            threshold_from=source,
-            window=args.window,
-            size=args.size,
-            limit=args.limit,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            save=save,
-            pictures=6 if args.html else 0,
-            progress=True,
-        )
+        try:
+            result = evaluate_ood(
+                pipeline,
+                test_set,
+                scores=args.scores or None,
+                mode=args.mode,
+                fpr_rule=args.fpr_rule,
+                exact=args.exact,
+                components=args.components,
+                threshold_from=source,
+                window=args.window,
+                size=args.size,
+                limit=args.limit,
+                batch_size=args.batch_size,
+                workers=args.workers,
+                save=save,
+                pictures=6 if args.html else 0,
+                progress=True,
+            )
+        except InputError as error:
+            # Another process may be in the middle of the same data set, so that only one alone can skip it.
+            if len(test_sets) == 1 or num_processes() > 1:
+                raise
+            failures.append(f"{test_set.name}: {error}")
+            continue
+        except KeyboardInterrupt:
+            if results:
+                write()
+            raise
         settings = result.settings | {"dtype": args.dtype, "exact": args.exact}
         results.append(replace(result, pipeline=str(args.pipeline), settings=settings))
+    if failures and not results:
+        raise InputError(failures[0])
+    write()
     if is_main():
-        if args.json:
-            write_json(args.json, {"schema_version": 1, "results": [result.to_json() for result in results]})
-        if args.html:
-            build_page(results).save(args.html)
         print("\n\n".join(ood_tables(result).text() for result in results))
+        for failure in failures:
+            print(f"gss: error: {one_line(failure)}", file=sys.stderr)
+    return 1 if failures else 0

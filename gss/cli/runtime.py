@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def flush_denormals(flush: bool) -> None:
     """
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(flush)
+
+
+def forgive_characters() -> None:
+    """Let output that a terminal or file cannot encode appear as `?`, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def one_line(text: str) -> str:

@@ -27,6 +27,8 @@ _LOSSLESS_TIFF = frozenset(
 _STRETCH = {"2": 85, "4": 17}
 _COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "L", "LA", "1")
 _ORIENTATION_TAG = 0x0112
+# Where Pillow keeps metadata that may hold an orientation.
+_METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -174,7 +176,12 @@ def _require_lossless(path: str | os.PathLike[str], image: Image.Image) -> None:
 def upright(image: Image.Image) -> Image.Image:
     """Return the image turned and mirrored as its orientation asks; the same object if it is upright."""
     method = _UPRIGHT.get(orientation(image))
-    return image if method is None else image.transpose(method)
+    if method is None:
+        return image
+    turned = image.transpose(method)
+    for key in _METADATA:  # who reads the orientation of the result must not turn it again
+        turned.info.pop(key, None)
+    return turned
 
 
 def orientation(image: Image.Image) -> int:

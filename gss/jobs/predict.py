@@ -257,11 +257,11 @@ def _write(
     try:
         for kind, picture in pictures.items():
             save_picture(target.with_name(files[kind]), picture, quality=92)
-    except OSError as error:
+    except BaseException as error:
         for file in files.values():
             with contextlib.suppress(OSError):
                 target.with_name(file).unlink(missing_ok=True)
-        if error.errno in _HOPELESS:
+        if not isinstance(error, OSError) or error.errno in _HOPELESS:
             raise
         return _failure(path, error)
     return Prediction(

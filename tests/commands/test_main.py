@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -238,6 +239,14 @@ def test_interrupt_and_exit_codes(ending, capsys):
     ending(SystemExit(143))
     with pytest.raises(SystemExit):
         cli.main(["palette", "3"])
+
+
+def test_a_terminal_without_a_character_gets_a_question_mark():
+    code = "import sys, gss.cli; from gss.cli import palette; palette.run = lambda args: print('·é'); "
+    code += "sys.exit(gss.cli.main(['palette', '3']))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "??\n")
 
 
 def test_reader_that_goes_away_is_no_traceback():

@@ -58,6 +58,8 @@ def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     assert loaded.shape == turned.shape
     assert np.abs(loaded.astype(int) - turned).mean() < 8
     assert is_rotated(path) == (orientation != 1)
+    again = image_from_pil(load_image(path))  # as the pipeline does with an image that is upright already
+    assert again.size == load_image(path).size and np.array_equal(again, load_image(path))
 
 
 def test_sixteen_bit_grey_keeps_its_range(tmp_path):

@@ -1,8 +1,13 @@
 """`gss predict` on files, in process."""
 
 import json
+import os
+import signal
+import struct
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +111,96 @@ def test_earlier_results_are_kept_without_overwrite(saved, photos, tmp_path, cap
     assert (out / "predictions.json").read_text() == "mine" and len(list(out.iterdir())) == 1
     assert main([*command, "--overwrite"]) == 0
     assert json.loads((out / "predictions.json").read_text())["images"]
+
+
+def test_links_keep_their_names(saved, photos, tmp_path):
+    """Stores that keep files by hash, and link to them, keep the names of the links."""
+    links = tmp_path / "links"
+    links.mkdir()
+    for name in ("cat", "cat_again"):
+        (links / f"{name}.png").symlink_to(photos / "a" / "one.png")
+    (links / "dog.jpg").symlink_to(photos / "b" / "deep" / "two.jpg")
+    out = tmp_path / "out"
+    assert main(["predict", saved, str(links), "--out", str(out)]) == 0
+    assert {path.name for path in out.glob("*_mask.png")} == {"cat_mask.png", "cat_again_mask.png", "dog_mask.png"}
+
+
+def test_names_that_are_odd_or_too_long(saved, photos, tmp_path, capsys):
+    folder = tmp_path / "names"
+    folder.mkdir()
+    one = (photos / "a" / "one.png").read_bytes()
+    (folder / f"{'x' * 245}.png").write_bytes(one)  # its results would have names beyond 255 bytes
+    (folder / "a\nb.png").write_bytes(one)
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(one)
+    out = tmp_path / "out"
+    assert main(["predict", saved, str(folder), "--out", str(out)]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gss: error")]
+    assert len(errors) == 1 and "xxx" in errors[0] and "too long" in errors[0]
+    report = json.loads((out / "predictions.json").read_text())
+    assert len(report["images"]) == 2 and len(report["failed"]) == 1 and "x" * 245 in report["failed"][0]["image"]
+    for record in report["images"]:
+        assert all((out / name).exists() for name in record["files"].values())
+    assert not [path for path in out.iterdir() if path.name.startswith((".", "x"))]
+
+
+def test_damaged_metadata_does_not_matter(saved, photos, tmp_path):
+    tags = struct.pack("<HHI4s", 0x0112, 3, 1, b"\6\0\0\0") + struct.pack("<HHI4s", 0x0128, 2, 2, b"2\0\0\0")
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + tags + bytes(4)
+    Image.new("RGB", (64, 48), (90, 120, 40)).save(photos / "a" / "turned.jpg", exif=exif)
+    out = tmp_path / "out"
+    assert main(["predict", saved, str(photos / "a"), "--out", str(out)]) == 0
+    assert Image.open(out / "turned_mask.png").size == (48, 64)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_says_so_and_leaves_what_is_done(saved, photos, tmp_path, capsys, number, code):
+    image = Image.open(photos / "a" / "one.png")
+    for index in range(60):
+        image.save(photos / f"{index:02d}.png")
+    out = tmp_path / "out"
+
+    def stop():
+        while len(list(out.glob("*_mask.png"))) < 2:  # the first image is done
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert main(["predict", saved, str(photos), "--out", str(out), "--batch-size", "1"]) == code
+    thread.join(10)
+    words = "stopped by SIGTERM" if number == signal.SIGTERM else "interrupted"
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gss: ")]
+    assert said == [f"gss: {words}"]
+    report = json.loads((out / "predictions.json").read_text())
+    assert 0 < len(report["images"]) < 64
+    for record in report["images"]:
+        assert all((out / name).exists() for name in record["files"].values())
+    written = {name for record in report["images"] for name in record["files"].values()}
+    assert {path.name for path in out.iterdir()} == {*written, "predictions.json"}
+
+
+def test_options_are_obeyed(saved, photos, tmp_path, capsys):
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    assert main(["predict", saved, str(photos), "--out", str(plain), "--workers", "0"]) == 0
+    options = ["--dtype", "bfloat16", "--batch-size", "1", "--workers", "3", "--device", "cpu"]
+    assert main(["predict", saved, str(photos), "--out", str(out), *options]) == 0
+    reports = [json.loads((folder / "predictions.json").read_text()) for folder in (plain, out)]
+    assert [report["dtype"] for report in reports] == ["float32", "bfloat16"]
+    assert [r["image"] for r in reports[0]["images"]] == [r["image"] for r in reports[1]["images"]]
+    assert reports[0]["images"][0]["confidence"] != reports[1]["images"][0]["confidence"]
+    assert main(["predict", saved, str(photos), "--out", str(out), "--device", "cuda:99"]) == 2
+    assert "--device cuda:99: cannot be used here; there are cpu" in capsys.readouterr().err
+
+
+def test_a_locked_folder_is_refused_unless_forced(saved, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    holder = {"pid": 1, "host": "elsewhere", "started": "x", "since": "today", "command": "gss predict"}
+    (out / ".gss.lock").write_text(json.dumps(holder))
+    command = ["predict", saved, str(photos / "a"), "--out", str(out)]
+    assert main(command) == 2 and "--force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
+    assert not (out / ".gss.lock").exists()
 
 
 def test_missing_pipeline_is_named(photos, tmp_path, capsys):
