@@ -17,12 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gss.core import distributed
-from gss.core.ahead import read_ahead
-from gss.core.records import Record
+from gss.core.records import Record, plain
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.data.sample import fill_void
 from gss.evaluation import checks
+from gss.evaluation.images import ImageShare, Unreadable
 from gss.evaluation.segmentation.result import ModeMetrics
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.domains import DomainMetrics
@@ -61,12 +61,14 @@ class ReconstructionResult(Record):
     Attributes:
         encoder: metrics with the nearest code of the encoded maskige.
         exact: metrics with the best code according to the table p(c | z); `None` without a table.
+        unreadable: images that could not be read and are left out.
     """
 
     schema_version: ClassVar[int] = 1
 
     encoder: TokenMetrics
     exact: TokenMetrics | None = None
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     @property
     def ways(self) -> dict[str, TokenMetrics]:
@@ -79,13 +81,15 @@ class ReconstructionResult(Record):
         return self.exact or self.encoder
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metrics of the ways that there are."""
-        return {"schema_version": self.schema_version, **{way: metrics.to_json() for way, metrics in self.ways.items()}}
+        """Return the metrics of the ways that there are, and the images that were left out if there are any."""
+        values = {"schema_version": self.schema_version, **plain(self.ways)}
+        return values | ({"unreadable": plain(self.unreadable)} if self.unreadable else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ReconstructionResult:
         """Read what `to_json` returned."""
-        return cls(**{way: _token_metrics(values[way]) for way in ("encoder", "exact") if way in values})
+        ways = {way: _token_metrics(values[way]) for way in ("encoder", "exact") if way in values}
+        return cls(**ways, unreadable=[Unreadable(**image) for image in values.get("unreadable", [])])
 
 
 @torch.no_grad()
@@ -109,15 +113,14 @@ def reconstruct(
     counts = {"encoder": _TokenCounts(posterior, dataset)}
     if posterior.likelihood is not None:
         counts["exact"] = _TokenCounts(posterior, dataset)
-    chosen = evenly_spaced(len(dataset), limit)
-    local = [chosen[position] for position in distributed.shard(len(chosen))]
-    samples = read_ahead(dataset.read, local, workers)
-    for index in tqdm(local, desc="reconstructing", unit="img", disable=not (progress and distributed.is_main())):
-        labels = next(samples)[1]  # uint8 [H, W]
-        _, filled = padded_pair(labels, posterior.vqvae.token_stride, posterior.vqvae.device)
+    images = ImageShare(dataset, evenly_spaced(len(dataset), limit), workers=workers)
+    hidden = not (progress and distributed.is_main())
+    for sample in tqdm(images, desc="reconstructing", unit="img", total=len(images), disable=hidden):
+        _, filled = padded_pair(sample.labels, posterior.vqvae.token_stride, posterior.vqvae.device)
         for way, part in counts.items():
-            part.update(index, _tokens(posterior, filled, way), labels)
-    return ReconstructionResult(**{way: part.compute() for way, part in counts.items()})
+            part.update(sample.index, _tokens(posterior, filled, way), sample.labels)
+    unreadable = images.unreadable()
+    return ReconstructionResult(**{way: part.compute() for way, part in counts.items()}, unreadable=unreadable)
 
 
 def _tokens(posterior: Posterior, labels: Tensor, way: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shared by several tests; taken from evaluation/test_segmentation.py."""
+"""A folder of labelled images of several sizes."""
 
 import json
 from pathlib import Path

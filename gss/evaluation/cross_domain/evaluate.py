@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from tqdm import tqdm
 
-from gss.core.distributed import is_main, num_processes, shard
+from gss.core.distributed import is_main, num_processes
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.mapping import find_mapping
@@ -32,6 +32,7 @@ from gss.evaluation.cross_domain.pair import Pair
 from gss.evaluation.cross_domain.pictures import Column, draw_rows
 from gss.evaluation.cross_domain.protocol import Protocol
 from gss.evaluation.cross_domain.result import CrossDomainResult, GroupResult, PipelineResult, TestSetResult
+from gss.evaluation.images import ImageShare
 from gss.labels.mapping import CommonClasses, LabelMapping, common_classes
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.space import LabelSpace
@@ -85,45 +86,43 @@ def evaluate_cross_domain(
     pairs = _pairs(list(groups), list(datasets), mappings, common)
 
     # 3. Choose images, and the share of this process.
-    chosen = {name: evenly_spaced(len(images), protocol.limit) for name, images in datasets.items()}
-    local = {name: [indices[position] for position in shard(len(indices))] for name, indices in chosen.items()}
+    images = {
+        name: ImageShare(dataset, evenly_spaced(len(dataset), protocol.limit), workers=workers)
+        for name, dataset in datasets.items()
+    }
 
     # 4. Measure each model on all test sets; counts are summed over the processes.
-    total = sum(map(len, groups.values())) * len(protocol.sides) * sum(map(len, local.values()))
+    total = sum(map(len, groups.values())) * len(protocol.sides) * sum(map(len, images.values()))
     pipelines: dict[str, PipelineResult] = {}
     models: dict[str, GroupResult] = {}
     with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="cross-domain") as bar:
         for name, seeds in groups.items():
             pairs_of_model = {data: pairs[name, data] for data in datasets}
-            results, models[name] = measure_group(
-                name, seeds, datasets, local, pairs_of_model, training[name], protocol, bar, workers
-            )
+            results, models[name] = measure_group(name, seeds, images, pairs_of_model, training[name], protocol, bar)
             pipelines |= results
+    test_sets = {name: _test_set_result(share) for name, share in images.items()}
 
     # 5. Draw pictures.
     drawn = {}
     if pictures and is_main():
-        for data, images in datasets.items():
-            indices = [chosen[data][position] for position in evenly_spaced(len(chosen[data]), pictures)]
+        for data, share in images.items():
             columns = [
-                Column(
-                    next(iter(seeds.values())),
-                    models[name].default_mode,
-                    models[name].short_side[data],
-                    pairs[name, data],
-                )
-                for name, seeds in groups.items()
+                Column(next(iter(groups[name].values())), model.default_mode, model.short_side[data], pairs[name, data])
+                for name, model in models.items()
             ]
-            drawn[data] = draw_rows(images, indices, columns, protocol)
+            failed = {image.id for image in test_sets[data].unreadable}
+            readable = [index for index in share.all_indices if str(share.dataset.ids[index]) not in failed]
+            chosen = [readable[position] for position in evenly_spaced(len(readable), pictures)]
+            drawn[data] = draw_rows(share.dataset, chosen, columns, protocol)
     first = next(iter(next(iter(groups.values())).values()))
     return CrossDomainResult(
-        data={name: _test_set_result(images, len(chosen[name])) for name, images in datasets.items()},
+        data=test_sets,
         common=list(common.space.names) if common else [],
         pipelines=pipelines,
         groups=models,
         device=device_name(first.device),
         settings=protocol.settings() | {"processes": num_processes()},
-        notes=list(notes(models, common is not None, protocol)),
+        notes=list(notes(models, test_sets, protocol, common=common is not None)),
         pictures=drawn,
     )
 
@@ -168,9 +167,11 @@ def _pairs(
     }
 
 
-def _test_set_result(images: ReadableImages, count: int) -> TestSetResult:
-    space = images.label_space
-    return TestSetResult(count, list(space.names), [list(color) for color in space.colors])
+def _test_set_result(share: ImageShare) -> TestSetResult:
+    space, unreadable = share.dataset.label_space, share.unreadable()
+    count = len(share.all_indices) - len(unreadable)
+    colors = [list(color) for color in space.colors]
+    return TestSetResult(count, list(space.names), colors, unreadable=unreadable)
 
 
 def evaluate_folders(

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from gss.core.ahead import read_ahead
-from gss.data.protocols import ReadableImages
 from gss.evaluation.cross_domain.counts import CellCounts
 from gss.evaluation.cross_domain.inputs import TrainingDomain
 from gss.evaluation.cross_domain.means import over_seeds, summarize
 from gss.evaluation.cross_domain.pair import Pair
 from gss.evaluation.cross_domain.protocol import Protocol
 from gss.evaluation.cross_domain.result import PROBABILITIES, CellResult, GroupResult, PipelineResult
+from gss.evaluation.images import ImageShare
 from gss.metrics.means import mean
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -23,26 +22,22 @@ Cell = CellResult[float | None]
 def measure_group(
     name: str,
     seeds: Mapping[str, GSSPipeline],
-    test_sets: Mapping[str, ReadableImages],
-    indices: Mapping[str, Sequence[int]],
+    test_sets: Mapping[str, ImageShare],
     pairs: Mapping[str, Pair],
     training: TrainingDomain,
     protocol: Protocol,
     bar: tqdm,
-    workers: int = 0,
 ) -> tuple[dict[str, PipelineResult], GroupResult]:
     """Measure the seeds of one model on every test set.
 
     Args:
         name: name of the model.
         seeds: pipelines by name.
-        test_sets: images and labels by name.
-        indices: images of each test set that this process measures.
+        test_sets: images of this process by test set.
         pairs: relation of the classes by test set.
         training: training data of the model.
         protocol: arguments of the runs.
         bar: progress bar, which moves by one per image.
-        workers: number of threads that read images ahead of the network; 0 reads them in turn.
 
     Returns:
         Results of the seeds by name, and of the model.
@@ -60,9 +55,11 @@ def measure_group(
         for side in protocol.sides:
             counts = {data: CellCounts(pairs[data], modes, scores) for data in test_sets}
             for data, images in test_sets.items():
-                for image, labels in read_ahead(images.read, indices[data], workers):
-                    counts[data].update(protocol.run(pipeline, image, side, modes, scores), labels)
+                for sample in images:
+                    maps = protocol.run(pipeline, sample.image, side, modes, scores)
+                    counts[data].update(maps, sample.labels)
                     bar.update()
+                images.unreadable()  # raises if nothing could be read
                 counts[data].sum_across()
             limits = {s: scores.threshold(protocol.false_alarms) for s, scores in counts[reference].familiar.items()}
             thresholds[seed][side] = limits

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gss.evaluation.cross_domain.protocol import Protocol
-from gss.evaluation.cross_domain.result import GroupResult
+from gss.evaluation.cross_domain.result import GroupResult, TestSetResult
+from gss.evaluation.images import unreadable_notes
 from gss.labels.names import listed
 
 
-def notes(groups: Mapping[str, GroupResult], common: bool, protocol: Protocol) -> Iterator[str]:
+def notes(
+    groups: Mapping[str, GroupResult], test_sets: Mapping[str, TestSetResult], protocol: Protocol, *, common: bool
+) -> Iterator[str]:
     """Yield the notes of a result.
 
     Args:
         groups: results by model.
-        common: whether there are common classes.
+        test_sets: facts by test set.
         protocol: arguments of the runs.
+        common: whether there are common classes.
     """
+    for name, test_set in test_sets.items():
+        for note in unreadable_notes(test_set.unreadable, test_set.images):
+            yield f"{name}: {note}"
     if not common:
         yield "no class is common to all pipelines and test sets, so there is no mIoU of common classes"
     if len(protocol.sides) > 1:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record
+from gss.evaluation.images import Unreadable
 
 PROBABILITIES, HARD = "probabilities", "hard"
 WAYS = (PROBABILITIES, HARD)
@@ -187,6 +188,7 @@ class TestSetResult(Record):
         classes: names of the classes.
         colors: RGB of the classes.
         split: split of the data set; empty if not known.
+        unreadable: images that could not be read and are left out.
     """
 
     __test__ = False  # no test case of pytest
@@ -195,6 +197,7 @@ class TestSetResult(Record):
     classes: list[str]
     colors: list[list[int]]
     split: str = ""
+    unreadable: list[Unreadable] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,12 @@ class ScoreCounts:
         except InputError as error:
             raise InputError(f"score {self.name!r} of {frame.id}: {error}") from error
 
-    def sum_across(self) -> None:
-        """Replace the counts by those of all processes; call once on each of them."""
+    def sum_across(self) -> ScoreCounts:
+        """Replace the counts by those of all processes, and return the object; call once on each of them."""
         for metric in (self.pooled, self.single, self.open_set):
             if metric is not None:
                 metric.sum_across()
+        return self
 
     def result(self, ids: Sequence[str]) -> ScoreResult:
         """Return the metrics, with the records of single images in the order of `ids`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from gss.core.distributed import is_main, num_processes
@@ -10,8 +10,9 @@ from gss.core.errors import InputError, unknown_name
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.benchmarks import OODDataset
 from gss.evaluation.checks import check_at_least, check_dataset, class_names, device_name
+from gss.evaluation.images import ImageShare
 from gss.evaluation.ood.counts import ScoreCounts
-from gss.evaluation.ood.maps import ScoreMaps
+from gss.evaluation.ood.maps import Frame, ScoreMaps
 from gss.evaluation.ood.pictures import draw_frames, shown_scores
 from gss.evaluation.ood.result import FrameMetrics, OODEvaluation, ScoreResult
 from gss.evaluation.ood.score_files import ScoreFiles
@@ -75,17 +76,18 @@ def evaluate_ood(
     lead = pipeline.default_score if pipeline.default_score in names else names[0]
     objects = {name: ComponentMetrics(components) for name in names} if components else {}
     exact = exact or fpr_rule == "nearest_thinned"
-    maps = ScoreMaps(pipeline, window=window, size=size, batch_size=batch_size, workers=workers, progress=progress)
+    maps = ScoreMaps(pipeline, window=window, size=size, batch_size=batch_size, progress=progress)
 
-    # 2. Choose images.
-    chosen = _choose(dataset, limit)
+    # 2. Choose images, and the share of this process.
+    images = _choose(dataset, limit, workers)
+    source = None if threshold_from is None else _choose(threshold_from, limit, workers)
 
     # 3. Set the thresholds of open-set mIoU on other images.
     channels: list[int] = []
     thresholds: dict[str, float] = {}
-    if threshold_from is not None:
+    if threshold_from is not None and source is not None:
         channels = known_channels(pipeline, dataset)
-        thresholds = _thresholds(maps, threshold_from, names, dataset=dataset, limit=limit)
+        thresholds = _thresholds(maps, threshold_from, source, names, dataset=dataset)
 
     # 4. Count the score maps, float32 [H, W] each; ranking single images is slow, so only the lead does it.
     single = names if mode == "per_image" else (lead,)
@@ -93,41 +95,34 @@ def evaluate_ood(
         name: ScoreCounts(name, exact=exact, single=name in single, threshold=thresholds.get(name), known=len(channels))
         for name in names
     }
-    for frame in maps.frames(dataset, chosen, names, channels=channels):
-        for name, part in counts.items():
-            part.update(frame)
-            if save is not None:
-                save.write(name, dataset, frame.id, frame.maps[name])
+    maps.run(images, dataset, names, lambda frame: _count(frame, counts, dataset, save), channels=channels)
 
     # 5. Sum over the processes.
-    results: dict[str, ScoreResult] = {}
-    for name, part in counts.items():
-        part.sum_across()
-        results[name] = part.result([dataset.ids[index] for index in chosen])
+    unreadable = images.unreadable()
+    results = {name: part.sum_across().result(dataset.ids) for name, part in counts.items()}
     frames = [FrameMetrics(**record) for record in _per_image(results[lead])]
     if mode == "pooled":
         results[lead] = replace(results[lead], per_image=None)
 
     # 6. Count whole objects at the thresholds found.
     if objects:
-        results = _measure_components(maps, dataset, chosen, objects, results)
+        results = _measure_components(maps, images, dataset, objects, results)
 
     # 7. Draw pictures.
-    shown = shown_scores(names, lead)
-    drawn = []
-    if pictures and is_main():
-        drawn = draw_frames(maps, dataset, chosen, frames, {name: results[name] for name in shown}, count=pictures)
+    shown = {name: results[name] for name in shown_scores(names, lead)}
+    drawn = draw_frames(maps, dataset, frames, shown, count=pictures) if pictures and is_main() else []
     settings = {**maps.options, "limit": limit, "exact": exact, "processes": num_processes()}
     if components:
         settings["components"] = {"track": components, **asdict(objects[lead].rules)}
-    if threshold_from is not None:
+    if threshold_from is not None and source is not None:
+        unreadable += source.unreadable()
         settings |= {"threshold_from": threshold_from.name, "decode": pipeline.default_decode}
     return OODEvaluation(
         pipeline="",
         data=dataset.name,
         mode=mode,
         fpr_rule=fpr_rule,
-        images=len(chosen),
+        images=len(frames),
         without_outliers=sum(frame.outliers == 0 for frame in frames),
         void=sum(frame.outliers + frame.inliers == 0 for frame in frames),
         lead=lead,
@@ -135,6 +130,7 @@ def evaluate_ood(
         frames=frames,
         device=device_name(pipeline.device),
         settings=settings,
+        unreadable=unreadable,
         picture_titles=("image", "truth", *shown),
         pictures=drawn,
     )
@@ -173,31 +169,39 @@ def _check_inputs(pipeline: GSSPipeline, scores: Sequence[str] | None, *, mode: 
     return names
 
 
-def _choose(dataset: OODDataset, limit: int | None) -> list[int]:
+def _choose(dataset: OODDataset, limit: int | None, workers: int) -> ImageShare:
     check_at_least(1, limit=limit)
     check_dataset(dataset, dataset.name)
-    return evenly_spaced(len(dataset), limit)
+    return ImageShare(dataset, evenly_spaced(len(dataset), limit), workers=workers, read=dataset.read_labels)
+
+
+def _count(
+    frame: Frame, counts: Mapping[str, ScoreCounts], dataset: OODDataset, save: ScoreFiles | None = None
+) -> None:
+    """Count the scores of one image, and write them."""
+    for name, part in counts.items():
+        part.update(frame)
+        if save is not None:
+            save.write(name, dataset, frame.id, frame.maps[name])
 
 
 def _thresholds(
-    maps: ScoreMaps, source: OODDataset, names: Sequence[str], *, dataset: OODDataset, limit: int | None
+    maps: ScoreMaps, source: OODDataset, images: ImageShare, names: Sequence[str], *, dataset: OODDataset
 ) -> dict[str, float]:
     """Return the highest thresholds with more than 95 % of the outliers of `source` at or above them."""
     if source.name == dataset.name:
         raise InputError(
             f"the threshold of open-set mIoU would come from {source.name}, where it is used; name another split"
         )
-    counts = [ScoreCounts(name) for name in names]
-    for frame in maps.frames(source, _choose(source, limit), names, title="thresholds"):
-        for part in counts:
-            part.update(frame)
+    counts = {name: ScoreCounts(name) for name in names}
+    maps.run(images, source, names, lambda frame: _count(frame, counts, source), title="thresholds")
+    images.unreadable()  # raises if nothing could be read
     thresholds = {}
-    for part in counts:
-        part.sum_across()
-        ranking = part.pooled.ranking()
+    for name, part in counts.items():
+        ranking = part.sum_across().pooled.ranking()
         if ranking is None:
             raise InputError(f"{source.name} holds no outlier or no inlier pixel to take a threshold from")
-        thresholds[part.name] = ranking.threshold(0.95, "first_above")
+        thresholds[name] = ranking.threshold(0.95, "first_above")
     return thresholds
 
 
@@ -208,18 +212,21 @@ def _per_image(result: ScoreResult) -> Sequence[dict]:
 
 def _measure_components(
     maps: ScoreMaps,
+    images: ImageShare,
     dataset: OODDataset,
-    indices: Sequence[int],
-    objects: dict[str, ComponentMetrics],
+    objects: Mapping[str, ComponentMetrics],
     results: dict[str, ScoreResult],
 ) -> dict[str, ScoreResult]:
     """Return the results with metrics of whole objects, for the scores that have a best-F1 threshold."""
     thresholds = {name: results[name].pooled.best_f1_threshold for name in objects}
     cuts = {name: threshold for name, threshold in thresholds.items() if threshold is not None}
+
+    def count(frame: Frame) -> None:
+        for name, cut in cuts.items():
+            objects[name].update(frame.maps[name] >= cut, frame.truth)
+
     if cuts:
-        for frame in maps.frames(dataset, indices, tuple(cuts), title="components"):
-            for name, cut in cuts.items():
-                objects[name].update(frame.maps[name] >= cut, frame.truth)
+        maps.run(images, dataset, tuple(cuts), count, title="components")
     measured = {}
     for name in cuts:
         objects[name].sum_across()

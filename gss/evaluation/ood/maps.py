@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gss.core.ahead import read_ahead
-from gss.core.distributed import is_main, shard
-from gss.core.errors import InputError
+from gss.core.distributed import is_main
 from gss.data.outliers.benchmarks import OODDataset
+from gss.evaluation.images import Behind, ImageShare, Sample
 from gss.pipeline.pipeline import GSSPipeline
 
 PREDICTION = "prediction"
@@ -49,7 +48,6 @@ class ScoreMaps:
         window: `whole`, `slide` or `auto`.
         size: (H, W) of the network's input instead of the processor's choice.
         batch_size: number of windows of one image that are run at once.
-        workers: number of threads that read images ahead of the network; 0 reads them in turn.
         progress: whether the main process shows progress bars.
 
     Raises:
@@ -63,60 +61,53 @@ class ScoreMaps:
         window: str = "auto",
         size: tuple[int, int] | None = None,
         batch_size: int = 1,
-        workers: int = 0,
         progress: bool = False,
     ) -> None:
-        self.pipeline, self.workers, self.progress = pipeline, workers, progress
+        self.pipeline, self.progress = pipeline, progress
         self.options: dict[str, Any] = {"window": window, "size": size, "batch_size": batch_size}
         pipeline.check_inputs([pipeline.default_decode], **self.options)
 
     def frame(
-        self,
-        dataset: OODDataset,
-        index: int,
-        names: Sequence[str],
-        *,
-        channels: Sequence[int] = (),
-        sample: tuple[Image.Image, np.ndarray] | None = None,
+        self, dataset: OODDataset, sample: Sample, names: Sequence[str], *, channels: Sequence[int] = ()
     ) -> Frame:
         """Return the maps of one image.
 
         Args:
             dataset: images and labels.
-            index: index of the image.
+            sample: image and labels.
             names: names of the scores.
             channels: classes of the pipeline; `PREDICTION` is the position in this list of the most probable class.
-            sample: image and labels, if they are read already.
-
-        Raises:
-            InputError: a map has another size than the labels.
         """
-        image, labels = dataset.read_labels(index) if sample is None else sample
-        id = dataset.ids[index]
         modes = [self.pipeline.default_decode] if channels else []
-        values = self.pipeline.predict_probabilities([image], modes=modes, scores=names, **self.options)
+        values = self.pipeline.predict_probabilities([sample.image], modes=modes, scores=names, **self.options)
         maps = {name: values[name][0][0].cpu().numpy() for name in names}
-        for name, scores in maps.items():
-            if scores.shape != labels.shape:
-                raise InputError(
-                    f"score {name!r} of {id} has size {list(scores.shape)}, its labels {list(labels.shape)}; image and "
-                    "labels must have one size"
-                )
         if channels:
             maps[PREDICTION] = values[modes[0]][0][list(channels)].argmax(0).cpu().numpy()
-        return Frame(index, id, image, labels, dataset.truth(labels), maps)
+        id, truth = dataset.ids[sample.index], dataset.truth(sample.labels)
+        return Frame(sample.index, id, sample.image, sample.labels, truth, maps)
 
-    def frames(
+    def run(
         self,
+        images: ImageShare,
         dataset: OODDataset,
-        indices: Sequence[int],
         names: Sequence[str],
+        count: Callable[[Frame], None],
         *,
         channels: Sequence[int] = (),
         title: str = "scores",
-    ) -> Iterator[Frame]:
-        """Yield the maps of this process's share of some images, see `frame`, with a progress bar."""
-        local = [indices[position] for position in shard(len(indices))]
-        samples = read_ahead(dataset.read_labels, local, self.workers)
-        for index in tqdm(local, unit="image", desc=title, disable=not (self.progress and is_main())):
-            yield self.frame(dataset, index, names, channels=channels, sample=next(samples))
+    ) -> None:
+        """Hand the maps of every image to a function, in order; with workers it runs behind the network.
+
+        Args:
+            images: images of this process.
+            dataset: images and labels.
+            names: names of the scores.
+            count: function that takes the maps.
+            channels: classes of the pipeline, see `frame`.
+            title: title of the progress bar.
+        """
+        hidden = not (self.progress and is_main())
+        bar = tqdm(images, unit="image", desc=title, total=len(images), disable=hidden)
+        with Behind(active=images.workers > 0) as behind:
+            for sample in bar:
+                behind.call(count, self.frame(dataset, sample, names, channels=channels))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from gss.data.outliers.benchmarks import OOD_LABELS, OODDataset
+from gss.evaluation.images import Sample
 from gss.evaluation.ood.maps import ScoreMaps
 from gss.evaluation.ood.result import FrameMetrics, ScoreResult
 from gss.report.pictures import VOID, colorize, heatmap
@@ -24,7 +25,6 @@ def shown_scores(scores: Sequence[str], lead: str) -> tuple[str, ...]:
 def draw_frames(
     maps: ScoreMaps,
     dataset: OODDataset,
-    indices: Sequence[int],
     frames: Sequence[FrameMetrics],
     scores: dict[str, ScoreResult],
     *,
@@ -35,8 +35,7 @@ def draw_frames(
     Args:
         maps: source of the score maps.
         dataset: images and labels.
-        indices: indices of the measured images.
-        frames: metrics of these images.
+        frames: metrics of the measured images.
         scores: metrics of the shown scores.
         count: number of images to draw.
 
@@ -48,7 +47,8 @@ def draw_frames(
     ranges = {name: (part["edges"][0], part["edges"][-1]) for name, part in histograms.items() if part is not None}
     rows = []
     for rank, position, ap in pick_frames(frames, count):
-        frame = maps.frame(dataset, indices[position], tuple(scores))
+        index = list(dataset.ids).index(frames[position].id)
+        frame = maps.frame(dataset, Sample(index, *dataset.read_labels(index)), tuple(scores))
         heat = [heatmap(frame.maps[name], low=ranges[name][0], high=ranges[name][1]) for name in scores]
         truth = colorize(frame.truth, OOD_LABELS.colors, void=VOID)
         rows.append((f"{rank} · {frame.id} · AP {ap:.3f}", [frame.image, truth, *heat]))

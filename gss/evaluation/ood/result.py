@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record, plain
+from gss.evaluation.images import Unreadable, unreadable_notes
 from gss.metrics.components import ComponentResult
 from gss.metrics.ood import Bounded, OODResult
 from gss.metrics.open_set import OpenSetResult
@@ -91,6 +92,7 @@ class OODEvaluation(Record):
         frames: metrics of each image, in the order of the data set.
         device: name of the device of the pipeline.
         settings: arguments of the evaluation.
+        unreadable: images that could not be read and are left out.
         picture_titles: titles of the pictures of an image.
         pictures: (caption, pictures) of the images with the lowest and the highest AP.
     """
@@ -109,6 +111,7 @@ class OODEvaluation(Record):
     frames: list[FrameMetrics]
     device: str
     settings: dict[str, Any]
+    unreadable: list[Unreadable] = field(default_factory=list)
     picture_titles: tuple[str, ...] = field(default=(), metadata=NOT_IN_JSON)
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
@@ -134,7 +137,7 @@ class OODEvaluation(Record):
     @property
     def remarks(self) -> list[str]:
         """Sentences on images that are left out and on metrics that are undefined."""
-        lines = []
+        lines = unreadable_notes(self.unreadable, self.images)
         if self.without_outliers:
             void = f" ({self.void} of them void all over)" if self.void else ""
             effect = "left out of the means" if self.mode == "per_image" else "their inliers are ranked with the others"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 from tqdm import tqdm
 
-from gss.core.ahead import read_ahead
-from gss.core.distributed import is_main, num_processes, shard
+from gss.core.distributed import is_main, num_processes
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
 from gss.evaluation.checks import check_at_least, check_classes, check_dataset, class_names, device_name
+from gss.evaluation.images import Behind, ImageShare
 from gss.evaluation.segmentation.counts import SegmentationCounts
-from gss.evaluation.segmentation.pictures import draw_image, pick_images
+from gss.evaluation.segmentation.pictures import draw_images
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.speed import measure_speed
 from gss.pipeline.pipeline import GSSPipeline
@@ -47,14 +46,15 @@ def evaluate(
         window: `whole`, `slide` or `auto`.
         size: (H, W) of the network's input instead of the processor's choice.
         limit: largest number of images to measure, evenly spaced over the data set.
-        batch_size: number of images that are run at once.
-        workers: number of threads that read images ahead of the network; 0 reads them in turn.
+        batch_size: number of images of one size that are run at once.
+        workers: number of threads that read images ahead of the network, beside one that counts behind it; 0 does
+            all in turn.
         pictures: number of images to show: a third each worst, median and best in the mIoU of the image.
         throughput: whether to measure speed and memory too.
         progress: whether the main process shows a progress bar.
 
     Raises:
-        InputError: the classes differ, the data set is empty, or an argument is not allowed.
+        InputError: the classes differ, the data set is empty, no image can be read, or an argument is not allowed.
     """
     # 1. Check the arguments.
     modes = tuple(dict.fromkeys(pipeline.decode_modes if modes is None else modes))
@@ -63,39 +63,39 @@ def evaluate(
     options: dict[str, Any] = {"window": window, "size": size}
 
     # 2. Choose images, and the share of this process.
-    chosen = evenly_spaced(len(dataset), limit)
-    local = [chosen[position] for position in shard(len(chosen))]
+    images = ImageShare(dataset, evenly_spaced(len(dataset), limit), workers=workers)
 
-    # 3. Count every image in every mode.
+    # 3. Count every image in every mode, with one run of the network.
     counts = SegmentationCounts(dataset, modes, default_mode)
-    samples_ahead = read_ahead(dataset.read, local, workers)
-    with tqdm(total=len(local), unit="image", disable=not (progress and is_main()), desc="evaluate") as bar:
-        for start in range(0, len(local), batch_size):
-            indices = local[start : start + batch_size]
-            samples = list(islice(samples_ahead, len(indices)))
-            images = [image for image, _ in samples]
+    bar = tqdm(total=len(images), unit="image", disable=not (progress and is_main()), desc="evaluate")
+    with bar, Behind(active=workers > 0) as behind:
+        for batch in images.batches(batch_size):
+            inputs = [sample.image for sample in batch]
             # By mode: one float32 [K, H, W] per image.
-            probabilities = pipeline.predict_probabilities(images, modes=modes, batch_size=batch_size, **options)
-            for row, (index, (_, labels)) in enumerate(zip(indices, samples, strict=True)):
-                counts.update(index, {mode: probabilities[mode][row] for mode in modes}, labels)
-            bar.update(len(indices))
+            maps = pipeline.predict_probabilities(inputs, modes=modes, batch_size=batch_size, **options)
+            for row, sample in enumerate(batch):
+                behind.call(counts.update, sample.index, {mode: maps[mode][row] for mode in modes}, sample.labels)
+            bar.update(len(batch))
 
     # 4. Sum over the processes.
     counts.sum_across()
+    unreadable = images.unreadable()
 
     # 5. Measure the speed, and draw pictures.
     speed, memory = None, None
     if throughput:
         speed, memory = measure_speed(
-            pipeline, dataset, local, mode=default_mode, batch_size=batch_size, options=options
+            pipeline, dataset, images.readable(), mode=default_mode, batch_size=batch_size, options=options
         )
-    picked = pick_images(counts.images, pictures) if is_main() else []
+    drawn = []
+    if is_main():
+        drawn = draw_images(pipeline, dataset, counts.images, pictures, mode=default_mode, options=options)
     return EvaluationResult(
         pipeline="",
         data="",
         class_names=list(dataset.label_space.names),
         class_colors=[list(color) for color in dataset.label_space.colors],
-        images=len(chosen),
+        images=len(counts.images),
         default_mode=default_mode,
         modes=counts.modes(),
         confusion=counts.confusion(),
@@ -105,13 +105,8 @@ def evaluate(
         device=device_name(pipeline.device),
         settings={**options, "batch_size": batch_size, "limit": limit, "processes": num_processes()},
         domains=counts.domains(),
-        pictures=[
-            (
-                f"{rank} · {dataset.ids[index]} · mIoU {miou:.3f}",
-                draw_image(pipeline, dataset, index, mode=default_mode, options=options),
-            )
-            for rank, index, miou in picked
-        ],
+        unreadable=unreadable,
+        pictures=drawn,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gss.evaluation.images import unreadable_notes
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.tables import (
@@ -54,6 +55,8 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
     report.tiles(tiles)
     for table in (mode_table(result), *domain_tables(result)):
         report.add_table(table)
+    for note in unreadable_notes(result.unreadable, result.images):
+        report.paragraph(f"{note}.")
     report.section(_title(title, "Classes"))
     report.charts(_class_charts(result))
     report.add_table(class_table(result))

@@ -39,10 +39,38 @@ def pick_images(images: Sequence[tuple[int, ImageMetrics]], count: int) -> list[
     return [(rank, index, miou) for rank, part in parts.items() for miou, index in part]
 
 
-def draw_image(
+def draw_images(
+    pipeline: GSSPipeline,
+    dataset: ReadableImages,
+    images: Sequence[tuple[int, ImageMetrics]],
+    count: int,
+    *,
+    mode: str,
+    options: dict[str, Any],
+) -> list[tuple[str, list[Image.Image]]]:
+    """Draw the worst, median and best images.
+
+    Args:
+        pipeline: the pipeline.
+        dataset: images and labels.
+        images: index and metrics of each measured image.
+        count: number of images to draw.
+        mode: decode mode.
+        options: further arguments of the pipeline.
+
+    Returns:
+        (caption, pictures with the titles `PICTURE_TITLES`) of each image.
+    """
+    rows = []
+    for rank, index, miou in pick_images(images, count):
+        caption = f"{rank} · {dataset.ids[index]} · mIoU {miou:.3f}"
+        rows.append((caption, _draw(pipeline, dataset, index, mode=mode, options=options)))
+    return rows
+
+
+def _draw(
     pipeline: GSSPipeline, dataset: ReadableImages, index: int, *, mode: str, options: dict[str, Any]
 ) -> list[Image.Image]:
-    """Return the pictures of one image with the titles `PICTURE_TITLES`."""
     image, labels = dataset.read(index)
     colors = dataset.label_space.colors
     output = pipeline(image, decode=mode, **options)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record
+from gss.evaluation.images import Unreadable
 from gss.metrics.domains import domain_figures
 from gss.metrics.means import or_nan
 
@@ -98,6 +99,7 @@ class EvaluationResult(Record):
         device: name of the device of the pipeline.
         settings: window, size, batch size, limit and number of processes.
         domains: decode mode to domain to metrics; empty for a data set without domains.
+        unreadable: images that could not be read and are left out.
         pictures: (caption, pictures with the titles `PICTURE_TITLES`) of the worst, median and best images.
     """
 
@@ -117,6 +119,7 @@ class EvaluationResult(Record):
     device: str
     settings: dict[str, Any]
     domains: dict[str, dict[str, ModeMetrics]] = field(default_factory=dict)
+    unreadable: list[Unreadable] = field(default_factory=list)
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
     @property

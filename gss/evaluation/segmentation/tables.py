@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gss.evaluation.images import unreadable_notes
 from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics, domain_means
 from gss.report.tables import Cell, Table
@@ -27,7 +28,8 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
     if result.images_per_second is not None and result.peak_memory_mib is not None:
         facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
     tables = [mode_table(result), *domain_tables(result), class_table(result), confusion_table(result)]
-    return ResultTables("Segmentation results", facts, tables)
+    notes = unreadable_notes(result.unreadable, result.images)
+    return ResultTables("Segmentation results", facts, tables, notes)
 
 
 def mode_table(result: EvaluationResult) -> Table:

@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gss.core.ahead import read_ahead
-from gss.core.distributed import is_main, num_processes, shard
+from gss.core.distributed import is_main, num_processes
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
@@ -30,6 +29,7 @@ from gss.evaluation.checks import (
     class_names,
     device_name,
 )
+from gss.evaluation.images import ImageShare, Sample
 from gss.evaluation.shifts.counts import CLEAN, Condition, PipelineCounts
 from gss.evaluation.shifts.result import ShiftResult
 from gss.labels.space import IGNORE_INDEX
@@ -81,7 +81,7 @@ def evaluate_shifts(
         progress: whether the main process shows a progress bar.
 
     Raises:
-        InputError: the classes differ, a data set is empty, or an argument is not allowed.
+        InputError: the classes differ, a data set is empty or unreadable, or an argument is not allowed.
     """
     # 1. Check the arguments.
     shifts, severities = choose_shifts(shifts), choose_severities(severities)
@@ -93,40 +93,41 @@ def evaluate_shifts(
     counts = {name: PipelineCounts(pipeline, modes, scores, options) for name, pipeline in pipelines.items()}
 
     # 2. Choose images, and the share of this process.
-    chosen = evenly_spaced(len(dataset), limit)
-    local = [chosen[position] for position in shard(len(chosen))]
-    references = [] if threshold_data is None else evenly_spaced(len(threshold_data), limit)
-    local_references = [references[position] for position in shard(len(references))]
+    images = ImageShare(dataset, evenly_spaced(len(dataset), limit), workers=workers)
+    references = None
+    if threshold_data is not None:
+        references = ImageShare(threshold_data, evenly_spaced(len(threshold_data), limit), workers=workers)
     conditions = [(shift, severity) for shift in shifts for severity in severities]
 
     # 3. Count clean images, set thresholds, count shifted images.
-    total = len(counts) * (len(local_references) + len(local) * (1 + len(conditions)))
+    total = len(counts) * ((0 if references is None else len(references)) + len(images) * (1 + len(conditions)))
     with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="evaluate-shifts") as bar:
-        clean = _run_clean(counts, dataset, local, bar, classes=True, workers=workers)
+        clean = _run_clean(counts, images, bar, classes=True)
+        unreadable = images.unreadable()
         reference = clean
-        if threshold_data is not None:
-            reference = _run_clean(counts, threshold_data, local_references, bar, classes=False, workers=workers)
+        if references is not None:
+            reference = _run_clean(counts, references, bar, classes=False)
+            unreadable += references.unreadable()
         for name, pipeline_counts in counts.items():
             pipeline_counts.thresholds = {
                 score: distribution.threshold(false_alarms) for score, distribution in reference[name].items()
             }
-        samples = read_ahead(dataset.read, local, workers)
-        for index, sample in zip(local, samples, strict=True):
-            _run_shifted(counts, dataset, index, sample, conditions, batch_size=batch_size, seed=seed, bar=bar)
+        for sample in images:
+            _run_shifted(counts, sample, dataset.ids[sample.index], conditions, batch_size, seed, bar)
 
     # 4. Sum over the processes, and draw pictures.
     results = {name: part.result(shifts, severities, clean[name]) for name, part in counts.items()}
-    drawn: list[tuple[str, list[Image.Image]]] = []
+    failed = {image.id for image in unreadable}
+    measured = [index for index in images.all_indices if str(dataset.ids[index]) not in failed]
+    drawn = []
     if pictures and is_main():
-        severity, index = severities[len(severities) // 2], chosen[len(chosen) // 2]
-        for shift in shifts:
-            caption = f"{shift}, severity {severity} · {dataset.ids[index]}"
-            drawn.append((caption, _draw(counts, dataset, index, (shift, severity), seed)))
+        severity, index = severities[len(severities) // 2], measured[len(measured) // 2]
+        drawn = _draw(counts, dataset, index, [(shift, severity) for shift in shifts], seed)
     source = "clean images of the same split" if threshold_data is None else "other clean images"
     alarms = {"false_alarms": false_alarms, "threshold_from": source}
     return ShiftResult(
         data="",
-        images=len(chosen),
+        images=len(measured),
         class_names=list(dataset.label_space.names),
         class_colors=[list(color) for color in dataset.label_space.colors],
         shifts=list(shifts),
@@ -134,6 +135,7 @@ def evaluate_shifts(
         pipelines=results,
         device=device_name(next(iter(pipelines.values())).device),
         settings={**options, "seed": seed, "limit": limit, **alarms, "processes": num_processes()},
+        unreadable=unreadable,
         pictures=drawn,
     )
 
@@ -155,13 +157,7 @@ def _check_pipelines(
 
 
 def _run_clean(
-    counts: Mapping[str, PipelineCounts],
-    dataset: ReadableImages,
-    indices: Sequence[int],
-    bar: tqdm,
-    *,
-    classes: bool,
-    workers: int,
+    counts: Mapping[str, PipelineCounts], images: ImageShare, bar: tqdm, *, classes: bool
 ) -> dict[str, dict[str, AlarmThreshold]]:
     """Run clean images, and count their predictions where `classes` is set.
 
@@ -169,14 +165,14 @@ def _run_clean(
         Distribution of the score over the images of all processes, by pipeline and score.
     """
     scores = {name: {score: AlarmThreshold() for score in part.scores} for name, part in counts.items()}
-    for image, labels in read_ahead(dataset.read, indices, workers):
+    for sample in images:
         for name, part in counts.items():
             if classes or part.scores:
-                (maps,) = part.run([image], classes=classes)
+                (maps,) = part.run([sample.image], classes=classes)
                 for score, distribution in scores[name].items():
-                    distribution.update(maps[score], labels)
+                    distribution.update(maps[score], sample.labels)
                 if classes:
-                    part.count(CLEAN, maps, labels)
+                    part.count(CLEAN, maps, sample.labels)
             bar.update()
     for distributions in scores.values():
         for distribution in distributions.values():
@@ -186,23 +182,20 @@ def _run_clean(
 
 def _run_shifted(
     counts: Mapping[str, PipelineCounts],
-    dataset: ReadableImages,
-    index: int,
-    sample: tuple[Image.Image, np.ndarray],
+    sample: Sample,
+    id: str,
     conditions: Sequence[Condition],
-    *,
     batch_size: int,
     seed: int,
     bar: tqdm,
 ) -> None:
-    """Run and count one image, which is read already, under every condition."""
-    image, labels = sample
+    """Run and count one image under every condition."""
     for start in range(0, len(conditions), batch_size):
         batch = conditions[start : start + batch_size]
-        images = [_shifted(image, dataset.ids[index], condition, seed) for condition in batch]
+        images = [_shifted(sample.image, id, condition, seed) for condition in batch]
         for part in counts.values():
             for condition, maps in zip(batch, part.run(images), strict=True):
-                part.count(condition, maps, labels)
+                part.count(condition, maps, sample.labels)
             bar.update(len(batch))
 
 
@@ -212,18 +205,25 @@ def _shifted(image: Image.Image, id: str, condition: Condition, seed: int) -> Im
 
 
 def _draw(
-    counts: Mapping[str, PipelineCounts], dataset: ReadableImages, index: int, condition: Condition, seed: int
-) -> list[Image.Image]:
-    """Return the pictures with the titles `picture_titles`."""
-    image, labels = dataset.read(index)
-    image = _shifted(image, dataset.ids[index], condition, seed)
+    counts: Mapping[str, PipelineCounts],
+    dataset: ReadableImages,
+    index: int,
+    conditions: Sequence[Condition],
+    seed: int,
+) -> list[tuple[str, list[Image.Image]]]:
+    """Return (caption, pictures with the titles `picture_titles`) of one image under each condition."""
+    clean, labels = dataset.read(index)
     colors = dataset.label_space.colors
-    drawn = [image, colorize(labels, colors)]
     void_or_known = np.where(labels == IGNORE_INDEX, labels, 0)
-    for part in counts.values():
-        (maps,) = part.run([image])
-        drawn.append(overlay(image, maps[part.modes[0]].argmax(0).cpu().numpy(), colors))
-        for score, threshold in list(part.thresholds.items())[:1]:
-            raised = (maps[score] >= threshold).cpu().numpy().astype(np.uint8)
-            drawn.append(error_map(raised, void_or_known, image))
-    return drawn
+    rows = []
+    for condition in conditions:
+        image = _shifted(clean, dataset.ids[index], condition, seed)
+        drawn = [image, colorize(labels, colors)]
+        for part in counts.values():
+            (maps,) = part.run([image])
+            drawn.append(overlay(image, maps[part.modes[0]].argmax(0).cpu().numpy(), colors))
+            for score, threshold in list(part.thresholds.items())[:1]:
+                raised = (maps[score] >= threshold).cpu().numpy().astype(np.uint8)
+                drawn.append(error_map(raised, void_or_known, image))
+        rows.append((f"{condition[0]}, severity {condition[1]} · {dataset.ids[index]}", drawn))
+    return rows

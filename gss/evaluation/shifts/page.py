@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gss.evaluation.images import unreadable_notes
 from gss.evaluation.shifts.result import ALARMS, ShiftResult
 from gss.evaluation.shifts.tables import alarm_note, mean_table, shift_tables, summary_table
 from gss.report import charts
@@ -27,6 +28,8 @@ def add_shifts(report: Report, result: ShiftResult) -> None:
     """
     levels = ", ".join(map(str, result.severities))
     report.section("Means", f"{len(result.shifts)} shifts at severity {levels}; labels unchanged, void not counted.")
+    for note in unreadable_notes(result.unreadable, result.images):
+        report.paragraph(f"{note}.")
     report.add_table(summary_table(result))
     report.add_table(mean_table(result, "miou", "by_severity"))
     _add_metric(report, result, "miou", "mIoU")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from gss.core.records import NOT_IN_JSON, Record
+from gss.evaluation.images import Unreadable
 from gss.metrics.means import mean
 
 # Key of a metric of a decode mode -> title in tables.
@@ -124,6 +125,7 @@ class ShiftResult(Record):
         pipelines: results by pipeline.
         device: name of the device of the pipelines.
         settings: arguments of the evaluation.
+        unreadable: images that could not be read and are left out.
         pictures: (caption, pictures) of one image under every shift.
     """
 
@@ -138,6 +140,7 @@ class ShiftResult(Record):
     pipelines: dict[str, PipelineShifts]
     device: str
     settings: dict[str, Any]
+    unreadable: list[Unreadable] = field(default_factory=list)
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
     def lines(self, metric: str) -> list[tuple[str, str, str]]:

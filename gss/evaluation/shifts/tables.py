@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gss.evaluation.images import unreadable_notes
 from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.shifts.result import ALARMS, METRIC_TITLES, ShiftResult
 from gss.report.tables import Cell, Table
@@ -17,7 +18,8 @@ def shift_tables(result: ShiftResult) -> ResultTables:
     for metric in ("miou", ALARMS):
         if result.lines(metric):
             tables += [mean_table(result, metric, "by_shift"), mean_table(result, metric, "by_severity")]
-    return ResultTables("Results under shift", [*facts, result.device], tables)
+    notes = unreadable_notes(result.unreadable, result.images)
+    return ResultTables("Results under shift", [*facts, result.device], tables, notes)
 
 
 def summary_table(result: ShiftResult) -> Table:

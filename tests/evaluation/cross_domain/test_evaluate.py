@@ -205,11 +205,9 @@ def test_two_processes_equal_one(datasets, mappings, monkeypatch):
     own = [{"twin": {"twin": tiny_pipeline(vqvae=False)}} for _ in range(2)]
     expected = evaluate_cross_domain(own[0], datasets, **options)
     lockstep = Lockstep()
-    monkeypatch.setattr(
-        "gss.evaluation.cross_domain.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2)
-    )
+    monkeypatch.setattr("gss.evaluation.images.shard", lambda count: range(lockstep.process_index(), count, 2))
     monkeypatch.setattr("gss.evaluation.cross_domain.evaluate.num_processes", lambda: 2)
-    lockstep.stand_in(monkeypatch, "gss.metrics.base", "gss.evaluation.cross_domain.counts")
+    lockstep.stand_in(monkeypatch, "gss.metrics.base", "gss.evaluation.cross_domain.counts", "gss.evaluation.images")
     for found in lockstep.run(lambda rank: evaluate_cross_domain(own[rank], datasets, **options)):
         assert found.pipelines == expected.pipelines and found.groups == expected.groups
         assert found.settings["processes"] == 2

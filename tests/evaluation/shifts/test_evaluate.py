@@ -143,9 +143,9 @@ def test_two_processes_equal_one(dataset, monkeypatch):
     single = evaluate_shifts({"twin": tiny_pipeline(vqvae=False)}, dataset, limit=3, **options)
     few = evaluate_shifts({"twin": tiny_pipeline(vqvae=False)}, dataset, limit=1, **options)
     lockstep = Lockstep()
-    monkeypatch.setattr("gss.evaluation.shifts.evaluate.shard", lambda count: range(lockstep.process_index(), count, 2))
+    monkeypatch.setattr("gss.evaluation.images.shard", lambda count: range(lockstep.process_index(), count, 2))
     monkeypatch.setattr("gss.evaluation.shifts.evaluate.num_processes", lambda: 2)
-    lockstep.stand_in(monkeypatch, "gss.metrics.base")
+    lockstep.stand_in(monkeypatch, "gss.metrics.base", "gss.evaluation.images")
     own = [{"twin": tiny_pipeline(vqvae=False)} for _ in range(2)]
     # One image leaves the second process without any.
     for limit, expected in ((3, single), (1, few)):
