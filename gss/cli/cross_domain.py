@@ -87,12 +87,12 @@ def run(args: Namespace) -> None:
         in_domain=args.in_domain,
         device=parse_device(args.device),
         dtype=parse_dtype(args.dtype),
-        exact=args.exact,
+        exact=args.all_codes,
         pictures=3 if args.html else 0,
         workers=args.workers,
         progress=True,
     )
-    result = replace(result, settings=result.settings | {"dtype": args.dtype, "exact": args.exact})
+    result = replace(result, settings=result.settings | {"dtype": args.dtype, "all_codes": args.all_codes})
     if is_main():
         if args.json:
             write_json(args.json, result.to_json())

@@ -35,7 +35,7 @@ def run(args: Namespace) -> None:
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
     pipeline = load_pipeline(
-        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
     result = evaluate(
         pipeline,
@@ -49,7 +49,7 @@ def run(args: Namespace) -> None:
         pictures=6 if args.html else 0,
         progress=True,
     )
-    settings = result.settings | {"dtype": args.dtype, "exact": args.exact}
+    settings = result.settings | {"dtype": args.dtype, "all_codes": args.all_codes}
     result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}", settings=settings)
     if is_main():
         if args.json:

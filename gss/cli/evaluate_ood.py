@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
     if args.threshold_from:
         sources = open_benchmarks(args.data, args.threshold_from, roots=args.root or (), outliers=args.outliers)
     pipeline = load_pipeline(
-        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
     pipeline.check_scores(args.scores or [])
     if args.threshold_from:
@@ -120,7 +120,7 @@ def run(args: Namespace) -> int:
             if results:
                 write()
             raise
-        settings = result.settings | {"dtype": args.dtype, "exact": args.exact}
+        settings = result.settings | {"dtype": args.dtype, "all_codes": args.all_codes}
         results.append(replace(result, pipeline=str(args.pipeline), settings=settings))
     if failures and not results:
         raise InputError(failures[0])

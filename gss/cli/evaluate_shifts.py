@@ -48,7 +48,7 @@ def run(args: Namespace) -> None:
     folders = short_names(args.pipelines)
     device, dtype = parse_device(args.device), parse_dtype(args.dtype)
     result = evaluate_shifts(
-        {name: load_pipeline(path, device=device, dtype=dtype, exact=args.exact) for name, path in folders.items()},
+        {name: load_pipeline(path, device=device, dtype=dtype, exact=args.all_codes) for name, path in folders.items()},
         dataset,
         shifts=shifts,
         severities=severities,
@@ -69,7 +69,7 @@ def run(args: Namespace) -> None:
         "pipelines": folders,
         "threshold_from": f"clean images of {other or args.split}",
         "dtype": args.dtype,
-        "exact": args.exact,
+        "all_codes": args.all_codes,
     }
     result = replace(result, data=f"{spec.name} {args.split}", settings=result.settings | facts)
     if is_main():

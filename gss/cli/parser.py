@@ -82,7 +82,7 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def add_running(parser: ArgumentParser, *, batch: str = "images run at once", batch_size: int = 1) -> None:
-    """Add `--device`, `--dtype`, `--exact`, `--batch-size` and `--workers` of a command that runs pipelines.
+    """Add `--device`, `--dtype`, `--all-codes`, `--batch-size` and `--workers` of a command that runs pipelines.
 
     Args:
         parser: parser of the command.
@@ -93,7 +93,7 @@ def add_running(parser: ArgumentParser, *, batch: str = "images run at once", ba
     help = "precision of the prior (default: %(default)s)"
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help=help)
     help = "read every cell with all codes; by default only where the auxiliary head is in doubt"
-    parser.add_argument("--exact", action="store_true", help=help)
+    parser.add_argument("--all-codes", action="store_true", help=help)
     help = f"{batch} (default: %(default)s)"
     parser.add_argument("--batch-size", type=count, default=batch_size, metavar="N", help=help)
     add_workers(parser)

@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
     out = Path(args.out)
     paths = find_images(args.images, exclude=out)
     pipeline = load_pipeline(
-        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.exact
+        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
     decode = args.decode or pipeline.default_decode
     pipeline.check_inputs([decode], window=args.window)
