@@ -1,6 +1,6 @@
 """Reading and writing configs: YAML files and `key=value` overrides over a dataclass, checked key by key.
 
-The only module that knows OmegaConf. The rest of the package sees plain dataclasses.
+No other module imports OmegaConf: the rest of the package uses plain dataclasses.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from gss.core.files import atomic_path
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Tell config files from `key=value` overrides; a path may hold `=` too, but only after a slash."""
+    """Divide arguments into config files and `key=value` overrides; a path may hold `=` only after a slash."""
     overrides = [text for text in arguments if "=" in text and "/" not in text.partition("=")[0]]
     return [text for text in arguments if text not in overrides], overrides
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def config_root() -> Path:
-    """Folder of the configs that come with gss: inside an installed package, or at the top of a checkout."""
+    """Return the folder of the configs that come with gss: in an installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
@@ -41,17 +41,17 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
     """Merge the defaults of `cls`, YAML files and overrides, in this order.
 
     Args:
-        cls: A dataclass of dataclasses; its defaults are the starting point.
-        files: YAML files, later ones win. A name that is not found from the working folder is looked up in
-            the configs that come with gss.
+        cls: dataclass of dataclasses with the defaults.
+        files: YAML files; later ones override earlier ones. A name that is not found from the working folder is looked
+            up in the configs that come with gss.
         overrides: `section.key=value`, the value in YAML.
 
     Returns:
         An instance of `cls`.
 
     Raises:
-        ValueError: For a missing or malformed file, an unknown key, a wrong type or a value out of range;
-            one line that names the source and the nearest valid spelling.
+        InputError: a missing or malformed file, an unknown key, a wrong type or a value out of range; one line that
+            names the source and the nearest valid spelling.
     """
     merged = OmegaConf.structured(cls)
     origins: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _attribute_docs(cls: type) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as one line of YAML."""
+    """Return a value as one line of YAML."""
     plain = list(value) if isinstance(value, tuple) else value
     text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.removesuffix("...\n").strip()
@@ -201,7 +201,7 @@ def _all_keys(cls: type, prefix: str = "") -> list[str]:
 
 
 def _describe(expected: Any) -> str:
-    """A type in the words of someone who writes YAML."""
+    """Describe a type to someone who writes YAML."""
     origin, args = get_origin(expected), get_args(expected)
     if origin in (Union, types.UnionType):
         return " or ".join("null" if arg is type(None) else _describe(arg) for arg in args)

@@ -1,6 +1,6 @@
-"""The few questions and collectives that code running on several processes needs.
+"""Number of processes, and collectives between them.
 
-Everything is trivially right in one process, so callers never ask whether a launcher was used. Under
+Everything works in one process too, so callers need not know whether a launcher was used. Under
 `accelerate launch --multi_gpu` or `torchrun` the process group is opened by the first call. On CPUs
 `accelerate launch` starts one process only: use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N`.
 """
@@ -42,32 +42,32 @@ def _leave_group() -> None:
 
 
 def device() -> torch.device:
-    """Where this process computes."""
+    """Return the device of this process."""
     return _state().device
 
 
 def process_index() -> int:
-    """Number of this process, 0 for the main one."""
+    """Return the number of this process, 0 for the main one."""
     return _state().process_index
 
 
 def num_processes() -> int:
-    """How many processes work on the same job, over all machines."""
+    """Return the number of processes of the job, over all machines."""
     return _state().num_processes
 
 
 def is_main() -> bool:
-    """Whether this process is the one that prints and writes files."""
+    """Tell if this is the process that prints and writes files."""
     return _state().is_main_process
 
 
 def shard(n: int) -> range:
-    """Share of `range(n)` that belongs to this process.
+    """Return the share of `range(n)` that belongs to this process.
 
     The shares are strided, disjoint, cover everything and differ in length by at most one.
 
     Args:
-        n: Number of items of the whole job, at least 0.
+        n: number of items of the whole job, at least 0.
 
     Returns:
         The item numbers of this process, ascending.
@@ -79,7 +79,7 @@ def sum_across(tensor: Tensor) -> Tensor:
     """Sum a tensor of one shape over all processes.
 
     Args:
-        tensor: Any shape, numeric dtype and device; it is not written to.
+        tensor: tensor of any shape, numeric dtype and device; it is not written to.
 
     Returns:
         A new tensor with the total, equal on every process, on the device of the argument.
@@ -95,7 +95,7 @@ def gather_objects(obj: T) -> list[T]:
     """Collect one picklable object from each process.
 
     Args:
-        obj: The contribution of this process.
+        obj: contribution of this process.
 
     Returns:
         The contributions in process order, the same list on every process.
@@ -108,10 +108,10 @@ def gather_objects(obj: T) -> list[T]:
 
 
 def run_on_main(action: Callable[[], object]) -> None:
-    """Run something once for all processes, such as a check of a folder that the others would find changed.
+    """Run something on the main process only, such as a check of a folder that the other processes would find changed.
 
     Args:
-        action: Called on the main process only.
+        action: function to call.
 
     Raises:
         InputError: on every process, when `action` raised one.
@@ -131,7 +131,7 @@ def copy_from_main(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors in place with the values of the main process.
 
     Args:
-        tensors: The same sequence of shapes on every process, on the device of the process.
+        tensors: tensors of the same shapes on every process, on the device of the process.
     """
     if num_processes() > 1:
         for tensor in tensors:

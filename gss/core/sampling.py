@@ -1,4 +1,4 @@
-"""Random choices of pixels that depend neither on the order pixels come in nor on which process reads them.
+"""Random choices of pixels that depend neither on the order of pixels nor on the process that reads them.
 
 Every pixel has a random number, its key, drawn by image; those with the smallest keys are taken. The choice is then a
 function of the seed and the images, and the same on one process as on several.
@@ -26,19 +26,19 @@ def evenly_spaced(count: int, limit: int | None = None) -> list[int]:
 
 
 def random_keys(count: int, *seeds: int) -> Tensor:
-    """Random numbers in (0, 1), float64 `[count]` on the CPU: a function of the seeds, whole numbers from 0."""
+    """Return random numbers in (0, 1), float64 `[count]` on the CPU: a function of the seeds, whole numbers from 0."""
     keys = np.random.default_rng(list(seeds)).random(count)
     return torch.from_numpy(keys).clamp_(min=torch.finfo(torch.float64).tiny)
 
 
 def balanced_sample(classes: Tensor, per_class: int, num_classes: int, keys: Tensor) -> Tensor:
-    """Indices `[n]` of the at most `per_class` entries of each class with the smallest keys.
+    """Return indices `[n]` of the at most `per_class` entries of each class with the smallest keys.
 
     Args:
-        classes: int64 `[N]`; entries outside 0..num_classes-1 (void) never come.
-        per_class: how many.
-        num_classes: C.
-        keys: `[N]`.
+        classes: int64 `[N]`; entries outside 0..num_classes-1 (void) are never taken.
+        per_class: largest number of entries of a class.
+        num_classes: number of classes C.
+        keys: random numbers `[N]`, see `random_keys`.
     """
     valid = ((classes >= 0) & (classes < num_classes)).nonzero()[:, 0]
     by_key = valid[keys[valid].argsort(stable=True)]
@@ -49,7 +49,7 @@ def balanced_sample(classes: Tensor, per_class: int, num_classes: int, keys: Ten
 
 
 def balanced_sample_across(classes: Tensor, per_class: int, num_classes: int, keys: Tensor) -> Tensor:
-    """Share of this process in the `balanced_sample` of the entries of all processes; only keys travel."""
+    """Return this process's share of the `balanced_sample` over all processes; only keys are exchanged."""
     chosen = balanced_sample(classes, per_class, num_classes, keys)
     if distributed.num_processes() == 1:
         return chosen
@@ -62,13 +62,13 @@ def balanced_sample_across(classes: Tensor, per_class: int, num_classes: int, ke
 
 
 def smallest(values: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The at most `count` smallest values of `[N]`, ascending, and their rows of `[N, D]`."""
+    """Return the at most `count` smallest values of `[N]`, ascending, and their rows of `[N, D]`."""
     found = values.topk(min(count, len(values)), largest=False)
     return found.values, rows[found.indices]
 
 
 def smallest_across(values: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`smallest` over the values of all processes, the same on each; only the rows found travel."""
+    """Return `smallest` over the values of all processes, the same on each; only chosen rows are exchanged."""
     values, rows = smallest(values, rows, count)
     if distributed.num_processes() == 1:
         return values, rows
@@ -81,12 +81,12 @@ def smallest_across(values: Tensor, rows: Tensor, count: int) -> tuple[Tensor, T
 
 
 def max_across(values: Tensor) -> Tensor:
-    """Largest value over processes."""
+    """Return the largest values over processes."""
     return values if distributed.num_processes() == 1 else _stacked(values).amax(0)
 
 
 def _stacked(values: Tensor) -> Tensor:
-    """The tensors of one shape of all processes `[P, ...]`, made of the sum that `gss.core.distributed` has."""
+    """Return the tensors of one shape of all processes `[P, ...]`, by a sum."""
     rows = values.new_zeros(distributed.num_processes(), *values.shape)
     # Infinity times zero is no number, but added to zero it stays what it is.
     rows[distributed.process_index()] = values

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ParameterEMA:
-    """Float32 running average of parameters, with a warm-up so that early steps do not linger.
+    """Float32 running average of parameters, with a warm-up that forgets the first steps.
 
     Only parameters are averaged. Buffers (codebooks, batch-norm statistics) are averages already, or
     counters, and stay as they are: `applied` gives averaged parameters next to the live buffers, which is
@@ -19,8 +19,8 @@ class ParameterEMA:
         """Start the average at the present values.
 
         Args:
-            module: Its trainable parameters are followed.
-            decay: Weight of the past in [0, 1); the weight used is min(decay, (1 + step) / (10 + step)).
+            module: module whose trainable parameters are averaged.
+            decay: weight of the past in [0, 1); the weight used is min(decay, (1 + step) / (10 + step)).
         """
         self.decay = decay
         self._live = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -31,7 +31,7 @@ class ParameterEMA:
         """Move the average towards the parameters.
 
         Args:
-            step: The optimizer step just made, counted from 0.
+            step: optimizer step just made, counted from 0.
         """
         weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
         live = [p.detach().float() for p in self._live.values()]

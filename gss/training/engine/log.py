@@ -1,4 +1,4 @@
-"""What a run tells: progress bar, `metrics.jsonl`, and tensorboard on request."""
+"""Progress bar, `metrics.jsonl` and tensorboard files of a run."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Loss values on their way from the device to the log, without ever stalling the device."""
+"""Loss values of a run, copied from the device to the log without waiting for the device."""
 
 import math
 import time
@@ -15,12 +15,12 @@ class NonFiniteError(Exception):
     """A value of a step is NaN or infinite.
 
     Attributes:
-        step: Optimizer step, counted from 0.
-        values: All values of that step, averaged over the global batch.
+        step: optimizer step, counted from 0.
+        values: all values of that step, averaged over the global batch.
     """
 
     def __init__(self, step: int, values: dict[str, float]) -> None:
-        """Keep what is needed for a message."""
+        """Keep step and values for a message."""
         super().__init__(f"step {step}: {values}")
         self.step, self.values = step, values
 
@@ -45,7 +45,7 @@ class StepMeter:
         """Start empty.
 
         Args:
-            device: Where the values are computed.
+            device: device that computes the values.
         """
         self.lag = 1 if device.type == "cuda" else 0
         self.stopping = False
@@ -53,23 +53,23 @@ class StepMeter:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """Forget sums and times; counting goes on from `step` steps made."""
+        """Forget sums and times; counting continues from `step` steps made."""
         self.waited = 0.0
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._started, self._first = time.perf_counter(), step
 
     def exclude(self, seconds: float) -> None:
-        """Do not count time that was spent on something else than training."""
+        """Leave out time that was not spent on training."""
         self._started += seconds
 
     def push(self, step: int, values: dict[str, Tensor], *, stop: bool) -> None:
         """Take the values of one optimizer step.
 
         Args:
-            step: Optimizer step, counted from 0.
-            values: Detached scalars, the same names on every process.
-            stop: Whether this process was asked to stop.
+            step: optimizer step, counted from 0.
+            values: detached scalars, the same names on every process.
+            stop: True if this process was asked to stop.
         """
         stacked = torch.stack(list(values.values()))
         stacked = torch.cat([stacked, stacked.new_full((1,), float(stop))])
@@ -81,10 +81,13 @@ class StepMeter:
         self._pending.append(_Pending(step, list(values), host, copied))
 
     def read(self, *, everything: bool = False) -> None:
-        """Look at the values of all steps but the newest `lag`, or of really all.
+        """Read the values of all steps except the newest `lag`.
+
+        Args:
+            everything: True reads the newest too.
 
         Raises:
-            NonFiniteError: If a value is NaN or infinite, for the earliest such step.
+            NonFiniteError: a value is NaN or infinite; of the earliest such step.
         """
         while len(self._pending) > (0 if everything else self.lag):
             pending = self._pending.popleft()
@@ -100,11 +103,11 @@ class StepMeter:
                 self._counts[name] = self._counts.get(name, 0) + 1
 
     def line(self, step: int, batch_size: int) -> dict[str, float]:
-        """Means since the last `restart`, with the speed; starts anew.
+        """Return the means since the last `restart`, with the speed, and start anew.
 
         Args:
-            step: Optimizer steps made.
-            batch_size: Samples per optimizer step.
+            step: optimizer steps made.
+            batch_size: samples per optimizer step.
         """
         self.read(everything=True)
         elapsed = max(time.perf_counter() - self._started, 1e-9)

@@ -7,9 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from gss.config.shared import OptimConfig
-from gss.core.errors import InputError, did_you_mean
-
-SCHEDULES = ("poly", "cosine", "constant")
+from gss.core.errors import InputError
 
 _NORMS = (
     nn.LayerNorm,
@@ -27,14 +25,14 @@ def parameter_groups(module: nn.Module, optim: OptimConfig) -> list[dict[str, An
     `lr * backbone_lr_scale`.
 
     Args:
-        module: Its parameters with `requires_grad` are taken, each once.
-        optim: Learning rate, backbone scale and weight decay.
+        module: module whose parameters with `requires_grad` are taken, each once.
+        optim: learning rate, backbone scale and weight decay.
 
     Returns:
         Groups for a torch optimizer: "params", "lr", "weight_decay" and "name"; none is empty.
 
     Raises:
-        ValueError: If nothing is trainable.
+        InputError: nothing is trainable.
     """
     norms = {
         parameter
@@ -68,18 +66,12 @@ def build_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> AdamW:
     """Build AdamW over parameter groups; each group keeps its full rate under "base_lr".
 
     Args:
-        groups: From `parameter_groups` or a task of your own; "lr" and "weight_decay" may be left out.
-        optim: Defaults of the groups and the betas.
+        groups: groups as `parameter_groups` gives them; "lr" and "weight_decay" may be left out.
+        optim: defaults of the groups and the betas.
 
     Returns:
-        The optimizer, its rates not yet scheduled.
-
-    Raises:
-        ValueError: For an unknown schedule.
+        Optimizer with rates that are not scheduled yet.
     """
-    if optim.schedule not in SCHEDULES:
-        hint = did_you_mean(optim.schedule, SCHEDULES)
-        raise InputError(f"optim.schedule={optim.schedule!r} is not one of {', '.join(SCHEDULES)}; {hint}")
     optimizer = AdamW(groups, lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
@@ -87,16 +79,16 @@ def build_optimizer(groups: list[dict[str, Any]], optim: OptimConfig) -> AdamW:
 
 
 def learning_rate_scale(step: int, steps: int, optim: OptimConfig) -> float:
-    """Factor on the learning rate for one optimizer step.
+    """Return the factor on the learning rate of one optimizer step.
 
     Linear warm-up over `warmup_steps`, then `(1 - t) ** power` (poly), a half cosine, or 1 (constant), with
     t running from 0 to 1 over the rest. It depends on nothing but the step, so it is the same for any
     number of processes and micro-batches, and after a resume.
 
     Args:
-        step: The optimizer step about to be made, counted from 0.
-        steps: Optimizer steps of the whole run.
-        optim: Warm-up, schedule and power.
+        step: optimizer step about to be made, counted from 0.
+        steps: optimizer steps of the whole run.
+        optim: warm-up, schedule and power.
 
     Returns:
         A number in (0, 1].

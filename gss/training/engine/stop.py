@@ -1,4 +1,4 @@
-"""Turning SIGTERM and SIGINT into a request that the training loop answers at the end of a step."""
+"""SIGTERM and SIGINT as a request that the training loop answers at the end of a step."""
 
 import signal
 import sys

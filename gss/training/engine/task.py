@@ -1,4 +1,4 @@
-"""`Task`: what one stage of training has to say, independent of the loop that runs it."""
+"""`Task`: modules, loss, validation and product of a stage, independent of the loop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from gss.training.engine.optim import parameter_groups
 
 
 class Task(nn.Module, ABC):
-    """What is trained in one stage: modules, loss, validation and product.
+    """Modules in training, with their loss, validation and product.
 
     Modules assigned as attributes are trained, moved, averaged and saved in checkpoints. Modules that are
     only used go through `freeze`.
 
     Attributes:
-        export_name: Name of the folder in the run's folder that `export` fills.
-        keeps_best: Whether `validate` changes what is saved (the best weights so far, as modules or buffers);
-            a checkpoint is then written again before the validation is on record.
+        export_name: name of the folder in the run's folder that `export` fills.
+        keeps_best: True if `validate` changes what is saved (the best weights so far, as modules or buffers);
+            a checkpoint is then written again before the validation is recorded.
     """
 
     export_name: str = "model"
@@ -40,7 +40,7 @@ class Task(nn.Module, ABC):
         but they are not sub-modules: checkpoints, averages and optimizers do not contain them.
 
         Args:
-            **modules: Attribute name and module, for example `freeze(codec=codec, vqvae=vqvae)`.
+            **modules: attribute name and module, for example `freeze(codec=codec, vqvae=vqvae)`.
         """
         for name, module in modules.items():
             self._frozen[name] = module.eval().requires_grad_(False)
@@ -57,8 +57,8 @@ class Task(nn.Module, ABC):
         """Compute the loss of one micro-batch.
 
         Args:
-            batch: Collated samples of the data set, on the device of the task.
-            step: Optimizer step, counted from 0.
+            batch: collated samples of the data set, on the device of the task.
+            step: optimizer step, counted from 0.
 
         Returns:
             "loss", a scalar with gradient, and any detached scalars to log. The keys may depend on the step
@@ -66,7 +66,7 @@ class Task(nn.Module, ABC):
         """
 
     def parameter_groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
-        """Groups for AdamW; by default no decay for vectors and a lower rate for a backbone."""
+        """Return groups for AdamW; by default no decay for vectors and a lower rate for a backbone."""
         return parameter_groups(self, optim)
 
     def validate(self) -> dict[str, float]:
@@ -74,7 +74,7 @@ class Task(nn.Module, ABC):
         return {}
 
     def pictures(self) -> dict[str, Image.Image]:
-        """Draw predictions by name, in eval mode; runs on the main process only: no collectives."""
+        """Draw predictions by name, in eval mode; on the main process only, so without collectives."""
         return {}
 
     @abstractmethod

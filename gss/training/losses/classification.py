@@ -1,8 +1,9 @@
-"""Losses over tokens and pixels; every mean is over valid positions only, and 0 where there is none."""
+"""Losses over tokens and pixels; every mean is over valid positions only, and 0 without any."""
 
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -21,25 +22,25 @@ def token_cross_entropy(
     chunk: int = 0,
     token_weights: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of a linear token classifier, without keeping its logits.
+    """Compute the cross-entropy of a linear token classifier, without keeping its logits.
 
     The gradients are computed next to the loss, so B*V*h*w logits exist once in float32 (`chunk=0`) or never
     (`chunk > 0`), at the cost of the three matrix products of the plain computation. Sums run in float32.
 
     Args:
-        hidden: Input of the classifier `[B, R, h, w]`, float32, bf16 or fp16.
-        weight: Classifier weight `[V, R]`.
-        bias: Classifier bias `[V]`.
-        targets: Tokens `[B, h, w]` in 0..V-1, or -100 for ignored cells; with `target_probs` `[B, k, h, w]`.
-        target_probs: Probability of each of the k targets `[B, k, h, w]`, summing to 1 over k.
-        chunk: Cells per step; 0 takes all cells at once.
-        token_weights: Weight of each code `[V]` (averaged over the k targets) or of each cell `[B, h, w]`.
+        hidden: input of the classifier `[B, R, h, w]`, float32, bf16 or fp16.
+        weight: classifier weight `[V, R]`.
+        bias: classifier bias `[V]`.
+        targets: tokens `[B, h, w]` in 0..V-1, or -100 for ignored cells; with `target_probs` `[B, k, h, w]`.
+        target_probs: probability of each of the k targets `[B, k, h, w]`; sums to 1 over k.
+        chunk: number of cells per step; 0 takes all cells at once.
+        token_weights: weight of each code `[V]` (averaged over the k targets) or of each cell `[B, h, w]`.
 
     Returns:
-        Scalar weighted mean over the valid cells.
+        Weighted mean over the valid cells, in nats.
 
     Raises:
-        ValueError: If the shapes do not fit each other or `chunk` is negative.
+        InputError: shapes that do not fit each other, or a negative `chunk`.
     """
     _check_tokens(targets, target_probs, (hidden.shape[0], *hidden.shape[2:]))
     if weight.shape != (len(bias), hidden.shape[1]):
@@ -51,7 +52,7 @@ def token_cross_entropy(
     indices, probs, cell_weights = _flatten_targets(targets, target_probs, token_weights, weight.shape[0])
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    flat = hidden.permute(0, 2, 3, 1).reshape(-1, hidden.shape[1])  # [N, R]
+    flat = rearrange(hidden, "b r h w -> (b h w) r")
     with torch.autocast(device, enabled=False):
         total = _LinearCrossEntropy.apply(
             flat.to(dtype),
@@ -124,19 +125,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def weighted_cross_entropy(
     logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """Cross-entropy with class or position weights.
+    """Compute the cross-entropy with class or position weights.
 
     Args:
-        logits: Logits `[B, K, H, W]`.
-        labels: Classes `[B, H, W]` in 0..K-1 or `ignore_index`.
-        weights: Weight of each class `[K]` or of each position `[B, H, W]`.
-        ignore_index: Label left out; 255 for pixels, -100 for tokens.
+        logits: logits `[B, K, H, W]`.
+        labels: classes `[B, H, W]` in 0..K-1 or `ignore_index`.
+        weights: weight of each class `[K]` or of each position `[B, H, W]`.
+        ignore_index: label left out; 255 for pixels, -100 for tokens.
 
     Returns:
-        Scalar weighted mean over the valid positions.
+        Weighted mean over the valid positions, in nats.
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        InputError: shapes that do not fit each other.
     """
     safe, position = _positions("logits", logits, labels, weights, ignore_index)
     loss = F.cross_entropy(logits.float(), safe, reduction="none")
@@ -151,23 +152,23 @@ def pixel_nll(
     ignore_index: int = IGNORE_INDEX,
     eps: float = 1e-8,
 ) -> Tensor:
-    """Negative log-likelihood of pixel labels under given class probabilities.
+    """Compute the negative log-likelihood of pixel labels under given class probabilities.
 
-    Below `eps` the value stays at -log(eps) but the gradient goes on as 1 / eps: behind a softmax this is a
-    bounded gradient which still moves hopeless pixels, where a plain clamp would stop it.
+    Below `eps` the value stays at -log(eps), but the gradient remains 1 / eps. Behind a softmax it is bounded and still
+    improves pixels of tiny probability, which a plain clamp would not.
 
     Args:
-        probs: Class probabilities `[B, K, H, W]` in 0..1.
-        labels: Classes `[B, H, W]` in 0..K-1 or `ignore_index`.
-        weights: Weight of each class `[K]` or of each position `[B, H, W]`.
-        ignore_index: Label left out.
-        eps: Smallest probability distinguished.
+        probs: class probabilities `[B, K, H, W]` in 0..1.
+        labels: classes `[B, H, W]` in 0..K-1 or `ignore_index`.
+        weights: weight of each class `[K]` or of each position `[B, H, W]`.
+        ignore_index: label left out.
+        eps: smallest probability distinguished.
 
     Returns:
-        Scalar weighted mean over the valid pixels.
+        Weighted mean over the valid pixels, in nats.
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        InputError: shapes that do not fit each other.
     """
     safe, position = _positions("probs", probs, labels, weights, ignore_index)
     chosen = probs.gather(1, safe[:, None])[:, 0].float()
@@ -185,25 +186,25 @@ def uncertain_cross_entropy(
     collision: bool,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Loss of labels that stand for the distribution y = rest + extra * onehot(label).
+    """Compute the loss of labels that stand for the distribution y = rest + extra * onehot(label).
 
-    Either the cross-entropy -sum_c y_c log p_c, or the collision cross-entropy -log sum_c y_c p_c, which is the chance
-    that prediction and label agree: it asks nothing of a prediction where y is uniform, where the cross-entropy
-    asks it to be uniform too.
+    Either the cross-entropy -sum_c y_c log p_c, or the collision cross-entropy -log sum_c y_c p_c of the probability
+    that prediction and label agree. Where y is uniform, the latter has no gradient; the former makes the prediction
+    uniform.
 
     Args:
-        log_probs: log of class probabilities `[B, K, H, W]`.
+        log_probs: logarithm of class probabilities `[B, K, H, W]`.
         labels: classes `[B, H, W]` in 0..K-1 or 255.
         rest: probability of every class `[B, H, W]`, see `gss.weak.confidence.doubt`.
-        extra: what the label has above that `[B, H, W]`.
-        collision: which of the two.
+        extra: additional probability of the label `[B, H, W]`.
+        collision: True for the collision cross-entropy.
         weights: weight of each position `[B, H, W]`.
 
     Returns:
-        Scalar weighted mean over the valid positions.
+        Weighted mean over the valid positions, in nats.
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        InputError: shapes that do not fit each other.
     """
     safe, position = _positions("log_probs", log_probs, labels, weights, IGNORE_INDEX)
     log_probs = log_probs.float()
@@ -228,13 +229,13 @@ def _positions(
 
 
 def _normaliser(weights: Tensor) -> Tensor:
-    """Sum of the weights, or 1 where nothing is valid so that the loss is 0 with a gradient of 0."""
+    """Return the sum of the weights; 1 where nothing is valid, so that the loss is 0 with a gradient of 0."""
     total = weights.sum()
     return torch.where(total > 0, total, torch.ones_like(total))
 
 
 def _position_weights(weights: Tensor | None, labels: Tensor, valid: Tensor) -> Tensor:
-    """Weight of each position `[B, H, W]`, 0 where not valid."""
+    """Return the weight of each position `[B, H, W]`, 0 where not valid."""
     if weights is None:
         return valid.float()
     if weights.ndim != 1 and weights.shape != labels.shape:
@@ -246,7 +247,7 @@ def _position_weights(weights: Tensor | None, labels: Tensor, valid: Tensor) -> 
 def _flatten_targets(
     targets: Tensor, target_probs: Tensor | None, token_weights: Tensor | None, vocabulary: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Targets and their probabilities `[N, k]` and the weight of each cell `[N]`, 0 where ignored."""
+    """Return targets and their probabilities `[N, k]`, and the weight of each cell `[N]`, 0 where ignored."""
     if token_weights is not None and token_weights.ndim == 1 and len(token_weights) != vocabulary:
         raise InputError(f"token_weights has {len(token_weights)} entries, expected one for each of {vocabulary} codes")
     if target_probs is None:
@@ -259,8 +260,7 @@ def _flatten_targets(
         cell = torch.where(valid, (token_weights[safe] * probs).sum(1).float(), 0.0)
     else:
         cell = _position_weights(token_weights, safe[:, 0], valid)
-    count = safe.shape[1]
-    return safe.movedim(1, -1).reshape(-1, count), probs.movedim(1, -1).reshape(-1, count), cell.flatten()
+    return rearrange(safe, "b k h w -> (b h w) k"), rearrange(probs, "b k h w -> (b h w) k"), cell.flatten()
 
 
 def _check_tokens(targets: Tensor, target_probs: Tensor | None, grid: tuple[int, ...]) -> None:

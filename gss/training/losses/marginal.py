@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -43,7 +44,7 @@ def token_and_pixel_loss(
     collision: bool = False,
     chunk: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted sum of the token cross-entropy and the negative marginal log-likelihood of the labels.
+    """Compute the weighted sum of the token cross-entropy and the negative marginal log-likelihood of the labels.
 
     Args:
         hidden: input of the token classifier `[B, R, h, w]`.
@@ -57,15 +58,14 @@ def token_and_pixel_loss(
         pixel_scale: factor of the pixel loss, a mean over valid pixels.
         cell_weights: weight of each cell in the token loss `[B, h, w]`.
         pixel_weights: weight of each pixel in the pixel loss `[B, h*f, w*f]`.
-        doubt: `rest` and `extra` `[B, h*f, w*f]` of labels that stand for the distribution rest + extra * onehot; the
-            pixel loss is then its cross-entropy with the mixture.
-        collision: take -log sum_c y_c m_c instead, see `gss.training.losses.classification.uncertain_cross_entropy`.
-        chunk: cells per pass; 0 chooses 1024 on a CPU and what fills 256 MB elsewhere.
+        doubt: `rest` and `extra` `[B, h*f, w*f]` of labels that stand for the distribution rest + extra * onehot, whose
+            cross-entropy with the mixture is then the pixel loss.
+        collision: True for -log sum_c y_c m_c, see `gss.training.losses.classification.uncertain_cross_entropy`.
+        chunk: number of cells per pass; 0 takes 1024 on a CPU and as many as fill 256 MB elsewhere.
 
     Returns:
-        The weighted sum, with gradient; and the two losses without.
+        The weighted sum, with gradient, and both losses, without; in nats.
     """
-    R = hidden.shape[1]
     V, K, f, _ = table.shape
     valid = targets[:, 0] != IGNORE_TOKEN
     cell_weights = valid.float() if cell_weights is None else torch.where(valid, cell_weights.float(), 0.0)
@@ -81,11 +81,11 @@ def token_and_pixel_loss(
     rest, extra = (None, None) if doubt is None else (_in_cells(part, f) for part in doubt)
     with torch.autocast(hidden.device.type, enabled=False):
         total, token, pixel = _TokenPixelLoss.apply(
-            hidden.permute(0, 2, 3, 1).reshape(-1, R).float(),
+            rearrange(hidden, "b r h w -> (b h w) r").float(),
             weight.float(),
             bias.float(),
-            torch.where(valid[:, None], targets, 0).movedim(1, -1).flatten(0, 2),
-            target_probs.float().movedim(1, -1).flatten(0, 2),
+            rearrange(torch.where(valid[:, None], targets, 0), "b k h w -> (b h w) k"),
+            rearrange(target_probs.float(), "b k h w -> (b h w) k"),
             cell_weights.flatten() * (token_scale / cell_weights.sum().clamp(min=_LEAST)),
             columns,
             scaled,
@@ -98,13 +98,13 @@ def token_and_pixel_loss(
     return total, token / max(token_scale, _LEAST), pixel / max(pixel_scale, _LEAST)
 
 
-def _in_cells(values: Tensor, downsample: int) -> Tensor:
-    """Float maps `[B, h*f, w*f]` as cells `[N, f*f]`."""
-    return to_cells(values.float(), downsample).flatten(0, 2).flatten(1)
+def _in_cells(values: Tensor, token_stride: int) -> Tensor:
+    """Return float maps `[B, h*f, w*f]` as cells `[N, f*f]`."""
+    return to_cells(values.float(), token_stride).flatten(0, 2).flatten(1)
 
 
 class _TokenPixelLoss(torch.autograd.Function):
-    """Losses and, next to them, gradients; see the module's docstring for the formulas."""
+    """Losses with their gradients, by the formulas of the module."""
 
     @staticmethod
     def forward(

@@ -25,7 +25,7 @@ _CALIBRATION_IMAGES = 16
 
 
 def survey(dataset: LabelledImages) -> list[int]:
-    """Positions of about 500 images, evenly spread; of several domains each has the share that training gives it."""
+    """Return indices of about 500 images, evenly spaced; each domain has the share that training gives it."""
     chosen: list[int] = []
     first, quotas = 0, getattr(dataset, "quotas", ((len(dataset), len(dataset)),))
     total = sum(drawn for _, drawn in quotas)
@@ -37,15 +37,15 @@ def survey(dataset: LabelledImages) -> list[int]:
 
 
 def sample_cells(
-    train: LabelledImages, downsample: int, class_weight: Tensor, *, device: torch.device
+    train: LabelledImages, token_stride: int, class_weight: Tensor, *, device: torch.device
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Label maps of a survey, and cells drawn from them with a preference for rare classes and borders.
+    """Read the label maps of a survey, and draw cells from them with a preference for rare classes and borders.
 
     Args:
         train: images without augmentation.
-        downsample: pixels per cell side f.
+        token_stride: pixels per cell side f.
         class_weight: `[K]`, see `draw_cells`.
-        device: of the cells.
+        device: device of the cells.
 
     Returns:
         Label maps uint8 `[1, H, W]` on the CPU, padded to whole cells; about 60,000 cells int64 `[N, f, f]` with void
@@ -54,16 +54,16 @@ def sample_cells(
     chosen = survey(train)
     maps, parts = [], []
     for index in chosen:
-        labels, filled = recon.label_pair(train, index, downsample, device)
-        drawn = draw_cells(labels, downsample, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
-        parts.append([to_cells(x, downsample).flatten(0, 2)[drawn] for x in (labels, filled)])
+        labels, filled = recon.label_pair(train, index, token_stride, device)
+        drawn = draw_cells(labels, token_stride, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
+        parts.append([to_cells(x, token_stride).flatten(0, 2)[drawn] for x in (labels, filled)])
         maps.append(labels.byte().cpu())  # hundreds of full-size label maps: one byte a pixel
     pool, pool_filled = (torch.cat(part) for part in zip(*parts, strict=True))
     return maps, pool, pool_filled
 
 
 def painted_table(codec: MaskigeCodec, vqvae: MaskigeVQModel) -> Tensor:
-    """Class probabilities `[V, K, f, f]` of what each code of a local decoder paints."""
+    """Return class probabilities `[V, K, f, f]` of what each code of a local decoder paints."""
     painted = codec.logits(vqvae.code_cells().float()).softmax(1).clamp(min=1e-3)
     return painted / painted.sum(1, keepdim=True)
 
@@ -72,7 +72,7 @@ def painted_table(codec: MaskigeCodec, vqvae: MaskigeVQModel) -> Tensor:
 def refine(
     codec: MaskigeCodec, vqvae: MaskigeVQModel, train: LabelledImages, class_weight: Tensor, *, steps: int
 ) -> CellLikelihood:
-    """Turns trained codes into an exact likelihood and repaints them to match.
+    """Turn trained codes into an exact likelihood, and repaint them to match.
 
     1. Hard EM of p(c | z) on drawn training cells, started from what the codes paint. Gradient descent through a
        quantiser finds good codes slowly; given the codes, this is a mixture of products of categoricals.
@@ -82,10 +82,10 @@ def refine(
 
     Args:
         codec: trained codec with a pointwise inverse.
-        vqvae: trained model with a local decoder; its coders, and its codes where they are free, change in place.
+        vqvae: trained model with a local decoder; encoder, decoder and free codes change in place.
         train: training images without augmentation.
         class_weight: `[K]`, weights of pixels in the choice of codes.
-        steps: gradient steps of step 3.
+        steps: number of gradient steps of step 3.
     """
     maps, pool, pool_filled = sample_cells(train, vqvae.token_stride, class_weight, device=vqvae.device)
     table = fit_table(pool, painted_table(codec, vqvae), class_weight)
@@ -98,7 +98,7 @@ def refine(
 
 
 def _keep_uniform_codes(table: Tensor) -> Tensor:
-    """Makes sure that every class has a code that shows nothing else; replaces the least decided codes."""
+    """Give every class a code that shows nothing else; it replaces one of the least decided codes."""
     K = table.shape[1]
     table = table.clone()
     purity = table.amin((2, 3))  # [V, K]
@@ -111,10 +111,10 @@ def _keep_uniform_codes(table: Tensor) -> Tensor:
 
 
 def count_codes(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
-    """Replaces the table by observed class frequencies; returns how many cells use each code `[V]`.
+    """Replace the table by observed class frequencies; return the number of cells that use each code `[V]`.
 
     Args:
-        likelihood: chooses the code of each cell by its present table, which then changes in place.
+        likelihood: code table that chooses the code of each cell, and then changes in place.
         maps: label maps `[B, H, W]` of whole cells, void 255.
     """
     table, K = likelihood.table.clone(), likelihood.num_classes
@@ -144,9 +144,9 @@ def _repaint(
     pool_filled: Tensor,
     steps: int,
 ) -> None:
-    """Fits the decoder to the table's classes, and encoder and free codes to the table's choice of codes.
+    """Fit the decoder to the table's classes, and encoder and free codes to the table's choice of codes.
 
-    Where codes are not free their quantiser does not choose by distance either, so the encoder stays as it was trained.
+    A quantiser without free codes does not choose by distance, so its encoder stays as it was trained.
     """
     table, class_weight = likelihood.table, likelihood.pixel_weight
     classes = table.argmax(1)  # [V, f, f]
@@ -186,7 +186,7 @@ def _choice_loss(
     pool: Tensor,
     pool_filled: Tensor,
 ) -> Tensor:
-    """Cross-entropy of the encoder's nearest code against the best code under the table, for 1024 drawn cells."""
+    """Return the cross-entropy of the encoder's nearest code against the table's best code, for 1024 drawn cells."""
     rows = torch.randint(len(pool), (32 * 32,), device=pool.device)
     target = log_likelihood(pool[rows], likelihood.table, likelihood.pixel_weight).argmax(1)
     maskige = codec.encode(collage(pool_filled[rows])).detach()
@@ -197,7 +197,7 @@ def _choice_loss(
 
 @torch.no_grad()
 def calibrate(posterior: Posterior, train: LabelledImages) -> None:
-    """Sets the codec's temperature so that colours repainted from tokens give honest class probabilities."""
+    """Set the codec's temperature so that colours painted from tokens give calibrated class probabilities."""
     painted, truth = [], []
     chosen = survey(train)
     for index in chosen[:: max(1, len(chosen) // _CALIBRATION_IMAGES)]:

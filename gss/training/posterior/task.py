@@ -1,4 +1,4 @@
-"""Stage 1: learn to paint masks with a small vocabulary of codes."""
+"""Task of stage 1: learn to paint masks with a small vocabulary of codes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from vqvae.losses import color_loss
 
 
 class PosteriorTask(Task):
-    """Trains codec and VQ model; at the end refines the code table of a local decoder and repaints the codes.
+    """Codec and VQ model in training; the export refines the code table of a local decoder and repaints the codes.
 
     Args:
-        cfg: the run's configuration.
+        cfg: settings of the stage.
         train: unaugmented training images, for class frequencies and the code table.
         val: validation images.
     """
@@ -60,11 +60,11 @@ class PosteriorTask(Task):
 
     @property
     def class_weight(self) -> Tensor:
-        """Loss weight of each class `[K]`."""
+        """Loss weight of each class, float32 `[K]`."""
         return self._class_weight.to(self.device)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """Reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
+        """Return the reconstruction loss of a batch, on a collage of drawn cells where the codec is local."""
         # Only which pixels count: a doubtful mask is still a mask, and stage 1 learns what masks look like.
         labels, filled = self.confidence(batch["labels"], batch.get("confidence")).labels, batch["filled"]
         loss = self.cfg.loss
@@ -89,14 +89,14 @@ class PosteriorTask(Task):
         }
 
     def validate(self) -> dict[str, float]:
-        """Reconstruction of the validation split through the encoder."""
+        """Reconstruct the validation split through the encoder."""
         result = recon.reconstruct(self._posterior(None), self._val_set).encoder
         names = ("miou", "boundary_f", "perplexity", "dead_codes", "dominant_code")
         values = {name: or_nan(result[name]) for name in names}
         return values | domain_means("miou", result.domains, "miou")
 
     def pictures(self) -> dict[str, Image.Image]:
-        """Truth, maskige and reconstruction of three validation images."""
+        """Draw truth, maskige and reconstruction of three validation images."""
         space = self._val_set.label_space
         rows = []
         for index in evenly_spaced(len(self._val_set), 3):
@@ -109,7 +109,7 @@ class PosteriorTask(Task):
         return {"reconstruction": contact_sheet(rows, ["truth", "maskige", "painted by codes", "decoded"])}
 
     def export(self, folder: Path) -> None:
-        """Writes the posterior; a local one is refined first."""
+        """Write the posterior; a local one is refined first."""
         likelihood = None
         if self._is_local:
             likelihood = refine(
@@ -122,12 +122,12 @@ class PosteriorTask(Task):
 
     @property
     def _is_local(self) -> bool:
-        """True when a code alone decides the classes of its cell: neither decoder nor inverse look beyond."""
+        """True when a code alone decides the classes of its cell, without its neighbours."""
         return self.vqvae.is_local and self.codec.pointwise
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
+        """Device of the parameters."""
         return self.vqvae.device
 
     def _posterior(self, likelihood: CellLikelihood | None) -> Posterior:
@@ -135,7 +135,7 @@ class PosteriorTask(Task):
 
 
 def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
-    """The codec a configuration asks for, for the classes of `space`."""
+    """Build the codec of a configuration for the classes of `space`."""
     codec = cfg.codec
     if codec.palette == "list":
         palette = from_list(codec.colors or [])
@@ -155,13 +155,13 @@ def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
 
 
 def count_classes(dataset: LabelledImages) -> Tensor:
-    """Pixels per class `[K]` over a survey of the data set."""
+    """Count the pixels of each class, int64 `[K]`, over a survey of the data set."""
     counts = [count_labels(dataset.read(index)[1]) for index in survey(dataset)]
     return torch.from_numpy(np.sum(counts, axis=0)[: dataset.label_space.num_classes])
 
 
 def near_boundary(labels: Tensor) -> Tensor:
-    """1 where one of the 8 neighbours has another class, else 0; float `[B, H, W]`."""
+    """Return 1 where one of the 8 neighbours has another class, else 0; float32 `[B, H, W]`."""
     x = labels[:, None].float()
     high = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
     low = -torch.nn.functional.max_pool2d(-x, 3, stride=1, padding=1)

@@ -1,4 +1,4 @@
-"""Stage 2: predict the tokens of a mask from an image; with two losses off, the discriminative twin."""
+"""Task of stage 2: predict the tokens of a mask from an image; without tokens it is the discriminative twin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,8 +17,7 @@ from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.labels.space import IGNORE_INDEX
-from gss.models.parts import freeze_parts
-from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.models.prior import GSSPriorOutput
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.bundle import Posterior
@@ -29,7 +27,7 @@ from gss.training.engine.task import Task
 from gss.training.losses.prior import Doubt, aux_loss, needs_logits, token_losses
 from gss.training.posterior.task import count_classes
 from gss.training.prior.agmm import BatchAGMM
-from gss.training.prior.warm_start import start_from
+from gss.training.prior.build import build_prior
 from gss.weak.confidence import ConfidenceWeighting
 
 # Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
@@ -37,13 +35,16 @@ _SOFT_CODES = 8
 
 
 class PriorTask(Task):
-    """Trains a prior under a frozen posterior.
+    """Prior in training, under a frozen posterior.
 
     Args:
-        cfg: the run's configuration.
-        posterior: frozen; gives token targets and the decoder behind the pixel term.
+        cfg: settings of the stage.
+        posterior: frozen source of token targets, and decoder behind the pixel loss.
         train: unaugmented training images, for class frequencies.
         val: validation images at their original size.
+
+    Raises:
+        InputError: settings that do not fit each other or the posterior.
     """
 
     export_name = "pipeline"
@@ -72,7 +73,7 @@ class PriorTask(Task):
             self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
     def forward(self, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """The weighted sum of the losses that are on, and each of them."""
+        """Return the weighted sum of the losses in use, and each of them."""
         loss = self.cfg.loss
         labels, weights, unsure = self.confidence(batch["labels"], batch.get("confidence"))
         output = self.prior(
@@ -115,7 +116,7 @@ class PriorTask(Task):
         return aux_loss(output, labels, weights=weights, doubt=unsure, collision=self.cfg.weak.loss == "collision")
 
     def _targets(self, labels: Tensor, filled: Tensor, output: GSSPriorOutput, step: int) -> tuple[Tensor, Tensor]:
-        """Codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
+        """Return codes and their probabilities `[B, k, h, w]`; -100 where a cell is wholly void."""
         loss = self.cfg.loss
         if loss.void_fill == "aux" and step >= loss.void_fill_warmup:
             labels = filled = self._fill_void(labels, output)
@@ -127,7 +128,7 @@ class PriorTask(Task):
         return targets, torch.ones_like(targets, dtype=torch.float32)
 
     def _cell_weight(self, labels: Tensor, weights: Tensor | None) -> Tensor | None:
-        """Mean weight of every cell `[B, h, w]`: of its classes, and of its valid pixels; None when all are alike."""
+        """Return the weight of each cell `[B, h, w]`, by its classes and its valid pixels; None when all are alike."""
         f, cell_weight = self.posterior.vqvae.token_stride, None
         if self.cfg.loss.rarity > 0:
             cells = to_cells(labels, f)
@@ -135,23 +136,23 @@ class PriorTask(Task):
         if weights is not None:
             valid = to_cells((labels != IGNORE_INDEX).float(), f)
             count = valid.sum((-1, -2))
-            trust = (to_cells(weights, f) * valid).sum((-1, -2)) / count.clamp(min=1)
-            trust = torch.where(count > 0, trust, 1.0)  # a void cell may have been filled
-            cell_weight = trust if cell_weight is None else cell_weight * trust
+            mean = (to_cells(weights, f) * valid).sum((-1, -2)) / count.clamp(min=1)
+            mean = torch.where(count > 0, mean, 1.0)  # a void cell may have been filled
+            cell_weight = mean if cell_weight is None else cell_weight * mean
         return cell_weight
 
     def _fill_void(self, labels: Tensor, output: GSSPriorOutput) -> Tensor:
-        """Void pixels take the auxiliary head's class (the paper's treatment of unlabelled area)."""
+        """Return labels whose void pixels have the class that the auxiliary head predicts, as in the paper."""
         logits = F.interpolate(cast(Tensor, output.aux_logits).detach(), size=labels.shape[-2:], mode="bilinear")
         return torch.where(labels == IGNORE_INDEX, logits.argmax(1), labels)
 
     def validate(self) -> dict[str, float]:
-        """Evaluation of the assembled pipeline; mIoU and boundary F of every decode mode, and of every domain."""
+        """Evaluate the assembled pipeline: mIoU and boundary F of every decode mode, and of every domain."""
         result = evaluate(self.pipeline(), self._val_set, pictures=0, throughput=False)
         return result.figures(("miou", "boundary_f"))
 
     def pictures(self) -> dict[str, Image.Image]:
-        """Image, truth, maskige and prediction of three validation images."""
+        """Draw image, truth, maskige and prediction of three validation images."""
         colors, pipeline, rows = self._val_set.label_space.colors, self.pipeline(), []
         for index in evenly_spaced(len(self._val_set), 3):
             image, labels = self._val_set.read(int(index))
@@ -164,7 +165,7 @@ class PriorTask(Task):
         return {"prediction": contact_sheet(rows, titles)}
 
     def pipeline(self) -> GSSPipeline:
-        """The pipeline made of the current weights."""
+        """Return the pipeline with the current weights."""
         data = self.cfg.data
         posterior = self.posterior
         pipeline = GSSPipeline(
@@ -178,48 +179,6 @@ class PriorTask(Task):
         return pipeline
 
     def export(self, folder: Path) -> None:
-        """Writes the pipeline."""
+        """Write the pipeline."""
         data = self.cfg.data
         self.pipeline().save_pretrained(folder, training_data=f"{data.spec}, split {data.train_split}")
-
-
-def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *, tokens: bool) -> GSSPriorModel:
-    """The network a configuration asks for, with the class names of the data; without tokens it is the twin."""
-    model, names = cfg.model, train.label_space.names
-    vqvae = posterior.vqvae
-    rank = vqvae.config["latent_dim"] if model.classifier == "tied" else model.classifier_rank
-    taken = model.init_parts if model.init_from else []
-    try:
-        prior = GSSPriorModel.from_backbone(
-            model.backbone,
-            backbone_config=model.backbone_config,
-            pretrained=model.pretrained and "backbone" not in taken,
-            codebook_size=vqvae.codebook_size if tokens else 0,
-            token_stride=vqvae.token_stride,
-            context_stride=max(model.context_stride, vqvae.token_stride),
-            hidden_dim=model.hidden_dim,
-            depth=model.depth,
-            num_heads=model.num_heads,
-            window_size=model.window_size,
-            classifier=model.classifier,
-            classifier_rank=rank,
-            dropout=model.dropout,
-            freeze_batch_norm=model.freeze_batch_norm,
-            num_labels=len(names),
-        )
-    except StrictDataclassError as error:  # not a ValueError
-        raise InputError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
-    prior.config.id2label = dict(enumerate(names))
-    prior.config.label2id = {name: index for index, name in enumerate(names)}
-    if model.init_from:
-        start_from(prior, model.init_from, taken, posterior)
-    if model.classifier == "tied" and tokens:
-        prior.tie_codebook(vqvae.code_embeddings())
-    if model.classifier == "evidence" and tokens:
-        if posterior.likelihood is None:
-            raise InputError("model.classifier=evidence needs a posterior with a local decoder: use low_rank")
-        prior.tie_evidence(posterior.likelihood.table)
-    freeze_parts(prior, model.freeze)
-    if cfg.train.gradient_checkpointing:
-        prior.gradient_checkpointing_enable()
-    return prior

@@ -33,13 +33,13 @@ def start_from(prior: GSSPriorModel, source: str, parts: Sequence[str], posterio
     """Copy parts of a trained prior.
 
     Args:
-        prior: receives the weights; a part that it has no weights of (the tokens of a twin) is passed over.
-        source: folder of a pipeline, of the run around it, or of a prior alone.
-        parts: names out of `gss.models.parts.PARTS`.
-        posterior: of `prior`; its codes must be those that `source` was trained with where tokens are taken over.
+        prior: model that receives the weights; parts that it does not have (the tokens of a twin) are left out.
+        source: folder of a pipeline, of its run, or of a prior alone.
+        parts: names from `gss.models.parts.PARTS`.
+        posterior: posterior of `prior`; with the part "token" its codes must be those that `source` was trained with.
 
     Raises:
-        ValueError: no prior there, an unknown part, or one of another architecture, other classes or another
+        InputError: no prior there, an unknown part, or a part of another architecture, other classes or another
             posterior; the message names settings and keys that differ.
     """
     check_parts("model.init_parts", parts)
@@ -47,7 +47,7 @@ def start_from(prior: GSSPriorModel, source: str, parts: Sequence[str], posterio
     try:
         with without_bars():
             other = GSSPriorModel.from_pretrained(folder)
-    # transformers and safetensors raise many types here; for the user they are all one thing.
+    # transformers and safetensors raise many types for a damaged or foreign file.
     except Exception as error:
         raise InputError(f"model.init_from={source}: cannot load it: {' '.join(str(error).split())}") from error
     ours, theirs = prior.state_dict(), other.state_dict()
@@ -80,10 +80,10 @@ def model_sources(model: PriorModelConfig) -> list[Source]:
 
 
 def find_prior(source: str) -> Path:
-    """Folder of the prior in a pipeline, in the run around it, or the folder itself.
+    """Return the folder of the prior in a pipeline, in the run of one, or the folder itself.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is no prior.
     """
     for folder in (Path(source, "prior"), Path(source, "pipeline", "prior"), Path(source)):
         if (folder / "config.json").is_file():
@@ -94,7 +94,7 @@ def find_prior(source: str) -> Path:
 
 
 def _shape_problem(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
-    """What differs in names and shapes; empty if nothing does."""
+    """Return the differences in names and shapes; empty without any."""
     notes = []
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
@@ -117,7 +117,7 @@ def _meaning_problem(part: str, prior: GSSPriorModel, other: GSSPriorModel) -> s
 
 @torch.no_grad()
 def _code_problem(folder: Path, other: GSSPriorModel, prior: GSSPriorModel, posterior: Posterior) -> str:
-    """Whether tokens mean something else there: the codes of its posterior differ, or, if it has none, its table."""
+    """Tell if tokens have another meaning there: other codes of its posterior or, without one, another table."""
     problem = "its tokens are those of another posterior"
     if (folder.parent / "vqvae" / "config.json").is_file():
         codes = MaskigeVQModel.from_pretrained(folder.parent / "vqvae").code_embeddings()
@@ -133,7 +133,7 @@ def _code_problem(folder: Path, other: GSSPriorModel, prior: GSSPriorModel, post
 
 
 def _differing(prior: GSSPriorModel, other: GSSPriorModel) -> str:
-    """Settings that differ, as the end of a sentence."""
+    """Return the settings that differ, as the end of a sentence."""
     pairs = [(key, getattr(other.config, key), getattr(prior.config, key)) for key in _SETTINGS]
     backbones = [cast(Any, model.config.backbone_config).model_type for model in (other, prior)]
     notes = [
