@@ -14,7 +14,8 @@ from gss.metrics.label_maps import LabelMaps, check_range, read_maps
 from gss.metrics.means import ratios
 
 # Confidences are summed as multiples of 2^-24 (a float32 in [0, 1] holds 24 bits): integer sums do not depend on order.
-CONFIDENCE_UNIT = 1 << 24
+_BITS = 24
+CONFIDENCE_UNIT = 1 << _BITS
 
 
 class CalibrationError(CountMetric):
@@ -76,7 +77,7 @@ def calibration_counts(maps: LabelMaps, bins: int) -> Tensor:
         raise InputError(f"prediction holds top probabilities {low:.4g}..{high:.4g}, allowed are 0..1: apply softmax")
     units = (confidence.clamp(max=1) * CONFIDENCE_UNIT).round().long()
     # Bins are (a, b], so that a certain pixel falls into the last one; void goes into an extra one.
-    slots = ((units * bins - 1) // CONFIDENCE_UNIT).clamp(min=0)
+    slots = ((units * bins - 1) >> _BITS).clamp(min=0)
     slots = torch.where(maps.valid, slots, bins).flatten()
     correct = (maps.labels == maps.target).flatten()
     by_bin = torch.bincount(2 * slots + correct, minlength=2 * bins + 2).view(-1, 2)

@@ -199,12 +199,11 @@ class OODMetrics(CountMetric):
         )
 
     def _rank_image(self, name: str, values: np.ndarray, truth: np.ndarray) -> None:
-        inliers, outliers = (_table(values[truth == label]) for label in (INLIER, OUTLIER))
-        counts = [int(table[:, 1].sum()) for table in (inliers, outliers)]
+        counts = [int((truth == label).sum()) for label in (INLIER, OUTLIER)]
         self.totals += torch.tensor(counts, device=self.device)
         metrics = [math.nan] * len(_METRICS)
         if all(counts):
-            ranking = _exact_ranking(inliers, outliers)
+            ranking = _image_ranking(values, truth)
             rates = [ranking.fpr(self.tpr, rule) for rule in FPR_RULES]
             metrics = [value.value for value in (ranking.average_precision(), ranking.auroc(), *rates) if value]
         text = name.encode(errors="surrogatepass")
@@ -292,6 +291,19 @@ def _joined(tables: Sequence[Tensor]) -> np.ndarray:
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     starts = np.flatnonzero(np.concatenate([[True], rows[1:, 0] != rows[:-1, 0]]))
     return np.stack([rows[starts, 0], np.add.reduceat(rows[:, 1], starts)], axis=1)
+
+
+def _image_ranking(values: np.ndarray, truth: np.ndarray) -> Ranking:
+    """Return the exact ranking of one image, by one sort of all its pixels."""
+    counted = truth != VOID
+    # The key of a score in the upper bits, whether the pixel is an outlier in the lowest.
+    marked = keys_of(values[counted]).astype(np.int64) << 1 | (truth[counted] == OUTLIER)
+    marked.sort()
+    keys = marked >> 1
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    outliers = np.add.reduceat(marked & 1, starts)
+    inliers = np.diff(starts, append=len(keys)) - outliers
+    return Ranking(scores_of(keys[starts[::-1]].astype(np.uint32)), outliers[::-1], inliers[::-1], exact=True)
 
 
 def _exact_ranking(inliers: np.ndarray, outliers: np.ndarray) -> Ranking:
