@@ -137,6 +137,11 @@ def tables_markdown(tables: Iterable[Table], *, level: int = 2) -> str:
     return "\n\n".join(table.markdown(level) for table in tables)
 
 
+def percent(value: float | None, digits: int = 2) -> str:
+    """Return a share as a number of percent, without the sign; a dash for None."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
 def escape_markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, in a paragraph or in a cell of a table, on one line."""
     return _MARKDOWN.sub(r"\\\g<0>", _line(text)).translate(_HTML)

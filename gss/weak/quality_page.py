@@ -10,7 +10,7 @@ from PIL import Image
 from gss.data.protocols import LabelledImages
 from gss.report import charts
 from gss.report.page import Report
-from gss.report.tables import Cell, Table
+from gss.report.tables import Cell, Table, percent
 
 
 def class_table(result: dict[str, Any], names: tuple[str, ...]) -> Table:
@@ -18,7 +18,7 @@ def class_table(result: dict[str, Any], names: tuple[str, ...]) -> Table:
     columns: dict[str, list[Cell]] = {"pixels": result["pixels"]}
     if "iou" in result:
         shares = {"precision": "precision_per_class", "recall": "recall_per_class", "IoU": "iou"}
-        columns |= {title: [_percent(value) for value in result[key]] for title, key in shares.items()}
+        columns |= {title: [percent(value) for value in result[key]] for title, key in shares.items()}
     rows = [[name, *(column[k] for column in columns.values())] for k, name in enumerate(names)]
     return Table("", ["class", *columns], rows)
 
@@ -29,7 +29,7 @@ def format_report(result: dict[str, Any], names: tuple[str, ...]) -> str:
     if result["unlabelled_images"]:
         lines.append(f"{result['unlabelled_images']} images without any labelled pixel")
     if "iou" in result:
-        parts = [f"{key} {_percent(result[key])}" for key in ("precision", "recall", "miou")]
+        parts = [f"{key} {percent(result[key])}" for key in ("precision", "recall", "miou")]
         lines.append("  ".join(parts + ([f"ece {result['ece']:.4f}"] if "ece" in result else [])))
     lines += ["", class_table(result, names).text()]
     never = [name for name, count in zip(names, result["pixels"], strict=True) if count == 0]
@@ -48,12 +48,12 @@ def build_report(
     """Build the HTML page of the result of `gss.weak.quality.measure`."""
     space, judged = dataset.label_space, "iou" in result
     report = Report("Weak labels", subtitle=title).section("Coverage and quality" if judged else "Coverage")
-    tiles = [("Labelled", _percent(result["coverage"]), f"of all pixels, {result['images']} images")]
+    tiles = [("Labelled", percent(result["coverage"]), f"of all pixels, {result['images']} images")]
     if judged:
         tiles += [
-            ("Precision", _percent(result["precision"]), "labelled pixels that are right"),
-            ("Recall", _percent(result["recall"]), "pixels labelled and right"),
-            ("mIoU", _percent(result["miou"]), "abstention counts as a miss"),
+            ("Precision", percent(result["precision"]), "labelled pixels that are right"),
+            ("Recall", percent(result["recall"]), "pixels labelled and right"),
+            ("mIoU", percent(result["miou"]), "abstention counts as a miss"),
         ]
     if "ece" in result:
         tiles.append(("Calibration error", f"{result['ece']:.3f}", f"expected, {len(result['reliability'])} bins"))
@@ -75,7 +75,3 @@ def build_report(
         report.picture_rows(titles, rows)
         report.legend(space.names, space.colors)
     return report.section("Raw numbers").details("All results", result)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gss.report.page import Report
-from gss.report.tables import Table, escape_markdown, tables_markdown, tables_text
+from gss.report.tables import Table, escape_markdown, percent, tables_markdown, tables_text
 
 TABLE = Table(
     "Results",
@@ -101,3 +101,7 @@ def test_no_text_breaks_a_table(rows):
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
         Table("t", ["a", "b"], **{"rows": [["x", 1]], **options})
+
+
+def test_percent():
+    assert (percent(0.12345), percent(0.5, 1), percent(None)) == ("12.35", "50.0", "–")

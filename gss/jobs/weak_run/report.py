@@ -29,6 +29,7 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.report import charts
 from gss.report.page import Report
 from gss.report.pictures import colorize
+from gss.report.tables import percent
 from gss.training.engine.log import read_metrics
 
 _ROWS = 6
@@ -97,21 +98,21 @@ def _add_figures(report: Report, summary: Mapping[str, Any], result: EvaluationR
     if "tagged" in labels:
         by_hand = ("Tags", f"{sum(labels['tagged'])}", f"of {labels['images']} images")
     else:
-        by_hand = ("Labelled", _percent(labels["coverage"]), f"% of the pixels of {labels['images']} images")
+        by_hand = ("Labelled", percent(labels["coverage"], 1), f"% of the pixels of {labels['images']} images")
     tiles = [
         by_hand,
-        ("Pseudo-masks", _percent(pseudo["coverage"]), "% of the pixels"),
+        ("Pseudo-masks", percent(pseudo["coverage"], 1), "% of the pixels"),
     ]
     if "miou" in pseudo:
         tiles += [
-            ("Precision", _percent(pseudo["precision"]), "% of these pixels that are right"),
-            ("Pseudo-mask mIoU", _percent(pseudo["miou"]), "against full masks; abstention is a miss"),
+            ("Precision", percent(pseudo["precision"], 1), "% of these pixels that are right"),
+            ("Pseudo-mask mIoU", percent(pseudo["miou"], 1), "against full masks; abstention is a miss"),
         ]
     if "ece" in pseudo:
         tiles.append(("Calibration error", f"{pseudo['ece']:.3f}", "of the confidence of pseudo-masks"))
     if result is not None:
         best = result.modes[result.default_mode]
-        tiles.append(("mIoU", _percent(best["miou"]), f"{result.default_mode} decode, {result.images} unseen images"))
+        tiles.append(("mIoU", percent(best["miou"], 1), f"{result.default_mode} decode, {result.images} unseen images"))
     report.tiles(tiles)
     notes = [labels.get("coding")]
     if labels["unlabelled_images"] and "tagged" not in labels:
@@ -196,7 +197,3 @@ def _add_training(report: Report, out: Path) -> None:
             plots.append((stage, charts.line_chart({"loss": points}, x_label="step", y_label="loss", smooth=0.6)))
     if plots:
         report.section("Learning curves").charts(plots)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
