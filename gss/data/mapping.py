@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.core.errors import InputError
+from gss.core.files import read_json
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.mapping import LabelMapping
@@ -66,9 +66,8 @@ def find_mapping(
     forward, backward = _entry(source, target), _entry(target, source)
     try:
         if forward is not None:
-            return LabelMapping.from_names(
-                from_space, to_space, forward
-            ), f"by what {source.name} says of {target.name}"
+            mapping = LabelMapping.from_names(from_space, to_space, forward)
+            return mapping, f"by what {source.name} says of {target.name}"
         if backward is not None:
             back = LabelMapping.from_names(to_space, from_space, backward)
             return back.inverse(), f"by what {target.name} says of {source.name}, reversed"
@@ -82,9 +81,9 @@ def open_side(ref: str, mseg: MSegTaxonomy | None = None) -> DataSpec:
     model = Path(ref).expanduser() / "prior" / "config.json"
     if model.is_file():
         try:
-            names = json.loads(model.read_text(encoding="utf-8"))["id2label"].values()
-        except (ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{model} names no classes: {error}") from error
+            names = read_json(model)["id2label"].values()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{model} names no classes: it has no mapping id2label") from error
         return DataSpec(name="the model", label_space=LabelSpace(tuple(names)))
     if mseg is not None and ref not in builtin_specs():
         if ref == "universal":

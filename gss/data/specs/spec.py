@@ -12,6 +12,7 @@ from gss.core.errors import InputError, nearest
 from gss.data.files.lists import ListEntry, resolve_list
 from gss.data.files.patterns import find_files
 from gss.data.files.samples import Sample, pair_up
+from gss.data.files.walk import is_hidden
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.label_map import LabelMap
 from gss.data.weak.files import WeakFiles
@@ -99,7 +100,8 @@ class DataSpec:
             return [name for name, part in self.splits.items() if (root / self._list_name(part)).is_file()]
         before, after = self.list_file.split("{split}")
         start = len(before.rpartition("/")[2])
-        return sorted(path.name[start : len(path.name) - len(after)] for path in root.glob(f"{before}*{after}"))
+        lists = [path.name for path in root.glob(f"{before}*{after}") if not is_hidden(path.name)]
+        return sorted(name[start : len(name) - len(after)] for name in lists)
 
     @property
     def undivided(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.core.errors import InputError
+from gss.data.files.lists import LIST_NAMES
 from gss.data.files.patterns import Pattern, base_folder, find_files
 from gss.data.files.walk import HIDDEN, is_hidden, walk
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -206,6 +207,8 @@ class _Tally:
         suffix = Path(name).suffix.lower()
         if suffix in (*IMAGE_SUFFIXES, *MASK_SUFFIXES):
             return "pictures beside the folders of images and masks"
+        if Path(name).stem.lower() in LIST_NAMES and suffix != ".txt":
+            return "files named like a split that are not .txt lists"
         if suffix == ".txt" and (self._spec.undivided or self._spec.list_file == "{split}.txt"):
             return "text files that are not lists of images"
         return _OTHER

@@ -132,6 +132,7 @@ def test_lists_hold_ids_with_or_without_suffix(tmp_path):
         put(tmp_path, f"masks/{name}.png", np.zeros((2, 2)))
     (tmp_path / "train.txt").write_text("sub/d.png\n\n a \nb.c\na\n")
     (tmp_path / "val.txt").write_text("\n")
+    (tmp_path / "._val.txt").write_bytes(b"left by a file browser")
     spec = load_spec(yaml_spec(tmp_path, OWN + "list: '{split}.txt'\nroot: .\n"))
     assert spec.available_splits() == ["train", "val"]
     samples = spec.samples("train")

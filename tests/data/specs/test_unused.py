@@ -57,6 +57,7 @@ def test_images_in_no_split(root):
         (["masks/im9.jpg", "masks/x.npy"], "files beside the masks that are not read"),
         (["images/a.heic", "images/notes.md"], "files beside the images that are not read"),
         (["notes.txt"], "text files that are not lists of images"),
+        (["train.csv", "val.lst"], "files named like a split that are not .txt lists"),
         (["backup/images/im0.jpg"], "folders that the data set does not name"),
         (["im0.jpg", "overview.png"], "pictures beside the folders of images and masks"),
     ],
