@@ -55,10 +55,11 @@ class WindowBlock(nn.Module):
         Returns:
             `[B, C, h, w]`.
         """
-        x = x + self.position(x)
+        # Each sum goes into the memory of its fresh second part.
+        x = self.position(x).add_(x)
         x = x.permute(0, 2, 3, 1)  # [B, h, w, C]
-        x = x + self.proj(self.attend(self.qkv(self.norm1(x))))
-        x = x + self.mlp(self.norm2(x))
+        x = self.proj(self.attend(self.qkv(self.norm1(x)))).add_(x)
+        x = self.mlp(self.norm2(x)).add_(x)
         return x.permute(0, 3, 1, 2)
 
     def attend(self, qkv: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class FeatureFusion(nn.Module):
         for level in levels[1:]:
             fused = level + enlarge(fused, (level.shape[-2], level.shape[-1]))
         fused = enlarge(fused, size)
-        return fused + self.mix(fused)
+        return self.mix(fused).add_(fused)
 
 
 def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from host_reads import HostReads
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoConfig
@@ -257,6 +258,31 @@ def test_labels_and_backbone_are_in_the_config(tmp_path):
     assert config.backbone_config.model_type == "swin"
     assert len(config.backbone_config.out_features) == 4
     assert config.to_dict() == GSSPriorConfig.from_dict(config.to_dict()).to_dict()
+
+
+@pytest.mark.parametrize("classifier", ["evidence", "low_rank"])
+def test_the_network_compiles_without_graph_breaks(classifier):
+    torch.manual_seed(0)
+    model, images = build("resnet", classifier=classifier).eval(), torch.rand(1, 3, 36, 60)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")  # fails at a graph break
+    with torch.no_grad():
+        for options in ({}, {"return_tokens": False, "return_hidden": False, "return_maps": True}):
+            expected, output = model(images, **options), compiled(images, **options)
+            assert list(output) == list(expected)
+            torch.testing.assert_close(output.aux_logits, expected.aux_logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classifier", ["low_rank", "evidence", "tied", "full"])
+def test_the_network_reads_no_value_on_the_host(classifier):
+    model, images = build("efficientnet_lite", classifier=classifier).eval(), torch.rand(2, 3, 36, 60)
+    with torch.no_grad(), HostReads() as reads:
+        model(images, return_maps=True)
+    assert reads.names == []
+    with HostReads() as reads:
+        torch.ones(2).nonzero()
+        torch.ones(2).sum().item()
+    assert reads.names == ["nonzero", "_local_scalar_dense"]
 
 
 def test_overfits_one_image():

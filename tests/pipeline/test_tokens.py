@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from host_reads import HostReads
 from tiny_pipeline import tiny_pipeline
 from torch.nn import functional as F
 
@@ -155,6 +156,17 @@ def test_no_map_of_all_codes_exists(image, monkeypatch):
         with Largest() as largest:
             reader_of(pipeline).read(out, modes=["marginal"], tokens=True, summary=True)
     assert 0 < largest.numbers <= CLASSES * CELL**2 * CODES < cells * CODES
+
+
+def test_without_rules_reading_needs_no_value_on_the_host(image):
+    """This is how other devices than a CPU read."""
+    pipeline = certain_pipeline()
+    pipeline.prior.config.shortlists = []
+    reader = reader_of(pipeline)
+    with torch.no_grad(), HostReads() as reads:
+        out = pipeline.predict_tokens(image[None], return_tokens=False)
+        reader.read(out, modes=MODES, tokens=True, summary=True)
+    assert reads.names == []
 
 
 def test_a_reader_is_kept_until_a_weight_changes():
