@@ -33,13 +33,15 @@ def newest_checkpoint(out: Path) -> str:
 
 
 def keep_newest(folder: Path, count: int) -> None:
-    """Remove all but the newest `count` checkpoints."""
-    for checkpoint in list_checkpoints(folder)[:-count]:
+    """Remove all but the newest `count` checkpoints, and damaged ones that were written again."""
+    kept = list_checkpoints(folder)
+    again = [folder / f"damaged_{checkpoint.name}" for checkpoint in kept]
+    for checkpoint in [*kept[:-count], *(path for path in again if path.exists())]:
         discard(checkpoint)
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Rename a damaged checkpoint, so that it neither counts as one nor is lost."""
+    """Rename a damaged checkpoint, so that it does not count and yet is not lost before its step is reached again."""
     target = checkpoint.with_name(f"damaged_{checkpoint.name}")
     if target.exists():
         discard(target)

@@ -211,7 +211,7 @@ def test_failed_write_leaves_nothing_and_the_old_one_whole(tmp_path: Path, monke
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
-    for name in ("step_000002", "step_1000000", "step_999999", "damaged_step_000003"):
+    for name in ("step_000002", "step_1000000", "step_999999", "damaged_step_000003", "damaged_step_999999"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step_000002", "step_999999", "step_1000000"]
