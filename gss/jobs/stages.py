@@ -13,7 +13,7 @@ from typing import Any
 
 from gss.core import distributed
 from gss.core.errors import InputError, unknown_name
-from gss.core.files import write_json
+from gss.core.files import read_json, write_json
 from gss.core.outputs import prepare_output
 from gss.training.engine.checkpoint import FREE_KEYS
 from gss.training.engine.run_folder import list_checkpoints
@@ -145,15 +145,15 @@ def read_records(folder: Path) -> dict[str, StageRecord]:
     """
     path = folder / RECORDS
     names = {item.name for item in dataclasses.fields(StageRecord)}
+    if not path.exists():
+        return {}
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
         return {
             name: StageRecord(**{"folder": "", **{key: value for key, value in entry.items() if key in names}})
             for name, entry in saved.items()
         }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # no JSON, or JSON of something else
+    except (InputError, TypeError, AttributeError) as error:  # no JSON, or JSON of something else
         raise InputError(f"cannot read {path}: {error}; remove it to run all stages again") from error
 
 

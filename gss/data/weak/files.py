@@ -12,6 +12,7 @@ from gss.core.errors import InputError
 from gss.data.files import Sample, find_files
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.label_map import LabelMap
+from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import ClassNames
 from gss.data.weak.pictures import load_confidence
@@ -107,7 +108,7 @@ class WeakFiles:
             weak = self.reader.read(path, sample.id, size)
             beyond = weak.outside()
             if beyond and self.source.outside == "error":
-                raise InputError(
+                raise LabelSettingError(
                     f"{path}: {beyond} labels of image {sample.id!r} reach outside its {size[1]}x{size[0]} pixels; "
                     "correct them, or set 'outside: clip' under weak to move them onto the image"
                 )
@@ -140,7 +141,7 @@ class WeakFiles:
     @staticmethod
     def _require(kind: str, absent: Sequence[str], place: object) -> None:
         if absent:
-            raise InputError(
+            raise LabelSettingError(
                 f"{len(absent)} images of the split have no {kind} in {place}, first: {absent[0]!r}; add them, take "
                 "the images off the list, or set 'unlabelled: allow' under weak"
             )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from gss.core.errors import InputError, nearest
+from gss.data.weak.errors import LabelSettingError
 from gss.labels.space import LabelSpace
 
 VOC_SHORT_NAMES = {
@@ -103,10 +104,10 @@ class ClassNames:
             twins = [number for word, number in self._numbers.items() if word in group]
             if plain in group and twins:
                 alias = f"write 'aliases: {{{name}: {self.space.names[twins[0]]}}}' under weak in the data spec"
-                return InputError(f"{source}: unknown class {shown!r}; {alias}")
+                return LabelSettingError(f"{source}: unknown class {shown!r}; {alias}")
         option = nearest(shown, self.space.names)
         hint = f", did you mean {option!r}?" if option else "."
-        return InputError(
+        return LabelSettingError(
             f"{source}: unknown class {shown!r}{hint} Give it under aliases or ignore of weak in the data spec; "
             f"classes: {self._listed()}"
         )

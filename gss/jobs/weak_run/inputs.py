@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gss.core.errors import InputError
+from gss.core.files import read_text
 from gss.core.sampling import evenly_spaced
 from gss.core.yaml import read_yaml
 from gss.data.datasets import SegmentationDataset
@@ -86,16 +87,14 @@ def read_classes(path: str | Path) -> LabelSpace:
     path = Path(path)
     try:
         if path.suffix.lower() not in (".yaml", ".yml", ".json"):
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+            lines = [line.strip() for line in read_text(path).splitlines()]
             return LabelSpace(tuple(line for line in lines if line))
         data = read_yaml(path)  # JSON is YAML
         classes = data["classes"] if isinstance(data, dict) and "classes" in data else data
         if isinstance(classes, dict) and all(str(key).isdigit() for key in classes):
             classes = [name for _, name in sorted(classes.items(), key=lambda item: int(item[0]))]
         return make_label_space(classes)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read classes {path}: {error}") from error
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"classes {path}: {error}") from error
 
 
@@ -216,9 +215,9 @@ def choose_measured(text: str | None, spec: DataSpec, split: str) -> Measured | 
         raise InputError(f"--val {text}: split {part!r} of {other.name!r} has weak labels; give one with full masks")
     dataset = open_split(other, part)
     try:
-        check_classes(spec.label_space.names, dataset.label_space.names)
-    except ValueError as error:
-        raise InputError(f"--val {text}: {str(error).replace('those of the pipeline', 'the weak labels')}") from error
+        check_classes(spec.label_space.names, dataset.label_space.names, model="the weak labels")
+    except InputError as error:
+        raise InputError(f"--val {text}: {error}") from error
     named = f"{absolute(ref)}:{part}"
     return Measured(dataset, f"{other.name} {part}", True, named, named)
 

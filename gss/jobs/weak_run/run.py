@@ -23,6 +23,7 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.export import require_files
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
+from gss.data.weak.errors import LabelSettingError
 from gss.jobs.stages import check_names, prepare_job, run_stages
 from gss.jobs.weak_run.inputs import (
     RunInputs,
@@ -81,7 +82,10 @@ def explained(inputs: RunInputs) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if inputs.images and "under weak" in str(error):
+        causes: list[BaseException] = [error]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        if inputs.images and any(isinstance(cause, LabelSettingError) for cause in causes):
             raise InputError(f"{error} (given here as labels.KEY=VALUE)") from error
         raise
 

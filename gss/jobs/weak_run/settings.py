@@ -159,5 +159,5 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
 def _load(stage: str, cls: type, files: list[str], overrides: list[str]) -> Any:
     try:
         return load_config(cls, files, overrides)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"stage {stage}: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gss.core.errors import InputError
+from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader, check_size
 from gss.data.weak.readers.files import read_csv, read_json_value, read_lines, read_xml, shorten, to_number, xml_number
@@ -122,7 +123,7 @@ class YoloBoxReader(BoxReader):
         for count, line in read_lines(path):
             values = [value for part in line.split()[:5] if (value := to_number(part)) is not None]
             if len(values) < 5 or values[0] not in range(len(order)):
-                raise InputError(
+                raise LabelSettingError(
                     f"{path}, line {count}: {shorten(line)!r} is not 'class x y width height' with classes "
                     f"0..{len(order) - 1}; set 'order' under weak to the class names behind the numbers"
                 )

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from gss.core.errors import InputError
 from gss.data.images import MASK_SUFFIXES, load_color_mask, load_mask
+from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.raster import polygon_fits
 from gss.data.weak.readers.base import Options, Reader, check_size
@@ -74,7 +75,7 @@ def decode_mask(raw: np.ndarray, num_classes: int, path: Path) -> tuple[np.ndarr
     strange = np.unique(raw[(raw > num_classes) & (raw != IGNORE_INDEX)])
     if len(strange):
         shown = ", ".join(map(str, strange[:8].tolist()))
-        raise InputError(
+        raise LabelSettingError(
             f"mask {path} holds {shown}; allowed are classes 0..{num_classes - 1} and "
             f"255 or {num_classes} for unlabelled; set 'values: raw' under weak to read it with the spec's label_map"
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.data.files import read_list
+from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader
 from gss.data.weak.readers.files import read_array, read_csv, read_json_value, read_lines, read_xml
@@ -117,7 +118,7 @@ class TagReader(NameReader, TableReader):
     def _array(self, path: Path) -> dict[str, Any]:
         values = read_array(path)
         if self.options.ids is None:
-            raise InputError(
+            raise LabelSettingError(
                 f"tags {path} do not name their images; set 'ids' under weak to a text file, one id a line"
             )
         ids, K, background = read_list(self.options.ids), len(self.names), self.options.background
