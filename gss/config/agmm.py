@@ -12,7 +12,7 @@ class ConferenceConfig:
     """Method `conference`.
 
     Attributes:
-        variance: adaptive estimates it for each class and image (eq. 6), fixed takes exp(-d^2) as score
+        variance: adaptive estimates the variance of each class and image (eq. 6), fixed takes exp(-d^2) as score
     """
 
     variance: Literal["adaptive", "fixed"] = "adaptive"
@@ -23,14 +23,14 @@ class OnlineConfig:
     """Method `online`. Times are shares of the run.
 
     Attributes:
-        warmup: start with the labelled pixels and tags alone
-        ramp: after the warm-up, time in which pseudo-labels reach their full weight
+        warmup: time with the labelled pixels and tags alone
+        ramp: time after the warm-up in which pseudo-labels reach their full weight
         mixture: exponent of the mixture in the pseudo-labels, reached with the warm-up; the network's probability has 1
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means, after the ramp
-        shrinkage: pixels that the prior of a variance counts for
-        bank_decay: of the class means kept across images, per batch
-        balance: 0 weighs pseudo-labels by area, 1 all classes of an image alike
-        gate: confidence weighs each pseudo-label by its probability; agreement leaves out those the network contradicts
+        shrinkage: number of pixels that the prior of a variance counts as
+        bank_decay: decay of the class means kept across images, per batch
+        balance: weights of pseudo-labels, from 0 (by area) to 1 (all classes of an image alike)
+        gate: confidence weighs each pseudo-label by its probability; agreement leaves out those that the network denies
         spread: pseudo-labels spread over the image
     """
 
@@ -51,11 +51,11 @@ class AgmmConfig:
 
     Attributes:
         method: partial learns labelled pixels and tags only; conference and online add a mixture for each image
-        tags: classes an image may hold. data takes the data set's word, labels says those of its weak mask and no
-            other (points, scribbles), none says nothing (blocks, coarse polygons)
+        tags: source of the classes that an image can show: data takes the tags of the data set, labels the classes of
+            its weak mask (points, scribbles), none allows all (blocks, coarse polygons)
         cross: weight of the agreement between mixture and network
         labelled: weight of the mixture's fit to the labelled pixels
-        pull: weight of drawing pixels to the mean of their pseudo-class (online)
+        pull: weight of the distance of pixels to the mean of their pseudo-class (online)
         push: weight of the repulsion between class means
         tag: weight of the loss of classes that tags exclude
     """
@@ -76,11 +76,11 @@ class ProduceConfig:
     """Settings of `gss weak produce`: pseudo-masks from a pipeline and the weak labels of each image.
 
     Attributes:
-        tags: as in `agmm.tags`
+        tags: source of the classes of an image, as in `agmm.tags`
         mixture: exponent of the image's own mixture; the network's probability has 1
         unlabelled: weight of an unlabelled pixel against a labelled one in the class means
-        shrinkage: pixels that the image's mean variance counts for in the variance of a class
-        threshold: pixels less certain than this are left unlabelled
+        shrinkage: number of pixels that the image's mean variance counts as in the variance of a class
+        threshold: smallest certainty of a label; other pixels stay unlabelled
         spread: labels and predictions spread over the image
     """
 

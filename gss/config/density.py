@@ -13,8 +13,8 @@ class DensityModelConfig:
 
     Attributes:
         num_components: Gaussians per class
-        source: features it describes: those the fusion gives, or those the heads read, which know classes alone
-        unit_input: scale features to unit length before all else
+        source: features it describes: those of the fusion, or those of the heads, which are clustered by class
+        unit_input: scale features to unit length first
         embed_dim: channels of a projection before the mixture, learned (hybrid) or principal (posthoc); 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
         rank: directions of low_rank, below the number of dimensions
@@ -24,7 +24,7 @@ class DensityModelConfig:
         layer_norm: normalise projected features over channels
         l2_norm: scale them to unit length
         variance_floor: added to every variance; principal directions have a variance of 1, unit vectors at most 1/D
-        smoothing: side of the square of cells, odd, that scores average the log-likelihood over
+        smoothing: odd side of the square of cells over which scores average the log-likelihood
     """
 
     num_components: int = limits(10, low=1)
@@ -48,11 +48,11 @@ class MixtureConfig:
 
     Attributes:
         assignment: fixed shares pixels out at `temperature`; official gives each to one component, as GMMSeg
-        temperature: of fixed, in nats
-        relative_temperature: of official, relative to the largest log-density of the class, so it follows the data
+        temperature: temperature with `assignment: fixed`, in nats
+        relative_temperature: temperature with `assignment: official`, relative to the largest log-density of the class
         sinkhorn_iterations: rounds of balancing
         memory: ema averages statistics, fifo keeps the newest pixels of every component (as GMMSeg)
-        decay: of ema, per step; the post-hoc fit sees all pixels at once and does without
+        decay: decay of the averages per step, with `memory: ema`; the post-hoc fit reads all pixels at once
         fifo_size: pixels kept per component
         fifo_push: most pixels a component takes in per step
         interval: steps between two M-steps
@@ -74,14 +74,14 @@ class PostHocConfig:
     """Fit on a frozen prior: one pass over the training images, then EM on the pixels it kept.
 
     Attributes:
-        iterations: most rounds of EM
-        tolerance: stop when a round gains less than this in mean log-likelihood, in nats per pixel
+        iterations: largest number of rounds of EM
+        tolerance: smallest gain of a round in mean log-likelihood, in nats per pixel; less ends the fit
         pixels_per_class: pixels kept of every class, drawn evenly from all images
-        pixels_per_image: most pixels of one class kept of one image
-        images: training images looked at, evenly spread; 0 takes all
+        pixels_per_image: largest number of pixels of one class kept of one image
+        images: training images read, evenly spaced; 0 takes all
         correct_only: leave out pixels that the prior's own classifier gets wrong
         scores: further scores to fit in the same pass, with commas; '' for none
-        combine: scores that the score `combined` puts together; those a pipeline lacks are left out
+        combine: parts of the score `combined`; those that a pipeline lacks are left out
         bank_size: pixels the nearest-neighbour score keeps
     """
 
@@ -103,8 +103,8 @@ class HybridConfig:
     Attributes:
         train_prior: also train the prior; otherwise the projection alone, and masks stay exactly as they are
         contrast: weight of the cross-entropy over all components
-        own: weight of the prior's own losses when it is trained
-        pixels_per_class: pixels of every class in a batch that EM and the contrast see
+        own: weight of the prior's own losses, with train_prior
+        pixels_per_class: pixels of every class in a batch, for EM and the contrast
         class_balanced: draw training images by class, every class equally often, rather than each image once an epoch
     """
 
@@ -121,13 +121,13 @@ class OutlierConfig:
 
     Attributes:
         spec: data set with two classes, the second of which is the outliers; '' for no such mixture
-        root: folder of the data set, in place of the one in the spec
-        split: its split
-        paste: paste the outliers on training images, rather than look at their own images
+        root: folder of the data set, instead of the one in the spec
+        split: split of the data set
+        paste: paste the outliers on training images instead of reading their own images
         scale: smallest and largest longer side of what is pasted, as a share of the training image's shorter side
         components: Gaussians
-        pixels: most pixels to fit them to
-        pixels_per_image: most pixels of one image
+        pixels: largest number of pixels to fit them to
+        pixels_per_image: largest number of pixels of one image
     """
 
     spec: str = ""

@@ -9,17 +9,17 @@ from gss.config.shared import DataConfig, OptimConfig, TrainConfig, WeakConfig
 
 @dataclass
 class CodecConfig:
-    """Labels to colours and back (maskige).
+    """Labels to colors and back (maskige).
 
     Attributes:
-        palette: how class colours are chosen; display takes those of the data set, list those of `colors`
+        palette: choice of class colors; display takes those of the data set, list those of `colors`
         colors: one [red, green, blue] per class for the palette list
-        palette_seed: seed of the palette
-        inverse: colours back to classes by the nearest colour, or by a learned conv or swin network
-        learn_palette: train the colours together with the quantiser
-        temperature: squared colour distance (0..255 scale) that lowers a class by one nat
+        palette_seed: seed of the palettes random and jitter
+        inverse: decision for a class by the nearest color, or by a learned conv or swin network
+        learn_palette: train the colors together with the quantiser
+        temperature: squared color distance (0..255 scale) that lowers a class by one nat
         inverse_width: channels of a learned inverse
-        inverse_reduction: a learned inverse works at 1 / this of the resolution
+        inverse_reduction: factor by which a learned inverse lowers the resolution it works at
     """
 
     palette: Literal["maxmin", "lattice", "random", "jitter", "display", "list"] = "maxmin"
@@ -39,7 +39,7 @@ class VQConfig:
     Attributes:
         downsample: pixels per token along each side
         architecture: patch (small, most work at token resolution) or the blocks of diffusers
-        decoder_type: local (a token explains its own cell) or contextual (convolutions across cells)
+        decoder_type: local (a token decides its own cell alone) or contextual (convolutions across cells)
         hidden_dim: channels at token resolution
         depth: residual blocks at token resolution
         latent_dim: dimension of a code
@@ -67,9 +67,9 @@ class PosteriorLossConfig:
         commit: commitment of the encoder to its codes
         pixel: class cross-entropy through the codec
         colour: L1 + L2 distance of the maskige
-        class_balance: a class weighs its pixel frequency to the power of minus this
+        class_balance: exponent of 1 / pixel frequency in the weight of a class; 0 weighs classes by their pixels
         boundary: extra weight of pixels at class boundaries; contextual decoder only, a local one draws cells
-        cells: cells drawn from a batch for a local decoder, rare classes and boundaries preferred
+        cells: cells drawn from a batch for a local decoder; rare classes and boundaries are preferred
         uniform_share: share of one-class cells among those drawn
         repaint_steps: steps that fit a local decoder to the refined code table, at the end of the run
     """
@@ -89,7 +89,7 @@ class PosteriorConfig:
     """Stage 1: how masks become tokens and back.
 
     Attributes:
-        stage: marks the file as a stage 1 config
+        stage: mark of a stage 1 config
     """
 
     data: DataConfig = field(default_factory=DataConfig)

@@ -28,7 +28,7 @@ class PriorModelConfig:
         freeze_batch_norm: keep the backbone's running statistics, for tiny batches or several processes
         init_from: pipeline, run folder or prior whose weights the network starts from; '' for none
         init_parts: parts taken from init_from, out of backbone, fusion, blocks, token and aux
-        freeze: parts that are not trained, of the same names
+        freeze: parts that are not trained; names as in init_parts
     """
 
     backbone: str = "efficientnet-lite0"
@@ -57,11 +57,11 @@ class PriorLossConfig:
         pixel: likelihood of the labels through the frozen decoder
         aux: cross-entropy of the auxiliary pixel head
         token_soften: temperature of the exact posterior over codes used as target; 0 takes the best code alone
-        agmm: mixture losses of partial labels, see the section `agmm`
-        rarity: weight of tokens that hold rare classes; 0 treats all alike
+        agmm: weight of the mixture losses of partial labels, see the section `agmm`
+        rarity: exponent of 1 / pixel frequency in the weight of a token's classes; 0 treats all tokens alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
-        token_chunk: tokens per piece of the loss, for large codebooks; 0 takes a good size (local decoder) or all
+        token_chunk: cells per pass of the token loss, for large codebooks; 0 takes a good size (local decoder) or all
     """
 
     token: float = limits(0.2, low=0.0)

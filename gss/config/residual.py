@@ -16,11 +16,11 @@ class ResidualModelConfig:
     """Residual pattern head.
 
     Attributes:
-        target: pixel perturbs the auxiliary pixel head, token what the prior says about tokens
-        levels: how many of the backbone's maps are read, the deepest ones
-        width: channels of the branch; with those of the prior's fusion it starts as a copy of it
-        rates: dilations of the convolutions side by side
-        embed_dim: channels of the embeddings that are contrasted; used in training alone
+        target: logits that are perturbed, those of the auxiliary pixel head or of the tokens
+        levels: number of the backbone's maps that are read, the deepest ones
+        width: channels of the branch; equal to those of the prior's fusion, the branch starts as a copy of it
+        rates: dilations of the parallel convolutions
+        embed_dim: channels of the embeddings of the contrast; only used in training
     """
 
     target: Literal["pixel", "token"] = "pixel"
@@ -40,8 +40,8 @@ class ResidualLossConfig:
         energy: ReLU(margin - energy), on outliers
         margin: energy above which an outlier costs nothing
         contrast: context-robust contrast of embeddings; needs context.source
-        temperature: of the contrast
-        samples: most embeddings of each of the four sets that are contrasted
+        temperature: divisor of the similarities of the contrast
+        samples: largest number of embeddings of each of the four sets
     """
 
     pseudo: float = limits(1.0, low=0.0)
@@ -64,14 +64,14 @@ class OutlierConfig:
         val_objects: source of the objects validated on; '' takes `objects`
         val_images: folder of its pictures, if it is a COCO file; '' takes `images`
         val_split: split of the objects validated on
-        exclude: categories that are no outliers
-        min_pixels: smaller objects are left out
+        exclude: categories that are not outliers
+        min_pixels: size of the smallest objects, in pixels; smaller ones are left out
         count: fewest and most objects in an image
         size: longer side of an object relative to the shorter side of the image, smallest and largest
-        depth: 0 to 1, how much smaller objects are towards the top of the image
+        depth: strength from 0 to 1 by which objects are smaller towards the top of the image
         feather: pixels over which edges fade in
         probability: share of training images that get objects
-        ids: fingerprint of all ids; filled in by training, which refuses to go on with others
+        ids: digest of all ids; filled in by training, which refuses to resume with others
     """
 
     objects: str = ""
@@ -97,7 +97,7 @@ class ContextConfig:
     Attributes:
         source: folder of pictures, or with images/ and masks/; data spec; or COCO file
         images: folder of the pictures of a COCO file
-        split: its split
+        split: split of the scenes
         objects: classes of `source` that are objects, with commas; things for those of COCO; '' pastes objects
     """
 

@@ -16,7 +16,7 @@ class DataConfig:
 
     Attributes:
         spec: built-in data set (configs/data), path of a spec in YAML, or a folder of images and masks
-        root: folder of the data set, in place of the one in the spec
+        root: folder of the data set, instead of the one in the spec
         train_split: split trained on
         val_split: split validated on; SPEC:SPLIT for one of another data set with the same classes
         sampling: share of each domain of a mixture: equal, proportional, temperature:T, or numbers with commas
@@ -25,9 +25,9 @@ class DataConfig:
         scale: smallest and largest random resize before cropping
         flip: probability of mirroring left to right
         photometric: probability of changing brightness, contrast, saturation and hue
-        max_class_ratio: a crop where one class covers more than this is drawn again a few times
+        max_class_ratio: largest share of one class in a crop; others are drawn again a few times
         shift: probability of a random weather or camera effect at a random severity (docs/shifts.md)
-        shifts: effects and groups of effects to draw from, such as [noise, fog]; all when empty
+        shifts: effects and groups of effects to draw from, such as [noise, fog]; [] draws from all
         cache: keep decoded images in memory
         workers: processes that load data; 0 loads in the main process
     """
@@ -55,8 +55,8 @@ class OptimConfig:
 
     Attributes:
         lr: learning rate after warm-up
-        backbone_lr_scale: the backbone learns at lr times this
-        weight_decay: decoupled decay; norms, biases and other vectors have none
+        backbone_lr_scale: learning rate of the backbone, relative to lr
+        weight_decay: decoupled weight decay; norms, biases and other vectors have none
         betas: Adam's moment decay rates
         warmup_steps: steps of linear increase from 0
         schedule: poly, cosine or constant after warm-up
@@ -81,9 +81,9 @@ class TrainConfig:
     Attributes:
         steps: optimizer steps
         batch_size: images of one optimizer step, over all processes together
-        accumulate: micro-batches each process splits its share of the batch in
+        accumulate: micro-batches that each process splits its share of the batch into
         seed: seed of weights, data order and augmentation
-        precision: no, bf16 or fp16 (mixed)
+        precision: no (float32), or the format of the forward pass, bf16 or fp16
         ema_decay: decay of the averaged weights that are validated and exported; 0 turns them off
         log_every: steps between two lines of metrics.jsonl
         eval_every: steps between two validations; 0 validates only at the end
@@ -111,15 +111,15 @@ class TrainConfig:
 
 @dataclass
 class WeakConfig:
-    """Training labels with a confidence (pseudo-masks). Nothing of this matters for full masks.
+    """Training labels with a confidence (pseudo-masks); without effect on full masks.
 
     Attributes:
         weighting: none; threshold leaves out pixels below `threshold`; linear weighs pixels by their confidence; share
             keeps the most confident `share` of the pixels of each class
-        threshold: of the weighting of this name
-        share: of the weighting of this name
-        loss: cross_entropy of the label; soft, of a distribution with the label's confidence; or collision, which asks
-            nothing of pixels whose label says nothing
+        threshold: smallest confidence that counts, with `weighting: threshold`
+        share: share of the pixels of each class that count, with `weighting: share`
+        loss: cross_entropy of the label; soft, cross-entropy of a distribution with the label's confidence; collision,
+            which has no gradient where that distribution is uniform
         allow_missing: train even if weak labels never show some class
     """
 

@@ -17,7 +17,7 @@ class TagModelConfig:
         backbone_config: a transformers backbone config ({model_type: swin, ...}) built with random weights
         pretrained: load the pretrained weights of `backbone`
         output_stride: pixels per cell of the deepest map; null takes 16 for EfficientNet-Lite, others as they are
-        levels: how many of the backbone's maps are read, the deepest ones
+        levels: number of the backbone's maps that are read, the deepest ones
         freeze_batch_norm: keep the backbone's running statistics
         init_from: classifier folder whose weights are the start, such as that of a run without wood.ood
         allow_missing: train even if no image has the tag of some class
@@ -35,21 +35,21 @@ class TagModelConfig:
 
 @dataclass
 class WoodConfig:
-    """Out-of-distribution images: what holds no class but looks like it (W-OoD).
+    """Out-of-distribution images: they show none of the classes, but their context (W-OoD).
 
     Attributes:
-        ood: folder of images that hold none of the classes; self cuts them from the training images; '' goes without
-        start: share of the run that learns tags alone, first
+        ood: folder of images that show none of the classes; self cuts them from the training images; '' uses none
+        start: share of the run, from its start, that learns tags alone
         absent: weight of the loss that no class is in such images
-        step: largest change of a pixel (0..1) that makes them harder first; 0 leaves them
-        distance: weight of pulling images to their classes and off such images (0.007 in the paper); 0 leaves it out
+        step: largest change of a pixel (0..1) of the adversarial step on such images; 0 leaves them unchanged
+        distance: weight of the distance loss to class and outlier centres (0.007 in the paper); 0 leaves it out
         clusters: centres of such images
-        share: of distances to them that count as near
+        share: share of the distances to these centres that count as near
         pull: weight of own centres inside the distance loss
-        momentum: what is left of an image's weight in the centres after one more step
-        survey: most images of each kind that the centres are first fitted to
-        size: of self; side of a window, as a share of the crop's shorter side
-        threshold: of self; mean activation that a window must stay below, and be among the darkest of its image
+        momentum: decay of the running centres, per step
+        survey: largest number of images of each kind that the centres are first fitted to
+        size: with `ood: self`, side of a window as a share of the crop's shorter side
+        threshold: with `ood: self`, keep a window only if its mean activation is below this (and among the lowest)
     """
 
     ood: str = ""
@@ -101,13 +101,13 @@ class CamConfig:
 
 @dataclass
 class WalkConfig:
-    """Random walk of the activation maps over pixels that are akin.
+    """Random walk of the activation maps over similar pixels.
 
     Attributes:
-        steps: of the walk; 0 leaves it out
+        steps: number of steps; 0 leaves the walk out
         stride: pixels per cell of the grid it runs on
         radius: cells that are joined
-        color: RGB distance (0..255) that makes two cells strangers
+        color: RGB distance (0..255) that separates two cells
         edge: power of 1 minus the strongest edge between two cells
     """
 
@@ -125,7 +125,7 @@ class TagProduceConfig:
     Attributes:
         background: activation below which a pixel is background, or nothing where the classes have no background
         refined: spread the labels to edges of the image (section refine)
-        abstain: without that, pixels less certain than this stay unlabelled
+        abstain: smallest certainty of a label, without `refined`; other pixels stay unlabelled
     """
 
     cam: CamConfig = field(default_factory=CamConfig)

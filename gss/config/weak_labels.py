@@ -14,7 +14,7 @@ class PointConfig:
         mode: one unit of clicks for each connected component, or for each class of an image
         count: clicks of a unit
         position: uniform in the unit, interior (people click centres), or its four extreme pixels
-        power: of interior; the chance of a pixel is its distance to the border to this power
+        power: with `position: interior`, exponent of the distance to the border in the probability of a pixel
         jitter: standard deviation in pixels by which a click is moved, as long as it stays in its class
         width: diameter of the disc that is labelled, where it fits; else one pixel
         min_area: components below this many pixels get no click, unless their class has no larger one
@@ -36,9 +36,9 @@ class ScribbleConfig:
     Attributes:
         method: curve (smooth, through a jittered centre), medial (along the middle) or walk (random, with momentum)
         length: share of the full length that is drawn; 0 leaves a click
-        width: of the line, where it fits; else one pixel
+        width: width of the line in pixels, where it fits; else one pixel
         min_area: components below this many pixels get no stroke, unless their class has no larger one
-        tries: of a curve before it keeps further away from the border
+        tries: attempts of a curve before it keeps further away from the border
     """
 
     method: Literal["curve", "medial", "walk"] = "curve"
@@ -53,7 +53,7 @@ class BlockConfig:
     """Fully labelled cells of a grid.
 
     Attributes:
-        share: of the valid pixels of an image that is labelled, at least
+        share: smallest share of the valid pixels of an image that is labelled
         grid: cells along each side
         choice: uniform, checkerboard (one colour of the board first), or balanced (cells with rare classes first)
     """
@@ -86,7 +86,7 @@ class CoarseConfig:
 
     Attributes:
         inset: distance to the border as a share of the square root of the area, between 2 and 12 pixels
-        tolerance: of the polygon, as a share of its perimeter
+        tolerance: tolerance of the polygon, as a share of its perimeter
         min_area: polygons below this many pixels are left out
     """
 
@@ -121,12 +121,12 @@ class RefineConfig:
     Attributes:
         stride: pixels per cell of the finest grid the walk runs on
         radius: cells that are joined
-        color: RGB distance (0..255) that makes two cells strangers
+        color: RGB distance (0..255) that separates two cells
         edge: power of 1 minus the strongest edge between two cells
-        hold: how strongly a label holds a walker, times its odds confidence / (1 - confidence)
+        hold: absorption by a label, a factor on its odds confidence / (1 - confidence)
         potts: weight of the agreement of neighbouring pixels
         iterations: Potts steps; 0 leaves them out
-        abstain: pixels less certain than this stay unlabelled
+        abstain: smallest certainty of a label; other pixels stay unlabelled
     """
 
     stride: int = limits(2, low=1)
@@ -141,13 +141,13 @@ class RefineConfig:
 
 @dataclass
 class SpreadConfig:
-    """How labels and the word of a network spread along the colours of an image (AGMM).
+    """Spreading of labels and predictions over similar colors of an image (AGMM).
 
     Attributes:
-        steps: on the grid of the features, and on grids of half, a quarter, ... of its cells' size; [] does not spread
-        contrast: squared difference of neighbours, as a share of its mean in the image, that parts them
-        hold: how strongly a cell keeps what it has, times the odds of its certainty
-        belief: share of its largest probability that an unlabelled cell is certain of what the network says
+        steps: steps on the grid of the features, and on grids with cells of half, a quarter, ... the size; [] for none
+        contrast: squared difference that separates neighbours, as a share of its mean in the image
+        hold: weight of a cell's own value, a factor on the odds of its certainty
+        belief: certainty of an unlabelled cell, as a share of the network's largest probability there
     """
 
     steps: list[int] = limits([40, 20], low=0)
