@@ -12,6 +12,7 @@ from tiny_runs import SWIN
 from gss.cli import main
 from gss.config.io import load_config
 from gss.config.prior import PriorConfig, PriorModelConfig
+from gss.core.errors import InputError
 from gss.data.generated import ScenesDataset
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
@@ -266,6 +267,12 @@ def test_the_prior_starts_from_a_teacher_of_its_kind(prior, teacher, expected):
     config = PriorModelConfig(**prior)
     run.start_from_teacher(config, PriorModelConfig(**teacher), Path("T"))
     assert (config.init_from, config.init_parts) == expected
+
+
+@pytest.mark.parametrize("text", ["classes: [no, road]", "- on\n- road\n", "no: [1, 2, 3]\nroad: [3, 4, 5]", "[1, 2]"])
+def test_names_that_yaml_reads_as_something_else_are_refused(tmp_path, text):
+    with pytest.raises(InputError, match="put it in quotes"):
+        read_classes(write(tmp_path / "c.yaml", text))
 
 
 def test_formats_are_recognised(tmp_path):

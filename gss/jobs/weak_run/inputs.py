@@ -93,6 +93,9 @@ def read_classes(path: str | Path) -> LabelSpace:
         classes = data["classes"] if isinstance(data, dict) and "classes" in data else data
         if isinstance(classes, dict) and all(str(key).isdigit() for key in classes):
             classes = [name for _, name in sorted(classes.items(), key=lambda item: int(item[0]))]
+        for name in classes if isinstance(classes, list | dict) else ():
+            if not isinstance(name, str):
+                raise InputError(f"YAML reads a name as {name!r}; put it in quotes")
         return make_label_space(classes)
     except InputError as error:
         raise InputError(f"classes {path}: {error}") from error
