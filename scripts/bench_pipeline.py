@@ -1,20 +1,28 @@
 """Latency of the whole pipeline, array in and mask out, against its discriminative twin and against UPerNet.
 
-    python scripts/bench_pipeline.py [--quick] [--only NAME] [--json FILE] [--repeats N] [--threads N] [--cpu-time]
+    python scripts/bench_pipeline.py [--trained FOLDER] [--quick] [--only NAME] [--json FILE] [--repeats N] [--cpu-time]
 
-Ours is `GSSPipeline` with an EfficientNet-Lite0 backbone, 1024 codes at stride 4 and 19 classes. The twin is
-the same pipeline and network read out from its auxiliary head, without token classifier and decoder. UPerNet
-is `transformers.UperNetForSemanticSegmentation` in its default form on the same backbone configuration.
-Weights are random, which changes no time. How times and peaks are measured is told in bench_core.py.
+Ours is `GSSPipeline` with an EfficientNet-Lite0 backbone, 1024 codes at stride 4 and 19 classes. The twin is the same
+pipeline and network with its auxiliary head only, without token classifier and decoder. UPerNet is
+`transformers.UperNetForSemanticSegmentation` in its default form on the same backbone configuration. Weights are
+random: the auxiliary head is certain nowhere, so every cell is read with all codes, which is the slowest case.
+
+`--trained FOLDER` adds rows for the pipelines of a finished `gss quickstart` in FOLDER (FOLDER/density/pipeline, else
+FOLDER/prior/pipeline, and FOLDER/twin/pipeline), on one of its validation images at several sizes: each decode mode
+against the twin, and against its exact reading (the column of errors is the share of pixels with another label).
+
+bench_core.py describes how times and peaks are measured.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from bench_core import Case, Row, run
+from bench_core import Case, Row, differing, run
 from torch import nn
 from torch.nn import functional as F
 from transformers import UperNetConfig, UperNetForSemanticSegmentation
@@ -31,9 +39,9 @@ from vqvae import MaskigeVQModel
 CLASSES, CODES, STRIDE = 19, 1024, 4
 
 
-def pipeline() -> GSSPipeline:
-    likelihood = CellLikelihood(CODES, CLASSES, STRIDE)
-    likelihood.set_table(torch.randn(CODES, CLASSES, STRIDE, STRIDE).mul(3).softmax(1))
+def pipeline(classes: int = CLASSES) -> GSSPipeline:
+    likelihood = CellLikelihood(CODES, classes, STRIDE)
+    likelihood.set_table(torch.randn(CODES, classes, STRIDE, STRIDE).mul(3).softmax(1))
     # As `gss train prior` builds it by default.
     prior = GSSPriorModel.from_backbone(
         pretrained=False,
@@ -41,11 +49,11 @@ def pipeline() -> GSSPipeline:
         token_stride=STRIDE,
         context_stride=8,
         classifier="evidence",
-        num_labels=CLASSES,
+        num_labels=classes,
     )
     prior.tie_evidence(likelihood.table)
     vqvae = MaskigeVQModel(downsample=STRIDE, codebook_size=CODES)
-    codec = MaskigeCodec(maxmin(CLASSES).tolist())
+    codec = MaskigeCodec(maxmin(classes).tolist())
     whole = GSSPipeline(GSSImageProcessor(), prior.eval(), codec.eval(), vqvae.eval(), likelihood.eval())
     whole.set_progress_bar_config(disable=True)
     return whole
@@ -56,11 +64,11 @@ def upernet() -> nn.Module:
     return UperNetForSemanticSegmentation(config).eval()
 
 
-def case(mode: str, peer: str, size: tuple[int, int]) -> Callable[[bool], Case]:
+def case(mode: str, peer: str, size: tuple[int, int], classes: int = CLASSES) -> Callable[[bool], Case]:
     def build(quick: bool) -> Case:
         height, width = (64, 96) if quick else size
         picture = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
-        ours = pipeline()
+        ours = pipeline(classes)
 
         def segment(decode: str) -> np.ndarray:
             return np.asarray(ours(picture, decode=decode, window="whole", return_tokens=False).masks[0])
@@ -81,12 +89,56 @@ def case(mode: str, peer: str, size: tuple[int, int]) -> Callable[[bool], Case]:
     return build
 
 
+def trained_case(folder: Path, mode: str, peer: str, size: tuple[int, int], exact: bool) -> Callable[[bool], Case]:
+    def build(quick: bool) -> Case:
+        # What only these rows need.
+        from gss.data.open import open_split
+        from gss.data.specs.load import load_spec
+        from gss.pipeline.loading import load_pipeline
+
+        height, width = (64, 96) if quick else size
+        image, _ = open_split(load_spec("scenes"), "val").read(0)
+        image = image.resize((width, height))
+        main = folder / "density" / "pipeline"
+        ours = load_pipeline(main if main.is_dir() else folder / "prior" / "pipeline", device="cpu")
+
+        def segment(whole: GSSPipeline, decode: str, exact: bool) -> np.ndarray:
+            return np.asarray(whole(image, decode=decode, window="whole", return_tokens=False, exact=exact).masks[0])
+
+        if peer == "exact":
+            return Case(lambda: segment(ours, mode, False), lambda: segment(ours, mode, True), differing)
+        twin = load_pipeline(folder / "twin" / "pipeline", device="cpu")
+        return Case(lambda: segment(ours, mode, exact), lambda: segment(twin, "aux", True), None)
+
+    return build
+
+
+def trained_rows(folder: Path) -> list[Row]:
+    rows = []
+    for height, width in ((192, 256), (360, 480), (1024, 2048)):
+        size = (height, width)
+        for mode in ("hard", "marginal", "fused"):
+            name = f"trained {mode}, {height}x{width}"
+            rows.append(Row(name, "twin", trained_case(folder, mode, "twin", size, False)))
+            rows.append(Row(f"{name}, exact", "twin", trained_case(folder, mode, "twin", size, True)))
+            rows.append(Row(name, "exact", trained_case(folder, mode, "exact", size, False)))
+    return rows
+
+
 ROWS = [
     Row(f"pipeline {mode}, {height}x{width}", peer, case(mode, peer, (height, width)))
     for height, width in ((360, 480), (1024, 2048))
     for mode, peer in (("hard", "twin"), ("marginal", "twin"), ("fused", "twin"), ("fused", "UPerNet"))
 ]
+ROWS += [
+    Row(f"pipeline {mode}, 1024x2048, K 150", "twin", case(mode, "twin", (1024, 2048), 150))
+    for mode in ("hard", "marginal")
+]
 
 
 if __name__ == "__main__":
-    run(ROWS, __doc__)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--trained", type=Path)
+    known, rest = parser.parse_known_args()
+    torch.set_flush_denormal(True)  # as the commands do
+    run([*ROWS, *(trained_rows(known.trained) if known.trained else [])], __doc__, rest)
