@@ -54,7 +54,8 @@ def main() -> int:
             for case in tqdm(parts[part].cases(shop, count, rng), desc=part, total=count, unit="case"):
                 found.append(case)
                 if case.end == "fault":
-                    tqdm.write(f"FAULT {case.part} | {case.kind} | {case.what} | {case.text}", file=sys.stdout)
+                    text = " ".join(f"FAULT {case.part} | {case.kind} | {case.what} | {case.text}".split())
+                    tqdm.write(text, file=sys.stdout)
     print(table(found).text())
     if args.json is not None:
         args.json.write_text(to_json(found) + "\n", encoding="utf-8")

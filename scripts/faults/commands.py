@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 LIMIT = 20.0  # seconds of processor time in which every case must end, so that a busy machine makes no faults
 PATIENCE = 120.0  # seconds on the clock after which a process is taken to hang
+_CODES_OF_TERMINALS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CODES = (0, 1, 2, 130, 143)  # what `gss` may end with; 70 is a bug
 
 
@@ -49,7 +51,7 @@ class Outcome:
             return f"ended with {self.code}: {self.text.strip()[-600:]}"
         if "Traceback" in self.text:
             return f"traceback: {self.text.strip()[-600:]}"
-        errors = [line for line in self.text.splitlines() if line.startswith("gss: error")]
+        errors = [line for line in self.text.splitlines() if line.strip().startswith("gss: error")]
         if self.code == 2 and len(errors) != 1:
             return f"{len(errors)} error lines: {self.text.strip()[-600:]}"
         return ""
@@ -85,7 +87,7 @@ class Running:
                 until = None
             time.sleep(0.002)
         folder = Path(self._folder.name)
-        text, out = ((folder / name).read_text(errors="replace") for name in ("err", "out"))
+        text, out = (_CODES_OF_TERMINALS.sub("", (folder / n).read_text(errors="replace")) for n in ("err", "out"))
         count = folder / "renames"
         renames = int(count.read_text() or 0) if count.is_file() else 0
         self._folder.cleanup()

@@ -63,7 +63,7 @@ def _verdict(shop: Workshop, name: str, what: str, done: object, out: Path, befo
     problems += ["files outside --out changed"] if snapshot(shop.root, out.parent.parent) != before else []
     if done.code and not problems:
         # A disk with room again: the same command goes on, or starts again.
-        ended = [line for line in done.text.splitlines() if line.startswith("gss: error")]
+        ended = [line for line in done.text.splitlines() if line.strip().startswith("gss: error")]
         problems += [] if ended else [f"no error line: {done.text.strip()[-300:]}"]
     end = "fault" if problems else "clear line" if done.code else "result"
     return Case("disk", name, what, end, done.seconds, "; ".join(problems))
