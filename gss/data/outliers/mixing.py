@@ -178,13 +178,13 @@ class MixedImages(Dataset[dict[str, Any]]):
 
     def _foreign(self, scenes: ForeignScenes, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         picture, labels = scenes.read(int(torch.randint(len(scenes), (), generator=generator)))
-        own = bool((labels == OUTLIER_LABEL).any())
+        has_objects = bool((labels == OUTLIER_LABEL).any())
         crop = self._transform.crop
         factor = max(crop[0] / picture.height, crop[1] / picture.width)
         size = max(crop[0], round(picture.height * factor)), max(crop[1], round(picture.width * factor))
         image, cropped, _ = self._transform.draw(*resize_pair(picture, labels, size), generator)
         foreign = torch.from_numpy(cropped.astype(np.int64))
-        return (image, foreign) if own else self.mixer(image, foreign, generator)
+        return (image, foreign) if has_objects else self.mixer(image, foreign, generator)
 
 
 class MixedTruth:

@@ -30,7 +30,7 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
         bool `[H, W]`.
 
     Raises:
-        InputError: a coordinate is not finite, or lies further outside the image than the image is long.
+        InputError: a coordinate lies further outside the image than the image is long.
     """
     height, width = size
     filled = [polygon for polygon in polygons if len(polygon) >= 6]
@@ -51,7 +51,7 @@ def polygon_fits(polygon: Sequence[float], size: tuple[int, int]) -> bool:
     """
     height, width = size
     x, y = polygon[::2], polygon[1::2]
-    return all(-width <= value <= 2 * width for value in x) and all(-height <= value <= 2 * height for value in y)
+    return not x or (min(x) >= -width and max(x) <= 2 * width and min(y) >= -height and max(y) <= 2 * height)
 
 
 def decode_runs(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:

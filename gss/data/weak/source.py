@@ -139,15 +139,15 @@ class WeakSource:
         samples = []
         for entry in entries:
             id = entry.id
-            found = files.get(id) if "{id}" in pattern else place / pattern
+            file = files.get(id) if "{id}" in pattern else place / pattern
             missing = ["image"] if id not in images else []
-            if self.unlabelled == "error" and (found is None or not found.exists()):
+            if self.unlabelled == "error" and (file is None or not file.exists()):
                 missing.append("mask")
             samples.append(
                 Sample(
                     id,
                     images.get(id, root / image.replace("{id}", id)),
-                    found or place / pattern.replace("{id}", id),
+                    file or place / pattern.replace("{id}", id),
                     tuple(missing),
                     where=entry.where,
                 )
