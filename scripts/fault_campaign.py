@@ -5,17 +5,19 @@
     python scripts/fault_campaign.py --part inputs --count 2000       # some
     python scripts/fault_campaign.py --part kills --seed 3 --json faults.json
 
-Prints a table of counts, and every fault with what is needed to repeat it. Works in a temporary folder; nothing else
+Prints a table of counts (of what is done, after Ctrl-C), and faults with what is needed to repeat it. Works in a temporary folder; nothing else
 is written. Exit code: 1 if there is a fault.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 
 # Before torch is imported: forked processes must not wait for threads of their parent.
@@ -26,6 +28,7 @@ from tqdm import tqdm
 
 COUNTS = {"inputs": 10_000, "checkpoints": 48, "kills": 120, "names": 60, "disk": 40, "pairs": 12}
 """Parts, and the cases of each by default."""
+_ALIKE = 3  # faults of one kind with the same beginning that are printed; the JSON file has all
 
 
 def main() -> int:
@@ -39,13 +42,14 @@ def main() -> int:
     warnings.simplefilter("ignore")
     load_everything()
     from faults import checkpoints, disk, inputs, kills, names, pairs
-    from faults.case import table, to_json
+    from faults.case import Case, table, to_json
     from faults.workshop import Workshop
 
     modules = (inputs, checkpoints, kills, names, disk, pairs)
     parts = {module.__name__.removeprefix("faults."): module for module in modules}
-    found = []
-    with tempfile.TemporaryDirectory(prefix="gss_faults_") as folder:
+    found: list[Case] = []
+    alike: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory(prefix="gss_faults_") as folder, contextlib.suppress(KeyboardInterrupt):
         shop = Workshop(Path(folder))
         shop.build()
         for number, part in enumerate(args.part or COUNTS):
@@ -53,7 +57,8 @@ def main() -> int:
             rng = np.random.default_rng([args.seed, number])
             for case in tqdm(parts[part].cases(shop, count, rng), desc=part, total=count, unit="case"):
                 found.append(case)
-                if case.end == "fault":
+                alike[case.kind, case.text[:30]] += case.end == "fault"
+                if case.end == "fault" and alike[case.kind, case.text[:30]] <= _ALIKE:
                     text = " ".join(f"FAULT {case.part} | {case.kind} | {case.what} | {case.text}".split())
                     tqdm.write(text, file=sys.stdout)
     print(table(found).text())
