@@ -5,8 +5,8 @@
     python scripts/fault_campaign.py --part inputs --count 2000       # some
     python scripts/fault_campaign.py --part kills --seed 3 --json faults.json
 
-Prints every kind of fault with what is needed to repeat it, and a table of counts, after Ctrl-C too. Works in a temporary
-folder; nothing else is written. Exit code: 1 if there is a fault.
+Prints every kind of fault with what is needed to repeat it, and a table of counts, after Ctrl-C too. Works in a
+temporary folder; nothing else is written. Exit code: 1 if there is a fault.
 """
 
 from __future__ import annotations
