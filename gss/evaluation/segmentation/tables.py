@@ -29,6 +29,8 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
         facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
     tables = [mode_table(result), *domain_tables(result), class_table(result), confusion_table(result)]
     notes = unreadable_notes(result.unreadable, result.images)
+    if not result.modes[result.default_mode].pixels:
+        notes.append("no pixel of the measured images has a label; check the split with 'gss data check'")
     return ResultTables("Segmentation results", facts, tables, notes)
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from domain_toys import SPACE, map_file, write_domain, write_domains
 from lockstep import Lockstep
-from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
@@ -21,37 +21,13 @@ from gss.evaluation import (
     write_html,
     write_markdown,
 )
-from gss.evaluation.cross_domain.inputs import find_mappings, find_training_domain, group_folders, open_test_sets
+from gss.evaluation.cross_domain.inputs import find_mappings, open_test_sets
 from gss.evaluation.cross_domain.result import Spread
-from gss.labels.space import LabelSpace
-
-# The far domain merges and lacks classes: trees and poles are one, nobody knows the sea, and sky comes last.
-FAR = {"street": "road", "greenery": "tree", "vehicle": "car", "sea": None, "sky": "sky"}
-SPACE = LabelSpace(tuple(NAMES))
-
-
-def write_domain(folder, names, *, void=255, seed=0, count=3, more=None, split="val"):
-    rng = np.random.default_rng(seed)
-    for index, (height, width) in enumerate([(40, 52), (33, 64), (48, 31), (40, 52)][:count]):
-        labels = np.kron(rng.integers(0, len(names), (-(-height // 8), -(-width // 8))), np.ones((8, 8), int))
-        labels = labels[:height, :width]
-        image = rng.integers(0, 60, (height, width, 3)) + labels[..., None] * 40
-        labels[rng.random(labels.shape) < 0.05] = void
-        for part, array in (("images", image), ("masks", labels)):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array.astype(np.uint8)).save(folder / part / f"frame{index}.png")
-    (folder / f"{split}.txt").write_text("".join(f"frame{index}\n" for index in range(count)))
-    classes = {"classes": {str(index): name for index, name in enumerate(names)}, "ignore_index": void}
-    (folder / "classes.json").write_text(json.dumps(classes | (more or {})))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("domains")
-    home = write_domain(root / "home", NAMES)
-    far = write_domain(root / "far", list(FAR), void=77, seed=1, split="test")
-    return {"home": home, "far": far}
+    return write_domains(tmp_path_factory.mktemp("domains"))
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +36,6 @@ def datasets(folders):
         "home": open_split(load_spec(folders["home"]), "val"),
         "far": open_split(load_spec(folders["far"]), "test"),
     }
-
-
-def map_file(folder, source=NAMES, target=tuple(FAR), names=None, file="map"):
-    lines = {source: target for target, source in FAR.items() if source} if names is None else names
-    path = folder / f"{file}.yaml"
-    text = {"from": list(source), "to": list(target), "map": lines, "unmapped": "drop"}
-    path.write_text(json.dumps(text))  # JSON is YAML
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -286,109 +254,6 @@ def test_bad_arguments(groups, datasets, mappings):
     mixed = {"all": {**groups["prior"], **groups["twin"]}}
     with pytest.raises(ValueError, match="twin_s0 has other classes or is of another kind"):
         evaluate_cross_domain(mixed, datasets)
-
-
-def test_groups_of_pipelines():
-    assert group_folders(["x/prior_s0/pipeline", "x/prior_s1/pipeline", "x/twin-seed3", "y/other"]) == {
-        "prior": {"prior_s0": "x/prior_s0/pipeline", "prior_s1": "x/prior_s1/pipeline"},
-        "twin": {"twin-seed3": "x/twin-seed3"},
-        "other": {"other": "y/other"},
-    }
-    assert group_folders(["gen=a/one/pipeline,b/two", "c/key=value"]) == {
-        "key=value": {"key=value": "c/key=value"},
-        "gen": {"one": "a/one/pipeline", "two": "b/two"},
-    }
-    for entries, message in (
-        (["=a"], "write NAME=FOLDER"),
-        (["a="], "write NAME=FOLDER"),
-        (["g=a", "g=b"], "every NAME once"),
-        (["x/a_s0", "a=b"], "rename yours"),
-        (["x/a", "g=x/a/"], "given twice"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            group_folders(entries)
-
-
-def test_test_sets(folders):
-    home, far = (str(folders[name]) for name in ("home", "far"))
-    found = open_test_sets([home, f"{far}:test"], [], "val")
-    assert {name: (test.split, len(test.images)) for name, test in found.items()} == {
-        "home": ("val", 3),
-        "far": ("test", 3),
-    }
-    # Two splits of one data set, and a root for a built-in one.
-    write_domain(folders["home"], NAMES, split="other", count=2)
-    assert list(open_test_sets([home, f"{home}:other"], [], "val")) == ["home val", "home other"]
-    assert list(open_test_sets(["scenes:val", "scenes_night:test"], [], "val")) == ["scenes", "scenes_night"]
-    for refs, roots, message in (
-        ([home, home], [], "two test sets have the same name and split"),
-        ([far], [], "has no split 'val'"),
-        ([home], ["camvd=x"], "'camvd'"),
-        ([home], ["camvid"], "write NAME=FOLDER"),
-        (["camvid"], ["camvid=/nowhere"], "does not exist"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            open_test_sets(refs, roots, "val")
-
-
-def test_mappings_between_pipelines_and_test_sets(folders, tmp_path):
-    tests = open_test_sets([str(folders["home"]), f"{folders['far']}:test"], [], "val")
-    spaces = {"model": SPACE}
-    by_names = find_mappings(spaces, tests)  # only the sky is called the same
-    assert by_names["model", "far"][0].to_names()["sky"] == "sky" and by_names["model", "far"][1] == "by spelling"
-    file = str(map_file(tmp_path))
-    found = find_mappings(spaces, tests, files=[file])
-    assert found["model", "home"][0].to_names() == {name: name for name in SPACE.names}
-    assert found["model", "far"][0].reachable[:2] == ("street", "greenery")
-    assert file in found["model", "far"][1]
-    assert find_mappings(spaces, tests, files=[file], one_to_one=True)["model", "far"][0] == found["model", "far"][0]
-
-    merged = {"tree": "greenery", "pole": "greenery", "sky": "sky"}
-    many = str(map_file(tmp_path, names=merged, file="many"))
-    assert find_mappings(spaces, tests, files=[many])["model", "far"][0].siblings == {"greenery": ("tree", "pole")}
-    for arguments, message in (
-        ({"files": [many], "one_to_one": True}, "model on far: .*not one-to-one: tree, pole -> greenery"),
-        ({"files": [file, many]}, "are both for model on far"),
-        ({"files": [str(map_file(tmp_path, names={"tree": "gren"}, file="a"))]}, "no target class is called 'gren'"),
-        ({"files": [str(map_file(tmp_path, names={"treee": "sky"}, file="b"))]}, "no source class is called 'treee'"),
-        (
-            {"files": [str(map_file(tmp_path, source=["a"], names={"a": "sky"}, file="c"))]},
-            "fits no pipeline and test set",
-        ),
-    ):
-        with pytest.raises(ValueError, match=message):
-            find_mappings(spaces, tests, **arguments)
-    with pytest.raises(ValueError, match="model on home: .*lion, zebra.* against .*road, sky"):
-        find_mappings({"model": LabelSpace(("lion", "zebra"))}, tests)
-
-
-def test_what_classes_json_says(tmp_path):
-    more = {"camvid_map": {"meadow": "Tree", "lane": "Road", "barn": "Building", "house": "Building"}}
-    folder = write_domain(tmp_path / "country", ["meadow", "lane", "barn", "house"], more=more)
-    camvid = load_spec("camvid").label_space
-    mapping, origin = find_mappings({"m": camvid}, open_test_sets([str(folder)], [], "val"))["m", "country"]
-    assert "country says" in origin
-    assert mapping.divided == {"Building": ("barn", "house")} and mapping.unreachable == ("house",)
-
-
-def test_where_a_group_comes_from(folders, tmp_path, groups):
-    tests = open_test_sets([f"{folders['far']}:test", str(folders["home"])], [], "val")
-    paths = {}
-    for name, recorded in (("a", "home, split train"), ("b", f"{folders['home']}, split train"), ("c", None)):
-        paths[name] = str(tmp_path / name)
-        groups["twin"]["twin_s0"].save_pretrained(paths[name], training_data=recorded)
-    for name in "ab":
-        home = find_training_domain("g", [paths[name]], tests)
-        assert (home.in_domain, home.source) == ("home", "model card")
-    assert find_training_domain("g", [paths["a"]], tests, "far").in_domain == "far"
-    unknown = find_training_domain("g", [paths["c"]], tests)
-    assert unknown.in_domain == "far" and "records nothing" in unknown.source
-    away = find_training_domain("g", [paths["a"]], {"far": tests["far"]})
-    assert away.in_domain is None and away.training_data == "home, split train"
-    with pytest.raises(ValueError, match="did you mean 'home'"):
-        find_training_domain("g", [paths["a"]], tests, "hme")
-    with pytest.raises(ValueError, match="differ in training data: home, split train against nothing recorded"):
-        find_training_domain("g", [paths["a"], paths["c"]], tests)
 
 
 def test_without_a_test_set_in_domain(groups, datasets, mappings):
