@@ -13,7 +13,7 @@ from gss.cli.parser import (
     names,
     numbers,
 )
-from gss.cli.runtime import parse_device, parse_dtype
+from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure pipelines on data sets they were not trained on"
 MAX_ROWS = 40
@@ -52,8 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_files(parser, json="the numbers", markdown="the tables", html="a report with heat maps and pictures")
 
 
-def run(args: Namespace) -> None:
-    """Measure, write and print."""
+def run(args: Namespace) -> int:
+    """Measure, write and print; return 1 when images could not be read."""
     from dataclasses import replace
 
     from gss.core.distributed import is_main
@@ -101,3 +101,4 @@ def run(args: Namespace) -> None:
         if args.html:
             build_page(result).save(args.html)
         print(cross_domain_tables(result).text(max_rows=MAX_ROWS))
+    return report_unreadable(image for test_set in result.data.values() for image in test_set.unreadable)

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_data, add_files, add_running, add_size, add_window, names
-from gss.cli.runtime import parse_device, parse_dtype
+from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure a pipeline on a data set"
 
@@ -19,8 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_files(parser, json="the numbers", html="a report with pictures")
 
 
-def run(args: Namespace) -> None:
-    """Measure, write and print."""
+def run(args: Namespace) -> int:
+    """Measure, write and print; return 1 when images could not be read."""
     from dataclasses import replace
 
     from gss.core.distributed import is_main
@@ -57,3 +57,4 @@ def run(args: Namespace) -> None:
         if args.html:
             build_page(result).save(args.html)
         print(segmentation_tables(result).text())
+    return report_unreadable(result.unreadable)

@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_files, add_force, add_limit, add_running, add_size, add_window, names
-from gss.cli.runtime import one_line, parse_device, parse_dtype
+from gss.cli.runtime import one_line, parse_device, parse_dtype, report_unreadable
 
 HELP = "measure out-of-distribution scores of a pipeline"
 
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Measure every data set, write and print; return 1 when one of several failed."""
+    """Measure every data set, write and print; return 1 when a data set or an image failed."""
     from dataclasses import replace
 
     from gss.core.distributed import is_main, num_processes
@@ -129,4 +129,5 @@ def run(args: Namespace) -> int:
         print("\n\n".join(ood_tables(result).text() for result in results))
         for failure in failures:
             print(f"gss: error: {one_line(failure)}", file=sys.stderr)
-    return 1 if failures else 0
+    unreadable = report_unreadable(image for result in results for image in result.unreadable)
+    return 1 if failures else unreadable

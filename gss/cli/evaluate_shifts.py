@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_data, add_false_alarms, add_files, add_running, add_shifts, add_size, add_window, names
-from gss.cli.runtime import parse_device, parse_dtype
+from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure pipelines under noise, blur, weather, ..."
 
@@ -25,8 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_files(parser, json="the numbers", html="a report with curves and pictures")
 
 
-def run(args: Namespace) -> None:
-    """Measure, write and print."""
+def run(args: Namespace) -> int:
+    """Measure, write and print; return 1 when images could not be read."""
     from dataclasses import replace
 
     from gss.core.distributed import is_main
@@ -78,3 +78,4 @@ def run(args: Namespace) -> None:
         if args.html:
             build_page(result).save(args.html)
         print(shift_tables(result).text())
+    return report_unreadable(result.unreadable)

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_data, add_device, add_files, add_workers
-from gss.cli.runtime import parse_device
+from gss.cli.runtime import parse_device, report_unreadable
 
 HELP = "measure what the tokens of a posterior can express at best"
 
@@ -18,8 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(more="posterior")
 
 
-def run(args: Namespace) -> None:
-    """Measure each posterior on the same images."""
+def run(args: Namespace) -> int:
+    """Measure each posterior on the same images; return 1 when some could not be read."""
     from gss.core.distributed import device as usual_device
     from gss.core.distributed import is_main
     from gss.core.files import write_json
@@ -42,3 +42,4 @@ def run(args: Namespace) -> None:
             results = [{"posterior": name, "downsample": stride, **part.to_json()} for name, stride, part in rows]
             write_json(args.json, {"schema_version": 1, "data": spec.name, "split": args.split, "results": results})
         print(format_table(rows, dataset.label_space.names))
+    return report_unreadable(image for *_, result in rows for image in result.unreadable)

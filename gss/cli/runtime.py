@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from gss.core.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+    from gss.evaluation.images import Unreadable
 
 
 def parse_device(name: str | None) -> torch.device | None:
@@ -64,6 +66,16 @@ def forgive_characters() -> None:
 def one_line(text: str) -> str:
     """Return a message without line breaks."""
     return " ".join(text.split()).replace(" ;", ";")
+
+
+def report_unreadable(images: Iterable[Unreadable]) -> int:
+    """Print one line per image that was left out, on the main process; return the exit code, 1 if there are any."""
+    from gss.core.distributed import is_main
+
+    lines = dict.fromkeys(one_line(f"gss: error: {image.id}: {image.reason}") for image in images)
+    for line in lines if is_main() else ():
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
 
 
 def show_warning() -> Callable[..., None]:

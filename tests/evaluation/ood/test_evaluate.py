@@ -363,6 +363,31 @@ def test_command_refuses_bad_input_and_keeps_outputs(saved, data, classes, tmp_p
     assert kept.read_text() == "old"
 
 
+def test_a_damaged_image_does_not_lose_the_others(saved, data, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    image = next(path for path in sorted((copy / "images").rglob("*")) if path.is_file())
+    image.write_bytes(b"nothing")
+    target = tmp_path / "r.json"
+    argv = [
+        "evaluate-ood",
+        saved,
+        "--data",
+        str(copy),
+        str(data),
+        "--split",
+        "val",
+        "--scores",
+        "msp",
+        "--size",
+        "32x48",
+    ]
+    assert main([*argv, "--json", str(target)]) == 1
+    assert [result["images"] for result in json.loads(target.read_text())["results"]] == [4, 5]
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gss: error")]
+    assert len(errors) == 1 and image.name in errors[0]
+
+
 def test_choices_of_the_command_are_those_of_the_modules():
     parser = ArgumentParser()
     command.add_arguments(parser)
