@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import cast
 
 from gss.config.shared import DataConfig
-from gss.core import distributed
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
@@ -16,7 +15,7 @@ from gss.data.protocols import LabelledImages
 from gss.data.scenes.scene import Trap
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
-from gss.data.specs.unused import accounting
+from gss.data.specs.unused import Accounting, accounting
 from gss.data.transforms import JointTransform
 
 
@@ -26,8 +25,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Args:
         cfg: `data` section of the config.
         split: split name, or `SPEC:SPLIT` for a split of another data set.
-        train: True augments with the config's scale, crop, flip, colour and shift settings, and warns of files of
-            the data set that no split uses.
+        train: True augments with the config's scale, crop, flip, colour and shift settings.
         seed: seed of the augmentation (a generated data set itself does not depend on it).
 
     Raises:
@@ -38,11 +36,22 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     if other is not None:
         (ref, split), sampling = other, "equal"  # cfg.sampling describes the domains of cfg.spec, not of this data set
         spec = load_spec(ref)
-    if train and distributed.is_main() and (line := accounting(spec).line()):
-        warnings.warn(f"{line}; 'gss data check' tells more", stacklevel=2)
     transform = JointTransform.from_config(cfg, seed) if train else None
     size = None if cfg.size is None else (cfg.size[0], cfg.size[1])
     return open_split(spec, split, transform=transform, size=size, cache=cfg.cache, sampling=sampling)
+
+
+def training_files(cfg: DataConfig) -> Accounting:
+    """Return the files of the data set of `data.train_split` that are used and not, and warn of the latter in a line.
+
+    Raises:
+        InputError: see `load_spec` and `accounting`.
+    """
+    other = named_split(cfg.train_split)
+    files = accounting(load_spec(other[0]) if other else load_spec(cfg.spec, cfg.root))
+    if files.line():
+        warnings.warn(f"{files.line()}; 'gss data check' tells more", stacklevel=2)
+    return files
 
 
 def open_split(

@@ -22,9 +22,14 @@ import torch
 
 from gss.config.shared import DataConfig, OptimConfig, TrainConfig
 from gss.core import distributed
+from gss.core.files import write_json
+from gss.data.open import training_files
 from gss.training.engine.loop import fit
 from gss.training.engine.sources import Source
 from gss.training.engine.task import Task
+
+DATA_FILE = "data.json"
+"""File of a run folder that counts the files of the training data set, used and not."""
 
 Say = Callable[[str], None]
 """Receives what a stage tells its user, such as `print`."""
@@ -69,7 +74,12 @@ def train_task(
     Returns:
         Figures of the last validation.
     """
-    read = sources() if distributed.is_main() else []
+    read = []
+    if distributed.is_main():
+        files = training_files(cfg.data)
+        if not resume:
+            write_json(Path(out) / DATA_FILE, files.to_json())
+        read = sources()
     return fit(
         task,
         samples,
