@@ -25,6 +25,7 @@ class PriorModelConfig:
             codebook; or a full matrix
         classifier_rank: rank of the low_rank classifier
         dropout: channel dropout in front of the token classifier
+        shortlists: rules [certainty, share] of cells read with some of the codes (docs/inference.md); [] for none
         freeze_batch_norm: keep the backbone's running statistics, for tiny batches or several processes
         init_from: pipeline, run folder or prior whose weights the network starts from; '' for none
         init_parts: parts taken from init_from, out of backbone, fusion, blocks, token and aux
@@ -42,6 +43,7 @@ class PriorModelConfig:
     classifier: Literal["low_rank", "evidence", "tied", "full"] = "evidence"
     classifier_rank: int = limits(64, low=1)
     dropout: float = limits(0.0, low=0.0, high=0.99)
+    shortlists: list[list[float]] = field(default_factory=lambda: [[0.7, 0.35], [0.5, 0.2]])
     freeze_batch_norm: bool = False
     init_from: str = ""
     init_parts: list[str] = field(default_factory=lambda: ["backbone", "fusion", "blocks", "token", "aux"])

@@ -38,8 +38,8 @@ class GSSPriorConfig(PreTrainedConfig):
         classifier_rank: Width R in front of the token classifier.
         dropout: Channel dropout in front of the token classifier in 0..1.
         shortlists: Rules (certainty, share), from the most certain to the least: cells of at least this certainty are
-            read with the codes of at least this share in their class, see `gss.pipeline.tokens`. Without rules every
-            cell is read with all codes.
+            read with the codes of at least this share in their class, see `gss.pipeline.tokens`. Without rules, as in
+            priors saved before there were any, every cell is read with all codes.
         shortlist_loss: Largest posterior mass of left-out codes, averaged over a sample of the cells of an image; above
             it all cells are read with all codes.
         freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
@@ -62,7 +62,7 @@ class GSSPriorConfig(PreTrainedConfig):
     classifier: str = "low_rank"
     classifier_rank: int = 64
     dropout: float = 0.0
-    shortlists: list[list[float]] = field(default_factory=lambda: [[0.7, 0.35], [0.5, 0.2]])
+    shortlists: list[list[float]] = field(default_factory=list)
     shortlist_loss: float = 0.005
     freeze_batch_norm: bool = False
     image_mean: list[float] | None = None

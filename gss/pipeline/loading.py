@@ -40,7 +40,7 @@ def load_pipeline(
         raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}")
     with without_bars():
         pipeline = GSSPipeline.from_pretrained(folder).to(device or distributed.device())
-    pipeline.exact = exact
+    pipeline.exact = True if exact else None
     return pipeline if dtype is None else pipeline.to(dtype)
 
 

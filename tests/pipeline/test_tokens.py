@@ -187,3 +187,10 @@ def test_exact_is_the_default_of_a_pipeline_that_says_so(image):
     pipeline.exact = True
     np.testing.assert_array_equal(pipeline(image, return_probabilities=True).probabilities[0], exact)
     np.testing.assert_array_equal(pipeline(image, return_probabilities=True, exact=False).probabilities[0], read)
+
+
+def test_a_prior_without_rules_is_read_with_all_codes_at_once(pipeline, image):
+    pipeline.prior.config.shortlists = []
+    default, exact = (pipeline.predict_probabilities(image, modes=MODES, exact=value) for value in (None, True))
+    for mode in MODES:
+        assert torch.equal(default[mode][0], exact[mode][0]), mode

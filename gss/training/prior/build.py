@@ -44,6 +44,7 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
             classifier=model.classifier,
             classifier_rank=rank,
             dropout=model.dropout,
+            shortlists=model.shortlists,
             freeze_batch_norm=model.freeze_batch_norm,
             num_labels=len(names),
         )
