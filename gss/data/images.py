@@ -324,9 +324,10 @@ def _tiff_layout(path: str | os.PathLike[str] | BytesIO) -> str:
         bits = tuple(np.atleast_1d(tags.get(258, 1)).tolist())
         kinds = set(np.atleast_1d(tags.get(339, 1)).tolist())
         bands = int(tags.get(277, len(bits)))
+        known = bands in (1, 3, 4) and max(bits) <= 16 and kinds <= {1}
     except Exception:  # a damaged TIFF, see `_unreadable`
         return ""
-    if bands in (1, 3, 4) and max(bits) <= 16 and kinds <= {1}:
+    if known:
         return ""
     words = {1: "unsigned", 2: "signed", 3: "floating-point"}
     sizes = "/".join(map(str, sorted(set(bits))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 from gss.core.errors import InputError
+from gss.core.files import read_json
 from gss.models.density import GMMDensityHead
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
@@ -111,9 +111,12 @@ def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
     if not (folder / INDEX).is_file():
         raise InputError(f"no pipeline at {folder}: {INDEX} is missing; {_right_folder(folder)}")
     try:
-        found = json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        index = read_json(folder / INDEX)
+    except InputError as error:
         raise InputError(f"cannot load the pipeline at {folder}: {INDEX} is damaged ({one_line(error)})") from error
+    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+        raise InputError(f"cannot load the pipeline at {folder}: {INDEX} is damaged (it names no class)")
+    found = one_line(index["_class_name"])
     if found != class_name:
         raise InputError(f"cannot load the pipeline at {folder}: it holds a {found}, not a {class_name}")
     return folder
@@ -139,9 +142,11 @@ def load_failure(folder: Path, error: Exception, given: Collection[str] = ()) ->
         error: error of the whole.
         given: names of components that were not loaded from the folder.
     """
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = read_json(folder / INDEX)
     for name, saved in index.items():
-        if name in given or not isinstance(saved, list) or saved[-1] not in COMPONENTS:
+        if name in given or not isinstance(saved, list) or not saved or not isinstance(saved[-1], str):
+            continue
+        if saved[-1] not in COMPONENTS:
             continue
         if not (folder / name).is_dir():
             return InputError(f"cannot load the pipeline at {folder}: its folder {name!r} is missing")

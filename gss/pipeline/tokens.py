@@ -144,6 +144,11 @@ class TokenReader:
             tokens: return the most probable tokens.
             summary: return entropy and surprise of the tokens.
         """
+        # Sums of log-likelihoods reach some hundreds: half precision would round differences between codes away.
+        with torch.autocast(cast(Tensor, output.aux_logits).device.type, enabled=False):
+            return self._read(output, modes, tokens, summary)
+
+    def _read(self, output: GSSPriorOutput, modes: Collection[str], tokens: bool, summary: bool) -> TokenReading:
         features, logits = cast(Tensor, output.features), cast(Tensor, output.aux_logits).float()
         batch, classes, height, width = logits.shape
         f, device = self.stride, logits.device

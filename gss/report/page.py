@@ -146,7 +146,8 @@ class Report:
         """Write the page; an existing file is replaced only once the new one is complete."""
         page = self.html()
         with atomic_path(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            # Names of files that are not UTF-8 hold characters that UTF-8 cannot write.
+            temporary.write_text(page, encoding="utf-8", errors="replace")
 
     def _add(self, part: str, *values: Any) -> "Report":
         self._parts.append(templates.part(part, *values))
