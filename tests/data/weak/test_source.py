@@ -18,7 +18,7 @@ from weak_readers import spec
         ({"format": "tags", "path": "/abs/x"}, "path must be relative"),
         ({"format": "tags", "path": []}, "path is empty"),
         ({"format": "tags", "path": [{}]}, "path holds {}; put text in quotes"),
-        ({"format": "tags", "path": "x", "ignore": [False]}, "ignore holds False; put text in quotes"),
+        ({"format": "tags", "path": "x", "ignore": [False]}, "reads the name false as False; put it in quotes"),
         ({"format": "tags", "path": "x", "aliases": ["a"]}, "aliases is .* it must map names"),
         ({"format": "tags", "path": "x", "ids": [3]}, r"ids holds \[3\]; put text in quotes"),
         ({"format": "masks", "path": "{id}.png", "confidence": "c.png"}, r"the pattern must contain {id}"),
