@@ -10,11 +10,16 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import random  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+# A shell starts background jobs with Ctrl-C ignored, and processes of tests inherit that; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("gss", deadline=None, derandomize=True, max_examples=30)
 hypothesis.settings.load_profile("gss")
