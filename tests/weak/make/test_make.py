@@ -233,7 +233,7 @@ def test_make_with_limit_settings_and_generated_scenes(tmp_path, capsys):
     assert 0.3 < (data.read(0)[1] != 255).mean() < 0.6
     assert len(SegmentationDataset(load_spec(out), "val")) == 1
     assert main(["data", "check", str(out)]) == 0
-    assert "no problems found" in capsys.readouterr().out
+    assert "0 problems found" in capsys.readouterr().out
 
 
 def test_cached_and_resized_weak_labels(full, tmp_path):

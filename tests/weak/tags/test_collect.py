@@ -141,7 +141,7 @@ def test_unreadable_files_are_named_and_the_others_go_on(files, tmp_path):
     result, out = run([broken, *files], tmp_path)
     assert len(result.kept) == 4 and [failure.image for failure in result.failed] == [str(broken)]
     failed = json.loads((out / "ood.json").read_text())["failed"]
-    assert str(broken) in failed[0]["error"] and "damaged or no image" in failed[0]["error"]
+    assert str(broken) in failed[0]["error"] and "cannot read image" in failed[0]["error"]
     with pytest.raises(ValueError, match="none of the 1 images can be read; the first: cannot read image"):
         run([broken], tmp_path)
 
