@@ -51,7 +51,7 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
             )
         try:
             found = CONFIG_MAPPING[model_type](**options)
-        except (TypeError, StrictDataclassError) as error:
+        except (TypeError, ValueError, StrictDataclassError) as error:  # what transformers raises for a bad value
             raise InputError(f"backbone_config of {model_type!r}: {' '.join(str(error).split())}") from error
         explicit = "out_features" in options or "out_indices" in options
     elif name in _VARIANTS:
