@@ -77,11 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if getattr(args, name):
                     check_writable(getattr(args, name), f"--{name}")
             take_over_locks(getattr(args, "force", False))
-            run = importlib.import_module(args.module).run
+            module = importlib.import_module(args.module)
+            if not getattr(module, "LIGHT", False):
+                importlib.import_module("torch")  # so that there is something to set
             flush_denormals(True)
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning()
-                return run(args) or 0
+                return module.run(args) or 0
     except KeyboardInterrupt as stop:
         stop = stop if isinstance(stop, Interrupted) else Interrupted()
         print(f"gss: {stop}", file=sys.stderr)

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from gss.cli.parser import add_configs
 from gss.training.stages import STAGES
 
+LIGHT = True  # runs, or finds mistakes, before torch is loaded
 HELP = "print the settings of a stage as YAML, with descriptions"
 
 

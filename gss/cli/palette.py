@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+LIGHT = True  # runs, or finds mistakes, before torch is loaded
 HELP = "choose class colours and draw them"
 
 

@@ -8,6 +8,7 @@ from gss.cli.runtime import flush_denormals
 from gss.training.engine.run_folder import explained
 from gss.training.stages import STAGES
 
+LIGHT = True  # runs, or finds mistakes, before torch is loaded
 HELP = "train stage 1 (posterior), 2 (prior), the twin, or further stages"
 
 

@@ -286,3 +286,22 @@ def test_tiny_numbers_are_flushed(monkeypatch):
         assert float(torch.full((8,), 1e-39).sum()) > 0
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_tiny_numbers_are_flushed_though_torch_is_loaded_late():
+    code = (
+        "import sys\n"
+        "import gss.cli, gss.cli.quickstart as command\n"
+        "assert 'torch' not in sys.modules\n"
+        "def shown(args):\n"
+        "    import torch\n"
+        "    print(float(torch.tensor([1e-30]) * torch.tensor([1e-10])))\n"
+        "command.run = shown\n"
+        "sys.exit(gss.cli.main(['quickstart', '--out', sys.argv[1]]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "unused"], capture_output=True, text=True, check=True)
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    torch.set_flush_denormal(False)
+    assert done.stdout == "0.0\n"
