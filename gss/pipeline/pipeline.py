@@ -52,8 +52,7 @@ class GSSPipeline(DiffusionPipeline):
     # A component whose argument has a default is only saved when it is listed here.
     _optional_components = ["vqvae", "likelihood", "density", "ood", "residual"]
     model_cpu_offload_seq = "prior->vqvae->codec"
-    # Read every cell with all codes at once, see `gss.pipeline.tokens`; None: if the prior has no rules.
-    exact: bool | None = None
+    exact: bool | None = None  # all codes at once, see `gss.pipeline.tokens`; None: if the prior has no rules
 
     def __init__(
         self,
@@ -380,10 +379,8 @@ class GSSPipeline(DiffusionPipeline):
         """Yield index and result (B = 1) of every image; images of one size run in batches."""
         # 1. Reader of a batch [B, 3, H, W].
         reader, device = self._reader, self.prior.device
-        exact = self.exact if exact is None else exact
-        if exact is None:
-            exact = not self.prior.config.shortlists
-        if not exact:
+        given = [choice for choice in (exact, self.exact) if choice is not None]
+        if not (given[0] if given else not self.prior.config.shortlists):
             token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
             reader = dataclasses.replace(reader, token_reader=token_reader)
         with_tokens = with_tokens and self.vqvae is not None
