@@ -1,0 +1,1 @@
+"""Masks drawn from a joint prior: several hypotheses, the rest of a partial mask, masks without an image."""
