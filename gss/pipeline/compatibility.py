@@ -6,6 +6,7 @@ from typing import Any
 
 from gss.core.errors import InputError
 from gss.models.density import GMMDensityHead
+from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
 from gss.ood.fitted import FittedScores
@@ -22,6 +23,7 @@ def check_fit(
     density: GMMDensityHead | None = None,
     ood: FittedScores | None = None,
     residual: ResidualPatternHead | None = None,
+    joint: JointPriorModel | None = None,
 ) -> None:
     """Check that components are of one training.
 
@@ -63,6 +65,14 @@ def check_fit(
         ]
         if residual.config["target"] == "token" and not prior.config.codebook_size:
             raise InputError("residual perturbs tokens, which this prior does not predict; use one of target 'pixel'")
+    if joint is not None:
+        if likelihood is None:
+            raise InputError("joint needs a local decoder and its likelihood, which this pipeline lacks")
+        facts += [
+            ("codebook size", prior.config.codebook_size, "joint", joint.config["codebook_size"]),
+            ("number of classes", prior.config.num_labels, "joint", joint.config["num_labels"]),
+            ("pixels per cell side", prior.config.token_stride, "joint", joint.config["token_stride"]),
+        ]
     for what, expected, part, found in facts:
         if expected != found:
             raise InputError(

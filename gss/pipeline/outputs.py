@@ -48,7 +48,12 @@ class SegmentationOutput(BaseOutput):
 
 
 def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[list[dict[str, Any]]]:
-    """List the classes of each image; see `GSSPipeline.segments`."""
+    """List the classes of each image.
+
+    Returns:
+        For each image one `{"label": name, "mask": PIL L with 0 and 255, "score": mean confidence}` per class that
+        occurs, in index order.
+    """
     result = []
     for mask, confidence in zip(output.masks, output.confidence, strict=True):
         labels, probability = np.asarray(mask), np.asarray(confidence)

@@ -15,6 +15,7 @@ from torch import Tensor
 from gss.core.errors import InputError, unknown_name
 from gss.models.density import GMMDensityHead
 from gss.models.inputs import pad_to_multiple
+from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build_score
@@ -44,14 +45,15 @@ class GSSPipeline(DiffusionPipeline):
         density: Gaussian mixtures of the features of each class, classifier and density.
         ood: statistics of training data for some out-of-distribution scores.
         residual: branch that perturbs the prior's logits for scores; masks do not depend on it.
+        joint: p(unknown tokens | known tokens, image), for masks that are sampled or completed.
 
     A precision given to `from_pretrained(dtype=...)` or `.to(dtype)` applies to the prior only. The other components
     are small and hold colours, codes and likelihoods: they stay in float32.
     """
 
     # A component whose argument has a default is only saved when it is listed here.
-    _optional_components = ["vqvae", "likelihood", "density", "ood", "residual"]
-    model_cpu_offload_seq = "prior->vqvae->codec"
+    _optional_components = ["vqvae", "likelihood", "density", "ood", "residual", "joint"]
+    model_cpu_offload_seq = "prior->joint->vqvae->codec"
     exact: bool | None = None  # all codes at once, see `gss.pipeline.tokens`; None: if the prior has no rules
 
     def __init__(
@@ -64,11 +66,14 @@ class GSSPipeline(DiffusionPipeline):
         density: GMMDensityHead | None = None,
         ood: FittedScores | None = None,
         residual: ResidualPatternHead | None = None,
+        joint: JointPriorModel | None = None,
     ) -> None:
         super().__init__()
-        check_fit(prior, codec, vqvae, likelihood, density, ood, residual)
-        self.register_modules(processor=processor, prior=prior, codec=codec)
-        self.register_modules(vqvae=vqvae, likelihood=likelihood, density=density, ood=ood, residual=residual)
+        parts = {"density": density, "ood": ood, "residual": residual, "joint": joint}
+        check_fit(prior, codec, vqvae, likelihood, **parts)
+        self.register_modules(
+            processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood, **parts
+        )
         self._kept_reader = KeptReader()
 
     @classmethod
@@ -343,7 +348,7 @@ class GSSPipeline(DiffusionPipeline):
 
     @property
     def _reader(self) -> Reader:
-        return Reader(**{name: part for name, part in self.components.items() if name != "processor"})
+        return Reader(**{name: part for name, part in self.components.items() if name not in ("processor", "joint")})
 
     @property
     def _score_parts(self) -> dict[str, Any]:
@@ -358,12 +363,7 @@ class GSSPipeline(DiffusionPipeline):
         return math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
 
     def segments(self, output: SegmentationOutput) -> list[list[dict[str, Any]]]:
-        """Convert the result to the form of Hugging Face's image-segmentation pipelines.
-
-        Returns:
-            For each image one `{"label": name, "mask": PIL L with 0 and 255, "score": mean confidence}` per class that
-            occurs, in index order.
-        """
+        """Convert the result to the form of Hugging Face's image-segmentation pipelines, see `outputs.segments`."""
         return segments(output, self.id2label)
 
     def _predict(

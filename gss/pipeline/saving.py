@@ -14,6 +14,7 @@ from torch import nn
 from gss.core.errors import InputError
 from gss.core.files import read_json
 from gss.models.density import GMMDensityHead
+from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores
@@ -35,6 +36,7 @@ COMPONENTS: dict[str, Any] = {
         GMMDensityHead,
         GSSImageProcessor,
         GSSPriorModel,
+        JointPriorModel,
         MaskigeCodec,
         MaskigeVQModel,
         ResidualPatternHead,

@@ -1,0 +1,301 @@
+"""Joint prior p(unknown tokens | known tokens, image), a correction of the frozen prior's token logits.
+
+The prior predicts every token of an image on its own. What is known of some cells says more about the others:
+
+    log p(z | x, known) = log p(z | x) + gate * (log p(z | known) - log p(z))
+
+with p(z | known) of a network that has only ever seen masks. The bracket is zero where nothing is known, so the
+joint prior with nothing known is the prior itself, bit for bit. The gate is the share of the bracket that the image
+does not say already; it is learnt from how sure both sides are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+
+# A pipeline looks the base class of a component up in the component's own module when it loads it.
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gss.core.errors import InputError
+from gss.labels.space import IGNORE_INDEX
+from gss.models.joint.context import JointContext
+from gss.models.joint.network import TokenNetwork
+from gss.models.joint.pyramid import BackOff
+from gss.models.prior import GSSPriorOutput
+
+# Least class share that a log is taken of.
+_LEAST = 1e-4
+
+
+@dataclass
+class JointPriorOutput(BaseOutput):
+    """Output of `JointPriorModel`.
+
+    Attributes:
+        token_logits: float32 `[B, V, h, w]`, unnormalised log p(token | known tokens, image) of every cell; of known
+            cells they mean nothing.
+    """
+
+    token_logits: Tensor
+
+
+class JointPriorModel(ModelMixin, ConfigMixin):
+    """Token logits of every cell given the tokens of some.
+
+    Args:
+        codebook_size: V.
+        num_labels: K.
+        token_stride: pixels per cell side f.
+        context_ratio: cells per side of a cell of the context grid that the network works on.
+        width: channels of the network.
+        depth: blocks at every level of the network but the finest.
+        levels: levels of the network; each halves the context grid.
+        rank: channels R in front of the token logits.
+        embed_dim: channels of the token embeddings.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    table: Tensor
+    share: Tensor
+    class_share: Tensor
+    token_log_share: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        codebook_size: int = 1024,
+        num_labels: int = 2,
+        token_stride: int = 4,
+        context_ratio: int = 2,
+        width: int = 96,
+        depth: int = 1,
+        levels: int = 4,
+        rank: int = 48,
+        embed_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        sizes = {"codebook_size": codebook_size, "num_labels": num_labels, "token_stride": token_stride}
+        sizes |= {"context_ratio": context_ratio, "width": width, "depth": depth, "levels": levels}
+        for name, value in (sizes | {"rank": rank, "embed_dim": embed_dim}).items():
+            if value < 1:
+                raise InputError(f"{name}={value} must be at least 1")
+        # p(c | z, position) [V, K, f, f] and its mean over the positions [V, K]; shares of classes [K] and codes [V].
+        cell = (codebook_size, num_labels, token_stride, token_stride)
+        self.register_buffer("table", torch.full(cell, 1 / num_labels))
+        self.register_buffer("share", torch.full((codebook_size, num_labels), 1 / num_labels))
+        self.register_buffer("class_share", torch.full((num_labels,), 1 / num_labels))
+        self.register_buffer("token_log_share", torch.full((codebook_size,), -math.log(codebook_size)))
+        self.embedding = nn.Embedding(codebook_size + 1, embed_dim)
+        self.back_off = BackOff(levels + int(math.log2(context_ratio)) + 1)
+        count = len(self.back_off.log_strength)
+        self.network = TokenNetwork(embed_dim + num_labels + count, context_ratio, width, depth, levels, rank)
+        self.class_scale = nn.Parameter(torch.ones(()))
+        self.code_head = nn.Linear(rank, codebook_size, bias=False)
+        self.code_bias = nn.Parameter(torch.zeros(codebook_size))
+        nn.init.zeros_(self.code_head.weight)
+        self.gate = nn.Sequential(nn.Conv2d(7 + count, 32, 1), nn.GELU(), nn.Conv2d(32, 2, 1))
+        last = cast(nn.Conv2d, self.gate[2])
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(cast(Tensor, last.bias), -2.0)
+
+    @property
+    def mask_token(self) -> int:
+        """V, the token of unknown cells."""
+        return self.config["codebook_size"]
+
+    @property
+    def token_stride(self) -> int:
+        """Pixels per cell side f."""
+        return self.config["token_stride"]
+
+    @torch.no_grad()
+    def set_table(self, table: Tensor) -> None:
+        """Copy the posterior's p(c | z) `[V, K, f, f]`.
+
+        Raises:
+            InputError: the shape differs.
+        """
+        if table.shape != self.table.shape:
+            raise InputError(f"table has shape {tuple(table.shape)}, this joint prior takes {tuple(self.table.shape)}")
+        self.table.copy_(table)
+        self.share.copy_(table.float().mean((2, 3)))
+        # Codes that paint alike start alike, so that what is learnt of one is known of those never seen.
+        cells = table.float().flatten(1) - table.float().flatten(1).mean(0)
+        generator = torch.Generator().manual_seed(0)
+        project = torch.randn(cells.shape[1], self.config["embed_dim"], generator=generator).to(cells)
+        embedded = cells @ project
+        self.embedding.weight[:-1] = embedded / embedded.std().clamp(min=1e-6)
+        self.embedding.weight[-1] = 0
+
+    @torch.no_grad()
+    def set_shares(self, token_counts: Tensor) -> None:
+        """Store how often each token `[V]` occurs in the training masks: what is said where nothing is known."""
+        counts = token_counts.double() + 0.1
+        shares = counts / counts.sum()
+        self.token_log_share.copy_(shares.log())
+        classes = shares.float().to(self.share) @ self.share
+        self.class_share.copy_(classes / classes.sum())
+
+    def encode(
+        self,
+        output: GSSPriorOutput | None,
+        *,
+        size: tuple[int, int, int] | None = None,
+        labels: Tensor | None = None,
+        rows: tuple[float, float] = (0.0, 1.0),
+    ) -> JointContext:
+        """Compute what does not change from step to step.
+
+        Args:
+            output: output of the prior, with token logits; None for masks without image.
+            size: (B, h, w) of masks without image.
+            labels: given pixels, int64 `[B, H, W]`, 255 where nothing is given.
+            rows: see `JointContext`.
+
+        Raises:
+            InputError: token logits are missing or have another number of codes, or the labels another size.
+        """
+        # 1. Given pixels: tokens of whole cells, evidence of the others.
+        pixels = given = mass = None
+        if labels is not None:
+            pixels, given, mass = self._read_pixels(labels)
+        if output is None:
+            if size is None and given is None:
+                raise InputError("size=None: a context without image needs size=(B, h, w) or labels")
+            batch, h, w = size if size is not None else cast(Tensor, given).shape
+            image = torch.zeros(batch, dtype=torch.bool, device=self.device)
+            return JointContext((h, w), image, rows, pixels=pixels, given=given, mass=mass)
+        if output.token_logits is None:
+            raise InputError("the prior's output has no token logits: run it with return_tokens=True")
+        base = output.token_logits.float()
+        batch, codes, h, w = base.shape
+        if codes != self.mask_token:
+            raise InputError(f"token logits are of {codes} codes, this joint prior of {self.mask_token}")
+
+        # 2. Classes of each cell by the image, and how sure they are.
+        tokens = base.softmax(1)
+        share = F.conv2d(tokens, self.share.t()[:, :, None, None]).clamp(min=_LEAST)  # [B, K, h, w]
+        entropy = torch.special.entr(tokens).sum(1, keepdim=True) / math.log(codes)
+        doubt = torch.cat([entropy, *_sureness(share)], 1)  # [B, 3, h, w]
+
+        # 3. What the known cells say where none is known, [1, K + R, h, w].
+        nothing = torch.full((1, h, w), self.mask_token, device=base.device)
+        silence = self._listen(nothing, None, rows)[0]
+        image = torch.ones(batch, dtype=torch.bool, device=base.device)
+        return JointContext((h, w), image, rows, base, doubt, share.log(), silence, pixels, given, mass)
+
+    def forward(self, tokens: Tensor, context: JointContext) -> JointPriorOutput:
+        """Return token logits of every cell given the known ones.
+
+        Args:
+            tokens: int64 `[B, h, w]`, `mask_token` where unknown.
+            context: what `encode` returned.
+
+        Raises:
+            InputError: the shape of the tokens differs from that of the context.
+        """
+        if tuple(tokens.shape) != (context.batch, *context.size):
+            expected = (context.batch, *context.size)
+            raise InputError(f"tokens have shape {tuple(tokens.shape)}, the context is of {expected}")
+        if context.given is not None:
+            tokens = torch.where(tokens == self.mask_token, context.given, tokens)
+        known = (tokens != self.mask_token).flatten(1).any(1)
+        if context.mass is not None:
+            known = known | context.mass.flatten(1).any(1)
+        # Bit for bit the prior where nothing is known, whatever else is in the batch.
+        if context.base is not None and bool(context.image.all()) and not bool(known.any()):
+            return JointPriorOutput(token_logits=context.base)
+
+        # 1. What the known cells say, [B, K + R, h, w], and how much is known around, [B, levels, h, w].
+        heard, belief, counts = self._listen(tokens, context.mass, context.rows)
+        if context.base is None:
+            logits = self._codes(heard) + self._constant()
+            if context.pixels is not None:
+                logits = logits + context.pixels
+            return JointPriorOutput(token_logits=logits.log_softmax(1))
+
+        # 2. The news of the known cells, as far as the image has not told it; less of what the image says of classes
+        #    where the known cells know better.
+        news = heard - cast(Tensor, context.silence)
+        gate, fade = self._gate(context, belief, counts)
+        log_share = self.class_share.log()[:, None, None]
+        image_says = F.pad(cast(Tensor, context.belief) - log_share, (0, 0, 0, 0, 0, self.config["rank"]))
+        change = self._codes(gate * news - fade * image_says)
+        if context.pixels is not None:
+            change = change + context.pixels
+        logits = context.base + change * known[:, None, None, None]
+        logits = torch.where(known[:, None, None, None], logits, context.base)
+
+        # 3. Items whose image was dropped.
+        if not bool(context.image.all()):
+            alone = self._codes(heard) + self._constant()
+            logits = torch.where(context.image[:, None, None, None], logits, alone.log_softmax(1))
+        return JointPriorOutput(token_logits=logits)
+
+    def _listen(self, tokens: Tensor, mass: Tensor | None, rows: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what known cells say.
+
+        Returns:
+            Class evidence and features `[B, K + R, h, w]`; class shares `[B, K, h, w]`; known cells around
+            `[B, levels, h, w]`.
+        """
+        unknown = torch.zeros_like(self.share[:1])
+        spread = F.embedding(tokens, torch.cat([self.share, unknown])).movedim(-1, 1)  # [B, K, h, w]
+        if mass is not None:
+            spread = torch.where((tokens == self.mask_token)[:, None], mass, spread)
+        belief, counts = self.back_off(spread, self.class_share)
+        ratio = belief.clamp(min=_LEAST).log() - self.class_share.clamp(min=_LEAST).log()[:, None, None]
+        embedded = self.embedding(tokens).movedim(-1, 1)
+        features = self.network(torch.cat([embedded, ratio / 4, counts], 1), rows)
+        return torch.cat([self.class_scale * ratio, features], 1), belief, counts
+
+    def _codes(self, evidence: Tensor) -> Tensor:
+        """Return token logits `[B, V, h, w]` of class evidence and features `[B, K + R, h, w]`."""
+        weight = torch.cat([self.share, self.code_head.weight], 1)[:, :, None, None]
+        return F.conv2d(evidence, weight)
+
+    def _constant(self) -> Tensor:
+        """Return the token logits without evidence, `[V, 1, 1]`."""
+        return (self.token_log_share + self.code_bias)[:, None, None]
+
+    def _gate(self, context: JointContext, belief: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the share of the news that counts, and of the image's word that fades: `[B, 1, h, w]` each."""
+        image = cast(Tensor, context.belief).exp()
+        agreement = (image * belief).sum(1, keepdim=True)
+        facts = [cast(Tensor, context.doubt), *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
+        gate, fade = self.gate(torch.cat([*facts, counts], 1)).chunk(2, 1)
+        return 1.5 * gate.add(2).sigmoid(), fade.sigmoid()
+
+    def _read_pixels(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return evidence of given pixels, tokens of whole cells and known share by class, see `JointContext`."""
+        f, classes = self.token_stride, self.config["num_labels"]
+        if labels.shape[1] % f or labels.shape[2] % f:
+            raise InputError(f"labels of {labels.shape[1]}x{labels.shape[2]} pixels do not divide into cells of {f}")
+        valid = labels != IGNORE_INDEX
+        if bool((valid & (labels >= classes)).any()):
+            raise InputError(f"labels hold class {int(labels[valid].max())}; this joint prior has {classes} classes")
+        hot = F.one_hot(labels.clamp(max=classes - 1), classes) * valid[..., None]
+        hot = F.pixel_unshuffle(hot.movedim(-1, 1).float(), f)  # [B, K*f*f, h, w]
+        weight = self.table.float().clamp(min=1e-6).log().flatten(1)[:, :, None, None]
+        score = F.conv2d(hot, weight)  # [B, V, h, w]
+        share = F.avg_pool2d(valid[:, None].float(), f)
+        whole = share == 1
+        given = torch.where(whole[:, 0], score.argmax(1), self.mask_token)
+        mass = hot.unflatten(1, (classes, f * f)).mean(2)
+        return score.masked_fill(whole, 0), given, mass
+
+
+def _sureness(share: Tensor) -> list[Tensor]:
+    """Return entropy relative to that of equal shares, and largest share, of class shares `[B, K, h, w]`."""
+    entropy = torch.special.entr(share).sum(1, keepdim=True) / math.log(max(share.shape[1], 2))
+    return [entropy, share.amax(1, keepdim=True)]
