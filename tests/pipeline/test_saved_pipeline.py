@@ -23,7 +23,7 @@ def test_components_are_found_by_class_name_not_by_the_stored_module(pipeline):
     stored = json.loads((SAVED / "pipeline" / "model_index.json").read_text())
     components = {name: entry for name, entry in stored.items() if not name.startswith("_")}
     assert stored["codec"] == ["gss.maskige", "MaskigeCodec"]  # a module that need not exist today
-    assert set(components) == set(pipeline.components)
+    assert set(components) == set(pipeline.components) - {"joint"}  # which came later
     for name, (_, class_name) in components.items():
         assert type(pipeline.components[name]).__name__ == class_name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,18 +60,19 @@ class JointContext:
 
     def to(self, device: torch.device | str) -> JointContext:
         """Move all tensors to a device."""
-        return dataclasses.replace(self, **{name: value.to(device) for name, value in self._tensors().items()})
+        tensors: dict[str, Any] = {name: value.to(device) for name, value in self._tensors().items()}
+        return dataclasses.replace(self, **tensors)
 
     def without_image(self) -> JointContext:
         """Return the context of the same masks, and given pixels, without their images."""
         image = torch.zeros_like(self.image)
         return dataclasses.replace(self, image=image, base=None, doubt=None, belief=None, silence=None)
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def _tensors(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def _items(self, change: Callable[[Tensor], Tensor]) -> JointContext:
         """Change every tensor with a batch dimension."""
-        tensors = {name: change(value) for name, value in self._tensors().items() if name != "silence"}
+        tensors: dict[str, Any] = {name: change(value) for name, value in self._tensors().items() if name != "silence"}
         return dataclasses.replace(self, **tensors)

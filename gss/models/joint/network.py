@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -76,7 +78,7 @@ class TokenNetwork(nn.Module):
             if level:
                 kept.append(x)
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x)
         for mix in reversed(self.up):
             fine = kept.pop()
