@@ -3,7 +3,8 @@
 `hard` decodes the most probable token of every cell, as in the paper. `marginal` sums over all codes exactly (local
 decoders). `expected` decodes the expected code (contextual decoders). `aux` is the auxiliary pixel head, as in the
 discriminative twin. `fused` is the mean of `marginal` and `aux`. Pipelines with a density head have two more:
-`density`, the mixture as a classifier, and `joint`, its `product` with `marginal` or `hard`.
+`density`, the mixture as a classifier, and `joint`, its `product` with `marginal` or `hard`. Pipelines with a joint
+prior have `refined`, the mean of exact marginals along sampling paths, see `gss.pipeline.sampling.refined`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MODES = ("hard", "marginal", "expected", "aux", "fused")
 
 
 def available_modes(
-    likelihood: CellLikelihood | None, *, tokens: bool = True, density: bool = False
+    likelihood: CellLikelihood | None, *, tokens: bool = True, density: bool = False, joint: bool = False
 ) -> tuple[str, ...]:
     """Return the decode modes of a set of components.
 
@@ -34,10 +35,12 @@ def available_modes(
         likelihood: code table, None for contextual decoders.
         tokens: False for a discriminative twin, which has no trained token classifier.
         density: True with a density head.
+        joint: True with a joint prior.
     """
     if not tokens:
         return ("aux", "density") if density else ("aux",)
-    modes = ("hard", "expected", "aux") if likelihood is None else ("hard", "marginal", "aux", "fused")
+    exact = ("marginal", "refined") if joint else ("marginal",)
+    modes = ("hard", "expected", "aux") if likelihood is None else ("hard", *exact, "aux", "fused")
     return (*modes, "density", "joint") if density else modes
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
 from gss.models.density import GMMDensityHead
+from gss.models.evaluation_mode import evaluation_mode
 from gss.models.inputs import pad_to_multiple
 from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
@@ -24,7 +25,8 @@ from gss.pipeline.compatibility import check_fit
 from gss.pipeline.decode import available_modes
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
-from gss.pipeline.reading import Reader, evaluation_mode
+from gss.pipeline.reading import Reader
+from gss.pipeline.sampling.methods import SamplingMethods
 from gss.pipeline.saving import current_modules, read
 from gss.pipeline.tokens import KeptReader
 from gss.pipeline.windows import Dense, Views, resize_map, run_views
@@ -33,7 +35,7 @@ from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 
-class GSSPipeline(DiffusionPipeline):
+class GSSPipeline(SamplingMethods, DiffusionPipeline):
     """Segmentation of images with a latent prior, a VQ decoder and the maskige codec.
 
     Args:
@@ -69,11 +71,9 @@ class GSSPipeline(DiffusionPipeline):
         joint: JointPriorModel | None = None,
     ) -> None:
         super().__init__()
-        parts = {"density": density, "ood": ood, "residual": residual, "joint": joint}
-        check_fit(prior, codec, vqvae, likelihood, **parts)
-        self.register_modules(
-            processor=processor, prior=prior, codec=codec, vqvae=vqvae, likelihood=likelihood, **parts
-        )
+        parts = {"vqvae": vqvae, "likelihood": likelihood, "density": density, "ood": ood, "residual": residual}
+        check_fit(prior, codec, **parts, joint=joint)
+        self.register_modules(processor=processor, prior=prior, codec=codec, **parts, joint=joint)
         self._kept_reader = KeptReader()
 
     @classmethod
@@ -153,7 +153,8 @@ class GSSPipeline(DiffusionPipeline):
     @property
     def decode_modes(self) -> tuple[str, ...]:
         """Decode modes of this pipeline."""
-        return available_modes(self.likelihood, tokens=self.vqvae is not None, density=self.density is not None)
+        there = {name: part is not None for name, part in self.components.items()}
+        return available_modes(self.likelihood, tokens=there["vqvae"], density=there["density"], joint=there["joint"])
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -348,7 +349,7 @@ class GSSPipeline(DiffusionPipeline):
 
     @property
     def _reader(self) -> Reader:
-        return Reader(**{name: part for name, part in self.components.items() if name not in ("processor", "joint")})
+        return Reader(**{name: part for name, part in self.components.items() if name != "processor"})
 
     @property
     def _score_parts(self) -> dict[str, Any]:
@@ -383,10 +384,9 @@ class GSSPipeline(DiffusionPipeline):
         if not (given[0] if given else not self.prior.config.shortlists):
             token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
             reader = dataclasses.replace(reader, token_reader=token_reader)
-        with_tokens = with_tokens and self.vqvae is not None
 
         def dense(images: Tensor) -> Dense:
-            return reader.dense(images, modes, scores, with_tokens=with_tokens)
+            return reader.dense(images, modes, scores, with_tokens=with_tokens and self.vqvae is not None)
 
         # 2. Images of one size in batches, through windows and views, [B, C, H, W].
         with evaluation_mode(self.components.values()):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gss.models.density import GMMDensityHead
+from gss.models.joint import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
 from gss.ood import FittedScores, OODScore, ScoreInputs
 from gss.pipeline.decode import decode, product
+from gss.pipeline.sampling.refined import refine
 from gss.pipeline.tokens import MODES as TOKEN_MODES
 from gss.pipeline.tokens import TokenReader, TokenReading
 from gss.pipeline.windows import Dense
@@ -39,6 +40,7 @@ class Reader:
     density: GMMDensityHead | None = None
     ood: FittedScores | None = None
     residual: ResidualPatternHead | None = None
+    joint: JointPriorModel | None = None
     token_reader: TokenReader | None = None
 
     @property
@@ -85,6 +87,8 @@ class Reader:
                 for part in (self.token_mode, "density")
             )
             return product(tokens, density)
+        if mode == "refined":
+            return refine(cast(JointPriorModel, self.joint), cast(CellLikelihood, self.likelihood), output)
         if self.vqvae is None:
             logits = cast(Tensor, output.aux_logits)
             return F.interpolate(logits, size=size, mode="bilinear").softmax(1)
@@ -140,11 +144,12 @@ class Reader:
             scores: scores to compute, by name.
             with_tokens: also return the most probable tokens.
         """
-        # 1. One run of the prior; its token logits [B, V, h, w] only if something reads them.
+        # 1. One run of the prior; its token logits [B, V, h, w] only if something reads all of them.
         needs = {need for score in scores.values() for need in score.needs}
         read_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
         token_reader = self.token_reader if read_tokens else None
-        output = self.run(images, return_tokens=read_tokens and token_reader is None, return_maps="residual" in needs)
+        all_logits = read_tokens and (token_reader is None or "refined" in modes)
+        output = self.run(images, return_tokens=all_logits, return_maps="residual" in needs)
         size = (images.shape[-2], images.shape[-1])
 
         # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each.
@@ -171,17 +176,3 @@ class Reader:
         if not with_tokens:
             return Dense(maps, None)
         return Dense(maps, cast(Tensor, output.token_logits).argmax(1) if reading is None else reading.tokens)
-
-
-@contextmanager
-def evaluation_mode(components: Iterable[object]) -> Iterator[None]:
-    """Set modules to evaluation mode; afterwards each is as before, for previews in the middle of training."""
-    modules = [part for part in components if isinstance(part, nn.Module)]
-    training = [part for module in modules for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
