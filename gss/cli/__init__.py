@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
         "report": "gss.cli.weak.report",
     },
     "palette": "gss.cli.palette",
+    "zoo": "gss.cli.zoo",
 }
 """Command to its module, which has `HELP`, `add_arguments(parser)` and `run(args)`; groups of commands are nested."""
 

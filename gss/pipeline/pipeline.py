@@ -82,15 +82,18 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
 
         Args:
             pretrained_model_name_or_path: folder, or repository name on the hub.
-            **kwargs: arguments of diffusers, such as `dtype`, the precision of the prior, and components that replace
-                the saved ones.
+            **kwargs: arguments of diffusers, such as `dtype`, the precision of the prior (float32 if not given,
+                whatever the files hold), and components that replace the saved ones.
 
         Raises:
             InputError: the path is not a pipeline's folder, or a file in it is missing or damaged. A path that exists
                 here is never looked up on the hub.
         """
-        if isinstance(kwargs.get("dtype"), torch.dtype):
-            kwargs["dtype"] = {"prior": kwargs["dtype"], "default": torch.float32}
+        dtype = kwargs.pop("torch_dtype", None) or kwargs.get("dtype")
+        if dtype is None or isinstance(dtype, torch.dtype):
+            # Weights may be stored in half precision, see `gss.pipeline.zoo`.
+            dtype = {"prior": dtype or torch.float32, "default": torch.float32}
+        kwargs["dtype"] = dtype
         return read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
 
     @classmethod
