@@ -117,12 +117,12 @@ def test_path_with_equals_sign_is_a_file(tasks, tmp_path):
     [
         (
             ["recon", "post", "--data", "scenes", "--limit", "3", "other"],
-            "gss.cli.recon",
+            "gss.cli.measure.recon",
             {"posterior": ["post", "other"], "data": "scenes", "split": "val", "root": None, "limit": 3, "json": None},
         ),
         (
             ["evaluate", "pipe", "--data", "d", "--size", "360x480", "--window", "slide", "--html", "r.html"],
-            "gss.cli.evaluate",
+            "gss.cli.measure.evaluate",
             {"pipeline": "pipe", "size": (360, 480), "window": "slide", "html": "r.html", "limit": None},
         ),
         (

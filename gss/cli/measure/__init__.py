@@ -1,0 +1,1 @@
+"""Commands that measure a pipeline, a posterior or several of them."""
