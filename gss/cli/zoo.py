@@ -16,13 +16,15 @@ def run(args: Namespace) -> None:
     """Print a table of the pipelines and how to use the first."""
     from gss.core.files import write_json
     from gss.pipeline.zoo import FOLDER, list_models
-    from gss.report.tables import Table, tables_text
+    from gss.report.tables import Cell, Table, tables_text
 
     folder = args.folder or FOLDER
     models = list_models(folder)
     if args.json:
         write_json(args.json, [model.to_json() for model in models])
-    rows = [[model.name, len(model.classes), f"{model.megabytes:.1f} MB", model.folder] for model in models]
+    rows: list[list[Cell]] = [
+        [model.name, len(model.classes), f"{model.megabytes:.1f} MB", model.folder] for model in models
+    ]
     if not rows:
         print(f"no pipelines in {folder}")
         return
