@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "evaluate-ood": "gss.cli.measure.evaluate_ood",
     "predict": "gss.cli.predict",
     "data": {
+        "init": "gss.cli.data.init",
         "check": "gss.cli.data.check",
         "shifts": "gss.cli.data.shifts",
         "map": "gss.cli.data.map",

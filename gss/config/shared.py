@@ -16,7 +16,7 @@ class DataConfig:
 
     Attributes:
         spec: built-in data set (configs/data), path of a spec in YAML, or a folder of images and masks
-        root: folder of the data set, instead of the one in the spec
+        root: folder of the data set, instead of the one in the spec; alone it is the data set
         train_split: split trained on
         val_split: split validated on; SPEC:SPLIT for one of another data set with the same classes
         sampling: share of each domain of a mixture: equal, proportional, temperature:T, or numbers with commas
@@ -120,7 +120,7 @@ class WeakConfig:
         share: share of the pixels of each class that count, with `weighting: share`
         loss: cross_entropy of the label; soft, cross-entropy of a distribution with the label's confidence; collision,
             which has no gradient where that distribution is uniform
-        allow_missing: train even if weak labels never show some class
+        allow_missing: train even if no training pixel is labelled as some class
     """
 
     weighting: Literal["none", "threshold", "linear", "share"] = "linear"

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from gss.core.errors import InputError
 from gss.data.files.panoptic import load_panoptic, require_segments
 from gss.data.files.samples import Sample
-from gss.data.images import is_rotated, load_color_mask, load_image, load_mask
+from gss.data.images import image_size, is_rotated, load_color_mask, load_image, load_mask
 from gss.data.sample import make_item
 from gss.data.specs.spec import DataSpec
 from gss.data.transforms import JointTransform, Window, resize_pair
@@ -98,6 +98,24 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         loaded = self._load(index)
         return Image.fromarray(loaded.pixels), loaded.labels
 
+    @property
+    def weakly_labelled(self) -> bool:
+        """Whether the labels are weak ones, not full masks."""
+        return self.spec.weakly_labelled(self.split)
+
+    def read_labels(self, index: int) -> np.ndarray:
+        """Return the labels of a sample as `read` does, at the size of its file and without decoding the image.
+
+        The image is not decoded either where labels are drawn; only its size is read.
+
+        Raises:
+            InputError: see `read`.
+        """
+        sample = self.samples[index]
+        if self.weak is not None:
+            return self.weak.read(index, image_size(sample.image)).rasterize().labels
+        return self._to_labels(sample, load_raw(self.spec, sample))
+
     def read_weak(self, index: int) -> tuple[WeakLabels | None, np.ndarray | None]:
         """Return weak labels and confidence float32 `[H, W]` of a sample at `size`; None for absent ones."""
         loaded = self._load(index)
@@ -114,6 +132,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             weak = self.weak.read(index, (image.height, image.width))
             confidence = self.weak.confidence(index, weak.size)
             labels = weak.rasterize().labels
+            weak = None if self.weak.source.dense else weak  # full masks need no tags, and scale as masks do
         if self.size is not None and self.size != labels.shape:
             image, labels = resize_pair(image, labels, self.size)
             if weak is not None:
@@ -130,6 +149,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
     def _mask(self, sample: Sample, image: Image.Image) -> np.ndarray:
         raw = load_raw(self.spec, sample)
         check_sizes(sample, image, raw)
+        return self._to_labels(sample, raw)
+
+    def _to_labels(self, sample: Sample, raw: np.ndarray) -> np.ndarray:
         labels, unknown = self.spec.label_map.apply(raw)
         if len(unknown):
             shown = ", ".join(map(self.spec.label_map.show, unknown[:8].tolist()))

@@ -104,7 +104,7 @@ def materialise(spec: DataSpec, folder: Path) -> DataSpec:
 
 def open_labelled(spec: DataSpec, split: str) -> LabelledImages:
     """Open a split with full masks; weak labels are refused."""
-    if spec.weak is not None and spec.weak.covers(split):
+    if spec.weakly_labelled(split):
         raise InputError(
             f"split {split!r} of data set {spec.name!r} has weak labels; give the data set with full masks"
         )

@@ -17,6 +17,8 @@ from gss.data.pnm import read_pnm
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+"""Endings of files whose compression changes values."""
 
 _MASK_FORMATS = ("PNG", "BMP", "DIB", "TIFF", "PPM", "GIF")
 _LOSSLESS_TIFF = frozenset(
@@ -171,6 +173,19 @@ def _require_lossless(path: str | os.PathLike[str], image: Image.Image) -> None:
         )
     if kind not in _MASK_FORMATS:
         raise InputError(f"mask {path} is a {kind}, whose compression changes label values; save masks as PNG")
+
+
+def lossy_masks(first: Path, count: int = 1, total: int = 1) -> str:
+    """Return the message about masks whose compression changes values."""
+    kind = "WebP" if first.suffix.lower() == ".webp" else "JPEG"
+    many = (
+        f"{count} of {total} masks are {kind} files, first: {first}" if total > 1 else f"mask {first} is a {kind} file"
+    )
+    return (
+        f"{many}. {kind} compression blurs the numbers or colours that stand for classes, so that the masks cannot be "
+        "read back exactly; export them again as PNG from the program that drew them (saving the "
+        f"{kind} as PNG keeps the damage)"
+    )
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -19,6 +19,16 @@ from gss.data.specs.unused import Accounting, accounting
 from gss.data.transforms import JointTransform
 
 
+def config_spec(cfg: DataConfig) -> DataSpec:
+    """Return the data spec that a config names: `data.spec`, or the folder `data.root` where only this is given.
+
+    Raises:
+        InputError: see `load_spec`.
+    """
+    only_root = cfg.root and cfg.spec == DataConfig.spec
+    return load_spec(cfg.root) if cfg.root and only_root else load_spec(cfg.spec, cfg.root)
+
+
 def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) -> LabelledImages:
     """Open the data set that a config describes.
 
@@ -31,7 +41,7 @@ def build_dataset(cfg: DataConfig, split: str, *, train: bool, seed: int = 0) ->
     Raises:
         InputError: see `load_spec` and `SegmentationDataset`.
     """
-    spec, sampling = load_spec(cfg.spec, cfg.root), cfg.sampling
+    spec, sampling = config_spec(cfg), cfg.sampling
     other = named_split(split)
     if other is not None:
         (ref, split), sampling = other, "equal"  # cfg.sampling describes the domains of cfg.spec, not of this data set
@@ -48,7 +58,7 @@ def training_files(cfg: DataConfig) -> Accounting:
         InputError: see `load_spec` and `accounting`.
     """
     other = named_split(cfg.train_split)
-    files = accounting(load_spec(other[0]) if other else load_spec(cfg.spec, cfg.root))
+    files = accounting(load_spec(other[0]) if other else config_spec(cfg))
     if files.line():
         warnings.warn(f"{files.line()}; 'gss data check' tells more", stacklevel=2)
     return files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,16 @@ def mean(values: Iterable[float | None]) -> float | None:
     """Return the mean of the values that are not None; None without any."""
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
+
+
+def averaged_over(values: Sequence[float | None]) -> str:
+    """Return over how many classes a mean goes, such as "1 of 2 classes"; empty if over all.
+
+    Args:
+        values: value of each class; None for a class that is not measured.
+    """
+    measured = sum(value is not None for value in values)
+    return "" if measured == len(values) else f"{measured} of {len(values)} classes"
 
 
 def ratios(part: Tensor | np.ndarray, whole: Tensor | np.ndarray) -> list[float | None]:

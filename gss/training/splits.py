@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from gss.config.shared import DataConfig
 from gss.core.errors import InputError
+from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset, describe
 from gss.data.open import build_dataset
 from gss.data.protocols import LabelledImages
@@ -68,6 +69,8 @@ def open_splits(
 
 
 def report_domains(dataset: LabelledImages, say: Say) -> None:
-    """Say how often each domain of a mixture is read; nothing for a data set of one domain."""
+    """Say how often each domain of a mixture is read, or how a folder without a spec was understood."""
     if isinstance(dataset, DomainDataset):
         report(say, describe(dataset))
+    elif isinstance(dataset, SegmentationDataset) and dataset.spec.note:
+        report(say, f"data: {dataset.spec.root}: {dataset.spec.note}")

@@ -36,14 +36,16 @@ def test_classes_without_seeds(spec, tmp_path):
         check_seeds(SegmentationDataset(load_spec(tmp_path / "q"), "train"), allow=True)
 
 
-def test_full_masks_may_lack_a_class_but_not_all(spec):
+def test_full_masks_that_lack_a_class_stop_unless_allowed(spec):
     data = SegmentationDataset(load_spec(spec.root), "val")
     paths = [sample.mask for sample in data.samples]
     masks = [np.asarray(Image.open(path)) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         Image.fromarray(np.where(mask == 2, 255, mask).astype(np.uint8)).save(path)
-    with pytest.warns(UserWarning, match="no pixel of split 'val' .* is labelled c: these classes will not"):
+    with pytest.raises(ValueError, match="no pixel of split 'val' .* is labelled c: check .*weak.allow_missing=true"):
         check_seeds(data, allow=False)
+    with pytest.warns(UserWarning, match="no pixel of split 'val' .* is labelled c: these classes will not"):
+        check_seeds(data, allow=True)
     for path in paths:
         Image.fromarray(np.full(SIZE, 255, np.uint8)).save(path)
     with pytest.raises(ValueError, match="no pixel of split 'val' .* has a label: .*gss data check"):

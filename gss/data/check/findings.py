@@ -17,6 +17,7 @@ from gss.data.label_map import interpolated_values
 _EXAMPLES = 3
 _PARTIAL_ALPHA = 0.01
 _STRANGE_COLORS = 8
+_VOID_SHARE = 0.001
 _UNIONS = ("all", "trainval")
 
 
@@ -112,6 +113,11 @@ class FileFindings:
         if strange_colors > _STRANGE_COLORS:
             self._soft.append(str(path))
 
+    def void_shares(self, ignored: Iterable[int]) -> list[tuple[str, float]]:
+        """Return the share of the pixels that have each of some raw values, among masks of one channel."""
+        total = max(int(self._counts.sum()), 1)
+        return [(f"the value {raw}", int(self._counts[raw]) / total) for raw in ignored if raw < len(self._counts)]
+
     def result(self, listed: Iterable[int]) -> list[Finding]:
         """Return the findings; `listed` are the raw values that have a meaning."""
         return [
@@ -169,14 +175,33 @@ class FileFindings:
         return finding("soft_edges", files, text + "lossy compression: make them again with nearest neighbour")
 
 
-def class_findings(names: Sequence[str], pixels: np.ndarray, split: str, *, training: bool) -> list[Finding]:
-    """Return findings about the labelled pixels of a split.
+def class_problems(names: Sequence[str], pixels: np.ndarray, void: Sequence[tuple[str, float]]) -> list[str]:
+    """Return a line for each class that a training split cannot teach, because no pixel has its label.
+
+    Args:
+        names: class names, K.
+        pixels: labelled pixels of each class `[K]`.
+        void: raw values that are read as void, as text, each with its share of the pixels.
+    """
+    absent = [name for name, count in zip(names, pixels.tolist(), strict=True) if not count]
+    if not absent:
+        return []
+    hints = [f"{value} ({share:.1%} of the pixels)" for value, share in void if share > _VOID_SHARE]
+    lines = [f"class {name!r} has no training pixel" for name in absent]
+    if hints:
+        lines[0] += (
+            f": {', '.join(hints)} is read as void; if it is this class, say so with label_map, and with ignore: []"
+        )
+    return lines
+
+
+def class_findings(names: Sequence[str], pixels: np.ndarray, split: str) -> list[Finding]:
+    """Return findings about the labelled pixels of a split that is not trained on.
 
     Args:
         names: class names, K.
         pixels: labelled pixels of each class `[K]`.
         split: name of the split.
-        training: True for a split that is trained on.
     """
     present = [name for name, count in zip(names, pixels.tolist(), strict=True) if count]
     if not present:
@@ -185,11 +210,7 @@ def class_findings(names: Sequence[str], pixels: np.ndarray, split: str, *, trai
     if len(present) == 1 and len(names) > 1:
         text = f"split {split!r} shows one class only, {present[0]!r}: check the masks and label_map"
         return [Finding("one_class", 1, text)]
-    absent = [name for name in names if name not in present]
-    if not training:
-        return []
-    text = f"{{n}} classes have no pixel in split {split!r} and cannot be learnt: add images, or remove them"
-    return finding("absent_classes", absent, text)
+    return []
 
 
 def split_findings(splits: Sequence[tuple[str, Sequence[str], dict[bytes, str]]]) -> list[Finding]:

@@ -79,14 +79,15 @@ def check_data(spec: DataSpec, split: str | None = None) -> DataReport:
     """
     if split is not None:
         spec.check_split(split)
-    return DataReport(spec, tuple(_check_domain(domain, split) for domain in _domains(spec)))
+    mixed = bool(spec.domains)
+    return DataReport(spec, tuple(_check_domain(domain, split, mixed=mixed) for domain in _domains(spec)))
 
 
 def _domains(spec: DataSpec) -> tuple[Domain, ...]:
     return spec.domains or (Domain(spec.name, spec),)
 
 
-def _check_domain(domain: Domain, split: str | None) -> DomainReport:
+def _check_domain(domain: Domain, split: str | None, *, mixed: bool) -> DomainReport:
     spec = domain.spec
     for name in domain.splits:
         domain.check_split(name)
@@ -96,7 +97,9 @@ def _check_domain(domain: Domain, split: str | None) -> DomainReport:
         names = [own] if own is not None else []
     elif not names:
         raise InputError(f"data set {spec.name!r} has no split: no list {spec.list_file} in {spec.root}")
-    trained = next((name for name in ("train", "all") if name in names), names[0] if names else "")
+    trained = next((name for name in ("train", "all") if name in names), names[0] if names and split is None else "")
+    if mixed:
+        trained = ""  # a class that one domain lacks may be in another
     splits = tuple(check_split(spec, name, training=name == trained) for name in dict.fromkeys(names))
     shared = split_findings([(report.split, report.ids, report.files.digests) for report in splits])
     return DomainReport(domain, splits, tuple(shared), accounting(spec))

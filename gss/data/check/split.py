@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gss.core.errors import InputError
 from gss.data.check.facts import inspect_image, inspect_mask
-from gss.data.check.findings import FileFindings, Finding, class_findings
+from gss.data.check.findings import FileFindings, Finding, class_findings, class_problems
 from gss.data.datasets import check_sizes, load_raw
 from gss.data.files.panoptic import require_segments
 from gss.data.files.samples import Sample
@@ -38,6 +38,7 @@ class SplitReport:
         unreadable: line for each file that cannot be read.
         mismatched: line for each pair of different size.
         unknown: label value to pixel count, file count and example files.
+        unlearnable: line for each class without a training pixel.
         pixels: pixels of each class `[K]`.
         present: images that show each class `[K]`.
         void: void pixels.
@@ -55,6 +56,7 @@ class SplitReport:
     unreadable: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
     unknown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unlearnable: list[str] = field(default_factory=list)
     pixels: np.ndarray = field(init=False)
     present: np.ndarray = field(init=False)
     void: int = 0
@@ -71,7 +73,8 @@ class SplitReport:
     @property
     def num_problems(self) -> int:
         """Number of errors; 0 for a split that can be used as it is."""
-        return len(self.missing) + len(self.unreadable) + len(self.mismatched) + len(self.unknown)
+        lines = (self.missing, self.unreadable, self.mismatched, self.unlearnable)
+        return sum(map(len, lines)) + len(self.unknown)
 
     def add(self, index: int, image: Image.Image, labels: np.ndarray) -> None:
         """Count a readable sample."""
@@ -94,6 +97,7 @@ class SplitReport:
             "unreadable": self.unreadable,
             "size_mismatch": self.mismatched,
             "unknown_labels": self.unknown,
+            "unlearnable": self.unlearnable,
             "warnings": [warning.to_json() for warning in self.warnings],
             "sizes": dict(self.sizes.most_common()),
             "void_share": self.void / total,
@@ -110,7 +114,7 @@ def check_split(spec: DataSpec, split: str, *, training: bool = False) -> SplitR
     Args:
         spec: data spec, with a root folder unless it is generated.
         split: an existing split.
-        training: True warns of classes without pixels.
+        training: True for the split that is trained on, in which every class needs a pixel.
 
     Raises:
         InputError: unknown or empty split, or no root folder.
@@ -131,8 +135,11 @@ def check_split(spec: DataSpec, split: str, *, training: bool = False) -> SplitR
             _check_sample(report, spec, index, sample, weak)
     listed = [value for values in spec.label_map.values for value in values] + list(spec.label_map.ignore)
     report.warnings = report.files.result(listed)
-    if report.classes:
-        report.warnings += class_findings(spec.label_space.names, report.pixels, split, training=training)
+    if report.classes and training and not spec.weakly_labelled(split):
+        void = [] if spec.label_map.color_coded else report.files.void_shares(spec.label_map.ignore)
+        report.unlearnable = class_problems(spec.label_space.names, report.pixels, void)
+    elif report.classes:
+        report.warnings += class_findings(spec.label_space.names, report.pixels, split)
     return report
 
 

@@ -56,7 +56,8 @@ def _format_split(report: SplitReport) -> list[str]:
         for value, entry in report.unknown.items()
     ]
     groups = {"missing": report.missing, "unreadable": report.unreadable, "size mismatch": report.mismatched}
-    for title, findings in (groups | {"unknown labels": unknown}).items():
+    groups |= {"unknown labels": unknown, "classes that cannot be learnt": report.unlearnable}
+    for title, findings in groups.items():
         if findings:
             lines.append(f"  {title}: {len(findings)}")
             lines += [f"    {finding}" for finding in findings[:EXAMPLES]]

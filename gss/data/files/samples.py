@@ -9,6 +9,7 @@ from pathlib import Path
 from gss.core.errors import InputError
 from gss.data.files.lists import ImageNames, ListEntry
 from gss.data.files.patterns import fill
+from gss.data.images import LOSSY_SUFFIXES, lossy_masks
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,16 @@ class Sample:
         """Return a line for each file that does not exist."""
         if self.where and "image" in self.missing:
             return [f"{self.where}: {self.id!r} is not an image of the data set, no file {self.image}"]
-        return [f"{kind} not found: {self.image if kind == 'image' else self.mask}" for kind in self.missing]
+        return [self._lossy() if kind == "mask" else f"image not found: {self.image}" for kind in self.missing]
+
+    def _lossy(self) -> str:
+        """Return the line for a mask that is not there, or that is there in a format that changes values."""
+        stem = self.mask.with_suffix("")
+        for suffix in LOSSY_SUFFIXES:
+            path = stem.with_name(stem.name + suffix)
+            if path != self.image and path.is_file():
+                return lossy_masks(path)
+        return f"mask not found: {self.mask}"
 
 
 def pair_up(

@@ -15,7 +15,7 @@ from gss.core.files import read_json
 from gss.core.json_value import JsonValue
 from gss.data.images import load_color_mask, load_image
 from gss.data.outliers.cutout import cutout
-from gss.data.outliers.segmentation import Polygons, RunLengths, Size, read_segmentation
+from gss.data.weak.segmentation import Polygons, RunLengths, Size, read_segmentation
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL
 
 SPLITS = ("train", "val", "all")

@@ -1,70 +1,139 @@
-"""Specs of plain folders with `images/` and `masks/`; classes from `classes.json` or from the masks."""
+"""Specs of folders: the plain form with `images/` and `masks/`, and whatever else can be understood."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
+import yaml
 
-from gss.core.errors import InputError
-from gss.core.files import read_json
-from gss.data.files.lists import LIST_NAMES, ImageNames, count_images, names_images
+from gss.core.errors import InputError, unknown_name
+from gss.core.yaml import read_yaml
+from gss.data.files.lists import LIST_NAMES, ImageNames, count_images, names_images, resolve_list
 from gss.data.files.patterns import find_files
 from gss.data.files.walk import is_hidden
-from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, load_mask
-from gss.data.label_map import LabelMap, interpolated_values
-from gss.data.specs.spec import DataSpec
-from gss.labels.space import IGNORE_INDEX, MAX_CLASSES, LabelSpace
-
-_SCAN_LIMIT = 2000
-_CLASSES_FORM = '{"classes": {"0": "name", ...}, "ignore_index": 255}'
-_logger = logging.getLogger(__name__)
+from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from gss.data.layouts.classes import ClassNames, find_class_names, read_classes_json, yolo_names
+from gss.data.layouts.meaning import find_meaning
+from gss.data.layouts.understand import HINTS, first_and_rest, understand
+from gss.data.specs.spec import FOLDER_SPEC
 
 
-def folder_spec(root: Path) -> DataSpec:
-    """Return the spec of a folder that holds `images/` and `masks/`.
+def folder_keys(root: Path, hints: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    """Return the keys of the spec of a folder, as in a YAML file without `root`, and what was understood in one line.
 
-    Splits are text files `NAME.txt` that list images, or sub-folders that exist in both `images/` and `masks/`;
-    without either, everything is the split `all`, and `train` and `val` are parts of it (`DataSpec.undivided`).
-    Classes come from `classes.json` (`{"classes": {"0": "sky", ...}, "ignore_index": 255, "colors": {"0": [r, g, b],
-    ...}}`, colours optional); without it, from the mask values. A key `NAME_map` holds the names of the classes in
-    data set NAME (`DataSpec.maps`).
+    The plain form is `images/` and `masks/` with files of the same names. Its splits are text files `NAME.txt` that
+    list images, or sub-folders that exist in both; without either, everything is the split `all`, and `train` and
+    `val` are parts of it (`DataSpec.undivided`). Its classes come from `classes.json` (`{"classes": {"0": "sky", ...},
+    "ignore_index": 255, "colors": {"0": [r, g, b], ...}}`, colours optional); without it, from the masks. A key
+    `NAME_map` holds the names of the classes in data set NAME (`DataSpec.maps`). Other folders are read by
+    `gss.data.layouts.understand`.
+
+    Args:
+        root: the folder.
+        hints: keys that the user gave, see `understand`.
 
     Raises:
-        InputError: not such a folder, images both beside and in split folders, malformed `classes.json`, or masks from
-            which classes cannot be inferred.
+        InputError: images both beside and in split folders, malformed `classes.json`, masks from which classes cannot
+            be inferred, or a folder that cannot be understood.
     """
-    for part in ("images", "masks"):
-        if not (root / part).is_dir():
-            raise InputError(f"{root} has no folder {part}/; a data folder needs images/ and masks/, else a YAML spec")
     name = re.sub(r"\W+", "_", root.resolve().name)
-    layout = _layout(root)
+    if hints or not _is_plain(root):
+        layout = understand(root, hints)
+        return {"name": name, **layout.keys}, layout.line
+    layout_keys, words = _layout(root)
     if (root / "classes.json").is_file():
-        label_space, label_map, maps = _read_classes(root / "classes.json")
-        return DataSpec(name=name, label_space=label_space, label_map=label_map, root=root, maps=maps, **layout)
-    label_space, label_map, note = _infer_classes(root)
-    _logger.warning(note)
-    return DataSpec(name=name, label_space=label_space, label_map=label_map, root=root, note=note, **layout)
+        space, label_map, maps = read_classes_json(root / "classes.json")
+        keys = {
+            "classes": {name: list(color) for name, color in zip(space.names, space.colors, strict=True)},
+            "label_map": [list(values) for values in label_map.values],
+            "ignore": list(label_map.ignore),
+        }
+        return {"name": name, **layout_keys, **keys, **({"maps": maps} if maps else {})}, words
+    images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
+    masks = [path for id, path in find_files(root, "masks/{id}.*", MASK_SUFFIXES).items() if id in images]
+    meaning = find_meaning(masks, _named(root), {}, str(root / "masks"))
+    return {"name": name, **layout_keys, **meaning.keys}, f"{words}, {meaning.words}"
 
 
-def _layout(root: Path) -> dict[str, Any]:
-    """Return patterns, list and splits of a folder as arguments of `DataSpec`."""
+def folder_hints(root: Path) -> dict[str, Any] | None:
+    """Return the keys of a `data.yaml` that decides something about its folder and leaves the rest to be understood.
+
+    A file that has `image`, or one of `mask` and `weak`, together with the classes, is a spec, for which None is
+    returned. So it is with a `base`, a generator or domains. A file of another tool (YOLO) decides nothing.
+    """
+    path = root / FOLDER_SPEC
+    if yolo_names(path):
+        return {}
+    try:
+        data = read_yaml(path)
+    except InputError as error:
+        raise InputError(f"data spec {path}: {error}") from error
+    if not isinstance(data, dict) or not data or not set(data) <= {*HINTS, "root"}:
+        return None
+    complete = "image" in data and "classes" in data and ("mask" in data or "weak" in data)
+    return None if complete or "root" in data else data
+
+
+def yolo_settings(root: Path) -> bool:
+    """Return whether the `data.yaml` of a folder holds the settings of YOLO instead of a data spec."""
+    return bool(yolo_names(root / FOLDER_SPEC))
+
+
+def parse_hints(settings: Sequence[str]) -> dict[str, Any]:
+    """Return keys of a spec out of `KEY=VALUE`, the values as in YAML.
+
+    Raises:
+        InputError: another form, an unknown key, or a value that is not YAML.
+    """
+    hints: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{text!r} is not KEY=VALUE; keys: {', '.join(HINTS)}")
+        if key not in HINTS:
+            raise unknown_name("key", key, HINTS)
+        try:
+            hints[key] = value if key in ("name", "image", "mask", "list") else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"{key}={value}: not valid YAML: {' '.join(str(error).split())}") from error
+    return hints
+
+
+def _named(root: Path) -> ClassNames:
+    return find_class_names([root, root / "masks"])
+
+
+def _is_plain(root: Path) -> bool:
+    """Return whether a folder has `images/` and `masks/` with at least one file of the same name, or `classes.json`."""
+    if not (root / "images").is_dir() or not (root / "masks").is_dir():
+        return False
+    images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
+    masks = find_files(root, "masks/{id}.*", MASK_SUFFIXES)
+    return bool(images.keys() & masks.keys())
+
+
+def _layout(root: Path) -> tuple[dict[str, Any], str]:
+    """Return patterns, list and splits of a plain folder, and the same in words."""
     images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
     names = ImageNames(images, root)
     folders = sorted(_sub_folders(root / "images") & _sub_folders(root / "masks"))
     lists = [path.stem for path in sorted(root.glob("*.txt")) if is_split_list(path, names)]
     layout: dict[str, Any] = {"image": "images/{id}.*", "mask": "masks/{id}.*"}
     in_folders = {"image": "images/{split}/{id}.*", "mask": "masks/{split}/{id}.*"}
+    words = "images in images/, masks in masks/"
     if lists:
-        layout |= {"list_file": "{split}.txt", "splits": {split: split for split in lists}}
-        return layout | (in_folders if _lists_name_files_of_folders(root, lists, folders, names) else {})
+        layout |= {"list": "{split}.txt", "splits": {split: split for split in lists}}
+        inside = _lists_name_files_of_folders(root, lists, folders, names)
+        if lists == ["all"]:
+            count = len(resolve_list(root / "all.txt", images, root))
+            words += f", one list, all.txt: {first_and_rest(count)}"
+            return layout, words
+        return layout | (in_folders if inside else {}), f"{words}, splits {', '.join(lists)} from lists"
     if not folders:
-        return layout
+        return layout, f"{words}, no split given: {first_and_rest(len(images))}"
     flat = sum("/" not in id for id in images)
     if flat:
         raise InputError(
@@ -72,7 +141,8 @@ def _layout(root: Path) -> dict[str, Any]:
             "and would be splits: move all images into such folders, move these folders away, or add lists such as "
             "train.txt and val.txt"
         )
-    return layout | in_folders | {"splits": {split: split for split in folders}}
+    splits = {split: split for split in folders}
+    return layout | in_folders | {"splits": splits}, f"{words}, splits {', '.join(folders)} from folders"
 
 
 def _sub_folders(folder: Path) -> set[str]:
@@ -96,92 +166,3 @@ def _lists_name_files_of_folders(root: Path, lists: list[str], folders: Collecti
         if inside < total and count_images(path, names)[0] > inside:
             return False
     return True
-
-
-def _read_classes(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[str, Any]]]:
-    data = read_json(path, object_pairs_hook=_unique_keys)
-    if not isinstance(data, dict) or not isinstance(data.get("classes"), dict) or not data["classes"]:
-        raise InputError(f"{path}: needs {_CLASSES_FORM}")
-    try:
-        classes = _numbered(data["classes"], "classes")
-        colors = _numbered(data.get("colors") or {}, "colors")
-        for raw, name in classes.items():
-            if not isinstance(name, str):
-                raise InputError(f'the name of class {raw} is {name!r}; write text in quotes, such as "{raw}": "road"')
-        void = data.get("ignore_index", IGNORE_INDEX)
-        if void is not None and (isinstance(void, bool) or not isinstance(void, int)):
-            raise InputError(f"ignore_index is {void!r}; give one value of the masks, or null for none")
-        if void is not None and void in classes:
-            raise InputError(f"ignore_index {void} is also class {classes[void]!r}; remove one of them")
-        if colors and set(colors) != set(classes):
-            raise InputError("colors must name the same values as classes")
-        space = LabelSpace(tuple(classes.values()), tuple(colors[raw] for raw in classes) if colors else ())
-        maps = {key.removesuffix("_map"): names for key, names in data.items() if key.endswith("_map")}
-        for name, names in maps.items():
-            if not isinstance(names, dict):
-                raise InputError(f"{name}_map must hold the class there of each class, as {{class: class}}")
-        return space, LabelMap(tuple((raw,) for raw in classes), () if void is None else (void,)), maps
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _numbered(entries: Any, key: str) -> dict[int, Any]:
-    """Return the entries of `classes` or `colors` by mask value, in ascending order."""
-    if not isinstance(entries, dict):
-        raise InputError(f"{key} is {entries!r}; write {_CLASSES_FORM}")
-    wrong = [raw for raw in entries if not re.fullmatch(r"-?\d{1,9}", raw)]
-    if wrong and all(isinstance(value, int) for value in entries.values()):
-        raise InputError(
-            f"{key} has the key {wrong[0]!r}, but the keys are values of the masks and the values are names: turn it "
-            f'round, as {{"{entries[wrong[0]]}": "{wrong[0]}", ...}}'
-        )
-    if wrong:
-        raise InputError(f"{key} has the key {wrong[0]!r}, which is not a value of masks; write {_CLASSES_FORM}")
-    numbered = {int(raw): value for raw, value in entries.items()}
-    if len(numbered) < len(entries):
-        raise InputError(f"{key} names a value of the masks twice, such as 1 and 01; remove one")
-    return dict(sorted(numbered.items()))
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise InputError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return dict(pairs)
-
-
-def _infer_classes(root: Path) -> tuple[LabelSpace, LabelMap, str]:
-    """Return classes `class_0..class_N` up to the largest mask value other than 255, and a note on them."""
-    images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
-    masks = [path for id, path in find_files(root, "masks/{id}.*", MASK_SUFFIXES).items() if id in images]
-    if not masks:
-        raise InputError(f"{root}: no mask in masks/ has the name of an image in images/")
-    step = -(-len(masks) // _SCAN_LIMIT)
-    counts = np.zeros(0x10000, np.int64)
-    for path in tqdm(masks[::step], desc="reading mask values", disable=len(masks) < 200, leave=False):
-        counts += np.bincount(load_mask(path).ravel(), minlength=len(counts))
-    values = np.flatnonzero(counts).tolist()
-    fix = (
-        f"say what they mean in {root / 'classes.json'}, for example "
-        '{"classes": {"0": "background", "255": "object"}, "ignore_index": null}'
-    )
-    if values == [0, IGNORE_INDEX]:
-        raise InputError(f"masks in {root} hold only 0 and 255; {fix}")
-    between = interpolated_values(counts)
-    if len(between):
-        raise InputError(
-            f"masks in {root} hold {values[0]}, {values[-1]} and, in {counts[between].sum() / counts.sum():.1%} of the "
-            f"pixels, {len(between)} values in between: they were resized with interpolation, anti-aliased or "
-            f"compressed; make them again with nearest neighbour, or threshold them, and {fix}"
-        )
-    valid = [value for value in values if value != IGNORE_INDEX]
-    if not valid or max(valid) >= MAX_CLASSES:
-        held = f"values up to {max(valid)}" if valid else "only 255"
-        raise InputError(f"masks in {root} hold {held}; write {root / 'classes.json'} with the values that are classes")
-    count = max(valid) + 1
-    names = tuple(f"class_{k}" for k in range(count))
-    note = (
-        f"{root} has no classes.json: inferred {count} classes {names[0]}..{names[-1]} and void 255 from "
-        f"the values of {len(masks[::step])} of {len(masks)} masks; write classes.json to name them"
-    )
-    return LabelSpace(names), LabelMap(tuple((k,) for k in range(count))), note

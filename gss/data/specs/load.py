@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from gss.config.io import config_root
 from gss.core.errors import InputError, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
-from gss.data.specs.folder import folder_spec
+from gss.data.specs.folder import folder_hints, folder_keys
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
@@ -46,9 +47,9 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     """Read a data spec.
 
     Args:
-        ref: name of a built-in spec, path of a YAML file, or a folder with a spec `data.yaml`, or with `images/`
-            and `masks/` (and, better, `classes.json`). A built-in name wins over a folder of that name; write
-            `./NAME` for the folder.
+        ref: name of a built-in spec, path of a YAML file, or a folder: with a spec `data.yaml`, or with images and
+            labels that can be understood (`gss.data.specs.folder.folder_keys`). A built-in name wins over a folder of
+            that name; write `./NAME` for the folder.
         root: folder of the data set; of a mixture, the folder that the roots of its domains are relative to.
             Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
 
@@ -61,13 +62,13 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     path, names = Path(ref).expanduser(), builtin_specs()
     if str(ref) in names:
         path = config_root() / "data" / f"{ref}.yaml"
-    elif (path / FOLDER_SPEC).is_file():
-        path = path / FOLDER_SPEC
     elif path.is_dir():
-        return folder_spec(Path(root).expanduser() if root else path)
+        hints = folder_hints(path) if (path / FOLDER_SPEC).is_file() else {}
+        if hints is not None:
+            return understood_spec(Path(root).expanduser() if root else path, hints)
+        path = path / FOLDER_SPEC
     if not path.is_file():
-        where = "no YAML file and no folder with images/ and masks/"
-        raise unknown_name("data spec", ref, names, where=where)
+        raise unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
     try:
         data = _read(path)
         if "domains" in data:
@@ -77,6 +78,20 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
         raise InputError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root
     return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
+
+
+def understood_spec(root: Path, hints: Mapping[str, Any] | None = None) -> DataSpec:
+    """Return the spec of a folder without one; `note` says in one line how it was understood.
+
+    Args:
+        root: the folder.
+        hints: keys of a spec that the user gave, see `gss.data.layouts.understand.HINTS`.
+
+    Raises:
+        InputError: see `folder_keys`.
+    """
+    keys, line = folder_keys(root, hints)
+    return replace(_build(keys, root / FOLDER_SPEC), root=root, note=line)
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

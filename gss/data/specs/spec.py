@@ -10,7 +10,7 @@ from typing import Any
 
 from gss.core.errors import InputError, nearest
 from gss.data.files.lists import ListEntry, resolve_list
-from gss.data.files.patterns import find_files
+from gss.data.files.patterns import base_folder, find_files
 from gss.data.files.samples import Sample, pair_up
 from gss.data.files.walk import is_hidden
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -105,11 +105,12 @@ class DataSpec:
 
     @property
     def undivided(self) -> bool:
-        """True without lists and splits: `train` is then the first four fifths by id, `val` the rest.
+        """True without splits, or with `all` alone: `train` is then the first four fifths by id, `val` the rest.
 
         Images are not alternated, because neighbours by name are often neighbours in a video.
         """
-        return not self.domains and self.generator is None and self.list_file is None and not self.splits
+        whole = self.list_file is None and not self.splits
+        return not self.domains and self.generator is None and (whole or list(self.splits) == ["all"])
 
     def _list_name(self, part: str) -> str:
         assert self.list_file is not None
@@ -147,17 +148,17 @@ class DataSpec:
             raise InputError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
         root = self.folder()
         self.check_split(split)
-        part = self.splits.get(split, split)
+        part = self.splits.get("all" if self.undivided else split, split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
-        images = find(root, image, IMAGE_SUFFIXES)
+        images = self._without_masks(find(root, image, IMAGE_SUFFIXES), root, mask, find)
         if self.list_file is not None:
             source = root / self._list_name(part)
             entries = resolve_list(source, images, root)
         else:
             source = root / image
             entries = [ListEntry(id, "") for id in sorted(images)]
-            if self.undivided and split != "all":
-                entries = self._divide(entries, split)
+        if self.undivided and split != "all":
+            entries = self._divide(entries, split)
         if not entries:
             raise InputError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
         if self.weak is not None and self.weak.covers(split):
@@ -168,6 +169,16 @@ class DataSpec:
         if self.panoptic is None:
             return samples
         return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
+
+    @staticmethod
+    def _without_masks(images: dict[str, Path], root: Path, mask: str, find: FindFiles) -> dict[str, Path]:
+        """Return the images that are not masks of others, where both may lie in one folder."""
+        place = base_folder(mask)
+        if not mask or not any(path.parent == root / place or root / place in path.parents for path in images.values()):
+            return images
+        masks = find(root, mask, MASK_SUFFIXES)
+        taken = {path for id, path in masks.items() if id in images}
+        return {id: path for id, path in images.items() if path not in taken}
 
     def _divide(self, entries: list[ListEntry], split: str) -> list[ListEntry]:
         """Return the entries of `train` or `val` of an undivided data set."""
@@ -197,6 +208,10 @@ class DataSpec:
             label_map=self.label_map,
             name=self.name,
         )
+
+    def weakly_labelled(self, split: str) -> bool:
+        """Return whether the labels of a split are weak ones, not full masks."""
+        return self.weak is not None and self.weak.covers(split) and not self.weak.dense
 
     def stray_masks(self, split: str) -> list[Path]:
         """Return the masks of a split without an image; none if a list file says which ids belong to it."""

@@ -10,13 +10,14 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.data.files import Sample, find_files
+from gss.data.files.lists import ImageNames
 from gss.data.images import IMAGE_SUFFIXES
 from gss.data.label_map import LabelMap
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import ClassNames
 from gss.data.weak.pictures import load_confidence
-from gss.data.weak.readers import READERS, Options, TableReader
+from gss.data.weak.readers import READERS, Options, ShapeTable, TableReader
 from gss.data.weak.source import WeakSource
 from gss.labels.space import LabelSpace
 
@@ -86,6 +87,11 @@ class WeakFiles:
             pattern = source.confidence.replace("{split}", part)
             self._confidence = find_files(folder, pattern, (".png", ".tif", ".tiff"))
             self._require("confidence", [s.id for s in samples if s.id not in self._confidence], folder / pattern)
+        if isinstance(self.reader, ShapeTable):
+            found: dict[str, Path] = {}
+            for pattern in images:
+                found |= find_files(root, pattern, IMAGE_SUFFIXES)
+            self.reader.known = ImageNames(found, root)
         if isinstance(self.reader, TableReader):
             self._check_tables(root, images)
 
@@ -132,7 +138,7 @@ class WeakFiles:
             images |= find_files(root, pattern, IMAGE_SUFFIXES).keys()
         for path in sorted(paths):
             strange = sorted(set(self.reader.table(path)) - images)
-            if strange:
+            if strange and (not self.source.dense or len(strange) == len(self.reader.table(path))):
                 raise InputError(
                     f"{path} names {len(strange)} images that are not in the data set, first: {strange[0]!r} (no file "
                     f"{root / patterns[0].replace('{id}', strange[0])}); remove these entries or add the images"

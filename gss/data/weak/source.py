@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gss.core.errors import InputError, unknown_name
-from gss.data.files.lists import ListEntry, resolve_list
+from gss.data.files.lists import ImageNames, ListEntry, resolve_list
 from gss.data.files.patterns import find_files
 from gss.data.files.samples import Sample
-from gss.data.weak.readers import READERS
+from gss.data.weak.readers import READERS, ShapeTable
+from gss.data.weak.readers.shapes import resolve_names
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "outside": ("error", "clip"),
-    "unlabelled": ("error", "allow"),
+    "unlabelled": ("error", "allow", "leave_out"),
     "values": ("labels", "raw"),
     "exhaustive": (True, False),
 }
@@ -39,7 +40,7 @@ class WeakSource:
         core: share of the sides of a box in which its class is drawn.
         exhaustive: whether every class of an image is named; by default what the format promises.
         outside: treatment of coordinates outside the image: error, or clip to move them onto it.
-        unlabelled: treatment of images without labels: error, or allow.
+        unlabelled: treatment of images without labels: error, allow, or leave_out of the data set.
         values: whether mask files hold labels (class numbers) or raw values for the label_map of the spec.
         background: class of what lies outside all boxes and of untagged pixels; by default the one called background.
         ids: text file with the image of each row, for arrays of tags.
@@ -59,7 +60,7 @@ class WeakSource:
     core: float = 0.75
     exhaustive: bool | None = None
     outside: Literal["error", "clip"] = "error"
-    unlabelled: Literal["error", "allow"] = "error"
+    unlabelled: Literal["error", "allow", "leave_out"] = "error"
     values: Literal["labels", "raw"] = "labels"
     background: str | None = None
     ids: str | None = None
@@ -135,6 +136,9 @@ class WeakSource:
             only = {entry.id for entry in resolve_list((self.folder or root) / self.only, images, root)}
             entries = [entry for entry in entries if entry.id in only]
         files = self.files(root, self.path[0], part)
+        if self.unlabelled == "leave_out":
+            labelled = self._labelled(root, part, files, images)
+            entries = [entry for entry in entries if entry.id in labelled]
         place, pattern = self.folder or root, self.path[0].replace("{split}", part)
         samples = []
         for entry in entries:
@@ -153,6 +157,21 @@ class WeakSource:
                 )
             )
         return samples
+
+    @property
+    def dense(self) -> bool:
+        """Whether the labels are full masks."""
+        return READERS[self.format].dense
+
+    def _labelled(self, root: Path, part: str, files: Mapping[str, Path], images: Mapping[str, Path]) -> set[str]:
+        """Return the ids with a file, or with an entry in the file for all; all ids where this is not known."""
+        reader = READERS[self.format]
+        if "{id}" in self.path[0]:
+            return set(files)
+        if not issubclass(reader, ShapeTable):
+            return set(images)
+        listed = reader.listed((self.folder or root) / self.path[0].replace("{split}", part))
+        return set(resolve_names(listed, ImageNames(images, root)).values())
 
     def files(self, root: Path, pattern: str, part: str) -> dict[str, Path]:
         """Return id to label file for a pattern with `{id}`; arguments as in `samples`."""

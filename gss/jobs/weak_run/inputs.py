@@ -214,7 +214,7 @@ def choose_measured(text: str | None, spec: DataSpec, split: str) -> Measured | 
     if not part:
         splits = other.available_splits()
         part = next((name for name in ("val", "test", "all") if name in splits), splits[0] if splits else "val")
-    if other.weak is not None and other.weak.covers(part):
+    if other.weakly_labelled(part):
         raise InputError(f"--val {text}: split {part!r} of {other.name!r} has weak labels; give one with full masks")
     dataset = open_split(other, part)
     try:
@@ -246,7 +246,7 @@ def open_truth(text: str | None, spec: DataSpec, dataset: SegmentationDataset) -
     if text is not None:
         ref, part = named_split(text) or (text, dataset.split)
         truth = load_spec(ref)
-        if truth.weak is not None and truth.weak.covers(part):
+        if truth.weakly_labelled(part):
             raise InputError(f"--truth {text}: split {part!r} has weak labels; give the data set with full masks")
         return open_split(truth, part)
     if dataset.weak is None or not spec.mask:

@@ -175,9 +175,23 @@ def test_soft_edges_of_colours(tmp_path):
 def test_classes_without_training_pixels(root):
     classes(root, {"0": "sky", "1": "road", "2": "sea", "3": "sun"})
     write(root, 2, None, labels() + 1)
-    warning = warnings_of(root)["absent_classes"]
-    assert (warning.count, warning.examples) == (2, ("sea", "sun"))
-    assert "'train'" in warning.text
+    report = check_data(load_spec(root))
+    assert report.domains[0].splits[0].unlearnable == [
+        "class 'sea' has no training pixel",
+        "class 'sun' has no training pixel",
+    ]
+    assert report.num_problems == 2
+
+
+def test_a_class_whose_pixels_are_all_read_as_void_is_a_problem_that_names_the_value(tmp_path):
+    for index in range(3):
+        write(tmp_path, index, picture(index), labels() * 255)
+    text = "image: images/{id}.png\nmask: masks/{id}.png\nroot: .\nclasses: [background, object]\n"
+    (tmp_path / "own.yaml").write_text(text)
+    report = check_data(load_spec(tmp_path / "own.yaml"))
+    (line,) = report.domains[0].splits[0].unlearnable
+    assert "class 'object' has no training pixel: the value 255 (" in line and "ignore: []" in line
+    assert "classes that cannot be learnt: 1" in format_data(report)
 
 
 def test_one_class_only(root):

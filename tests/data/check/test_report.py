@@ -32,15 +32,16 @@ def check(root, capsys, *, spec=None, **options):
 
 
 def test_clean_data_set(root, capsys):
+    (root / "classes.json").write_text('{"classes": {"0": "sky", "1": "road"}}')
     code, text, data = check(root, capsys)
     assert code == 0
     assert "no problems found" in text
     train = data["splits"][0]
     assert (train["split"], train["images"], train["sizes"]) == ("train", 2, {"8x4": 2})
     assert train["void_share"] == pytest.approx(0.25)
-    assert [row["pixels"] for row in train["classes"]] == [24, 24, 0]
-    assert [row["images"] for row in train["classes"]] == [2, 2, 0]
-    assert [row["share"] for row in train["classes"]] == pytest.approx([0.375, 0.375, 0])
+    assert [row["pixels"] for row in train["classes"]] == [24, 24]
+    assert [row["images"] for row in train["classes"]] == [2, 2]
+    assert [row["share"] for row in train["classes"]] == pytest.approx([0.375, 0.375])
 
 
 def test_every_finding_is_reported(root, capsys):
@@ -61,8 +62,10 @@ def test_every_finding_is_reported(root, capsys):
     example = str(root / "masks/val/b.png")
     assert val["unknown_labels"] == {"77": {"pixels": 32, "files": 1, "examples": [example]}}
     assert val["void_share"] == 1.0
-    assert data["problems"] == 5
-    assert "5 problems found" in text
+    (line,) = train["unlearnable"]
+    assert line.startswith("class 'sea' has no training pixel: the value 255 (25.0% ") and not val["unlearnable"]
+    assert data["problems"] == 6
+    assert "6 problems found" in text
     assert "value 77: 32 pixels in 1 files" in text
 
 

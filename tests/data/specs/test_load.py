@@ -359,17 +359,15 @@ def test_flat_folder_is_one_split(tmp_path):
     }
 
 
-def test_folder_without_classes_infers_and_says_so(tmp_path, caplog):
+def test_folder_without_classes_infers_and_says_so(tmp_path):
     spec = load_spec(folder(tmp_path, {"a": [[0, 2]], "b": [[255, 0]]}))
     assert spec.label_space.names == ("class_0", "class_1", "class_2")
     assert "inferred 3 classes class_0..class_2" in spec.note
-    assert spec.note in caplog.text
 
 
 @pytest.mark.parametrize(
     ("masks", "classes", "message"),
     [
-        ({"a": [[0, 255]]}, None, "only 0 and 255.*classes.json"),
         ({"a": [[255]]}, None, "only 255"),
         ({"a": [[0]]}, {"names": ["a"]}, "classes.json: needs"),
         ({"a": [[0]]}, {"classes": {"0": "a", "1": "a"}}, "classes.json: .*repeated: a"),
@@ -407,7 +405,7 @@ def test_repeated_key_in_classes_json(tmp_path):
 
 def test_folder_without_masks(tmp_path):
     (tmp_path / "images").mkdir()
-    with pytest.raises(ValueError, match="no folder masks/"):
+    with pytest.raises(ValueError, match="no images with labels found"):
         load_spec(tmp_path)
 
 

@@ -52,10 +52,12 @@ class Reader(ABC):
 
     Attributes:
         exhaustive: whether the format promises to name every class of an image.
+        dense: whether the labels are full masks.
         suffixes: suffixes of its files.
     """
 
     exhaustive: ClassVar[bool] = True
+    dense: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]]
 
     def __init__(self, options: Options) -> None:

@@ -10,8 +10,8 @@ from pycocotools import mask as coco_mask
 
 from gss.core.errors import InputError
 from gss.core.json_value import JsonValue
-from gss.data.outliers.segmentation import read_segmentation
 from gss.data.weak.raster import unpack_counts
+from gss.data.weak.segmentation import read_segmentation
 
 
 def record(value):
