@@ -104,7 +104,8 @@ def _scan(stamps: tuple[tuple[str, int, int], ...]) -> _Scan:
     """Read masks; the result is kept as long as names, times and sizes of the files are the same."""
     paths = [Path(path) for path, *_ in stamps]
     colored = any(_has_channels(path) for path in paths)
-    counts, colors, grey = np.zeros(0x10000, np.int64), {}, True
+    counts, grey = np.zeros(0x10000, np.int64), True
+    colors: dict[int, int] = {}
     for path in tqdm(paths, desc="reading mask values", disable=None if len(paths) >= 200 else True, leave=False):
         if not colored:
             counts += np.bincount(load_mask(path).ravel(), minlength=len(counts))

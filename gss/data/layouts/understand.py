@@ -107,7 +107,7 @@ def _choose(
         return kept[0]
     if not kept and "image" in hints and "mask" in hints:
         return _given(root, str(hints["image"]), str(hints["mask"]))
-    every = [*pairings, *outlines]
+    every: list[Pairing | Outlines] = [*pairings, *outlines]
     if not kept and every:
         listed = "; or ".join(f"{reading.words()}, by {_deciding(reading)}" for reading in every[:_SHOWN])
         raise InputError(

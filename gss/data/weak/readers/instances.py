@@ -147,8 +147,8 @@ class CvatReader(ShapeTable):
             if len(lengths) < len(runs) or sum(lengths) != height * width or not inside:
                 raise InputError(f"{where}: rle does not fill {width}x{height} pixels inside the image")
             pixels = np.zeros(canvas.size, bool)
-            values = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
-            pixels[top : top + height, left : left + width] = values
+            inner = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
+            pixels[top : top + height, left : left + width] = inner
             canvas.mask(label, pixels)
 
 
