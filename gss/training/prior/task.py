@@ -59,6 +59,10 @@ class PriorTask(Task):
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
         if self.is_twin and cfg.loss.aux == 0:
             raise InputError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
+        if cfg.loss.isolate and not self.is_twin and cfg.loss.aux == 0:
+            raise InputError(
+                "loss.isolate=true with loss.aux=0: no loss trains the shared features; set loss.aux above 0"
+            )
         if cfg.loss.token_soften > 0 and posterior.likelihood is None:
             raise InputError("loss.token_soften needs a posterior with a local decoder: set it to 0")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
@@ -78,9 +82,11 @@ class PriorTask(Task):
         labels, weights, unsure = self.confidence(batch["labels"], batch.get("confidence"))
         output = self.prior(
             batch["image"],
-            return_tokens=needs_logits(self.posterior, loss.pixel),
-            return_hidden=not self.is_twin,
+            return_tokens=needs_logits(self.posterior, loss.pixel) and not loss.isolate,
+            return_hidden=not (self.is_twin or loss.isolate),
         )
+        if loss.isolate and not self.is_twin:
+            self._isolate_tokens(output)
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=labels.device)
         if loss.aux > 0:
@@ -110,6 +116,13 @@ class PriorTask(Task):
             terms |= parts
             total = total + both
         return {"loss": total, **{name: value.detach() for name, value in terms.items()}}
+
+    def _isolate_tokens(self, output: GSSPriorOutput) -> None:
+        """Add what the token losses read, without a path for their gradient to what the auxiliary head reads."""
+        features, logits = cast(Tensor, output.features).detach(), cast(Tensor, output.aux_logits).detach()
+        output.token_hidden = self.prior.token_input(features, logits)
+        if needs_logits(self.posterior, self.cfg.loss.pixel):
+            output.token_logits = self.prior.classify(output.token_hidden)
 
     def _aux_loss(self, output: GSSPriorOutput, labels: Tensor, weights: Tensor | None, unsure: Doubt | None) -> Tensor:
         """Return the cross-entropy of the auxiliary head."""
