@@ -10,6 +10,7 @@ from typing import Any
 
 from gss.core.errors import InputError
 from gss.core.files import read_json
+from gss.core.run_folders import find_pipeline
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.mapping import LabelMapping
@@ -78,8 +79,8 @@ def find_mapping(
 
 def open_side(ref: str, mseg: MSegTaxonomy | None = None) -> DataSpec:
     """Return the classes of a data spec, a pipeline folder, a column of the MSeg table, or its universal classes."""
-    model = Path(ref).expanduser() / "prior" / "config.json"
-    if model.is_file():
+    model = _prior_config(ref)
+    if model is not None:
         try:
             names = read_json(model)["id2label"].values()
         except (KeyError, TypeError, AttributeError) as error:
@@ -92,6 +93,18 @@ def open_side(ref: str, mseg: MSegTaxonomy | None = None) -> DataSpec:
             column = MSegColumn(ref)
             return DataSpec(name=ref, label_space=mseg.classes(ref), mseg={"to": column, "from": column})
     return load_spec(ref)
+
+
+def _prior_config(ref: str) -> Path | None:
+    """Return the settings of the prior in the pipeline that a path means; None for a data set."""
+    folder = Path(ref).expanduser()
+    if not folder.is_dir() or ref in builtin_specs():
+        return None
+    try:
+        config = find_pipeline(folder) / "prior" / "config.json"
+    except InputError:
+        return None
+    return config if config.is_file() else None
 
 
 def _informed(side: DataSpec | LabelSpace) -> DataSpec:

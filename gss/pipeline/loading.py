@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from gss.core import distributed
 from gss.core.errors import InputError
+from gss.core.run_folders import find_pipeline
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.saving import one_line
@@ -26,7 +27,7 @@ def load_pipeline(
     """Load a pipeline folder without progress bars.
 
     Args:
-        folder: folder that `GSSPipeline.save_pretrained` wrote.
+        folder: folder that `GSSPipeline.save_pretrained` wrote, or the run or job that holds it, see `find_pipeline`.
         device: device of the pipeline; None for this process's GPU if there is one, else the CPU.
         dtype: precision of the prior, float32 if None; the other components stay in float32.
         exact: read every cell with all codes, see `gss.pipeline.tokens`.
@@ -36,10 +37,8 @@ def load_pipeline(
             damaged.
     """
     # A name of a command is a folder; without it, the hub would be asked.
-    if not Path(folder).exists():
-        raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}")
     with without_bars():
-        pipeline = GSSPipeline.from_pretrained(folder).to(device or distributed.device())
+        pipeline = GSSPipeline.from_pretrained(find_pipeline(folder)).to(device or distributed.device())
     pipeline.exact = True if exact else None
     return pipeline if dtype is None else pipeline.to(dtype)
 
@@ -48,13 +47,15 @@ def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.devic
     """Load a tag classifier in evaluation mode.
 
     Args:
-        folder: folder that `TagClassifier.save_pretrained` wrote.
+        folder: folder that `TagClassifier.save_pretrained` wrote, or the run that holds it.
         device: device of the classifier; None for this process's GPU if there is one, else the CPU.
 
     Raises:
         InputError: `folder` holds no tag classifier, or a file in it is missing or damaged.
     """
-    path, name = Path(folder), TagClassifier.__name__
+    path, name = Path(folder).expanduser(), TagClassifier.__name__
+    if not (path / "config.json").is_file() and (path / "classifier" / "config.json").is_file():
+        path = path / "classifier"
     if not (path / "config.json").is_file():
         raise InputError(f"no tag classifier at {path}: config.json is missing; give the folder training wrote")
     try:

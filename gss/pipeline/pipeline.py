@@ -81,7 +81,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         """Load what `save_pretrained` wrote, in evaluation mode.
 
         Args:
-            pretrained_model_name_or_path: folder, or repository name on the hub.
+            pretrained_model_name_or_path: folder, or one of a run that holds it, or repository name on the hub.
             **kwargs: arguments of diffusers, such as `dtype`, the precision of the prior (float32 if not given,
                 whatever the files hold), and components that replace the saved ones.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from gss.core.errors import InputError
 from gss.core.files import read_json
+from gss.core.run_folders import PIPELINE_INDEX, find_pipeline
 from gss.models.density import GMMDensityHead
 from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel
@@ -25,7 +26,7 @@ from vqvae import MaskigeVQModel
 
 _Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
 
-INDEX = "model_index.json"
+INDEX = PIPELINE_INDEX
 
 # diffusers loads a component from its module only when that module is already imported.
 COMPONENTS: dict[str, Any] = {
@@ -91,7 +92,7 @@ def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
     """Find the pipeline folder that a name means.
 
     Args:
-        name: path of a folder, or name of a repository on the hub.
+        name: path of a folder or of a run, see `find_pipeline`, or name of a repository on the hub.
         class_name: class of the pipeline.
 
     Returns:
@@ -108,10 +109,7 @@ def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
         if len(folder.parts) == 2 and Path(owner).is_dir():
             raise InputError(f"no pipeline at {text!r}: {owner!r} is a folder here and holds no {folder.name!r}")
         return None
-    if folder.is_file():
-        raise InputError(f"no pipeline at {folder}: it is a file; give {folder.parent}")
-    if not (folder / INDEX).is_file():
-        raise InputError(f"no pipeline at {folder}: {INDEX} is missing; {_right_folder(folder)}")
+    folder = find_pipeline(folder)
     try:
         index = read_json(folder / INDEX)
     except InputError as error:
@@ -122,18 +120,6 @@ def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
     if found != class_name:
         raise InputError(f"cannot load the pipeline at {folder}: it holds a {found}, not a {class_name}")
     return folder
-
-
-def _right_folder(folder: Path) -> str:
-    """Say which folder near this one is a pipeline's."""
-    if (folder.parent / INDEX).is_file():
-        return f"it is a component of the pipeline; give {folder.parent}"
-    if (folder / "pipeline" / INDEX).is_file():
-        return f"it is the folder of a run; give {folder / 'pipeline'}"
-    below = sorted(index.parent for pattern in ("*", "*/*") for index in folder.glob(f"{pattern}/{INDEX}"))
-    if below:
-        return f"there {'are' if len(below) > 1 else 'is'} {', '.join(map(str, below[:3]))}"
-    return "give the folder that training wrote"
 
 
 def load_failure(folder: Path, error: Exception, given: Collection[str] = ()) -> InputError:

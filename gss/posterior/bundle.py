@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError
 from gss.core.files import write_json
+from gss.core.run_folders import find_posterior
 from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN, LabelSpace
 from gss.models.gaussians import full_precision
 from gss.posterior.codec import MaskigeCodec
@@ -74,18 +75,12 @@ class Posterior:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Posterior:
-        """Read what `save_pretrained` wrote; the run folder around it works too.
+        """Read what `save_pretrained` wrote; the run or job around it works too, see `find_posterior`.
 
         Raises:
             InputError: the folder holds no posterior, or a damaged one.
         """
-        folder = Path(folder)
-        if not (folder / "posterior.json").is_file() and (folder / "posterior" / "posterior.json").is_file():
-            folder = folder / "posterior"
-        if not (folder / "posterior.json").is_file():
-            raise InputError(
-                f"posterior='{folder}' holds no posterior.json: give the --out folder of 'gss train posterior'"
-            )
+        folder = find_posterior(folder)
         local = (folder / "likelihood").is_dir()
         try:
             return cls(

@@ -49,20 +49,35 @@ def no_network(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("prior", "it is the folder of a run; give prior/pipeline"),
-        (".", "there is prior/pipeline"),
-        ("prior/pipeline/codec", "it is a component of the pipeline; give prior/pipeline"),
-        ("prior/pipeline/model_index.json", "it is a file; give prior/pipeline"),
+        ("other", "there is other/a/b"),
+        ("prior/checkpoints", "it is a checkpoint, from which training resumes; the pipeline of its run is prior/pipe"),
+        ("prior/checkpoints/checkpoint_5", "the pipeline of its run is prior/pipeline"),
+        ("begun", "its training is not finished: continue it with --resume --out begun"),
+        ("first", "it holds a posterior, the first stage; train the second with 'gss train prior posterior=first"),
+        ("first/posterior.txt", "it is a file; give the --out folder of a training"),
         ("./nowhere", "there is no such folder in"),
         ("prior/nowhere", "no pipeline at "),
         ("prior/pipeline/a/b", "there is no such folder in"),
-        ("empty", "give the folder that training wrote"),
+        ("empty", "give the --out folder of a training"),
     ],
 )
 def test_the_right_folder_is_named(saved, wrong, words, load, monkeypatch, no_network):
     monkeypatch.chdir(saved.parents[1])
-    (saved.parents[1] / "empty").mkdir(exist_ok=True)
+    for folder in ("empty", "other/a/b", "prior/checkpoints/checkpoint_5", "begun/checkpoints", "first/posterior"):
+        (saved.parents[1] / folder).mkdir(exist_ok=True, parents=True)
+    for file in ("other/a/b/model_index.json", "begun/config.yaml", "first/posterior/posterior.json"):
+        (saved.parents[1] / file).write_text("{}")
+    (saved.parents[1] / "first/posterior.txt").write_text("")
     assert words in refused(wrong, load)
+
+
+@pytest.mark.parametrize("load", [GSSPipeline.from_pretrained, load_pipeline])
+@pytest.mark.parametrize(
+    "path", ["prior", ".", "prior/pipeline", "prior/pipeline/prior", "prior/pipeline/codec", "prior/pipeline/README.md"]
+)
+def test_paths_that_people_type_lead_to_the_pipeline(saved, path, load, monkeypatch, no_network):
+    monkeypatch.chdir(saved.parents[1])
+    assert load(path).decode_modes == load("prior/pipeline").decode_modes
 
 
 def test_a_relative_path_of_two_parts_is_a_folder_here(saved, monkeypatch, no_network):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gss.config.density import DensityConfig
 from gss.core import distributed
 from gss.core.errors import InputError
+from gss.core.run_folders import find_pipeline
 from gss.core.sampling import balanced_sample_across, random_keys
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation.evaluate import evaluate
@@ -154,7 +155,7 @@ class HybridTask(Task):
 
     def export(self, folder: Path) -> None:
         """Write the pipeline."""
-        export(self.pipeline(), folder, source=Path(self.cfg.pipeline))
+        export(self.pipeline(), folder, source=find_pipeline(self.cfg.pipeline))
 
 
 def component_contrast(density: Tensor, classes: Tensor, component: Tensor) -> Tensor:

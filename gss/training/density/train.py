@@ -9,6 +9,7 @@ from gss.config.io import save_config
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import write_json
+from gss.core.run_folders import find_pipeline
 from gss.data.balanced import ClassBalanced
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.ood.survey import Survey
@@ -78,7 +79,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
     result = evaluate(pipeline, splits.val, modes=["density", pipeline.default_decode], pictures=0, throughput=False)
     figures |= result.figures()
     if distributed.is_main():
-        export(pipeline, out / "pipeline", source=Path(cfg.pipeline))
+        export(pipeline, out / "pipeline", source=find_pipeline(cfg.pipeline))
         write_json(out / "density.json", {"schema_version": 1, **figures})
         report(say, figures)
     distributed.barrier()

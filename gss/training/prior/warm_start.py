@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gss.config.prior import PriorModelConfig
 from gss.core.errors import InputError
+from gss.core.run_folders import find_pipeline
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.loading import without_bars
@@ -88,9 +89,13 @@ def find_prior(source: str) -> Path:
     for folder in (Path(source, "prior"), Path(source, "pipeline", "prior"), Path(source)):
         if (folder / "config.json").is_file():
             return folder
-    raise InputError(
-        f"model.init_from={source} holds no prior: give the --out folder of 'gss train prior', its pipeline, or a prior"
-    )
+    try:
+        return find_pipeline(source) / "prior"
+    except InputError as error:
+        raise InputError(
+            f"model.init_from={source} holds no prior ({error}): give the --out folder of 'gss train prior', its "
+            "pipeline, or a prior"
+        ) from error
 
 
 def _shape_problem(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:

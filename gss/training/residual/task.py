@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.config.residual import ResidualConfig
+from gss.core.run_folders import find_pipeline
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.mixing import MixedTruth
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL
@@ -161,4 +162,4 @@ class ResidualTask(Task):
 
     def export(self, folder: Path) -> None:
         """Write the pipeline with the best head."""
-        export(self.pipeline(self.best), folder, source=Path(self.cfg.pipeline))
+        export(self.pipeline(self.best), folder, source=find_pipeline(self.cfg.pipeline))

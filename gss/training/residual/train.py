@@ -11,6 +11,7 @@ from gss.config.residual import ResidualConfig
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import write_json
+from gss.core.run_folders import find_pipeline
 from gss.data.open import build_dataset
 from gss.data.outliers.mixing import MixedTruth
 from gss.data.outliers.sources import build_mixed, build_mixer, open_sources
@@ -79,7 +80,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     figures: dict[str, Any] = {"scores": measure(extended, truth, extended.score_names, cfg.val_images)}
     figures["masks_unchanged"] = same_masks(load_pipeline(cfg.pipeline), extended, truth)
     if distributed.is_main():
-        export(extended, out / "pipeline", source=Path(cfg.pipeline))
+        export(extended, out / "pipeline", source=find_pipeline(cfg.pipeline))
         write_json(out / "residual.json", {"schema_version": 1, **figures})
         for name, values in figures["scores"].items():
             report(say, f"{name:16} " + figures_line(values))

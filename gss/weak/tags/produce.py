@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
 from gss.core.errors import InputError
+from gss.core.run_folders import PIPELINE_INDEX
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.spec import DataSpec
@@ -33,8 +34,11 @@ _WEAKEST = 1e-4
 
 def is_classifier(folder: str | Path) -> bool:
     """Return whether a folder holds a tag classifier and not a pipeline."""
-    path = Path(folder)
-    return (path / "config.json").is_file() and not (path / "model_index.json").is_file()
+    path = Path(folder).expanduser()
+    if (path / "classifier" / "config.json").is_file():
+        return not (path / "pipeline" / PIPELINE_INDEX).is_file()
+    alone = (path / "config.json").is_file() and not (path.parent / PIPELINE_INDEX).is_file()
+    return alone and not (path / PIPELINE_INDEX).is_file()
 
 
 def tag_maps(model: TagClassifier, image: Image.Image, tags: Tensor, cfg: CamConfig) -> Tensor:
