@@ -8,12 +8,13 @@ import os
 import sys
 import traceback
 import warnings
-from argparse import _SubParsersAction
-from collections.abc import Mapping, Sequence
+from argparse import RawDescriptionHelpFormatter, _SubParsersAction
+from collections.abc import Iterator, Mapping, Sequence
 
 import gss
+from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
-from gss.cli.runtime import flush_denormals, forgive_characters, one_line, show_warning
+from gss.cli.runtime import announce, flush_denormals, forgive_characters, one_line, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
 from gss.core.outputs import check_writable, release_outputs, take_over_locks
@@ -56,7 +57,6 @@ _GROUPS = {
     "data": "look at a data set",
     "weak": "train from weak labels; make, import, refine and judge them",
 }
-_EPILOG = "Mistakes in the input end with one line and exit code 2; GSS_DEBUG=1 shows the traceback."
 _BUG = "gss: this is a bug in gss, not a mistake of yours: please report it with the lines above"
 _BUG_CODE = 70  # EX_SOFTWARE of sysexits.h
 
@@ -71,16 +71,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0, 1 where some of many inputs failed, 2 for a mistake in the input, 70 for a bug, 130 after Ctrl-C,
         143 after SIGTERM. argparse itself exits with 0 or 2.
     """
+    help_page = "gss --help"
     try:
         forgive_characters()
         with interruptible():
-            args = build_parser().parse(sys.argv[1:] if argv is None else list(argv))
+            words = sys.argv[1:] if argv is None else list(argv)
+            if not words or (len(words) == 1 and isinstance(COMMANDS.get(words[0]), Mapping)):
+                words.append("--help")  # `gss` alone prints the map, `gss data` its commands
+            args = build_parser().parse(words)
+            help_page = f"{args.prog} --help"
             for name in getattr(args, "files", ()):
                 if getattr(args, name):
                     check_writable(getattr(args, name), f"--{name}")
             take_over_locks(getattr(args, "force", False))
             module = importlib.import_module(args.module)
             if not getattr(module, "LIGHT", False):
+                announce(f"{args.prog}: starting")
                 importlib.import_module("torch")  # so that there is something to set
             flush_denormals(True)
             with warnings.catch_warnings():
@@ -97,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         if os.environ.get("GSS_DEBUG", "") not in ("", "0"):
             raise
-        print(f"gss: error: {_message(error)}", file=sys.stderr)
+        hint = f" (see {help_page})" if isinstance(error, InputError) else ""
+        print(f"gss: error: {_message(error)}{hint}", file=sys.stderr)
         return 2
     except Exception:
         traceback.print_exc()
@@ -110,22 +117,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """Return the parser of all commands; the result of `parse` names the command's module as `module`."""
-    parser = Parser(prog="gss", description="Generative semantic segmentation.", epilog=_EPILOG)
+    parser = Parser(prog="gss", page=overview(dict(_helps(COMMANDS))))
     parser.add_argument("--version", action="version", version=f"gss {gss.__version__}")
     _add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True), COMMANDS)
     return parser
 
 
-def _add_commands(commands: _SubParsersAction, table: Mapping[str, str | Mapping[str, str]]) -> None:
+def _helps(table: Mapping[str, str | Mapping[str, str]], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every command with its help in a line."""
+    for name, entry in table.items():
+        if isinstance(entry, str):
+            yield f"{before}{name}", importlib.import_module(entry).HELP
+        else:
+            yield from _helps(entry, f"{name} ")
+
+
+def _add_commands(commands: _SubParsersAction, table: Mapping[str, str | Mapping[str, str]], before: str = "") -> None:
     for name, entry in table.items():
         if not isinstance(entry, str):
-            group = commands.add_parser(name, help=_GROUPS[name])
-            _add_commands(group.add_subparsers(metavar="ACTION", required=True), entry)
+            group = commands.add_parser(name, help=_GROUPS[name], description=_sentence(_GROUPS[name]))
+            _add_commands(group.add_subparsers(metavar="ACTION", required=True), entry, f"{name} ")
             continue
         module = importlib.import_module(entry)
-        command = commands.add_parser(name, help=module.HELP)
+        described = {"help": module.HELP, "description": _sentence(module.HELP), "epilog": epilog(f"{before}{name}")}
+        command = commands.add_parser(name, formatter_class=RawDescriptionHelpFormatter, **described)
         module.add_arguments(command)
-        command.set_defaults(module=entry)
+        command.set_defaults(module=entry, prog=command.prog)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
 def _message(error: Exception) -> str:

@@ -13,7 +13,20 @@ FORM_NAMES = ("points", "scribbles", "blocks", "boxes", "coarse", "tags")
 
 
 class Parser(ArgumentParser):
-    """argparse with errors of one line and a suggestion for a misspelt choice or option."""
+    """argparse with errors of one line and a suggestion for a misspelt choice or option.
+
+    Args:
+        page: help to print instead of the one that argparse makes.
+        options: arguments of `ArgumentParser`.
+    """
+
+    def __init__(self, *, page: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self._page = page
+
+    def format_help(self) -> str:
+        """Return the help page."""
+        return self._page or super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -61,6 +62,12 @@ def forgive_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def announce(text: str) -> None:
+    """Write a line to stderr while there is something heavy to load, which takes seconds; on the first process only."""
+    if "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

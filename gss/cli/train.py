@@ -4,7 +4,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_configs, add_force
-from gss.cli.runtime import flush_denormals
+from gss.cli.runtime import announce, flush_denormals
 from gss.training.engine.run_folder import explained
 from gss.training.stages import STAGES
 
@@ -33,6 +33,7 @@ def run(args: Namespace) -> None:
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
+    announce(f"{args.prog} {args.stage}: into {args.out}")
     with explained(args.out):
         from gss.training.run import train
 

@@ -4,11 +4,6 @@ from argparse import ArgumentParser, Namespace
 
 LIGHT = True  # needs no torch
 HELP = "understand a folder of images and labels, and write it as a data spec"
-EXAMPLES = (
-    ("read a folder and write FOLDER/data.yaml", "gss data init FOLDER"),
-    ("decide between two readings", "gss data init FOLDER 'mask=labels/{id}.*'"),
-    ("name the classes, and write elsewhere", "gss data init FOLDER 'classes=[background, sheep]' --out sheep.yaml"),
-)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
