@@ -96,13 +96,22 @@ def _yaml_lines(config: Any, indent: str) -> Iterator[str]:
             yield f"{indent}{item.name}:  # {title}"
             yield from _yaml_lines(value, indent + "  ")
         else:
-            comment = f"  # {described[item.name]}" if item.name in described else ""
+            comment = f"  # {_sentence(described[item.name], item.type)}" if item.name in described else ""
             yield f"{indent}{item.name}: {_shown(value)}{comment}"
 
 
 def _attribute_docs(cls: type) -> dict[str, str]:
+    """Return the descriptions of the attributes of a class, each on one line."""
     section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2]
-    return dict(re.findall(r"^ {4}(\w+): (.+)$", section, flags=re.MULTILINE))
+    entries = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)$", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _sentence(text: str, expected: Any) -> str:
+    """Return a description as a sentence; one that begins with a value of the setting keeps its first letter."""
+    first = re.split(r"[\s,:;]", text, maxsplit=1)[0]
+    keep = first in map(str, get_args(expected)) or not re.fullmatch(r"[a-z][a-z-]*", first)
+    return f"{text if keep else text[0].upper() + text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _shown(value: Any) -> str:

@@ -182,6 +182,14 @@ def test_every_key_is_described(cls):
         assert "  # " in line, line
 
 
+def test_descriptions_are_whole_and_end_with_a_period():
+    text = to_yaml(PriorConfig())
+    assert all(line.endswith(".") for line in text.splitlines())
+    assert "  log_every: 10  # Steps between two lines of metrics.jsonl." in text
+    assert "share keeps the most confident `share` of the pixels of each class." in text  # the second line of a text
+    assert "schedule: poly  # poly, cosine or constant after warm-up." in text  # a value keeps its letters
+
+
 def test_every_shipped_config_loads():
     for path in config_io.config_root().rglob("*.yaml"):
         stage = {"prior": PriorConfig, "twin": PriorConfig, "posterior": PosteriorConfig}
