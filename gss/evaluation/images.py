@@ -62,6 +62,7 @@ class ImageShare:
         indices: images that all processes measure together.
         workers: number of threads that read ahead; 0 reads in the calling thread.
         read: function that reads an image and its labels by index; `dataset.read` by default.
+        strict: True raises the error of an image that cannot be read.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class ImageShare:
         *,
         workers: int = 0,
         read: Callable[[int], tuple[Image.Image, np.ndarray]] | None = None,
+        strict: bool = False,
     ) -> None:
-        self.dataset, self.workers = dataset, workers
+        self.dataset, self.workers, self.strict = dataset, workers, strict
         self.all_indices = list(indices)
         self.indices = [self.all_indices[position] for position in shard(len(indices))]
         self._read = read or dataset.read
@@ -101,6 +103,12 @@ class ImageShare:
                 yield waiting.pop(max(waiting, key=lambda size: len(waiting[size])))
         yield from waiting.values()
 
+    def leave_out(self, index: int, error: Exception) -> None:
+        """Report an image that was read as unreadable after all, because of another file that belongs to it."""
+        if self.strict:
+            raise error
+        self._reasons[index] = " ".join(str(error).split())
+
     def readable(self) -> list[int]:
         """Return the indices of this process without those that could not be read so far."""
         return [index for index in self.indices if index not in self._reasons]
@@ -122,6 +130,8 @@ class ImageShare:
         try:
             image, labels = self._read(index)
         except (InputError, OSError) as error:
+            if self.strict:
+                raise
             return str(error)
         if labels.shape != (image.height, image.width):
             return f"the image has size {[image.height, image.width]}, its labels {list(labels.shape)}"

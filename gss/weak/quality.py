@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
+from gss.evaluation.images import ImageShare, Unreadable
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.label_quality import LabelQuality
 from gss.report.pictures import colorize, error_map, heatmap
@@ -20,22 +22,40 @@ from gss.report.pictures import colorize, error_map, heatmap
 _PICTURES = 6
 
 
+@dataclass(frozen=True)
+class MeasuredLabels:
+    """Labels of a data set, measured.
+
+    Attributes:
+        result: result of `LabelQuality.compute`.
+        pictures: captions with pictures of some images; empty on other processes than the main one.
+        unreadable: images that are left out because a file of theirs cannot be read.
+    """
+
+    result: dict[str, Any]
+    pictures: list[tuple[str, list[Image.Image]]]
+    unreadable: list[Unreadable]
+
+
 def measure(
-    dataset: LabelledImages, truth: LabelledImages | None = None, *, pictures: int = _PICTURES, progress: bool = False
-) -> tuple[dict[str, Any], list[tuple[str, list[Image.Image]]]]:
+    dataset: LabelledImages,
+    truth: LabelledImages | None = None,
+    *,
+    pictures: int = _PICTURES,
+    strict: bool = False,
+    progress: bool = False,
+) -> MeasuredLabels:
     """Measure the labels of a data set; processes share the images.
 
     Args:
         dataset: data set with the labels.
         truth: full masks of the same images, found by id.
         pictures: number of images to draw, evenly spaced.
+        strict: True raises the error of an image that cannot be read, which is otherwise left out.
         progress: True shows a bar.
 
-    Returns:
-        Result of `LabelQuality.compute`, and captions with pictures, on the main process.
-
     Raises:
-        InputError: other classes, or images without full masks.
+        InputError: other classes, images without full masks, or no image that can be read.
     """
     space = dataset.label_space
     positions: dict[str, int] = {}
@@ -50,26 +70,29 @@ def measure(
                 f"{len(absent)} images have no truth, first: {absent[0]!r}; give the --truth-split that has them"
             )
     quality = LabelQuality(space.num_classes)
+    images = ImageShare(dataset, range(len(dataset)), strict=strict)
     drawn = set(evenly_spaced(len(dataset), pictures))
     rows = []
-    for index in tqdm(distributed.shard(len(dataset)), desc="reading labels", unit="img", disable=not progress):
-        image, labels = dataset.read(index)
-        confidence = dataset.read_weak(index)[1] if isinstance(dataset, SegmentationDataset) else None
-        true = None if truth is None else truth.read(positions[dataset.ids[index]])[1]
+    for sample in tqdm(images, desc="reading labels", unit="img", disable=not progress):
+        id, labels = dataset.ids[sample.index], sample.labels
         try:
+            confidence = dataset.read_weak(sample.index)[1] if isinstance(dataset, SegmentationDataset) else None
+            true = None if truth is None else truth.read(positions[id])[1]
             quality.update(labels, confidence, true)
-        except InputError as error:
-            raise InputError(f"image {dataset.ids[index]!r}: {error}") from error
-        if index in drawn and distributed.is_main():
-            row = [image, colorize(labels, space.colors, void=(255, 255, 255))]
+        except (InputError, OSError) as error:
+            images.leave_out(sample.index, error)
+            continue
+        if sample.index in drawn and distributed.is_main():
+            row = [sample.image, colorize(labels, space.colors, void=(255, 255, 255))]
             if confidence is not None:
                 row.append(heatmap(confidence, low=0, high=1))
             if true is not None:
                 judged = np.where(labels == IGNORE_INDEX, IGNORE_INDEX, true).astype(np.uint8)
                 row += [
                     colorize(true, space.colors),
-                    error_map(np.where(labels == IGNORE_INDEX, 0, labels), judged, image),
+                    error_map(np.where(labels == IGNORE_INDEX, 0, labels), judged, sample.image),
                 ]
-            rows.append((dataset.ids[index], row))
+            rows.append((id, row))
     quality.sum_across()
-    return quality.compute(), rows
+    unreadable = images.unreadable()
+    return MeasuredLabels(quality.compute(), rows, unreadable)

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import FORM_NAMES, add_limit, add_out, add_split
+from gss.cli.runtime import report_unreadable
 
 HELP = "points, scribbles, blocks, boxes, coarse polygons or tags from full masks"
 
@@ -20,8 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(more="settings")
 
 
-def run(args: Namespace) -> None:
-    """Make the labels and print how much is labelled."""
+def run(args: Namespace) -> int:
+    """Make the labels and print how much is labelled; return 1 when some images have none."""
     from pathlib import Path
 
     from gss.config.io import load_config, split_overrides
@@ -49,3 +50,4 @@ def run(args: Namespace) -> None:
     if is_main():
         print(report.table().text())
         print(f"\nwritten to {args.out}; train on it with data.spec={args.out} data.train_split={args.split}")
+    return report_unreadable(report.unreadable)

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_files, add_truth
+from gss.cli.runtime import report_unreadable
 
 HELP = "coverage of labels, and their quality where full masks exist"
 
@@ -16,8 +17,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_files(parser, json="the numbers", html="a report with pictures")
 
 
-def run(args: Namespace) -> None:
-    """Measure, write and print."""
+def run(args: Namespace) -> int:
+    """Measure, write and print; return 1 when images could not be read."""
     from gss.core.distributed import is_main
     from gss.core.files import write_json
     from gss.data.export import open_labelled
@@ -30,12 +31,15 @@ def run(args: Namespace) -> None:
     dataset, truth = open_split(spec, args.split), None
     if args.truth:
         truth = open_labelled(load_spec(args.truth, args.truth_root), args.truth_split or args.split)
-    result, rows = measure(dataset, truth, pictures=6 if args.html else 0, progress=is_main())
+    measured = measure(dataset, truth, pictures=6 if args.html else 0, progress=is_main())
     if not is_main():
-        return
+        return report_unreadable(measured.unreadable)
+    result = measured.result
     facts = {"data": spec.name, "split": args.split, "classes": list(dataset.label_space.names), "truth": args.truth}
     if args.json:
-        write_json(args.json, {**facts, **result})
+        left_out = [image.to_json() for image in measured.unreadable]
+        write_json(args.json, {**facts, **result, "unreadable": left_out})
     if args.html:
-        build_report(result, rows, dataset, title=f"{spec.name} · {args.split}").save(args.html)
+        build_report(result, measured.pictures, dataset, title=f"{spec.name} · {args.split}").save(args.html)
     print(format_report(result, dataset.label_space.names))
+    return report_unreadable(measured.unreadable)

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_files, add_split, add_truth
+from gss.cli.runtime import report_unreadable
 
 HELP = "precision and recall of class activation maps, over all thresholds"
 
@@ -20,8 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(more="classifiers")
 
 
-def run(args: Namespace) -> None:
-    """Measure every classifier, write and print."""
+def run(args: Namespace) -> int:
+    """Measure every classifier, write and print; return 1 when images could not be read."""
     from gss.config.io import load_config, split_overrides
     from gss.config.tags import CamConfig
     from gss.core.distributed import is_main
@@ -37,10 +38,12 @@ def run(args: Namespace) -> None:
     masks = spec if args.truth is None else load_spec(args.truth, args.truth_root)
     truth = open_labelled(masks, args.truth_split or args.split)
     seeds = compare_seeds(folders, spec, args.split, truth, cfg, recall=args.recall, progress=is_main())
+    unreadable = [image for part in seeds.classifiers for image in part.unreadable]
     if not is_main():
-        return
+        return report_unreadable(unreadable)
     if args.json:
         write_json(args.json, seeds.to_json())
     if args.sheet:
         save_picture(args.sheet, seeds.picture(truth))
     print(seeds.table().text())
+    return report_unreadable(unreadable)

@@ -98,9 +98,8 @@ class WeakRun:
             write_spec(self.out / "labels", self.spec, name=self.spec.name, weak={"splits": None, **self.weak})
         distributed.barrier()
         dataset = self.weak_images()
-        result, _ = measure(
-            dataset, open_truth(self.truth, self.spec, dataset), pictures=0, progress=distributed.is_main()
-        )
+        truth = open_truth(self.truth, self.spec, dataset)
+        result = measure(dataset, truth, pictures=0, strict=True, progress=distributed.is_main()).result
         names = dataset.label_space.names
         coding = getattr(dataset.weak.reader, "coding", None) if dataset.weak else None
         result["coding"] = f"unlabelled pixels are {coding} or 255" if coding else None
@@ -127,7 +126,7 @@ class WeakRun:
             print(manifest.summary(self.out / "pseudo"))
         distributed.barrier()
         truth = open_truth(self.truth, self.spec, self.weak_images())
-        result, _ = measure(self.pseudo_images(), truth, pictures=0)
+        result = measure(self.pseudo_images(), truth, pictures=0, strict=True).result
         by_hand = read_records(self.out)["labels"].result["coverage"]
         if not result["coverage"] > 1.05 * by_hand and distributed.is_main():
             warnings.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from gss.core.records import Record
 from gss.data.weak.labels import WeakLabels
+from gss.evaluation.images import Unreadable
 from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
 from gss.report.tables import Table
@@ -57,6 +58,7 @@ class LabelReport(Record):
         distance_to_boundary: lower edges of bins in pixels (`from_px`), and labelled pixels by distance to the
             nearest class border (`pixels`).
         classes: counts by class.
+        unreadable: images that are left out because a file of theirs cannot be read or written.
     """
 
     schema_version: ClassVar[int] = 1
@@ -74,6 +76,7 @@ class LabelReport(Record):
     never_labelled: list[str]
     distance_to_boundary: dict[str, list[int]]
     classes: list[ClassCounts]
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     def table(self) -> Table:
         """Return the counts by class, with the counts of all as notes."""

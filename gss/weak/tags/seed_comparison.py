@@ -22,6 +22,7 @@ from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.spec import DataSpec
 from gss.data.tagged import read_tags
+from gss.evaluation.images import ImageShare, Unreadable
 from gss.models.tags import TagClassifier
 from gss.pipeline.loading import load_classifier
 from gss.report.pictures import contact_sheet, heatmap, overlay
@@ -40,11 +41,13 @@ class ClassifierSeeds:
         classifier: folder.
         curve: quality at all thresholds.
         maps: largest map of some images, float32 `[H, W]` in 0..1, by id.
+        unreadable: images that are left out because a file of theirs cannot be read.
     """
 
     classifier: str
     curve: list[SeedQuality]
     maps: Mapping[str, np.ndarray] = field(repr=False)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class SeedComparison:
         rows = [
             {
                 "classifier": seeds.classifier,
+                "unreadable": [image.to_json() for image in seeds.unreadable],
                 "curve": [dataclasses.asdict(quality) for quality in seeds.curve],
                 "best": dataclasses.asdict(best(seeds.curve)),
                 "precision_at_recall": {"recall": self.recall, "precision": precision_at(seeds.curve, self.recall)},
@@ -109,7 +113,7 @@ class SeedComparison:
 
 def measure_seeds(
     model: TagClassifier, dataset: LabelledImages, truth: LabelledImages, cfg: CamConfig, *, progress: bool = False
-) -> tuple[SeedCurve, dict[str, np.ndarray]]:
+) -> tuple[SeedCurve, dict[str, np.ndarray], list[Unreadable]]:
     """Count the seeds of a classifier over a data set; processes share the images.
 
     Args:
@@ -120,10 +124,10 @@ def measure_seeds(
         progress: True shows a bar.
 
     Returns:
-        The counts, and the largest map of some images, float32 `[H, W]` by id.
+        The counts, the largest map of some images, float32 `[H, W]` by id, and the images that could not be read.
 
     Raises:
-        InputError: images without full masks, or with masks of another size.
+        InputError: images without full masks, or no image that can be read.
     """
     positions = {id: index for index, id in enumerate(truth.ids)}
     absent = [id for id in dataset.ids if id not in positions]
@@ -133,18 +137,31 @@ def measure_seeds(
         )
     curve = SeedCurve(len(model.config["class_names"]), model.config["background"])
     drawn, pictures = set(evenly_spaced(len(dataset), _PICTURES)), {}
-    for index in tqdm(distributed.shard(len(dataset)), desc="maps", unit="img", disable=not progress):
-        id, tags = dataset.ids[index], np.flatnonzero(read_tags(dataset, index)[0][list(model.classes)])
+    # 1. Images with the masks of the truth; tags come from the data set.
+    images = ImageShare(
+        dataset,
+        range(len(dataset)),
+        read=lambda index: (dataset.read(index)[0], truth.read(positions[dataset.ids[index]])[1]),
+    )
+    for sample in tqdm(images, desc="maps", unit="img", disable=not progress):
+        id = dataset.ids[sample.index]
+        try:
+            tags = np.flatnonzero(read_tags(dataset, sample.index)[0][list(model.classes)])
+        except (InputError, OSError) as error:
+            images.leave_out(sample.index, error)
+            continue
         if not len(tags):
             continue
-        mask = truth.read(positions[id])[1]  # [H, W]
-        maps = tag_maps(model, dataset.read(index)[0], torch.from_numpy(tags), cfg)  # [T, h, w]
-        score, label = F.interpolate(maps[None].cpu(), size=mask.shape, mode="bilinear")[0].max(0)
-        curve.update(np.array(model.classes)[tags][label.numpy()], score.numpy(), mask)
-        if index in drawn:
+        # 2. The largest of the maps and its class, at the size of the mask.
+        maps = tag_maps(model, sample.image, torch.from_numpy(tags), cfg)  # [T, h, w]
+        score, label = F.interpolate(maps[None].cpu(), size=sample.labels.shape, mode="bilinear")[0].max(0)  # [H, W]
+        curve.update(np.array(model.classes)[tags][label.numpy()], score.numpy(), sample.labels)
+        if sample.index in drawn:
             pictures[id] = score.numpy()
+    # 3. Sum over the processes.
     curve.sum_across()
-    return curve, {id: score for part in distributed.gather_objects(pictures) for id, score in part.items()}
+    everywhere = {id: score for part in distributed.gather_objects(pictures) for id, score in part.items()}
+    return curve, everywhere, images.unreadable()
 
 
 def compare_seeds(
@@ -180,8 +197,9 @@ def compare_seeds(
     for folder in folders:
         model = load_classifier(folder)
         open_tagged(model, truth)
-        curve, maps = measure_seeds(model, open_tagged(model, open_split(spec, split)), truth, cfg, progress=progress)
-        results.append(ClassifierSeeds(str(folder), curve.compute(), maps))
+        dataset = open_tagged(model, open_split(spec, split))
+        curve, maps, unreadable = measure_seeds(model, dataset, truth, cfg, progress=progress)
+        results.append(ClassifierSeeds(str(folder), curve.compute(), maps, unreadable))
     return SeedComparison(
         data=spec.name,
         split=split,
