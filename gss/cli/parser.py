@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, NoReturn
 
 from gss.cli.runtime import one_line
-from gss.core.errors import did_you_mean
+from gss.core.errors import did_you_mean, quoted
 
 FORM_NAMES = ("points", "scribbles", "blocks", "boxes", "coarse", "tags")
 """Forms of weak labels; the keys of `gss.config.weak_labels.FORMS`, whose import takes long."""
@@ -47,7 +47,7 @@ class Parser(ArgumentParser):
         for text in rest:
             if text.startswith("-") or takes_more is None:
                 hint = f"; write an override as {text.lstrip('-')}" if re.match(r"--[\w.]+=", text) else ""
-                self.error(f"unrecognized argument {text!r}{hint}")
+                self.error(f"unrecognized argument {quoted(text)}{hint}")
             getattr(args, takes_more).append(text)
         return args
 
@@ -174,14 +174,14 @@ def size(text: str) -> tuple[int, int]:
     """Parse the size of an image, (H, W)."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
-        raise ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 360x480")
+        raise ArgumentTypeError(f"{quoted(text)} is not HEIGHTxWIDTH in pixels, such as 360x480")
     return int(match[1]), int(match[2])
 
 
 def count(text: str) -> int:
     """Parse a whole number above 0."""
     if not re.fullmatch(r"[1-9]\d*", text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise ArgumentTypeError(f"{quoted(text)} is not a whole number above 0")
     return int(text)
 
 
@@ -200,7 +200,7 @@ def numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a list of numbers, such as 0.75,1") from None
+        raise ArgumentTypeError(f"{quoted(text)} is not a list of numbers, such as 0.75,1") from None
 
 
 def names(text: str) -> list[str]:
@@ -211,5 +211,5 @@ def names(text: str) -> list[str]:
 def picture(text: str) -> str:
     """Parse the name of a picture to write."""
     if not text.lower().endswith((".png", ".jpg")):
-        raise ArgumentTypeError(f"{text!r}: the name of a picture must end in .png or .jpg")
+        raise ArgumentTypeError(f"{quoted(text)}: the name of a picture must end in .png or .jpg")
     return text

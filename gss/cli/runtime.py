@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 import gss
-from gss.core.errors import InputError
+from gss.core.errors import InputError, shorten_words
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +71,8 @@ def announce(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return a message without line breaks."""
-    return " ".join(text.split()).replace(" ;", ";")
+    """Return a message without line breaks, and without words longer than any path."""
+    return shorten_words(" ".join(text.split()).replace(" ;", ";"))
 
 
 def report_unreadable(images: Iterable[Unreadable]) -> int:

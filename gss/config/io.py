@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gss.config.limits import broken_limits
-from gss.core.errors import InputError, did_you_mean, nearest
+from gss.core.errors import InputError, did_you_mean, nearest, quoted, shorten
 from gss.core.files import atomic_path
 
 
@@ -64,7 +64,7 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
             try:
                 OmegaConf.update(merged, key, value, merge=True, force_add=True)
             except (OmegaConfBaseException, ValueError, TypeError) as error:
-                raise InputError(f"{source}: {key} = {_shown(value)} is not {_describe(expected)}") from error
+                raise InputError(f"{source}: {key} = {shorten(_shown(value))} is not {_describe(expected)}") from error
             origins[key] = source
     try:
         config: Any = OmegaConf.to_object(merged)
@@ -72,7 +72,7 @@ def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:
         source = origins.get(str(error.full_key), "config")
         raise InputError(f"{source}: {str(error).splitlines()[0]}") from error
     for key, value, allowed in broken_limits(config):
-        raise InputError(f"{origins.get(key, 'config')}: {key} = {_shown(value)} must be {allowed}")
+        raise InputError(f"{origins.get(key, 'config')}: {key} = {shorten(_shown(value))} must be {allowed}")
     return config
 
 
@@ -143,7 +143,7 @@ def _read_files(cls: type, names: list[str]) -> Iterator[tuple[str, dict]]:
 
 def _read_overrides(overrides: list[str]) -> Iterator[tuple[str, dict]]:
     for text in overrides:
-        source = f"override {text!r}"
+        source = f"override {quoted(text)}"
         if "=" not in text:
             raise InputError(f"{source}: write it as key=value, for example train.steps=1000")
         try:
@@ -177,14 +177,14 @@ def _leaves(content: dict, cls: type, prefix: str, source: str, top: type) -> It
     for name, value in content.items():
         key = f"{prefix}{name}"
         if name not in expected:
-            raise InputError(f"{source}: unknown key {key!r}{_nearest_key(key, prefix, cls, top)}")
+            raise InputError(f"{source}: unknown key {quoted(key)}{_nearest_key(key, prefix, cls, top)}")
         if not dataclasses.is_dataclass(expected[name]):
             yield key, value, expected[name]
         elif isinstance(value, dict):
             yield from _leaves(value, expected[name], f"{key}.", source, top)
         else:
             section = ", ".join(get_type_hints(expected[name]))
-            raise InputError(f"{source}: {key} = {_shown(value)} is not a section with the keys {section}")
+            raise InputError(f"{source}: {key} = {shorten(_shown(value))} is not a section with the keys {section}")
 
 
 def _nearest_key(key: str, prefix: str, cls: type, top: type) -> str:

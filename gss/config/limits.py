@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 
 
 def limits(
@@ -53,7 +53,7 @@ def check_limits(settings: Any) -> None:
         InputError: a value out of its range; names the first such field.
     """
     for name, value, allowed in broken_limits(settings):
-        raise InputError(f"{name} is {value!r}; it must be {allowed}")
+        raise InputError(f"{name} is {quoted(value)}; it must be {allowed}")
 
 
 def broken_limits(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -10,11 +10,38 @@ The command line prints the first two in one line; everything else shows its tra
 """
 
 import difflib
+import re
+import reprlib
 from collections.abc import Collection, Iterable
 
 
 class InputError(ValueError):
     """A mistake in files, settings or arguments; its text names what is wrong, what is allowed and how to mend it."""
+
+
+_LONGEST_TEXT, _LONGEST_VALUE, _LONGEST_WORD = 200, 200, 1000  # characters in a message
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxother = 2, 120, 4, 4, 60
+
+
+def quoted(value: object) -> str:
+    """Return a value of a file or an argument as Python writes it, for a message; a long one is shortened."""
+    try:
+        text = repr(value)
+        return text if len(text) <= _LONGEST_VALUE else _SHORT.repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes, or deep nesting
+        return f"a {type(value).__name__} that is too long to be shown"
+
+
+def shorten(text: str) -> str:
+    """Return a text of a file on one line of limited length, for a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + "..."
+
+
+def shorten_words(text: str) -> str:
+    """Return a message in which no word is longer than any path; the middle of longer ones is left out."""
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:60]}...{word[0][-20:]}", text)
 
 
 def nearest(value: str, options: Iterable[str]) -> str | None:
@@ -55,4 +82,4 @@ def unknown_name(kind: str, name: object, known: Collection[str], *, where: str 
     hint = f", did you mean '{option}'?" if option else "."
     head = f"{where}: " if where else ""
     listed = ", ".join(list(known)[:40]) + (f" and {len(known) - 40} more" if len(known) > 40 else "") or "none"
-    return InputError(f"{head}unknown {kind} {str(name)!r}{hint} {(plural or kind + 's').capitalize()}: {listed}")
+    return InputError(f"{head}unknown {kind} {quoted(str(name))}{hint} {(plural or kind + 's').capitalize()}: {listed}")

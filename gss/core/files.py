@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)(\.[^.]*)?")
@@ -222,7 +222,7 @@ def _plain(obj: Any) -> Any:
         return os.fspath(obj)
     if hasattr(obj, "tolist"):  # arrays, tensors and their scalars
         return _plain(obj.tolist())
-    raise InputError(f"cannot write a {type(obj).__name__} as JSON: {obj!r}")
+    raise InputError(f"cannot write a {type(obj).__name__} as JSON: {quoted(obj)}")
 
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOTCONN, errno.ESTALE}

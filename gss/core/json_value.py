@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 
 LARGEST = 1e15
 """Largest number that a file may hold; beyond it integers are no longer exact as floats."""
-
-_SHORT = reprlib.Repr()  # of a wrong value in a message
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict = 2, 60, 4, 4
 
 
 class JsonValue:
@@ -37,7 +33,7 @@ class JsonValue:
     def __getitem__(self, key: str) -> JsonValue:
         value = self.get(key)
         if value is None:
-            raise self.error(f"has no {key!r}" if key not in self.value else f"has null as {key!r}")
+            raise self.error(f"has no {quoted(key)}" if key not in self.value else f"has null as {quoted(key)}")
         return value
 
     def get(self, key: str) -> JsonValue | None:
@@ -102,7 +98,7 @@ class JsonValue:
 
     def wrong(self, allowed: str) -> InputError:
         """Build the error for a value that is not `allowed`."""
-        return self.error(f"must be {allowed}, but is {_short(self.value)}")
+        return self.error(f"must be {allowed}, but is {quoted(self.value)}")
 
     def error(self, reason: str) -> InputError:
         """Build an error about this value."""
@@ -115,9 +111,9 @@ class JsonValue:
         while isinstance(here, JsonValue):
             if isinstance(here._key, int):
                 id = here.value.get("id") if isinstance(here.value, dict) else None
-                steps.append(f"[{here._key}]" + (f" (id {_short(id)})" if isinstance(id, int | str) else ""))
+                steps.append(f"[{here._key}]" + (f" (id {quoted(id)})" if isinstance(id, int | str) else ""))
             elif here._key:
-                steps.append(f".{here._key}" if here._key.isidentifier() else f"[{_short(here._key)}]")
+                steps.append(f".{here._key}" if here._key.isidentifier() else f"[{quoted(here._key)}]")
             here = here._above
         place = "".join(reversed(steps)).removeprefix(".")
         return f"{here}: {place}" if place else str(here)
@@ -130,7 +126,3 @@ def _finite(values: list[Any]) -> bool:
     if not {*map(type, values)} <= {int, float} or not (min(values) >= -LARGEST and max(values) <= LARGEST):
         return False
     return not math.isnan(sum(values))  # which comparisons may pass over
-
-
-def _short(value: object) -> str:
-    return _SHORT.repr(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted, shorten
 from gss.core.files import read_text
 
 _TAG = "tag:yaml.org,2002:"
@@ -23,8 +23,19 @@ class _StrictLoader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
-                raise InputError(f"{key!r} is given twice in the block at line {line}; names must be unique")
+                raise InputError(f"{quoted(key)} is given twice in the block at line {line}; names must be unique")
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        # Python refuses to read more than 4300 decimal digits.
+        value = super().construct_yaml_int(node) if len(node.value) < 999 else None  # type: ignore[no-untyped-call]
+        if value is None or not -(2**63) <= value < 2**64:
+            line = node.start_mark.line + 1
+            raise InputError(f"line {line}: number {quoted(node.value)} does not fit into 64 bits")
+        return int(value)
+
+
+_StrictLoader.add_constructor(_TAG + "int", _StrictLoader.construct_yaml_int)
 
 
 def read_yaml(
@@ -108,5 +119,6 @@ def _check_list(loader: _StrictLoader, nodes: Iterable[yaml.Node]) -> None:
         if not node.value:
             raise InputError(f"line {line}: a name is empty")
         raise InputError(
-            f"line {line}: YAML reads the name {node.value} as {value!r}; put it in quotes: '{node.value}'"
+            f"line {line}: YAML reads the name {shorten(node.value)} as {quoted(value)}; put it in quotes: "
+            f"'{shorten(node.value)}'"
         )

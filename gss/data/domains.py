@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
 from gss.labels.space import IGNORE_INDEX, LabelSpace
@@ -116,8 +116,8 @@ def share_out(sampling: str, sizes: Mapping[str, int]) -> list[int]:
         shares = np.array(weights) / max(weights)
     elif weights:
         raise InputError(
-            f"data.sampling={sampling!r} has {len(weights)} numbers for {len(counts)} domains ({', '.join(sizes)}): "
-            "give one each"
+            f"data.sampling={quoted(sampling)} has {len(weights)} numbers for {len(counts)} domains "
+            f"({', '.join(sizes)}): give one each"
         )
     else:
         raise unknown_name("value", sampling, _FORMS, where="data.sampling")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast
 
 from gss.config.shared import DataConfig
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
 from gss.data.generated import ScenesDataset
@@ -89,7 +89,9 @@ def open_split(
     if spec.domains:
         return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
     if sampling != "equal":
-        raise InputError(f"data.sampling is {sampling!r}, but data set {spec.name!r} has no domains to choose from")
+        raise InputError(
+            f"data.sampling is {quoted(sampling)}, but data set {spec.name!r} has no domains to choose from"
+        )
     if spec.generator is None:
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
     spec.check_split(split)
@@ -135,6 +137,6 @@ def open_domains(
         try:
             parts[domain.name] = open_split(domain.spec, domain_split, transform=reseeded, size=size, cache=cache)
         except InputError as error:
-            raise InputError(f"domain {domain.name!r}: {error}") from error
+            raise InputError(f"domain {quoted(domain.name)}: {error}") from error
     annotated = {domain.name: domain.annotated for domain in spec.domains if domain.name in parts}
     return DomainDataset(parts, label_space=spec.label_space, annotated=annotated, sampling=sampling)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, did_you_mean, quoted
 from gss.data.protocols import ReadableImages
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -38,7 +38,9 @@ def check_classes(
             differences.append(f"{title} {', '.join(missing[:8])}{more}")
     if not differences:
         place = next(i for i, (a, b) in enumerate(zip(names, data_names, strict=True)) if a != b)
-        differences = [f"the order differs from class {place}: {names[place]!r} is {data_names[place]!r} there"]
+        differences = [
+            f"the order differs from class {place}: {quoted(names[place])} is {quoted(data_names[place])} there"
+        ]
     raise InputError(f"classes of the data set differ from those of {model}: {'; '.join(differences)}; {fix}")
 
 
@@ -89,7 +91,9 @@ def check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None
         if name not in known:
             hint = did_you_mean(name, known)
             listed = ", ".join(sorted(known))
-            raise InputError(f"no pipeline here has {kind} {name!r}{', ' + hint if hint else ''} they have {listed}")
+            raise InputError(
+                f"no pipeline here has {kind} {quoted(name)}{', ' + hint if hint else ''} they have {listed}"
+            )
 
 
 def device_name(device: torch.device) -> str:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+import signal
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gss.core import distributed
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.files import read_json, write_json
+from gss.core.interrupt import Interrupted
 from gss.core.outputs import prepare_output
 from gss.training.engine.checkpoint import FREE_KEYS
-from gss.training.engine.run_folder import list_checkpoints
+from gss.training.engine.run_folder import Advice, advised, list_checkpoints
 from gss.training.run import train
 from gss.training.stages import STAGES
 
 RECORDS = "stages.json"
 """File in the folder of a job that records its stages."""
+_CONTINUES = "the same command continues"
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def training_stage(name: str, stage: str, cfg: Any, job: Path, *, after: Sequenc
     def work(fresh: bool) -> Mapping[str, Any]:
         resume = not fresh and bool(list_checkpoints(folder / "checkpoints"))
         distributed.run_on_main(lambda: prepare_output(folder, overwrite=True))
-        return train(stage, cfg, folder, resume=resume, say=print)
+        with advised(Advice(_CONTINUES, f"--redo {name}")):
+            return train(stage, cfg, folder, resume=resume, say=print)
 
     settings = flat_settings(cfg, without=FREE_KEYS - {"train.steps"})
     settings = {key: _portable(value, job) for key, value in settings.items()}
@@ -200,13 +205,24 @@ def run_stages(
         distributed.barrier()  # all have read
         _write(folder, records | {stage.name: started})
         clock = time.perf_counter()
-        result = stage.work(before is None or not before.same_run(started))
+        with _stopped():
+            result = stage.work(before is None or not before.same_run(started))
         done = dataclasses.replace(
             started, id=secrets.token_hex(4), seconds=time.perf_counter() - clock, result=dict(result)
         )
         _write(folder, records | {stage.name: done})
         distributed.barrier()
     return {name: record for name, record in read_records(folder).items() if record.id}
+
+
+@contextmanager
+def _stopped() -> Iterator[None]:
+    """Add to the message of a job that is stopped how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        number, hint = (stop.number, stop.hint) if isinstance(stop, Interrupted) else (signal.SIGINT, "")
+        raise Interrupted(number, hint if _CONTINUES in hint else f"{hint}{hint and '; '}{_CONTINUES}") from None
 
 
 def _plan(
@@ -237,7 +253,9 @@ def _plan(
         lacks = next((missing[name] for name in needs if name in missing), "")
         if stage.name in chosen:
             if lacks:
-                raise InputError(f"stage {stage.name!r} needs {lacks!r}, which is not finished: add it to the stages")
+                raise InputError(
+                    f"stage {stage.name!r} needs {quoted(lacks)}, which is not finished: add it to the stages"
+                )
             plan[stage.name] = reason
         elif reason or lacks:
             missing[stage.name] = lacks or stage.name
@@ -249,8 +267,8 @@ def _require_same(stage: Stage, before: Mapping[str, Any], folder: Path) -> None
     for key in [*now, *before]:
         if now.get(key) != before.get(key):
             raise InputError(
-                f"stage {stage.name!r} in {folder} is finished with {key} = {before.get(key)!r}, which is "
-                f"{now.get(key)!r} now: pass --redo {stage.name} to do it and what builds on it again, or choose "
+                f"stage {stage.name!r} in {folder} is finished with {key} = {quoted(before.get(key))}, which is "
+                f"{quoted(now.get(key))} now: pass --redo {stage.name} to do it and what builds on it again, or choose "
                 "another --out"
             )
 

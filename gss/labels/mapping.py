@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.labels.names import Targets, by_key, listed, require_known, shares_of, spelling_key
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
@@ -115,10 +115,14 @@ class LabelMapping:
         for name, row in zip(self.source.names, self.shares, strict=True):
             targets = [target for target, _ in row]
             if len(set(targets)) < len(targets) or any(not 0 <= t < self.target.num_classes for t in targets):
-                raise InputError(f"targets of {name!r} are {targets}; each must be one of the target classes, once")
+                raise InputError(
+                    f"targets of {quoted(name)} are {targets}; each must be one of the target classes, once"
+                )
             total = sum(share for _, share in row)
             if any(not share >= 0 for _, share in row) or total > 1 + _ROUNDING:
-                raise InputError(f"shares of {name!r} are {[s for _, s in row]}; they must be 0 to 1 and add up to 1")
+                raise InputError(
+                    f"shares of {quoted(name)} are {[s for _, s in row]}; they must be 0 to 1 and add up to 1"
+                )
         if not self.matrix.any():
             raise InputError(
                 f"no class of the one label space maps to a class of the other: {listed(self.source.names)} against "
@@ -348,7 +352,7 @@ class LabelMapping:
             InputError: not floating point, another number of planes, or an unknown `other`.
         """
         if other not in ("exclude", "keep"):
-            raise InputError(f"other is {other!r}; it must be exclude or keep")
+            raise InputError(f"other is {quoted(other)}; it must be exclude or keep")
         if not probs.is_floating_point() or probs.ndim < 3 or probs.shape[-3] != self.source.num_classes:
             raise InputError(
                 f"probs must be class probabilities [..., {self.source.num_classes}, H, W], got {probs.dtype} "

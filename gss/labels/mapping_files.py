@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.files import atomic_path
 from gss.core.yaml import read_yaml
 from gss.labels.mapping import LabelMapping
@@ -49,7 +49,7 @@ def load_mapping(
             if key not in _KEYS:
                 raise unknown_name("key", key, _KEYS)
         if data.get("unmapped", "error") not in ("error", "drop"):
-            raise InputError(f"unmapped is {data['unmapped']!r}; it must be error or drop")
+            raise InputError(f"unmapped is {quoted(data['unmapped'])}; it must be error or drop")
         names = {str(name): targets for name, targets in data["map"].items()}
         return LabelMapping.from_names(
             _space(data.get("from"), "from", source, open_space),
@@ -112,7 +112,7 @@ def _space(entry: Any, key: str, given: LabelSpace | None, open_space: Callable[
     elif isinstance(entry, str):
         space = open_space(entry)
     else:
-        raise InputError(f"{key} is {entry!r}; it must be a data spec or a list of class names")
+        raise InputError(f"{key} is {quoted(entry)}; it must be a data spec or a list of class names")
     if given is None:
         return space
     extra, lacking = set(space.names) - set(given.names), set(given.names) - set(space.names)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError, nearest, unknown_name
+from gss.core.errors import InputError, nearest, quoted, unknown_name
 from gss.labels.mapping import LabelMapping
 from gss.labels.names import Targets, by_key
 from gss.labels.space import LabelSpace
@@ -51,11 +51,11 @@ class MSegColumn:
             return cls(entry)
         form = "mseg must be COLUMN or {column: COLUMN, names: {class: name}, leave_out: [class]}"
         if not isinstance(entry, dict) or not isinstance(entry.get("column"), str):
-            raise InputError(f"{form}, got {entry!r}")
+            raise InputError(f"{form}, got {quoted(entry)}")
         names, leave_out = entry.get("names") or {}, entry.get("leave_out") or []
         unknown = set(entry) - {"column", "names", "leave_out"}
         if unknown or not isinstance(names, dict) or not isinstance(leave_out, list):
-            raise InputError(f"{form}, got {entry!r}")
+            raise InputError(f"{form}, got {quoted(entry)}")
         spelt = {str(k): tuple(map(str, v)) if isinstance(v, list) else (str(v),) for k, v in names.items()}
         return cls(entry["column"], spelt, tuple(map(str, leave_out)))
 
@@ -71,7 +71,9 @@ def read_columns(entry: Any) -> dict[str, MSegColumn]:
     directions = entry if isinstance(entry, dict) and {"to", "from"} & set(entry) else {"to": entry, "from": entry}
     for key in directions:
         if key not in ("to", "from"):
-            raise InputError(f"mseg has the key {key!r}; besides one column for both directions, give to and from")
+            raise InputError(
+                f"mseg has the key {quoted(key)}; besides one column for both directions, give to and from"
+            )
     return {key: MSegColumn.from_yaml(column) for key, column in directions.items()}
 
 
@@ -104,7 +106,7 @@ class MSegTaxonomy:
         if _UNIVERSAL not in header or len(set(header)) < len(header):
             raise InputError(
                 f"{path} is no MSeg master table: its first line must name the columns, separated by tabs, each once "
-                f"and one of them {_UNIVERSAL!r}"
+                f"and one of them {quoted(_UNIVERSAL)}"
             )
         try:
             return _parse(header, rows[1:])
@@ -185,12 +187,12 @@ class MSegTaxonomy:
             absent = [each for each in spelt if each not in known.names]
             if name not in found and (absent or not spelt):
                 close = nearest(absent[0] if absent else name, known.names)
-                missing.append(f"{name!r}" + (f" (did you mean {close!r}?)" if close else ""))
+                missing.append(f"{quoted(name)}" + (f" (did you mean {quoted(close)}?)" if close else ""))
             found.setdefault(name, spelt)
         if missing:
             raise InputError(
-                f"column {place.column!r} of the MSeg table lacks {', '.join(missing)}; name them under mseg: names or "
-                "leave_out in the data set's spec"
+                f"column {quoted(place.column)} of the MSeg table lacks {', '.join(missing)}; name them under mseg: "
+                "names or leave_out in the data set's spec"
             )
         return found
 
@@ -205,7 +207,7 @@ def _parse(header: list[str], rows: list[list[str]]) -> MSegTaxonomy:
             raise InputError(f"line {line} has {len(row)} cells, the first line {len(header)}")
         name = row[header.index(_UNIVERSAL)].strip()
         if not name:
-            raise InputError(f"line {line} has no name in the column {_UNIVERSAL!r}")
+            raise InputError(f"line {line} has no name in the column {quoted(_UNIVERSAL)}")
         if name == _UNLABELED:
             unlabeled = row
             continue
@@ -220,8 +222,8 @@ def _parse(header: list[str], rows: list[list[str]]) -> MSegTaxonomy:
 def _cell(text: str, line: int, column: str) -> tuple[str, ...]:
     text = text.strip()
     if text.startswith("{") != text.endswith("}") or any(mark in text[1:-1] for mark in "{}"):
-        raise InputError(f"cell {text!r} in line {line}, column {column!r}, has unpaired braces")
+        raise InputError(f"cell {quoted(text)} in line {line}, column {quoted(column)}, has unpaired braces")
     names = text[1:-1].split(",") if text.startswith("{") else [text] if text else []
     if any(not name.strip() for name in names):
-        raise InputError(f"cell {text!r} in line {line}, column {column!r}, has an empty name")
+        raise InputError(f"cell {quoted(text)} in line {line}, column {quoted(column)}, has an empty name")
     return tuple(name.strip() for name in names)

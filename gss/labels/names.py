@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gss.core.errors import InputError, nearest
+from gss.core.errors import InputError, nearest, quoted
 from gss.labels.space import LabelSpace
 
 Targets = str | Sequence[str] | Mapping[str, float] | None
@@ -26,7 +26,9 @@ def by_key(space: LabelSpace) -> dict[str, str]:
     for name in space.names:
         key = spelling_key(name)
         if key in keys:
-            raise InputError(f"classes {keys[key]!r} and {name!r} differ in case, spaces and punctuation only")
+            raise InputError(
+                f"classes {quoted(keys[key])} and {quoted(name)} differ in case, spaces and punctuation only"
+            )
         keys[key] = name
     return keys
 
@@ -46,11 +48,13 @@ def shares_of(name: str, targets: Targets) -> dict[str, float]:
     if isinstance(targets, Mapping):
         if any(isinstance(share, bool) or not isinstance(share, int | float) for share in targets.values()):
             raise InputError(
-                f"shares of {name!r} are {dict(targets)}; give numbers, such as {{sidewalk: 0.9, curb: 0.1}}"
+                f"shares of {quoted(name)} are {dict(targets)}; give numbers, such as {{sidewalk: 0.9, curb: 0.1}}"
             )
         return {str(target): float(share) for target, share in targets.items()}
     if not isinstance(targets, str | Sequence) or not targets:
-        raise InputError(f"target of {name!r} is {targets!r}; give a class, a list of classes, or null to leave it out")
+        raise InputError(
+            f"target of {quoted(name)} is {quoted(targets)}; give a class, a list of classes, or null to leave it out"
+        )
     several = [targets] if isinstance(targets, str) else list(dict.fromkeys(map(str, targets)))
     general = [target for target in several if spelling_key(target) == spelling_key(name)]
     return {target: (target in general if general else 1) / len(general or several) for target in several}
@@ -65,7 +69,10 @@ def require_known(kind: str, names: Iterable[str], space: LabelSpace) -> None:
     unknown = [name for name in dict.fromkeys(names) if name not in space.names]
     if unknown:
         close = {name: nearest(str(name), space.names) for name in unknown}
-        hints = (f"{name!r}" + (f" (did you mean {option!r}?)" if option else "") for name, option in close.items())
+        hints = (
+            f"{quoted(name)}" + (f" (did you mean {quoted(option)}?)" if option else "")
+            for name, option in close.items()
+        )
         raise InputError(f"no {kind} class is called {', '.join(hints)}; known: {listed(space.names)}")
 
 

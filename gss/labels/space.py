@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 
 IGNORE_INDEX = 255
 """Label of pixels without a class, everywhere inside the package."""
@@ -113,5 +113,7 @@ class LabelSpace:
 def _checked_color(color: Any, name: str) -> tuple[int, int, int]:
     values = list(color) if isinstance(color, list | tuple) else [color]
     if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in values):
-        raise InputError(f"colour of class {name!r} is {color!r}; it must be [r, g, b] with whole numbers 0..255")
+        raise InputError(
+            f"colour of class {quoted(name)} is {quoted(color)}; it must be [r, g, b] with whole numbers 0..255"
+        )
     return values[0], values[1], values[2]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.records import Record
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.base import CountMetric
@@ -177,4 +177,4 @@ def _check_classes(num_classes: int) -> None:
 
 def _check_absent(absent: str) -> None:
     if absent not in ("skip", "zero"):
-        raise InputError(f"absent is {absent!r}; it must be skip or zero")
+        raise InputError(f"absent is {quoted(absent)}; it must be skip or zero")

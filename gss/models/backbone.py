@@ -9,7 +9,7 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig, load_packaged
 
 # (width, depth) multipliers of the variants whose weights install as a package.
@@ -48,12 +48,12 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
         model_type = options.pop("model_type", None)
         if model_type not in CONFIG_MAPPING:
             raise InputError(
-                f"backbone_config model_type={model_type!r} is unknown; use e.g. 'swin', 'convnext', 'resnet'"
+                f"backbone_config model_type={quoted(model_type)} is unknown; use e.g. 'swin', 'convnext', 'resnet'"
             )
         try:
             found = CONFIG_MAPPING[model_type](**options)
         except (TypeError, ValueError, StrictDataclassError) as error:  # what transformers raises for a bad value
-            raise InputError(f"backbone_config of {model_type!r}: {' '.join(str(error).split())}") from error
+            raise InputError(f"backbone_config of {quoted(model_type)}: {' '.join(str(error).split())}") from error
         explicit = "out_features" in options or "out_indices" in options
     elif name in _VARIANTS:
         width, depth = _VARIANTS[name]
@@ -62,7 +62,7 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
         found, explicit = _read_config(name), False
     if type(found) not in MODEL_FOR_BACKBONE_MAPPING:
         raise InputError(
-            f"model_type={found.model_type!r} is not a transformers backbone; use e.g. 'swin' or 'convnext'"
+            f"model_type={quoted(found.model_type)} is not a transformers backbone; use e.g. 'swin' or 'convnext'"
         )
     if not explicit and len(found.out_features) <= 1:
         found.out_features = _default_features(found.stage_names)
@@ -72,13 +72,13 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
 def _read_config(name: str) -> PreTrainedConfig:
     local = Path(name)
     if local.is_dir() and not (local / "config.json").is_file():
-        raise InputError(f"backbone folder {name!r} has no config.json; give a folder written by save_pretrained")
+        raise InputError(f"backbone folder {quoted(name)} has no config.json; give a folder written by save_pretrained")
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"backbone={name!r} is none of {', '.join(_VARIANTS)}, no folder and not on the hub ({reason})"
+            f"backbone={quoted(name)} is none of {', '.join(_VARIANTS)}, no folder and not on the hub ({reason})"
         ) from error
 
 
@@ -121,12 +121,14 @@ def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedM
         model, report = model_class.from_pretrained(name, config=config, output_loading_info=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"backbone={name!r}: cannot load its weights ({str(error).strip().splitlines()[0]})"
+            f"backbone={quoted(name)}: cannot load its weights ({str(error).strip().splitlines()[0]})"
         ) from error
     # The norms behind the output stages are new in a checkpoint of the plain model.
     missing = sorted(key for key in report["missing_keys"] if "norm" not in key)
     if missing:
-        raise InputError(f"backbone={name!r}: weights missing for {len(missing)} tensors such as {missing[0]!r}")
+        raise InputError(
+            f"backbone={quoted(name)}: weights missing for {len(missing)} tensors such as {quoted(missing[0])}"
+        )
     return model
 
 

@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.models.inputs import usual_normalisation
 
 _STRIDES = (4, 8, 16)
@@ -87,7 +87,7 @@ class GSSPriorConfig(PreTrainedConfig):
         if self.codebook_size < 0:
             raise InputError(f"codebook_size={self.codebook_size} must be at least 1, or 0 for no tokens")
         if self.classifier not in _CLASSIFIERS:
-            raise InputError(f"classifier={self.classifier!r} must be one of {_CLASSIFIERS}")
+            raise InputError(f"classifier={quoted(self.classifier)} must be one of {_CLASSIFIERS}")
         mean, std = self.image_mean or [], self.image_std or []
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise InputError(f"image_mean={mean} and image_std={std} must have 3 values each, std > 0")

@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.models.layers import ChannelNorm, FeatureFusion, enlarge
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 
@@ -50,7 +50,7 @@ class ResidualPatternHead(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         if target not in TARGETS:
-            raise InputError(f"target={target!r} must be one of {', '.join(TARGETS)}")
+            raise InputError(f"target={quoted(target)} must be one of {', '.join(TARGETS)}")
         for name, numbers in (
             ("in_channels", in_channels),
             ("feature_dim", [feature_dim]),

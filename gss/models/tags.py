@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.models.backbone import (
     build_backbone,
     build_backbone_config,
@@ -126,7 +126,7 @@ class TagClassifier(ModelMixin, ConfigMixin):
             if not isinstance(found, EfficientNetLiteConfig):
                 raise InputError(
                     f"output_stride={output_stride}: only EfficientNet-Lite can keep its maps finer, not "
-                    f"{found.model_type!r}; leave it out, or read more levels"
+                    f"{quoted(found.model_type)}; leave it out, or read more levels"
                 )
             found = EfficientNetLiteConfig(**{**found.to_dict(), "output_stride": output_stride})
         model = cls(backbone_config=found.to_dict(), **config)

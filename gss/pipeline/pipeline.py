@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.models.density import GMMDensityHead
 from gss.models.evaluation_mode import evaluation_mode
 from gss.models.inputs import pad_to_multiple
@@ -305,7 +305,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         if not modes:
             raise InputError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
         if output_type not in OUTPUT_TYPES:
-            raise InputError(f"output_type is {output_type!r}; allowed are {', '.join(OUTPUT_TYPES)}")
+            raise InputError(f"output_type is {quoted(output_type)}; allowed are {', '.join(OUTPUT_TYPES)}")
         if size is not None:
             check_size(size, "size")
         return Views(window_size=window_size or self.processor.window_size, **views)

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ImagesKwargs
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.images import image_from_pil, load_image
 
 ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -183,7 +183,7 @@ class GSSImageProcessor(ImageProcessingMixin):
         self.window_size = check_size(window_size, "window_size")
         for name, value in (("short_side", short_side), ("size_multiple", size_multiple)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"{name} is {value!r}; it must be a positive whole number")
+                raise InputError(f"{name} is {quoted(value)}; it must be a positive whole number")
         self.short_side = short_side
         self.size_multiple = size_multiple
 
@@ -225,5 +225,5 @@ def check_size(size: Sequence[int], name: str) -> tuple[int, int]:
         and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size)
     )
     if not valid:
-        raise InputError(f"{name} is {size!r}; it must be two positive whole numbers (height, width)")
+        raise InputError(f"{name} is {quoted(size)}; it must be two positive whole numbers (height, width)")
     return int(size[0]), int(size[1])

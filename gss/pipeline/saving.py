@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from safetensors import safe_open
 from torch import nn
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.files import read_json
 from gss.core.run_folders import PIPELINE_INDEX, find_pipeline
 from gss.models.density import GMMDensityHead
@@ -76,8 +76,8 @@ def read(
             return load(name, **options)
         except OSError as error:
             raise InputError(
-                f"no pipeline at {os.fspath(name)!r}: there is no such folder in {Path.cwd()}, and it cannot be read "
-                f"from the hub ({one_line(error)})"
+                f"no pipeline at {quoted(os.fspath(name))}: there is no such folder in {Path.cwd()}, and it cannot be "
+                f"read from the hub ({one_line(error)})"
             ) from error
     try:
         pipeline = load(folder, **{**options, "local_files_only": True})
@@ -105,9 +105,11 @@ def local_folder(name: str | os.PathLike[str], class_name: str) -> Path | None:
     if not folder.exists():
         owner = folder.parts[0] if folder.parts else ""
         if text.startswith((".", "~", os.sep)) or len(folder.parts) > 2 or text.endswith(os.sep) or not text:
-            raise InputError(f"no pipeline at {text!r}: there is no such folder in {Path.cwd()}")
+            raise InputError(f"no pipeline at {quoted(text)}: there is no such folder in {Path.cwd()}")
         if len(folder.parts) == 2 and Path(owner).is_dir():
-            raise InputError(f"no pipeline at {text!r}: {owner!r} is a folder here and holds no {folder.name!r}")
+            raise InputError(
+                f"no pipeline at {quoted(text)}: {quoted(owner)} is a folder here and holds no {quoted(folder.name)}"
+            )
         return None
     folder = find_pipeline(folder)
     try:
@@ -137,7 +139,7 @@ def load_failure(folder: Path, error: Exception, given: Collection[str] = ()) ->
         if saved[-1] not in COMPONENTS:
             continue
         if not (folder / name).is_dir():
-            return InputError(f"cannot load the pipeline at {folder}: its folder {name!r} is missing")
+            return InputError(f"cannot load the pipeline at {folder}: its folder {quoted(name)} is missing")
         try:
             COMPONENTS[saved[-1]].from_pretrained(folder / name, local_files_only=True)
         # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.

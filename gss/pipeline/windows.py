@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.models.inputs import pad_to_multiple
 from gss.pipeline.processor import check_size, resize_images
 
@@ -68,13 +68,15 @@ class Views:
             raise unknown_name("window", self.window, WINDOW_MODES)
         check_size(self.window_size, "window_size")
         if not _is_number(self.overlap) or not 0 <= self.overlap < 1:
-            raise InputError(f"overlap is {self.overlap!r}; it must be a number of at least 0 and below 1")
+            raise InputError(f"overlap is {quoted(self.overlap)}; it must be a number of at least 0 and below 1")
         numbers_given = isinstance(self.scales, Sequence) and all(map(_is_number, self.scales))
         if not numbers_given or not self.scales or not all(0 < scale <= 16 for scale in self.scales):
-            raise InputError(f"scales is {self.scales!r}; give a list of numbers above 0 and up to 16, such as (1.0,)")
+            raise InputError(
+                f"scales is {quoted(self.scales)}; give a list of numbers above 0 and up to 16, such as (1.0,)"
+            )
         for name, value in (("max_pixels", self.max_pixels), ("batch_size", self.batch_size)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
+                raise InputError(f"{name} is {quoted(value)}; it must be a whole number of at least 1")
 
     def first_size(self, image: Tensor) -> tuple[int, int]:
         """Return the size (h, w) of the first view of an image `[3, H, W]`, whose tokens are kept."""

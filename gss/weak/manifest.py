@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.files import read_json
 
 MANIFEST = "manifest.json"
@@ -204,5 +204,5 @@ def _check_keys(path: Path, what: str, content: object, keys: dict[str, Any]) ->
         odd = [key for key, kind in keys.items() if not isinstance(content.get(key), kind)]
         if not odd:
             return
-        wrong = f"without a valid {odd[0]!r}" if odd[0] in content else f"without {odd[0]!r}"
+        wrong = f"without a valid {quoted(odd[0])}" if odd[0] in content else f"without {quoted(odd[0])}"
     raise InputError(f"{path} is damaged: {what} is {wrong}; make the pseudo-masks again")

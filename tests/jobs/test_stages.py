@@ -7,6 +7,7 @@ import pytest
 from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.core.errors import InputError
+from gss.core.interrupt import Interrupted
 from gss.jobs.stages import Stage, prepare_job, read_records, run_stages, training_stage
 from gss.training.engine.run_folder import list_checkpoints
 
@@ -107,7 +108,7 @@ def test_records_are_checked(tmp_path):
             read_records(tmp_path)
 
 
-def test_an_interrupted_training_continues(tmp_path, capsys):
+def test_an_interrupted_training_continues(tmp_path, capsys, monkeypatch):
     text = "name: tiny\ngenerator: scenes\nlength: {train: 2, val: 1}\nimage_size: [32, 32]\n"
     (tmp_path / "tiny.yaml").write_text(text)
     short = ["data.crop=[32,32]", "train.batch_size=2", "train.steps=2", "vq.hidden_dim=16", "vq.codebook_size=16"]
@@ -119,3 +120,22 @@ def test_an_interrupted_training_continues(tmp_path, capsys):
     capsys.readouterr()
     stage.work(False)
     assert "is finished; exporting it again at step 2" in capsys.readouterr().err
+    # A job has no --resume: the same command continues, and --redo starts a stage anew.
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
+        patch.setattr("gss.training.engine.loop._Run._finish", interrupt)
+        run_stages([stage], tmp_path)
+    assert "step_000002 is whole, the same command continues" in str(stop.value) and "--resume" not in str(stop.value)
+    (tmp_path / "first" / "checkpoints" / "step_000002" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="is damaged .*start anew with --redo first") as error:
+        stage.work(False)
+    assert "--resume" not in str(error.value) and "--overwrite" not in str(error.value)
+
+
+def test_a_job_that_is_stopped_says_how_it_goes_on(tmp_path):
+    with pytest.raises(Interrupted, match="interrupted; the same command continues") as stop:
+        run_stages([Stage("slow", {}, [], interrupt)], tmp_path)
+    assert stop.value.exit_code == 130
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt

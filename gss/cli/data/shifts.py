@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Draw the sheet and print what each shift does."""
-    from gss.core.errors import InputError
+    from gss.core.errors import InputError, quoted
     from gss.data.open import open_split
     from gss.data.shifts.apply import choose_severities, choose_shifts
     from gss.data.shifts.sheet import draw_shifts, list_shifts
@@ -29,7 +29,9 @@ def run(args: Namespace) -> None:
     spec = load_spec(args.spec, args.root)
     dataset = open_split(spec, args.split)
     if args.image is not None and args.image not in dataset.ids:
-        raise InputError(f"no image {args.image!r} in {spec.name} {args.split}; its ids are like {dataset.ids[0]!r}")
+        raise InputError(
+            f"no image {quoted(args.image)} in {spec.name} {args.split}; its ids are like {quoted(dataset.ids[0])}"
+        )
     index = len(dataset) // 2 if args.image is None else dataset.ids.index(args.image)
     sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
     save_picture(args.sheet, sheet)

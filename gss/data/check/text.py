@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gss.core.errors import shorten_words
 from gss.data.check.report import DataReport, DomainReport
 from gss.data.check.split import EXAMPLES, SplitReport
 
@@ -35,7 +36,7 @@ def format_domain(report: DomainReport) -> str:
     if report.files.unused or report.files.unread:
         lines += ["", "not used:", *(f"  {unused}" for unused in report.files.unused)]
         lines += [f"  split {text}" for text in report.files.unread]
-    return "\n".join([*lines, "", _summary(report)])
+    return shorten_words("\n".join([*lines, "", _summary(report)]))
 
 
 def _summary(report: DomainReport) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files.lists import ImageNames, ListEntry
 from gss.data.files.patterns import fill
 from gss.data.images import LOSSY_SUFFIXES, lossy_masks
@@ -35,7 +35,7 @@ class Sample:
     def absent(self) -> list[str]:
         """Return a line for each file that does not exist."""
         if self.where and "image" in self.missing:
-            return [f"{self.where}: {self.id!r} is not an image of the data set, no file {self.image}"]
+            return [f"{self.where}: {quoted(self.id)} is not an image of the data set, no file {self.image}"]
         return [self._lossy() if kind == "mask" else f"image not found: {self.image}" for kind in self.missing]
 
     def _lossy(self) -> str:
@@ -75,8 +75,8 @@ def pair_up(
         files = images.get(entry.id), masks.get(entry.id)
         if entry.mask and names.resolve(entry.mask)[0] != [entry.id]:
             raise InputError(
-                f"{entry.where}: image {entry.id!r} is listed with the mask {entry.mask!r}, but by the pattern "
-                f"{mask!r} its mask is {fill(mask, entry.id)}; list ids alone, or rename the masks"
+                f"{entry.where}: image {quoted(entry.id)} is listed with the mask {quoted(entry.mask)}, but by the "
+                f"pattern {quoted(mask)} its mask is {fill(mask, entry.id)}; list ids alone, or rename the masks"
             )
         missing = tuple(kind for kind, path in zip(("image", "mask"), files, strict=True) if path is None)
         image_path, mask_path = files[0] or root / fill(image, entry.id), files[1] or root / fill(mask, entry.id)

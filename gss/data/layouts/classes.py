@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted, shorten
 from gss.core.files import read_json, read_text
 from gss.data.label_map import LabelMap
 from gss.labels.space import IGNORE_INDEX, LabelSpace
@@ -128,12 +128,14 @@ def read_classes_json(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[
         colors = _numbered(data.get("colors") or {}, "colors")
         for raw, name in classes.items():
             if not isinstance(name, str):
-                raise InputError(f'the name of class {raw} is {name!r}; write text in quotes, such as "{raw}": "road"')
+                raise InputError(
+                    f'the name of class {raw} is {quoted(name)}; write text in quotes, such as "{raw}": "road"'
+                )
         void = data.get("ignore_index", IGNORE_INDEX)
         if void is not None and (isinstance(void, bool) or not isinstance(void, int)):
-            raise InputError(f"ignore_index is {void!r}; give one value of the masks, or null for none")
+            raise InputError(f"ignore_index is {quoted(void)}; give one value of the masks, or null for none")
         if void is not None and void in classes:
-            raise InputError(f"ignore_index {void} is also class {classes[void]!r}; remove one of them")
+            raise InputError(f"ignore_index {void} is also class {quoted(classes[void])}; remove one of them")
         if colors and set(colors) != set(classes):
             raise InputError("colors must name the same values as classes")
         space = LabelSpace(tuple(classes.values()), tuple(colors[raw] for raw in classes) if colors else ())
@@ -149,15 +151,15 @@ def read_classes_json(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[
 def _numbered(entries: Any, key: str) -> dict[int, Any]:
     """Return the entries of `classes` or `colors` by mask value, in ascending order."""
     if not isinstance(entries, dict):
-        raise InputError(f"{key} is {entries!r}; write {CLASSES_FORM}")
+        raise InputError(f"{key} is {quoted(entries)}; write {CLASSES_FORM}")
     wrong = [raw for raw in entries if not re.fullmatch(r"-?\d{1,9}", raw)]
     if wrong and all(isinstance(value, int) for value in entries.values()):
         raise InputError(
-            f"{key} has the key {wrong[0]!r}, but the keys are values of the masks and the values are names: turn it "
-            f'round, as {{"{entries[wrong[0]]}": "{wrong[0]}", ...}}'
+            f"{key} has the key {quoted(wrong[0])}, but the keys are values of the masks and the values are names: "
+            f'turn it round, as {{"{entries[wrong[0]]}": "{shorten(wrong[0])}", ...}}'
         )
     if wrong:
-        raise InputError(f"{key} has the key {wrong[0]!r}, which is not a value of masks; write {CLASSES_FORM}")
+        raise InputError(f"{key} has the key {quoted(wrong[0])}, which is not a value of masks; write {CLASSES_FORM}")
     numbered = {int(raw): value for raw, value in entries.items()}
     if len(numbered) < len(entries):
         raise InputError(f"{key} names a value of the masks twice, such as 1 and 01; remove one")
@@ -167,5 +169,5 @@ def _numbered(entries: Any, key: str) -> dict[int, Any]:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
-        raise InputError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        raise InputError(f"key {quoted(next(key for key in keys if keys.count(key) > 1))} is given twice")
     return dict(pairs)

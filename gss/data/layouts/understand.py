@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files.lists import LIST_NAMES, ImageNames, names_images
 from gss.data.files.patterns import find_files
 from gss.data.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, lossy_masks
@@ -142,7 +142,7 @@ def _given(root: Path, image: str, mask: str) -> Pairing:
     shared = sorted(images.keys() & masks.keys())
     if not shared:
         raise InputError(
-            f"{root}: no image by image={image!r} has a mask by mask={mask!r}; {{id}} must be the same text"
+            f"{root}: no image by image={quoted(image)} has a mask by mask={quoted(mask)}; {{id}} must be the same text"
         )
     files = tuple(str(masks[id].relative_to(root)) for id in shared)
     return Pairing(image, mask, (), len(shared), len(images), 0, files, ())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.datasets import SegmentationDataset
 from gss.data.files import Sample, find_files
 from gss.data.generated import ScenesDataset
@@ -98,7 +98,7 @@ class OODDataset:
 
     def __init__(self, spec: DataSpec, split: str, *, outliers: Sequence[str] = ()) -> None:
         if isinstance(outliers, str):
-            raise InputError(f"outliers is the text {outliers!r}; give a list of class names")
+            raise InputError(f"outliers is the text {quoted(outliers)}; give a list of class names")
         space = spec.label_space
         chosen = {space.index(name) for name in outliers}
         unknown = spec.generator is not None and bool(spec.options.get("unknown"))

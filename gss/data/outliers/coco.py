@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.files import read_json
 from gss.core.json_value import JsonValue
 from gss.data.images import load_color_mask, load_image
@@ -64,7 +64,9 @@ class CocoFile:
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS, where=str(path))
         if not images or not Path(images).is_dir():
-            raise InputError(f"images={str(images or '')!r} is not a folder; name the one with the pictures of {path}")
+            raise InputError(
+                f"images={quoted(str(images or ''))} is not a folder; name the one with the pictures of {path}"
+            )
         if not path.is_file():
             raise InputError(f"annotation file not found: {path}")
         self.path, self.folder = path, Path(images)

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.files import read_json
 from gss.core.json_value import JsonValue
 from gss.data.datasets import check_sizes
@@ -223,6 +223,6 @@ def check_unknown(objects: Objects, class_names: Sequence[str]) -> None:
     shared = sorted({category for category in objects.categories if category.lower() in known})
     if shared:
         raise InputError(
-            f"objects of the category {shared[0]!r} are no outliers, because {known[shared[0].lower()]!r} is a class "
-            f"of the data set; add {', '.join(shared)} to outliers.exclude"
+            f"objects of the category {quoted(shared[0])} are no outliers, because {quoted(known[shared[0].lower()])} "
+            f"is a class of the data set; add {', '.join(shared)} to outliers.exclude"
         )

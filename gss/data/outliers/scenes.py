@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files import find_files
 from gss.data.images import IMAGE_SUFFIXES, load_image
 from gss.data.open import open_split
@@ -70,7 +70,7 @@ def open_scenes(
         return _CocoScenes(CocoFile(path, split, images=images, exclude=exclude))
     if path.is_dir() and not (path / "masks").is_dir():
         if objects:
-            raise InputError(f"{path} has no masks/ that could show {objects[0]!r}: leave the objects empty")
+            raise InputError(f"{path} has no masks/ that could show {quoted(objects[0])}: leave the objects empty")
         return _PlainScenes(path)
     return _LabelledScenes(open_split(load_spec(source), split), objects, exclude)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.scenes.canvas import BOARDS, LEAVES, Canvas
 from gss.data.scenes.cars import DARK, TYRE, box, frame, ground_xz
 from gss.data.scenes.domains import Color, Paint
@@ -24,7 +24,7 @@ def stranger_kinds(unknown: bool | Sequence[str]) -> tuple[str, ...]:
     if isinstance(unknown, bool):
         return STRANGERS if unknown else ()
     if isinstance(unknown, str) or not isinstance(unknown, Sequence):
-        raise InputError(f"unknown is {unknown!r}; give true, false or a list of {', '.join(STRANGERS)}")
+        raise InputError(f"unknown is {quoted(unknown)}; give true, false or a list of {', '.join(STRANGERS)}")
     for kind in unknown:
         if kind not in STRANGERS:
             raise unknown_name("kind", kind, STRANGERS, where="unknown")

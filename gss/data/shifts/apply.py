@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from gss.config.limits import check_limits, limits
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.shifts import camera, weather
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def choose_shifts(names: Iterable[str]) -> tuple[str, ...]:
         InputError: unknown name.
     """
     if isinstance(names, str):
-        raise InputError(f"shifts is the text {names!r}; give a list of names")
+        raise InputError(f"shifts is the text {quoted(names)}; give a list of names")
     chosen: dict[str, None] = {}
     for name in names:
         if name not in SHIFTS and name not in GROUPS:
@@ -170,7 +170,7 @@ class RandomShift:
 def _check(shift: str, severity: int) -> None:
     if shift not in SHIFTS:
         choose_shifts([shift])
-        raise InputError(f"shift {shift!r} is a group of {', '.join(GROUPS[shift])}; name one of them")
+        raise InputError(f"shift {quoted(shift)} is a group of {', '.join(GROUPS[shift])}; name one of them")
     _check_severity(severity)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.lists import LIST_NAMES, ImageNames, count_images, names_images, resolve_list
 from gss.data.files.patterns import find_files
@@ -92,7 +92,7 @@ def parse_hints(settings: Sequence[str]) -> dict[str, Any]:
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"{text!r} is not KEY=VALUE; keys: {', '.join(HINTS)}")
+            raise InputError(f"{quoted(text)} is not KEY=VALUE; keys: {', '.join(HINTS)}")
         if key not in HINTS:
             raise unknown_name("key", key, HINTS)
         try:

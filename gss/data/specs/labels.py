@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.label_map import LabelMap
 from gss.data.scenes.labels import LABELS
 from gss.labels.space import IGNORE_INDEX, LabelSpace
@@ -57,7 +57,7 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
     color_coded = bool(data.get("color_coded", False))
     unlisted = data.get("unlisted", "error")
     if unlisted not in ("error", "ignore"):
-        raise InputError(f"unlisted is {unlisted!r}; it must be error or ignore")
+        raise InputError(f"unlisted is {quoted(unlisted)}; it must be error or ignore")
     ignore = list(_raws(data.get("ignore", [] if color_coded else IGNORE_INDEX), color_coded))
     mapping = data.get("label_map")
     values: list[list[int]] = [[] for _ in space.names]
@@ -84,9 +84,9 @@ def _raws(entry: Any, color_coded: bool) -> list[int]:
         if any(not isinstance(t, list) or len(t) != 3 for t in triples) or any(
             not isinstance(v, int) or not 0 <= v <= 255 for t in triples for v in t
         ):
-            raise InputError(f"{entry!r} is not a colour; a colour-coded value is [r, g, b] with 0..255")
+            raise InputError(f"{quoted(entry)} is not a colour; a colour-coded value is [r, g, b] with 0..255")
         return [r << 16 | g << 8 | b for r, g, b in triples]
     raws = entry if isinstance(entry, list) else [entry]
     if any(isinstance(raw, bool) or not isinstance(raw, int) for raw in raws):
-        raise InputError(f"{entry!r} is not a raw label value; it must be a whole number or a list of them")
+        raise InputError(f"{quoted(entry)} is not a raw label value; it must be a whole number or a list of them")
     return list(raws)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.config.io import config_root
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.specs.folder import folder_hints, folder_keys
@@ -104,7 +104,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
             raise unknown_name("key", key, _KEYS)
         kinds, value = _KEYS[key], data[key]
         if kinds and value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-            raise InputError(f"{key} is {value!r}; it must be {_WORDS[kinds]}")
+            raise InputError(f"{key} is {quoted(value)}; it must be {_WORDS[kinds]}")
     if "base" in data:
         name = f"{data.pop('base')}.yaml"
         base = path.parent / name
@@ -129,15 +129,15 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
     for key in ("image", "mask", "classes"):
         if not data.get(key) and not (key == "mask" and weak is not None):
-            raise InputError(f"key {key!r} is missing")
+            raise InputError(f"key {quoted(key)} is missing")
     for key in ("image", "mask"):
         if data.get(key) and "{id}" not in str(data[key]):
-            raise InputError(f"{key} is {data[key]!r}; the pattern must contain {{id}}")
+            raise InputError(f"{key} is {quoted(data[key])}; the pattern must contain {{id}}")
     list_file = data.get("list")
     if list_file is None and not splits and "{split}" in data["image"]:
         raise InputError("splits is missing: name them, or give a list file, when image contains {split}")
     if list_file is not None and not splits and list_file.count("{split}") != 1:
-        raise InputError(f"list is {list_file!r}; it must contain {{split}} once, or splits must name the splits")
+        raise InputError(f"list is {quoted(list_file)}; it must contain {{split}} once, or splits must name the splits")
     mask_key = "mask" if data.get("mask") else "image"
     for part in splits.values() or ("",):
         check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
@@ -165,17 +165,17 @@ def _build_generated(data: dict[str, Any], name: str) -> DataSpec:
         key: data[key] for key in ("domain", "length", "image_size", "unknown", "trap", "seed") if key in data
     }
     if data["generator"] != "scenes":
-        raise InputError(f"generator is {data['generator']!r}; the only generator is 'scenes'")
+        raise InputError(f"generator is {quoted(data['generator'])}; the only generator is 'scenes'")
     if not isinstance(options.get("length"), dict) or not options["length"]:
         raise InputError("length is missing; give the number of scenes of each split, as length: {train: 400}")
     for split, count in options["length"].items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"length of {split!r} is {count!r}; it must be a whole number of at least 1")
+            raise InputError(f"length of {split!r} is {quoted(count)}; it must be a whole number of at least 1")
     size, seed = options.get("image_size", [16, 16]), options.get("seed", 0)
     if not isinstance(size, list) or len(size) != 2 or any(type(side) is not int or side < 16 for side in size):
-        raise InputError(f"image_size is {size!r}; it must be [height, width] of at least 16 pixels")
+        raise InputError(f"image_size is {quoted(size)}; it must be [height, width] of at least 16 pixels")
     if type(seed) is not int or seed < 0:
-        raise InputError(f"seed is {seed!r}; it must be a whole number of at least 0")
+        raise InputError(f"seed is {quoted(seed)}; it must be a whole number of at least 0")
     splits = {str(split): str(split) for split in options["length"]}
     space, label_map = generated_labels(data)
     return DataSpec(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.label_map import LabelMap
 from gss.data.specs.labels import make_label_space
 from gss.data.specs.spec import DataSpec, Domain, root_variable
@@ -91,7 +91,7 @@ def build_mixture(
     name = str(data.get("name") or path.stem)
     for key in data:
         if key not in _KEYS:
-            raise InputError(f"key {key!r} has no meaning in a mixture of domains; keys: {', '.join(_KEYS)}")
+            raise InputError(f"key {quoted(key)} has no meaning in a mixture of domains; keys: {', '.join(_KEYS)}")
     own_root = path.parent / Path(data["root"]).expanduser() if data.get("root") else path.parent
     base = Path(root or os.environ.get(root_variable(name)) or own_root).expanduser()
     entries, classes = data["domains"], data.get("classes")
@@ -131,20 +131,20 @@ def _domain_spec(name: str, entry: Any, places: tuple[Path, Path], load: Load, b
         builtin: see `build_mixture`.
     """
     if not re.fullmatch(r"[\w.-]+", name):
-        raise InputError(f"domain {name!r}: a name has letters, digits, dots, dashes and underscores")
+        raise InputError(f"domain {quoted(name)}: a name has letters, digits, dots, dashes and underscores")
     if not isinstance(entry, dict) or not entry.get("spec"):
-        raise InputError(f"domain {name!r} must be a mapping with the key spec, such as {{spec: camvid}}")
+        raise InputError(f"domain {quoted(name)} must be a mapping with the key spec, such as {{spec: camvid}}")
     for key in entry:
         if key not in _DOMAIN_KEYS:
-            raise unknown_name("key", key, _DOMAIN_KEYS, where=f"domain {name!r}")
+            raise unknown_name("key", key, _DOMAIN_KEYS, where=f"domain {quoted(name)}")
     ref = str(entry["spec"])
     beside = [place / ref for place in places if ref not in builtin and (place / ref).exists()]
     try:
         spec = load(beside[0] if beside else ref, places[0] / str(entry["root"]) if entry.get("root") else None)
     except InputError as error:
-        raise InputError(f"domain {name!r}: {error}") from error
+        raise InputError(f"domain {quoted(name)}: {error}") from error
     if spec.domains:
-        raise InputError(f"domain {name!r}: {ref} is a mixture itself; list its domains here instead")
+        raise InputError(f"domain {quoted(name)}: {ref} is a mixture itself; list its domains here instead")
     return spec
 
 
@@ -163,10 +163,10 @@ def _source(
     """
     unmapped, splits, given = entry.get("unmapped", "error"), entry.get("splits") or {}, entry.get("map", reference)
     if unmapped not in ("error", "drop"):
-        raise InputError(f"domain {name!r}: unmapped is {unmapped!r}; it must be error or drop")
+        raise InputError(f"domain {quoted(name)}: unmapped is {quoted(unmapped)}; it must be error or drop")
     if not isinstance(splits, dict):
         raise InputError(
-            f"domain {name!r}: splits is {splits!r}; it must map splits to its own, such as {{train: all}}"
+            f"domain {quoted(name)}: splits is {quoted(splits)}; it must map splits to its own, such as {{train: all}}"
         )
     names: Any = {}
     stated = spec.maps.get(given) if isinstance(given, str) else None
@@ -187,13 +187,13 @@ def _mapping_file(name: str, path: Path, spec: DataSpec, load: Load) -> dict[str
     if not path.is_file():
         known = f", or one of the maps of {spec.name}: {listed(spec.maps)}" if spec.maps else ""
         raise InputError(
-            f"domain {name!r}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
+            f"domain {quoted(name)}: map {path} does not exist; give class: class, a file of 'gss data map'{known}"
         )
     try:
         mapping = load_mapping(path, source=spec.label_space, open_space=lambda name: load(name).label_space)
         return mapping.to_names()
     except InputError as error:
-        raise InputError(f"domain {name!r}: {error}") from error
+        raise InputError(f"domain {quoted(name)}: {error}") from error
 
 
 def _shared_space(sources: list[_Source]) -> LabelSpace:
@@ -222,8 +222,9 @@ def _check_contradictions(mappings: Mapping[str, LabelMapping]) -> None:
             other, other_domain = seen.setdefault(name, (target, domain))
             if other != target:
                 raise InputError(
-                    f"contradictory maps: class {name!r} is {other!r} in domain {other_domain!r} and {target!r} in "
-                    f"domain {domain!r}; map it alike, or drop it in one of them with {name}: null"
+                    f"contradictory maps: class {quoted(name)} is {quoted(other)} in domain {quoted(other_domain)} "
+                    f"and {quoted(target)} in domain {quoted(domain)}; map it alike, or drop it in one of them with "
+                    f"{name}: null"
                 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gss.core.errors import InputError, nearest
+from gss.core.errors import InputError, nearest, quoted
 from gss.data.files.lists import ListEntry, resolve_list
 from gss.data.files.patterns import base_folder, find_files
 from gss.data.files.samples import Sample, pair_up
@@ -127,7 +127,7 @@ class DataSpec:
         existing = self.available_splits()
         if split not in existing and not (self.undivided and split in ("train", "val")):
             close = nearest(split, existing)
-            hint = f", did you mean {close!r}?" if close else ";"
+            hint = f", did you mean {quoted(close)}?" if close else ";"
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
             raise InputError(f"data set {self.name!r} has no split {split!r}{hint} existing splits: {listed}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files import Sample, find_files
 from gss.data.files.lists import ImageNames
 from gss.data.images import IMAGE_SUFFIXES
@@ -54,7 +54,7 @@ class WeakFiles:
     ) -> None:
         if label_space.names != source.classes:
             raise InputError(
-                f"weak labels of data set {name!r} are about its own classes and cannot be "
+                f"weak labels of data set {quoted(name)} are about its own classes and cannot be "
                 "read in others; use it with data sets of the same classes"
             )
         self.source, self._samples = source, samples
@@ -115,8 +115,8 @@ class WeakFiles:
             beyond = weak.outside()
             if beyond and self.source.outside == "error":
                 raise LabelSettingError(
-                    f"{path}: {beyond} labels of image {sample.id!r} reach outside its {size[1]}x{size[0]} pixels; "
-                    "correct them, or set 'outside: clip' under weak to move them onto the image"
+                    f"{path}: {beyond} labels of image {quoted(sample.id)} reach outside its {size[1]}x{size[0]} "
+                    "pixels; correct them, or set 'outside: clip' under weak to move them onto the image"
                 )
             labels.append(weak.clipped())
         return reduce(WeakLabels.merged, labels)
@@ -140,14 +140,15 @@ class WeakFiles:
             strange = sorted(set(self.reader.table(path)) - images)
             if strange and (not self.source.dense or len(strange) == len(self.reader.table(path))):
                 raise InputError(
-                    f"{path} names {len(strange)} images that are not in the data set, first: {strange[0]!r} (no file "
-                    f"{root / patterns[0].replace('{id}', strange[0])}); remove these entries or add the images"
+                    f"{path} names {len(strange)} images that are not in the data set, first: {quoted(strange[0])} "
+                    f"(no file {root / patterns[0].replace('{id}', strange[0])}); remove these entries or add the "
+                    "images"
                 )
 
     @staticmethod
     def _require(kind: str, absent: Sequence[str], place: object) -> None:
         if absent:
             raise LabelSettingError(
-                f"{len(absent)} images of the split have no {kind} in {place}, first: {absent[0]!r}; add them, take "
-                "the images off the list, or set 'unlabelled: allow' under weak"
+                f"{len(absent)} images of the split have no {kind} in {place}, first: {quoted(absent[0])}; add them, "
+                "take the images off the list, or set 'unlabelled: allow' under weak"
             )

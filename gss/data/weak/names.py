@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from gss.core.errors import InputError, nearest
+from gss.core.errors import InputError, nearest, quoted
 from gss.data.weak.errors import LabelSettingError
 from gss.labels.space import LabelSpace
 
@@ -104,11 +104,11 @@ class ClassNames:
             twins = [number for word, number in self._numbers.items() if word in group]
             if plain in group and twins:
                 alias = f"write 'aliases: {{{name}: {self.space.names[twins[0]]}}}' under weak in the data spec"
-                return LabelSettingError(f"{source}: unknown class {shown!r}; {alias}")
+                return LabelSettingError(f"{source}: unknown class {quoted(shown)}; {alias}")
         option = nearest(shown, self.space.names)
-        hint = f", did you mean {option!r}?" if option else "."
+        hint = f", did you mean {quoted(option)}?" if option else "."
         return LabelSettingError(
-            f"{source}: unknown class {shown!r}{hint} Give it under aliases or ignore of weak in the data spec; "
+            f"{source}: unknown class {quoted(shown)}{hint} Give it under aliases or ignore of weak in the data spec; "
             f"classes: {self._listed()}"
         )
 

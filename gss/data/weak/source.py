@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.files.lists import ImageNames, ListEntry, resolve_list
 from gss.data.files.patterns import find_files
 from gss.data.files.samples import Sample
@@ -90,7 +90,7 @@ class WeakSource:
             raise unknown_name("format", values["format"], READERS, where="weak")
         for key, allowed in _CHOICES.items():
             if key in values and values[key] not in allowed:
-                raise InputError(f"weak: {key} is {values[key]!r}; it must be {' or '.join(map(str, allowed))}")
+                raise InputError(f"weak: {key} is {quoted(values[key])}; it must be {' or '.join(map(str, allowed))}")
         for key in ("path", "splits", "ignore", "order"):
             if key in values:
                 listed = values[key] if isinstance(values[key], list) else [values[key]]
@@ -100,18 +100,18 @@ class WeakSource:
                 values[key] = _text(key, values[key])
         aliases = values.get("aliases", {})
         if not isinstance(aliases, dict):
-            raise InputError(f"weak: aliases is {aliases!r}; it must map names in the files to class names")
+            raise InputError(f"weak: aliases is {quoted(aliases)}; it must map names in the files to class names")
         values["aliases"] = {_text("aliases", name): _text("aliases", alias) for name, alias in aliases.items()}
         if not values["path"]:
             raise InputError("weak: path is empty; name at least one pattern")
         if any(Path(pattern).is_absolute() for pattern in values["path"]):
             raise InputError("weak: path must be relative; set folder to the folder of the files")
         if values.get("confidence") and "{id}" not in values["confidence"]:
-            raise InputError(f"weak: confidence is {values['confidence']!r}; the pattern must contain {{id}}")
+            raise InputError(f"weak: confidence is {quoted(values['confidence'])}; the pattern must contain {{id}}")
         for key, lowest, highest in (("width", 1e-3, 1e4), ("core", 0, 1)):
             value = values.get(key, 1)
             if type(value) not in (int, float) or not lowest <= value <= highest:
-                raise InputError(f"weak: {key} is {value!r}; it must be a number from {lowest} to {highest:g}")
+                raise InputError(f"weak: {key} is {quoted(value)}; it must be a number from {lowest} to {highest:g}")
         if "folder" in values:
             values["folder"] = place / Path(values["folder"]).expanduser()
         return cls(**values, classes=classes)
@@ -183,5 +183,5 @@ class WeakSource:
 def _text(key: str, value: Any) -> str:
     """Return a value of the spec as text; YAML turns an unquoted `no` into false and `1` into a number."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
-        raise InputError(f"weak: {key} holds {value!r}; put text in quotes")
+        raise InputError(f"weak: {key} holds {quoted(value)}; put text in quotes")
     return str(value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gss.core.errors import InputError, unknown_name
+from gss.core.errors import InputError, quoted, unknown_name
 from gss.data.mapping import find_mapping, read_mapping
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -82,7 +82,7 @@ def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
             continue
         folders = [folder.strip() for folder in rest.split(",") if folder.strip()]
         if not name or not folders or name in named:
-            raise InputError(f"pipelines {entry!r}: write NAME=FOLDER,FOLDER,... with every NAME once")
+            raise InputError(f"pipelines {quoted(entry)}: write NAME=FOLDER,FOLDER,... with every NAME once")
         named[name] = folders
     short = short_names([*free, *(folder for folders in named.values() for folder in folders)])
     names = {path: name for name, path in short.items()}
@@ -92,7 +92,9 @@ def group_folders(entries: Sequence[str]) -> dict[str, dict[str, str]]:
         groups.setdefault(_SEED.sub("", name) or name, {})[name] = folder
     for group, folders in named.items():
         if group in groups:
-            raise InputError(f"pipelines: {group!r} is a group that you name and one by folder names; rename yours")
+            raise InputError(
+                f"pipelines: {quoted(group)} is a group that you name and one by folder names; rename yours"
+            )
         groups[group] = {names[str(Path(folder))]: folder for folder in folders}
     return groups
 
@@ -115,7 +117,7 @@ def open_test_sets(refs: Sequence[str], roots: Sequence[str], split: str) -> dic
     for entry in roots:
         name, equals, folder = entry.partition("=")
         if not (name and equals and folder):
-            raise InputError(f"roots {entry!r}: write NAME=FOLDER, such as camvid=data/camvid")
+            raise InputError(f"roots {quoted(entry)}: write NAME=FOLDER, such as camvid=data/camvid")
         folders[name] = folder
     opened = []
     for ref in refs:
@@ -203,7 +205,9 @@ def find_training_domain(
     recorded = list(dict.fromkeys(read_training_data(folder) or "" for folder in folders))
     if len(recorded) > 1:
         different = " against ".join(text or "nothing recorded" for text in recorded)
-        raise InputError(f"pipelines of group {group!r} differ in training data: {different}; give them other names")
+        raise InputError(
+            f"pipelines of group {quoted(group)} differ in training data: {different}; give them other names"
+        )
     if in_domain is not None:
         if in_domain not in tests:
             raise unknown_name("test set", in_domain, tests, where="in-domain")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.files import read_text
 from gss.core.sampling import evenly_spaced
 from gss.core.yaml import read_yaml
@@ -95,7 +95,7 @@ def read_classes(path: str | Path) -> LabelSpace:
             classes = [name for _, name in sorted(classes.items(), key=lambda item: int(item[0]))]
         for name in classes if isinstance(classes, list | dict) else ():
             if not isinstance(name, str):
-                raise InputError(f"YAML reads a name as {name!r}; put it in quotes")
+                raise InputError(f"YAML reads a name as {quoted(name)}; put it in quotes")
         return make_label_space(classes)
     except InputError as error:
         raise InputError(f"classes {path}: {error}") from error

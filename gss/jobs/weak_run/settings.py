@@ -13,7 +13,7 @@ from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.shared import DataConfig
 from gss.config.tags import TagProduceConfig
-from gss.core.errors import InputError, did_you_mean
+from gss.core.errors import InputError, did_you_mean, quoted
 from gss.training.stages import STAGES as TRAINING_STAGES
 
 STAGES = ("labels", "teacher", "pseudo", "posterior", "prior", "evaluate")
@@ -106,13 +106,14 @@ def divide(settings: Sequence[str]) -> Arguments:
         else:
             hint = did_you_mean(head, [*STAGES[:-1], *sections])
             raise InputError(
-                f"override {text!r}: {head!r} is no stage and no section of one{', ' + hint if hint else ''}; write "
-                "STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, posterior, prior, or SECTION.KEY=VALUE for "
+                f"override {quoted(text)}: {quoted(head)} is no stage and no section of "
+                f"one{', ' + hint if hint else ''}; write STAGE.KEY=VALUE with a stage of labels, teacher, pseudo, "
+                "posterior, prior, or SECTION.KEY=VALUE for "
                 "all of them"
             )
         setting = rest if head in _TRAINED else key
         if setting in _OWN and (head in _TRAINED or head in sections) and dot:
-            raise InputError(f"override {text!r}: gss weak run sets {setting} itself; see gss weak run --help")
+            raise InputError(f"override {quoted(text)}: gss weak run sets {setting} itself; see gss weak run --help")
     labels = [f"labels.{text}" for text in found.overrides["labels"]]
     found.labels = load_config(_Labels, [], labels).labels
     return found
@@ -139,7 +140,7 @@ def load_run_config(arguments: Arguments, teacher: Teacher, size: tuple[int, int
     classes = {"teacher": teacher.config, "posterior": PosteriorConfig, "prior": PriorConfig}
     for text in arguments.shared:
         if not any(text.partition(".")[0] in _sections(cls) for cls in classes.values()):
-            raise InputError(f"override {text!r}: no stage has this section when the teacher is {teacher.stage}")
+            raise InputError(f"override {quoted(text)}: no stage has this section when the teacher is {teacher.stage}")
     found: dict[str, Any] = {}
     for name, cls in classes.items():
         shared = [text for text in arguments.shared if text.partition(".")[0] in _sections(cls)]

@@ -27,10 +27,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimi
 from torch.optim import Optimizer
 
 from gss.config.io import save_config
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.files import atomic_path, naming, read_json, write_json
 from gss.training.engine.ema import ParameterEMA
-from gss.training.engine.run_folder import checkpoint_step
+from gss.training.engine.run_folder import advice, checkpoint_step
 from gss.training.engine.sources import Source, check_sources, to_json
 
 FORMAT = 2
@@ -280,6 +280,6 @@ def _check_config(checkpoint: Path, saved: Any, present: Any, free: set[str]) ->
     for key in sorted(before.keys() | now.keys()):
         if key not in free and before.get(key) != now.get(key):
             raise InputError(
-                f"cannot resume {checkpoint}: {key} is {now.get(key)!r} now and was {before.get(key)!r};"
-                " set it back, or start anew in another folder or with --overwrite"
+                f"cannot resume {checkpoint}: {key} is {quoted(now.get(key))} now and was {quoted(before.get(key))};"
+                f" set it back, or start anew in another folder or with {advice().restart}"
             )

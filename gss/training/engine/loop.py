@@ -47,7 +47,7 @@ from gss.training.engine.log import RunLog, read_metrics
 from gss.training.engine.meter import NonFiniteError, StepMeter
 from gss.training.engine.optim import build_optimizer, learning_rate_scale
 from gss.training.engine.precision import Precision
-from gss.training.engine.run_folder import keep_newest, list_checkpoints, newest_checkpoint, set_aside
+from gss.training.engine.run_folder import advice, keep_newest, list_checkpoints, newest_checkpoint, set_aside
 from gss.training.engine.sources import Source
 from gss.training.engine.stop import StopRequest
 from gss.training.engine.task import Task
@@ -197,13 +197,17 @@ class _Run:
             break
         distributed.barrier()
         if found and not self.step:
-            raise InputError(f"{notes[0].partition(';')[0]}, and no earlier one is whole: start anew with --overwrite")
+            raise InputError(
+                f"{notes[0].partition(';')[0]}, and no earlier one is whole: start anew with {advice().restart}"
+            )
         if not found:
             self._check_own_folder()
             notes.append(f"run {self.out} has no checkpoint yet: it starts anew")
         if self.accelerator.is_main_process:
             for checkpoint in damaged:
                 set_aside(checkpoint)
+            # A kill may come between a checkpoint and the removal of those before it.
+            keep_newest(self.checkpoints, self.train.keep_checkpoints)
         return notes
 
     def _check_own_folder(self) -> None:
@@ -212,7 +216,7 @@ class _Run:
         if held and not (self.out / "config.yaml").is_file():
             raise InputError(
                 f"{self.out} holds {held[0]!r} and no run to resume: choose another --out, or start anew with "
-                "--overwrite"
+                f"{advice().restart}"
             )
 
     def _train(self) -> None:
@@ -333,7 +337,7 @@ class _Run:
         # The signal may have reached another process of the run only.
         number = max(distributed.gather_objects(self.stop.signal_number))
         name = signal.Signals(number).name
-        self.log.say(f"stopped by {name}; step {self.step} is saved in {self.out}: continue with --resume")
+        self.log.say(f"stopped by {name}; step {self.step} is saved in {self.out}: {advice().resume}")
         raise SystemExit(128 + number)
 
     @contextmanager

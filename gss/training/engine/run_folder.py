@@ -6,10 +6,44 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from gss.core.files import discard
 from gss.core.interrupt import Interrupted
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How the user of the present command continues a run, and starts it anew, for messages.
+
+    Attributes:
+        resume: what continues it.
+        restart: option that starts it anew in the same folder.
+    """
+
+    resume: str = "continue with --resume"
+    restart: str = "--overwrite"
+
+
+_TRAIN = Advice()
+_advice: ContextVar[Advice] = ContextVar("advice", default=_TRAIN)
+
+
+def advice() -> Advice:
+    """Return how the present command is continued."""
+    return _advice.get()
+
+
+@contextmanager
+def advised(advice: Advice) -> Iterator[None]:
+    """Let messages of a block of code advise something else, because a job trains and not `gss train`."""
+    before = _advice.set(advice)
+    try:
+        yield
+    finally:
+        _advice.reset(before)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -29,7 +63,7 @@ def newest_checkpoint(out: Path) -> str:
         found = list_checkpoints(out / "checkpoints")
     except OSError:
         return f"the checkpoints in {out} cannot be read at the moment"
-    return f"{found[-1]} is whole, continue with --resume" if found else "no checkpoint was written"
+    return f"{found[-1]} is whole, {advice().resume}" if found else "no checkpoint was written"
 
 
 def keep_newest(folder: Path, count: int) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gss.core.errors import InputError
+from gss.training.engine.run_folder import advice
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def check_sources(where: str, saved: Sequence[Mapping[str, Any]], present: Seque
         if changes:
             raise InputError(
                 f"cannot resume {where}: the {source.name} changed since the run began ({'; '.join(changes)}): restore "
-                "them, or start anew in another folder or with --overwrite"
+                f"them, or start anew in another folder or with {advice().restart}"
             )
         free |= {*source.keys, *before[source.name]["keys"]}
     return free

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gss.config.prior import PriorModelConfig
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.core.run_folders import find_pipeline
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
@@ -115,7 +115,9 @@ def _shape_problem(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:
 def _meaning_problem(part: str, prior: GSSPriorModel, other: GSSPriorModel) -> str:
     if part == "aux":
         pairs = zip(prior.config.id2label.values(), other.config.id2label.values(), strict=True)
-        return next((f"class {k} is {b!r} there and {a!r} here" for k, (a, b) in enumerate(pairs) if a != b), "")
+        return next(
+            (f"class {k} is {quoted(b)} there and {quoted(a)} here" for k, (a, b) in enumerate(pairs) if a != b), ""
+        )
     changed = [key for key in _MEANING.get(part, ()) if getattr(prior.config, key) != getattr(other.config, key)]
     return f"{', '.join(changed)} changed" if changed else ""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gss.core import distributed
-from gss.core.errors import InputError, nearest
+from gss.core.errors import InputError, nearest, quoted
 from gss.core.files import atomic_path, is_disk_error, read_text, write_json
 from gss.data.files import output_names
 from gss.weak.manifest import Failure
@@ -187,7 +187,7 @@ def read_excluded(path: str | os.PathLike[str], files: Sequence[Path]) -> list[s
             close = nearest(line, [file for file in known if Path(file).name == Path(line).name])
             hint = f", did you mean '{close}'?" if close else ";"
             raise InputError(
-                f"{path} line {number}: {line!r} is not among the {len(known)} images{hint} give absolute paths as in "
-                f"{MANIFEST}, and the same folders as before"
+                f"{path} line {number}: {quoted(line)} is not among the {len(known)} images{hint} give absolute paths "
+                f"as in {MANIFEST}, and the same folders as before"
             )
     return [line for line in lines if line]

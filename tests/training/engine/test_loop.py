@@ -19,7 +19,7 @@ from torch import nn
 
 from gss.training.engine.batches import BatchStream, StepSampler, step_samples
 from gss.training.engine.log import read_metrics
-from gss.training.engine.run_folder import list_checkpoints
+from gss.training.engine.run_folder import checkpoint_step, list_checkpoints
 from gss.training.engine.stop import StopRequest
 
 
@@ -218,6 +218,19 @@ def test_a_picture_whose_checkpoint_came_first_is_drawn_again(tmp_path: Path) ->
     run(cfg, tmp_path / "killed", resume=True)
     names = [sorted(p.name for p in (tmp_path / name / "pictures").iterdir()) for name in ("straight", "killed")]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("steps", [4, 7])
+def test_checkpoints_that_a_kill_kept_from_removal_are_removed(tmp_path: Path, steps: int) -> None:
+    run(config(checkpoint_every=2, keep_checkpoints=1), tmp_path / "straight")
+    run(config(checkpoint_every=2, keep_checkpoints=9), tmp_path / "killed")
+    found = list_checkpoints(tmp_path / "killed" / "checkpoints")
+    for checkpoint in found:
+        if checkpoint_step(checkpoint) > steps:
+            shutil.rmtree(checkpoint)
+    run(config(checkpoint_every=2, keep_checkpoints=1), tmp_path / "killed", resume=True)
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["step_000007"]
+    assert_same_training(tmp_path / "straight", tmp_path / "killed")
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", "3", '{"step": "4"}', '{"step": null}', "\xff", "[" * 9999])

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files import without_suffix
 from gss.data.label_map import LabelMap
 from gss.data.weak.labels import Size, Stroke, WeakLabels
@@ -137,6 +137,6 @@ def check_size(path: Path, id: str, stated: tuple[float, float], size: Size) -> 
     """
     if stated != size:
         raise InputError(
-            f"{path} is for an image of {stated[1]:g}x{stated[0]:g} pixels, but image {id!r} has {size[1]}x{size[0]}; "
-            "use the labels of this image size, or scale image or labels"
+            f"{path} is for an image of {stated[1]:g}x{stated[0]:g} pixels, but image {quoted(id)} has "
+            f"{size[1]}x{size[0]}; use the labels of this image size, or scale image or labels"
         )

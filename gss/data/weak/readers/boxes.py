@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted, shorten
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.readers.base import Reader, TableReader, check_size
-from gss.data.weak.readers.files import read_csv, read_json_value, read_lines, read_xml, shorten, to_number, xml_number
+from gss.data.weak.readers.files import read_csv, read_json_value, read_lines, read_xml, to_number, xml_number
 
 
 class BoxReader(Reader):
@@ -25,7 +25,7 @@ class BoxReader(Reader):
         boxes = np.array(rows, dtype=np.float64).reshape(-1, 5)
         flat = boxes[(boxes[:, 2:4] <= boxes[:, :2]).any(1)]
         if len(flat):
-            raise InputError(f"{path}: box {flat[0, :4].tolist()} of {id!r} has no area; correct or remove it")
+            raise InputError(f"{path}: box {flat[0, :4].tolist()} of {quoted(id)} has no area; correct or remove it")
         return self.build(id, size, boxes=boxes, exhaustive=chosen, boxes_exhaustive=chosen)
 
 
@@ -89,7 +89,7 @@ class CocoBoxReader(BoxReader, TableReader):
         for item in content["annotations"]:
             category, image = item["category_id"], item["image_id"].name()
             if category.name() not in classes:
-                raise category.error(f"is {category.name()!r}, which 'categories' does not list")
+                raise category.error(f"is {quoted(category.name())}, which 'categories' does not list")
             x, y, w, h = item["bbox"].numbers(4)
             label, crowd = classes[category.name()], item.get("iscrowd")
             if image not in entries:
@@ -124,12 +124,14 @@ class YoloBoxReader(BoxReader):
             values = [value for part in line.split()[:5] if (value := to_number(part)) is not None]
             if len(values) < 5 or values[0] not in range(len(order)):
                 raise LabelSettingError(
-                    f"{path}, line {count}: {shorten(line)!r} is not 'class x y width height' with classes "
+                    f"{path}, line {count}: {quoted(shorten(line))} is not 'class x y width height' with classes "
                     f"0..{len(order) - 1}; set 'order' under weak to the class names behind the numbers"
                 )
             x, y, w, h = values[1:]
             if not all(0 <= value <= 1 for value in values[1:]):
-                raise InputError(f"{path}, line {count}: {shorten(line)!r} must be relative to the image, in 0..1")
+                raise InputError(
+                    f"{path}, line {count}: {quoted(shorten(line))} must be relative to the image, in 0..1"
+                )
             label = self.names.find(order[int(values[0])], path)
             if label is not None:
                 left, top = (x - w / 2) * size[1], (y - h / 2) * size[0]

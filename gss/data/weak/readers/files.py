@@ -10,11 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, shorten
 from gss.core.files import read_json, read_text
 from gss.core.json_value import LARGEST, JsonValue
-
-_LONGEST_LINE = 200  # characters of a line in a message
 
 
 def read_json_value(path: Path) -> JsonValue:
@@ -105,9 +103,3 @@ def to_number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and abs(value) <= LARGEST else None
-
-
-def shorten(text: str) -> str:
-    """Return a text on one line of limited length, for a message."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "..."

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
 from gss.data.files import read_list
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
@@ -75,7 +75,7 @@ class TagReader(NameReader, TableReader):
         for _, line in read_lines(path):
             image, *names = [part.strip() for part in (line.split(",") if "," in line else line.split())]
             if image in table:
-                raise InputError(f"{path}: image {image!r} has two lines; keep one")
+                raise InputError(f"{path}: image {quoted(image)} has two lines; keep one")
             if image:
                 table[image] = [_name(name) for name in names if name]
         return table
@@ -89,13 +89,13 @@ class TagReader(NameReader, TableReader):
             )
         for row in rows:
             if len(row) != len(header):
-                raise InputError(f"{path}: the row of {row[0]!r} has {len(row)} values for {len(header)} columns")
+                raise InputError(f"{path}: the row of {quoted(row[0])} has {len(row)} values for {len(header)} columns")
         if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
             return {row[0]: [_name(part.strip()) for part in row[1].split(";") if part.strip()] for row in rows}
         table = {}
         for image, *values in rows:
             if not all(value.strip() in ("0", "1") for value in values):
-                raise InputError(f"{path}: the row of {image!r} needs 0 or 1 for each of {len(values)} classes")
+                raise InputError(f"{path}: the row of {quoted(image)} needs 0 or 1 for each of {len(values)} classes")
             table[image] = [name for name, value in zip(header[1:], values, strict=True) if value.strip() == "1"]
         return table
 
@@ -109,9 +109,9 @@ class TagReader(NameReader, TableReader):
         for item in content["annotations"]:
             category, image = item["category_id"], item["image_id"]
             if category.name() not in names:
-                raise category.error(f"is {category.name()!r}, which 'categories' does not list")
+                raise category.error(f"is {quoted(category.name())}, which 'categories' does not list")
             if image.name() not in files:
-                raise image.error(f"is {image.name()!r}, which 'images' does not list")
+                raise image.error(f"is {quoted(image.name())}, which 'images' does not list")
             table[files[image.name()]].append(names[category.name()])
         return table
 
