@@ -21,7 +21,7 @@ class InputError(ValueError):
 
 _LONGEST_TEXT, _LONGEST_VALUE, _LONGEST_WORD = 200, 200, 1000  # characters in a message
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxother = 2, 120, 4, 4, 60
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxother = 2, 60, 4, 4, 60
 
 
 def quoted(value: object) -> str:

@@ -10,6 +10,8 @@ from torch import nn
 from gss.core.sampling import evenly_spaced
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
+from gss.data.outliers.objects import Objects
+from gss.data.outliers.scenes import ForeignScenes
 from gss.data.protocols import ReadableImages
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.engine.sources import Source, digest, digest_folder, digest_tensors
@@ -21,6 +23,8 @@ _FILES = 4_000
 _WHOLE, _ENDS = 2**16, 2**12
 # Samples compared after decoding: of weak labels, which may all lie in one file, and of others, for their label map.
 _READ_WEAK, _READ = 64, 8
+# Objects that are cut out and compared.
+_CUT = 64
 
 
 def split_sources(splits: Splits) -> list[Source]:
@@ -47,6 +51,19 @@ def files_source(name: str, keys: tuple[str, ...], ids: Sequence[str], files: Se
     chosen = [files[index] for index in evenly_spaced(len(files), _FILES)]
     contents = digest(_file_digest(path) for path in chosen)
     return Source(name, keys, {"images": str(len(ids)), "ids": digest(ids), "contents": contents})
+
+
+def objects_source(name: str, keys: tuple[str, ...], objects: Objects) -> Source:
+    """Return objects to paste as input of a run."""
+    cuts = (objects.cut(index) for index in evenly_spaced(len(objects), _CUT))
+    contents = digest(digest([str(cut.size), cut.tobytes()]) for cut in cuts)
+    return Source(name, keys, {"objects": str(len(objects)), "ids": digest(objects.ids), "contents": contents})
+
+
+def scenes_source(name: str, keys: tuple[str, ...], scenes: ForeignScenes) -> Source:
+    """Return foreign scenes as input of a run."""
+    contents = digest(_read_contents(scenes, _READ_WEAK))
+    return Source(name, keys, {"images": str(len(scenes)), "ids": digest(scenes.ids), "contents": contents})
 
 
 def module_source(name: str, keys: tuple[str, ...], *modules: nn.Module | None) -> Source:
@@ -84,7 +101,7 @@ def _contents(dataset: ReadableImages) -> list[str]:
     return contents
 
 
-def _read_contents(dataset: ReadableImages, limit: int) -> list[str]:
+def _read_contents(dataset: ReadableImages | ForeignScenes, limit: int) -> list[str]:
     parts: list[str] = []
     for index in evenly_spaced(len(dataset), limit):
         image, labels = dataset.read(index)

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from stage_toys import STAGES, config, relabel, settings, write
 
@@ -93,6 +94,25 @@ def test_a_moved_data_set_resumes_and_a_changed_one_does_not(root, finished, tmp
         shutil.copy(moved / "data" / kind / "train" / "0.png", moved / "data" / kind / "train" / "9.png")
     with pytest.raises(ValueError, match="7 images, not 6"):
         train(stage, config(moved, stage), run, resume=True)
+
+
+@pytest.mark.parametrize("stage, paste", [("density", True), ("density", False), ("residual", True)])
+def test_moved_outliers_resume_and_changed_ones_do_not(root, tmp_path, stage, paste):
+    def more(folder):
+        options = [f"outliers.spec={folder}", f"outliers.paste={str(paste).lower()}", "outliers.split=all"]
+        return [f"outliers.objects={folder}"] if stage == "residual" else options
+
+    objects, out = root / "objects", tmp_path / "run"
+    train(stage, config(root, stage, *more(objects)), out)
+    wanted = weights(out)
+    shutil.rmtree(out / "checkpoints" / "step_000003")
+    objects = objects.rename(root / "moved")
+    train(stage, config(root, stage, *more(objects)), out, resume=True)
+    assert all(torch.equal(value, wanted[name]) for name, value in weights(out).items())
+    for path in (objects / "images").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    with pytest.raises(ValueError, match=r"(outliers|training objects) changed since the run began \(other contents"):
+        train(stage, config(root, stage, *more(objects)), out, resume=True)
 
 
 @pytest.mark.parametrize("stage, folder", [("prior", "posterior"), ("density", "pipeline"), ("residual", "pipeline")])

@@ -88,6 +88,7 @@ class OODDataset:
     Attributes:
         known_names: K in-distribution classes, in the order of the spec.
         outlier_names: classes that are outliers; empty if only objects of no class are.
+        labelled: the images with the classes of the spec.
 
     Raises:
         InputError: outliers are not defined, unknown class, all classes are outliers, unknown split, or missing
@@ -121,8 +122,8 @@ class OODDataset:
         self.spec, self.split = spec, split
         if _is_benchmark(spec):
             spec = _BenchmarkSpec(**{part.name: getattr(spec, part.name) for part in fields(DataSpec)})
-        self._source = open_split(spec, split)
-        self.ids = self._source.ids
+        self.labelled = open_split(spec, split)
+        self.ids = self.labelled.ids
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,15 +154,15 @@ class OODDataset:
         Raises:
             InputError: as `read`.
         """
-        if isinstance(self._source, ScenesDataset):
-            scene = self._source.read_full(index)
+        if isinstance(self.labelled, ScenesDataset):
+            scene = self.labelled.read_full(index)
             labels = self._table[scene.labels]
             labels[scene.unknown] = len(self.known_names)
             return Image.fromarray(scene.image), labels
-        image, raw = self._source.read(index)
-        assert isinstance(self._source, SegmentationDataset)
-        if isinstance(self._source.spec, _BenchmarkSpec) and self.spec.name == "fishyscapes_static":
-            image = _with_overlay(image, self._source.samples[index].mask)
+        image, raw = self.labelled.read(index)
+        assert isinstance(self.labelled, SegmentationDataset)
+        if isinstance(self.labelled.spec, _BenchmarkSpec) and self.spec.name == "fishyscapes_static":
+            image = _with_overlay(image, self.labelled.samples[index].mask)
         return image, self._table[raw]
 
     def truth(self, labels: np.ndarray) -> np.ndarray:

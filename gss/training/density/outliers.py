@@ -19,6 +19,8 @@ from gss.ood.survey import Reservoir, check_finite
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.density.fit_scores import labelled_inputs
 from gss.training.density.posthoc import run_em
+from gss.training.engine.sources import Source
+from gss.training.identity import data_source, objects_source
 
 
 def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> OODDataset | MixedTruth | None:
@@ -39,6 +41,16 @@ def open_outliers(cfg: OutlierConfig, scenes: LabelledImages, *, seed: int) -> O
     objects = open_objects(cfg.spec, cfg.split, root=cfg.root)
     mixer = Mixer(objects, size=(cfg.scale[0], cfg.scale[1]), flip=0.0, photometric=0.0)
     return MixedTruth(scenes, mixer, seed=seed, length=len(objects))
+
+
+def outlier_sources(dataset: OODDataset | MixedTruth | None) -> list[Source]:
+    """Return the outliers as input of a run, if there are any: objects that are pasted, or images."""
+    if dataset is None:
+        return []
+    keys = ("outliers.spec", "outliers.root")
+    if isinstance(dataset, MixedTruth):
+        return [objects_source("outliers", keys, dataset.mixer.objects)]
+    return [data_source("outliers", keys, dataset.labelled)]
 
 
 def fit_outliers(

@@ -11,13 +11,15 @@ from gss.core.errors import InputError
 from gss.core.files import write_json
 from gss.core.run_folders import find_pipeline
 from gss.data.balanced import ClassBalanced
+from gss.data.outliers.benchmarks import OODDataset
+from gss.data.outliers.mixing import MixedTruth
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.ood.survey import Survey
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.training.density.fit_scores import check_names, fit_scores, survey_images
 from gss.training.density.hybrid import HybridTask
-from gss.training.density.outliers import fit_outliers, open_outliers
+from gss.training.density.outliers import fit_outliers, open_outliers, outlier_sources
 from gss.training.density.posthoc import fit_mixture
 from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
@@ -58,7 +60,7 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
     # 2. The mixture of the classes.
     survey = None
     if cfg.mode == "hybrid":
-        pipeline = _train_hybrid(cfg, pipeline, splits, out, resume=resume)
+        pipeline = _train_hybrid(cfg, pipeline, splits, outliers, out, resume=resume)
     elif distributed.is_main():
         save_config(cfg, out / "config.yaml")
     if cfg.mode == "posthoc" or names:
@@ -86,7 +88,15 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
     return figures
 
 
-def _train_hybrid(cfg: DensityConfig, pipeline: GSSPipeline, splits: Splits, out: Path, *, resume: bool) -> GSSPipeline:
+def _train_hybrid(
+    cfg: DensityConfig,
+    pipeline: GSSPipeline,
+    splits: Splits,
+    outliers: OODDataset | MixedTruth | None,
+    out: Path,
+    *,
+    resume: bool,
+) -> GSSPipeline:
     if cfg.hybrid.class_balanced and cfg.data.sampling != "equal":
         raise InputError(
             f"data.sampling={cfg.data.sampling} has no effect while hybrid.class_balanced=true draws images by "
@@ -96,7 +106,7 @@ def _train_hybrid(cfg: DensityConfig, pipeline: GSSPipeline, splits: Splits, out
     balanced = ClassBalanced(splits.augmented, seed=cfg.train.seed) if cfg.hybrid.class_balanced else None
 
     def sources() -> list[Source]:
-        return [*split_sources(splits), pipeline_source(pipeline)]
+        return [*split_sources(splits), pipeline_source(pipeline), *outlier_sources(outliers)]
 
     train_task(cfg, task, balanced or splits.augmented, out, sources=sources, resume=resume)
     return task.pipeline()

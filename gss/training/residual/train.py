@@ -23,7 +23,7 @@ from gss.training.density.fit_scores import fit_scores
 from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, figures_line, quiet, report, seed_stage, train_task
 from gss.training.extension import export
-from gss.training.identity import data_source, pipeline_source
+from gss.training.identity import data_source, objects_source, pipeline_source, scenes_source
 from gss.training.residual.measure import measure, same_masks
 from gss.training.residual.task import ResidualTask
 from gss.weak.seeds import check_seeds
@@ -67,11 +67,16 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     task = ResidualTask(cfg, pipeline, truth)
 
     def inputs() -> list[Source]:
-        return [
+        read = [
             data_source("training images", ("data.spec", "data.root", "data.train_split"), plain),
             data_source("validation images", ("data.val_split",), val),
+            objects_source("training objects", ("outliers.objects", "outliers.images"), sources.train),
+            objects_source("validation objects", ("outliers.val_objects", "outliers.val_images"), sources.val),
             pipeline_source(pipeline),
         ]
+        if sources.scenes is not None:
+            read.append(scenes_source("foreign scenes", ("context.source", "context.images"), sources.scenes))
+        return read
 
     train_task(cfg, task, mixed, out, sources=inputs, resume=resume)
     # 4. The pipeline with the best head, and its metrics.
