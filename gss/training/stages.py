@@ -38,6 +38,7 @@ STAGES: Mapping[str, TrainingStage] = {
     "twin": TrainingStage("gss.config.prior:PriorConfig", "gss.training.prior.train:train_twin"),
     "density": TrainingStage("gss.config.density:DensityConfig", "gss.training.density.train:train_density"),
     "residual": TrainingStage("gss.config.residual:ResidualConfig", "gss.training.residual.train:train_residual"),
+    "joint": TrainingStage("gss.config.joint:JointConfig", "gss.training.joint.train:train_joint"),
     "weak-agmm": TrainingStage("gss.config.weak_agmm:WeakAgmmConfig", "gss.training.weak.agmm:train_weak_agmm"),
     "weak-tags": TrainingStage(
         "gss.config.tags:WeakTagsConfig", "gss.training.weak.tags:train_weak_tags", "classifier"

@@ -19,7 +19,7 @@ RESNET = (
     "{model_type: resnet, embedding_size: 16, hidden_sizes: [16, 24, 24, 24], depths: [1, 1, 1, 1], "
     "layer_type: basic, out_features: [stage1, stage2]}"
 )
-STAGES = ("posterior", "prior", "twin", "density", "residual", "weak-agmm", "weak-tags")
+STAGES = ("posterior", "prior", "twin", "density", "residual", "joint", "weak-agmm", "weak-tags")
 
 
 def write(root: Path, count: int = 6) -> Path:
@@ -91,6 +91,16 @@ def settings(root: Path, stage: str) -> list[str]:
             "outliers.size=[0.3,0.6]",
             "loss.contrast=0",
             "model.width=32",
+        ],
+        "joint": [
+            f"pipeline={root / 'pipeline'}",
+            "loss.masks_only=0.3",
+            "model.width=16",
+            "model.levels=2",
+            "model.rank=8",
+            "model.embed_dim=8",
+            "validation.images=2",
+            "validation.orders=2",
         ],
         "weak-tags": [f"tags.backbone_config={RESNET}", "tags.freeze_batch_norm=false"],
     }

@@ -230,11 +230,12 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         gate, fade = self._gate(context, belief, counts)
         log_share = self.class_share.log()[:, None, None]
         image_says = F.pad(cast(Tensor, context.belief) - log_share, (0, 0, 0, 0, 0, self.config["rank"]))
-        change = self._codes(gate * news - fade * image_says)
+        evidence = (gate * news - fade * image_says) * known[:, None, None, None]
+        weight = self._weight().expand(context.batch, -1, -1)
+        # In one pass over the logits: they are as large as everything else together.
+        logits = torch.baddbmm(context.base.flatten(2), weight, evidence.flatten(2)).view_as(context.base)
         if context.pixels is not None:
-            change = change + context.pixels
-        logits = context.base + change * known[:, None, None, None]
-        logits = torch.where(known[:, None, None, None], logits, context.base)
+            logits = logits + context.pixels
 
         # 3. Items whose image was dropped.
         if not bool(context.image.all()):
@@ -261,8 +262,11 @@ class JointPriorModel(ModelMixin, ConfigMixin):
 
     def _codes(self, evidence: Tensor) -> Tensor:
         """Return token logits `[B, V, h, w]` of class evidence and features `[B, K + R, h, w]`."""
-        weight = torch.cat([self.share, self.code_head.weight], 1)[:, :, None, None]
-        return F.conv2d(evidence, weight)
+        return F.conv2d(evidence, self._weight()[:, :, None, None])
+
+    def _weight(self) -> Tensor:
+        """Return the weights `[V, K + R]` of class evidence and features in the token logits."""
+        return torch.cat([self.share, self.code_head.weight], 1)
 
     def _constant(self) -> Tensor:
         """Return the token logits without evidence, `[V, 1, 1]`."""

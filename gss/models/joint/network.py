@@ -21,12 +21,13 @@ class MixingBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.around = nn.Conv2d(width, width, 7, padding=3, groups=width)
-        self.norm = ChannelNorm(width)
-        self.mlp = nn.Sequential(nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1))
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix `[B, width, h, w]`."""
-        return x + self.mlp(self.norm(self.around(x)))
+        """Mix `[B, width, h, w]`, in channels-last memory."""
+        mixed = self.mlp(self.norm(self.around(x).permute(0, 2, 3, 1)))  # [B, h, w, width]
+        return x + mixed.permute(0, 3, 1, 2)
 
 
 class TokenNetwork(nn.Module):
@@ -70,7 +71,7 @@ class TokenNetwork(nn.Module):
         # 1. Position and padding to whole cells of the context grid; stem, [B, width, h', w'].
         x = torch.cat([x, _positions(x, rows)], 1)
         x = F.pad(x, (0, -width % self.ratio, 0, -height % self.ratio))
-        x = self.stem(x)
+        x = self.stem(x).contiguous(memory_format=torch.channels_last)
 
         # 2. Down and up the pyramid.
         kept = []
