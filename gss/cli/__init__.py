@@ -12,6 +12,7 @@ from argparse import RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Iterator, Mapping, Sequence
 
 import gss
+from gss.cli.endings import written
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
 from gss.cli.runtime import announce, flush_denormals, forgive_characters, one_line, show_warning
@@ -91,7 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             flush_denormals(True)
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning()
-                return module.run(args) or 0
+                code = module.run(args) or 0
+            files = [getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)]
+            if files and os.environ.get("RANK", "0") == "0":
+                print(written(files))
+            return code
     except KeyboardInterrupt as stop:
         stop = stop if isinstance(stop, Interrupted) else Interrupted()
         print(f"gss: {stop}", file=sys.stderr)

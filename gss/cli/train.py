@@ -3,6 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.endings import train_ending
 from gss.cli.parser import add_configs, add_force
 from gss.cli.runtime import announce, flush_denormals
 from gss.training.engine.run_folder import explained
@@ -39,3 +40,5 @@ def run(args: Namespace) -> None:
 
         flush_denormals(True)
         train(args.stage, config, args.out, resume=args.resume, say=print)
+    if os.environ.get("RANK", "0") == "0":
+        print(train_ending(args.stage, config, args.out))

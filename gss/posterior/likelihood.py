@@ -18,6 +18,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
 from gss.core.errors import InputError
+from gss.core.progress import tracked
 from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN
 from gss.models.gaussians import full_precision
 from gss.posterior.cells import is_uniform, to_cells
@@ -157,7 +158,7 @@ def fit_table(
     V, K, f, _ = table.shape
     table = table.float()
     weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)])
-    for round_ in range(iterations):
+    for round_ in tracked(range(iterations), "fitting the table of codes", unit="round", leave=False):
         counts = torch.zeros(V, K, f, f, device=cells.device)
         used = torch.zeros(V, dtype=torch.long, device=cells.device)
         for part in cells.split(8192):

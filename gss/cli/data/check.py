@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.endings import command
 from gss.cli.parser import add_files
 
 HELP = "report missing pairs, wrong sizes, unknown labels, class shares"
@@ -30,6 +31,8 @@ def run(args: Namespace) -> int:
     text = format_data(report)
     if args.sheet:
         save_picture(args.sheet, draw_sheets(report))
-        text += f"\ncontact sheet: {args.sheet}"
+    if not report.num_problems:
+        root = ["--root", args.root] if args.root else []
+        text += f"\nnext: {command('gss', 'quickstart', '--data', args.spec, *root, '--out', 'runs/mine')}"
     print(text)
     return 1 if report.num_problems else 0

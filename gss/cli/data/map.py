@@ -45,5 +45,3 @@ def run(args: Namespace) -> None:
     same = [name for key, name in by_key(mapping.source).items() if name in mapping.dropped and key in theirs]
     if same:
         print(f"left out although the other side has a class of that name: {', '.join(same)}")
-    if args.out:
-        print(f"mapping: {args.out}")

@@ -39,4 +39,3 @@ def run(args: Namespace) -> None:
         print("trained on: " + ", ".join(f"{name} {count}" for name, count in common))
     if sources.scenes is not None:
         print(f"{cfg.context.source}: {len(sources.scenes)} foreign scenes")
-    print(f"preview: {args.preview}")

@@ -36,4 +36,4 @@ def run(args: Namespace) -> None:
     sheet = draw_shifts(dataset, index, shifts=shifts, severities=severities, seed=args.seed)
     save_picture(args.sheet, sheet)
     print(list_shifts(shifts))
-    print(f"contact sheet of {dataset.ids[index]}: {args.sheet}")
+    print(f"image {dataset.ids[index]}")

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.endings import command
 from gss.cli.parser import add_data, add_files, add_running, add_size, add_window, names
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
@@ -57,4 +58,5 @@ def run(args: Namespace) -> int:
         if args.html:
             build_page(result).save(args.html)
         print(segmentation_tables(result).text())
+        print(f"next: {command('gss', 'predict', args.pipeline, 'PHOTO.jpg', '--out', 'masks')}")
     return report_unreadable(result.unreadable)

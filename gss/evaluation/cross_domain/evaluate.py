@@ -12,10 +12,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
-from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes
 from gss.core.errors import InputError
+from gss.core.progress import Progress
 from gss.core.sampling import evenly_spaced
 from gss.data.mapping import find_mapping
 from gss.data.protocols import ReadableImages
@@ -95,7 +95,7 @@ def evaluate_cross_domain(
     total = sum(map(len, groups.values())) * len(protocol.sides) * sum(map(len, images.values()))
     pipelines: dict[str, PipelineResult] = {}
     models: dict[str, GroupResult] = {}
-    with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="cross-domain") as bar:
+    with Progress(total, "measuring on all test sets", shown=progress) as bar:
         for name, seeds in groups.items():
             pairs_of_model = {data: pairs[name, data] for data in datasets}
             results, models[name] = measure_group(name, seeds, images, pairs_of_model, training[name], protocol, bar)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tqdm import tqdm
-
+from gss.core.progress import Progress
 from gss.evaluation.cross_domain.counts import CellCounts
 from gss.evaluation.cross_domain.inputs import TrainingDomain
 from gss.evaluation.cross_domain.means import over_seeds, summarize
@@ -26,7 +25,7 @@ def measure_group(
     pairs: Mapping[str, Pair],
     training: TrainingDomain,
     protocol: Protocol,
-    bar: tqdm,
+    bar: Progress,
 ) -> tuple[dict[str, PipelineResult], GroupResult]:
     """Measure the seeds of one model on every test set.
 

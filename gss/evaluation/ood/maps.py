@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from gss.core.distributed import is_main
+from gss.core.progress import tracked
 from gss.data.outliers.benchmarks import OODDataset
 from gss.evaluation.images import Behind, ImageShare, Sample
 from gss.pipeline.pipeline import GSSPipeline
@@ -106,8 +105,7 @@ class ScoreMaps:
             channels: classes of the pipeline, see `frame`.
             title: title of the progress bar.
         """
-        hidden = not (self.progress and is_main())
-        bar = tqdm(images, unit="image", desc=title, total=len(images), disable=hidden)
+        bar = tracked(images, title, shown=self.progress)
         with Behind(active=images.workers > 0) as behind:
             for sample in bar:
                 behind.call(count, self.frame(dataset, sample, names, channels=channels))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from gss.core.distributed import is_main, num_processes
+from gss.core.progress import Progress
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
 from gss.evaluation.checks import check_at_least, check_classes, check_dataset, class_names, device_name
@@ -67,7 +66,7 @@ def evaluate(
 
     # 3. Count every image in every mode, with one run of the network.
     counts = SegmentationCounts(dataset, modes, default_mode)
-    bar = tqdm(total=len(images), unit="image", disable=not (progress and is_main()), desc="evaluate")
+    bar = Progress(len(images), "measuring", shown=progress)
     with bar, Behind(active=workers > 0) as behind:
         for batch in images.batches(batch_size):
             inputs = [sample.image for sample in batch]

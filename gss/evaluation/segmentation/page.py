@@ -14,6 +14,7 @@ from gss.evaluation.segmentation.tables import (
     mode_table,
     segmentation_tables,
 )
+from gss.metrics.means import averaged_over
 from gss.report import charts
 from gss.report.page import Report
 
@@ -44,7 +45,11 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
     best = result.modes[result.default_mode]
     report.section(_title(title, "Results"))
     tiles = [
-        ("mIoU", _text(best.miou), f"{result.default_mode} decode, {len(result.class_names)} classes"),
+        (
+            "mIoU",
+            _text(best.miou),
+            f"{result.default_mode} decode, {averaged_over(best.iou) or f'{len(result.class_names)} classes'}",
+        ),
         ("Boundary F", _text(best.boundary_f), "within 3 px"),
         ("Pixel accuracy", _text(best.accuracy), f"{best.pixels:,} pixels"),
         ("Calibration error", _text(best.ece), "expected, 15 bins"),
@@ -106,4 +111,4 @@ def _title(prefix: str, title: str) -> str:
 
 
 def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.1%}"

@@ -7,6 +7,7 @@ import numpy as np
 from gss.evaluation.images import unreadable_notes
 from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics, domain_means
+from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 
 # Key of a metric -> title in tables.
@@ -18,6 +19,12 @@ METRIC_TITLES = {
     "fwiou": "fwIoU",
     "ece": "ECE",
 }
+LEGEND = (
+    "In percent. mIoU: overlap of predicted and true regions, mean over the classes; fwIoU weights it by their pixels. "
+    "Bound. F: share of borders met within 3 pixels. Accuracy: share of right pixels; mean acc.: the same, mean over "
+    "the classes. ECE: how far confidence is from accuracy."
+)
+_PERCENT = dict.fromkeys(METRIC_TITLES.values(), ".1%")
 # Number of confusions that are listed.
 CONFUSIONS = 10
 
@@ -36,13 +43,29 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
 
 def mode_table(result: EvaluationResult) -> Table:
     """Return the metrics of each decode mode."""
+    fewer = averages_note(result)
+    notes = ["Over the whole data set, without void. All modes decode the same runs of the network.", LEGEND]
     return Table(
         "Decode modes",
         ["decode", *METRIC_TITLES.values()],
         [[mode, *_row(metrics)] for mode, metrics in result.modes.items()],
-        notes=["Over the whole data set, without void. All modes decode the same runs of the network."],
+        notes=[*notes, fewer] if fewer else notes,
+        formats=_PERCENT,
         best={title: "min" if key == "ece" else "max" for key, title in METRIC_TITLES.items()},
     )
+
+
+def averages_note(result: EvaluationResult) -> str:
+    """Return a sentence on classes that are in no average; empty where all classes are."""
+    notes = {mode: averaged_over(metrics.iou) for mode, metrics in result.modes.items()}
+    fewer = ", ".join(f"{count} ({mode})" for mode, count in notes.items() if count)
+    if len(set(notes.values())) == 1:
+        fewer = next(iter(notes.values()))
+    if not fewer:
+        return ""
+    ious = result.modes[result.default_mode].iou
+    absent = [name for name, value in zip(result.class_names, ious, strict=True) if value is None]
+    return f"Means go over {fewer}: {', '.join(absent[:10])}{', …' if len(absent) > 10 else ''} occur nowhere."
 
 
 def domain_tables(result: EvaluationResult) -> list[Table]:
@@ -58,11 +81,13 @@ def domain_tables(result: EvaluationResult) -> list[Table]:
             ["domain", *METRIC_TITLES.values()],
             [[name, *_row(metrics)] for name, metrics in domains.items()],
             notes=["Each domain alone; means go over the classes that it annotates."],
+            formats=_PERCENT,
         ),
         Table(
             "mIoU of domains",
             ["domain", *means],
             [[name.removeprefix("/"), *(by_name.get(name) for by_name in means.values())] for name in names],
+            formats=dict.fromkeys(means, ".1%"),
         ),
     ]
 
@@ -70,9 +95,10 @@ def domain_tables(result: EvaluationResult) -> list[Table]:
 def class_table(result: EvaluationResult) -> Table:
     """Return the share of the pixels, the IoU and the boundary F-measure of each class."""
     best = result.modes[result.default_mode]
+    columns = ["share of pixels", *(f"IoU {mode}" for mode in result.modes), f"bound. F {result.default_mode}"]
     return Table(
         "Classes",
-        ["class", "share of pixels", *(f"IoU {mode}" for mode in result.modes), f"bound. F {result.default_mode}"],
+        ["class", *columns],
         [
             [
                 name,
@@ -83,7 +109,7 @@ def class_table(result: EvaluationResult) -> Table:
             for index, name in enumerate(result.class_names)
         ],
         notes=["A dash: neither in the truth nor in the prediction."],
-        formats={"share of pixels": ".2%"},
+        formats=dict.fromkeys(columns, ".1%"),
         colors=result.class_colors,
     )
 

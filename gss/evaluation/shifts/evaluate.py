@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from gss.core.distributed import is_main, num_processes
 from gss.core.errors import InputError
+from gss.core.progress import Progress
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
 from gss.data.shifts.apply import apply_shift, choose_severities, choose_shifts, shift_generator
@@ -101,7 +101,7 @@ def evaluate_shifts(
 
     # 3. Count clean images, set thresholds, count shifted images.
     total = len(counts) * ((0 if references is None else len(references)) + len(images) * (1 + len(conditions)))
-    with tqdm(total=total, unit="image", disable=not (progress and is_main()), desc="evaluate-shifts") as bar:
+    with Progress(total, "measuring under shifts", shown=progress) as bar:
         clean = _run_clean(counts, images, bar, classes=True)
         unreadable = images.unreadable()
         reference = clean
@@ -157,7 +157,7 @@ def _check_pipelines(
 
 
 def _run_clean(
-    counts: Mapping[str, PipelineCounts], images: ImageShare, bar: tqdm, *, classes: bool
+    counts: Mapping[str, PipelineCounts], images: ImageShare, bar: Progress, *, classes: bool
 ) -> dict[str, dict[str, AlarmThreshold]]:
     """Run clean images, and count their predictions where `classes` is set.
 
@@ -187,7 +187,7 @@ def _run_shifted(
     conditions: Sequence[Condition],
     batch_size: int,
     seed: int,
-    bar: tqdm,
+    bar: Progress,
 ) -> None:
     """Run and count one image under every condition."""
     for start in range(0, len(conditions), batch_size):

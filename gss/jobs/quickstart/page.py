@@ -18,6 +18,7 @@ from gss.evaluation.segmentation.page import add_evaluation
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
+from gss.metrics.means import averaged_over
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
 from gss.posterior.palette import min_distance, swatch
@@ -26,6 +27,11 @@ from gss.report.page import Report
 from gss.report.pictures import colorize, heatmap
 from gss.report.tables import Cell, Table
 from gss.training.engine.log import read_metrics
+
+QUICK_LEGEND = (
+    "mIoU: overlap of predicted and true regions, mean over the classes. Boundary F: share of borders met within 3 "
+    "pixels. ECE: how far confidence is from accuracy (0 is best)."
+)
 
 
 def scoring_pipeline(pipelines: Mapping[str, GSSPipeline]) -> GSSPipeline:
@@ -48,7 +54,13 @@ def mode_table(domains: Sequence[str], results: Mapping[tuple[str, str], Evaluat
             metrics = [value for part in modes for value in (part.miou, part.boundary_f, part.ece)]
             rows.append([f"{model_name(name)}, {mode}", *metrics])
     best: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in columns}
-    return Table("Trained on the first data set only", ["model, decode", *columns], rows, best=best)
+    measured = [over for result in results.values() for m in result.modes.values() if (over := averaged_over(m.iou))]
+    notes = ["In percent, on images that training has not seen. " + QUICK_LEGEND]
+    notes += [f"Means go over {', '.join(sorted(set(measured)))}; the others occur nowhere."] if measured else []
+    formats = dict.fromkeys(columns, ".1%")
+    return Table(
+        "Trained on the first data set only", ["model, decode", *columns], rows, notes, formats=formats, best=best
+    )
 
 
 def write_report(
@@ -105,8 +117,9 @@ def _key_metrics(
     result: EvaluationResult, twin: ModeMetrics | None, ceiling: TokenMetrics, num_codes: int
 ) -> list[tuple[str, str, str]]:
     best = result.modes[result.default_mode]
+    facts = [f"{result.default_mode} decode", f"{result.images} unseen images", averaged_over(best.iou)]
     tiles = [
-        ("mIoU", _digits(best.miou), f"{result.default_mode} decode, {result.images} unseen images"),
+        ("mIoU", _digits(best.miou), ", ".join(filter(None, facts))),
         ("Ceiling", _digits(ceiling.miou), "mIoU of masks decoded from their own codes"),
     ]
     if twin:
@@ -117,7 +130,7 @@ def _key_metrics(
 
 
 def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _add_pictures(report: Report, out: Path, pipeline: GSSPipeline) -> None:

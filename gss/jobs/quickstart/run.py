@@ -136,7 +136,8 @@ def quickstart(
         print(f"\n{ood_tables(unknown).text()}")
     if unchanged is not None:
         print(equality(unchanged))
-    print(f"report: {out / 'report.html'}")
+    print(f"wrote {out / 'report.html'}: open it in a browser\nwrote {out / 'results.json'}: the same as numbers")
+    print(f"wrote {out / 'predictions'}: masks of {_NEW_IMAGES} images\nnext: gss predict {out} PHOTO.jpg --out masks")
 
 
 def _predict_new(pipeline: GSSPipeline, spec: DataSpec, val_split: str, out: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from gss.core import distributed
 from gss.core.errors import InputError, unknown_name
+from gss.core.progress import tracked
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.benchmarks import OODDataset
 from gss.data.outliers.mixing import MixedTruth
@@ -66,7 +66,7 @@ def labelled_inputs(
         Index, inputs of scores (B = 1), and labels int64 `[h, w]` at the centres of the cells, 255 where void.
     """
     shard = [indices[i] for i in distributed.shard(len(indices))]
-    for index in tqdm(shard, unit="image", desc=progress, disable=not (progress and distributed.is_main())):
+    for index in tracked(shard, progress, shown=bool(progress)):
         image, labels = dataset.read(index)
         pixels = pipeline.preprocess([image]).images[0]
         with torch.no_grad():

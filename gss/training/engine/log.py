@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gss.core.files import atomic_path, naming
+from gss.core.progress import Progress
 
 
 class RunLog:
@@ -32,15 +33,7 @@ class RunLog:
         self.path = out / "metrics.jsonl"
         self.active = active
         self._board: Any = None
-        interactive = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=steps,
-            initial=start,
-            unit="step",
-            disable=not active,
-            dynamic_ncols=True,
-            mininterval=0.5 if interactive else 10.0,
-        )
+        self._bar = Progress(steps, "training", unit="step", shown=active, initial=start)
         if not active:
             return
         if tensorboard:
@@ -68,7 +61,7 @@ class RunLog:
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **line}) + "\n")
         if "loss" in values:
-            self._bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
+            self._bar.note(loss=f"{values['loss']:.4g}")
         if self._board is not None:
             for key, value in values.items():
                 self._board.add_scalar(key, value, step)

@@ -14,6 +14,7 @@ What a stage tells its user goes to `say`; the caller prints it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from gss.config.shared import DataConfig, OptimConfig, TrainConfig
 from gss.core import distributed
 from gss.core.files import write_json
 from gss.data.open import training_files
+from gss.report.tables import Cell, Table
 from gss.training.engine.loop import fit
 from gss.training.engine.sources import Source
 from gss.training.engine.task import Task
@@ -93,6 +95,38 @@ def train_task(
     )
 
 
+_TABLE_METRICS = {"miou": "mIoU", "boundary_f": "boundary F"}
+_TABLE_NOTES = (
+    "In percent, on unseen images. mIoU: overlap of predicted and true regions, mean over the classes. Boundary F: "
+    "share of borders that are met within 3 pixels. Decode: how tokens become classes, aux without tokens.",
+)
+
+
+def figures_text(figures: dict[str, float]) -> str:
+    """Return validation figures for people: a table of what is measured by decode mode, then lines of the rest."""
+    rows: dict[str, dict[str, float]] = {}
+    others: dict[str, float] = {}
+    for name, value in figures.items():
+        match = re.fullmatch(rf"(.+)_({'|'.join(_TABLE_METRICS)})(/.+)?", name)
+        if match:
+            rows.setdefault(f"{match[1]}{match[3] or ''}", {})[match[2]] = value
+        else:
+            others[name] = value
+    parts = []
+    if rows:
+        keys = [key for key in _TABLE_METRICS if any(key in values for values in rows.values())]
+        cells: list[list[Cell]] = [
+            [name, *(None if (value := values.get(key)) is None or value != value else value for key in keys)]
+            for name, values in rows.items()
+        ]
+        titles = [_TABLE_METRICS[key] for key in keys]
+        formats = dict.fromkeys(titles, ".1%")
+        parts.append(Table("Validation", ["decode", *titles], cells, notes=_TABLE_NOTES, formats=formats).text())
+    if others:
+        parts.append(figures_line(others))
+    return "\n".join(parts)
+
+
 def figures_line(figures: dict[str, float]) -> str:
     """Return validation figures as one line of text; `-` stands for what could not be measured."""
     return "  ".join(f"{name} {'-' if value != value else f'{value:.4f}'}" for name, value in figures.items())
@@ -100,7 +134,7 @@ def figures_line(figures: dict[str, float]) -> str:
 
 def report(say: Say, text: str | dict[str, float]) -> None:
     """Hand figures or a text to `say`, on the main process only; nothing for a stage without figures."""
-    line = text if isinstance(text, str) else figures_line(text)
+    line = text if isinstance(text, str) else figures_text(text)
     if line and distributed.is_main():
         say(line)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from gss.core.progress import tracked
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
@@ -22,22 +25,29 @@ _SURVEY_IMAGES = 500
 _POOL_CELLS = 60_000
 _POOL_UNIFORM = 0.25
 _CALIBRATION_IMAGES = 16
+_SMOKE_STEPS = 25
 
 
-def survey(dataset: LabelledImages) -> list[int]:
-    """Return indices of about 500 images, evenly spaced; each domain has the share that training gives it."""
+def survey(dataset: LabelledImages, share: float = 1.0) -> list[int]:
+    """Return indices of about 500 images, evenly spaced; each domain has the share that training gives it.
+
+    Args:
+        dataset: training images.
+        share: share of the 500 to take, above 0 and at most 1.
+    """
+    wanted = math.ceil(share * _SURVEY_IMAGES)
     chosen: list[int] = []
     first, quotas = 0, getattr(dataset, "quotas", ((len(dataset), len(dataset)),))
     total = sum(drawn for _, drawn in quotas)
     for size, drawn in quotas:
-        count = min(size, -(-drawn * _SURVEY_IMAGES // total))
+        count = min(size, -(-drawn * wanted // total))
         chosen += [first + index for index in evenly_spaced(size, count)]
         first += size
     return chosen
 
 
 def sample_cells(
-    train: LabelledImages, token_stride: int, class_weight: Tensor, *, device: torch.device
+    train: LabelledImages, token_stride: int, class_weight: Tensor, *, device: torch.device, share: float = 1.0
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Read the label maps of a survey, and draw cells from them with a preference for rare classes and borders.
 
@@ -46,16 +56,18 @@ def sample_cells(
         token_stride: pixels per cell side f.
         class_weight: `[K]`, see `draw_cells`.
         device: device of the cells.
+        share: share of images and cells to take, above 0 and at most 1.
 
     Returns:
         Label maps uint8 `[1, H, W]` on the CPU, padded to whole cells; about 60,000 cells int64 `[N, f, f]` with void
         255, and the same cells with void filled.
     """
-    chosen = survey(train)
+    chosen = survey(train, share)
+    per_image = -(-math.ceil(share * _POOL_CELLS) // len(chosen))
     maps, parts = [], []
-    for index in chosen:
+    for index in tracked(chosen, "reading masks for the codes", leave=False):
         labels, filled = recon.label_pair(train, index, token_stride, device)
-        drawn = draw_cells(labels, token_stride, -(-_POOL_CELLS // len(chosen)), class_weight, _POOL_UNIFORM)
+        drawn = draw_cells(labels, token_stride, per_image, class_weight, _POOL_UNIFORM)
         parts.append([to_cells(x, token_stride).flatten(0, 2)[drawn] for x in (labels, filled)])
         maps.append(labels.byte().cpu())  # hundreds of full-size label maps: one byte a pixel
     pool, pool_filled = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -70,7 +82,13 @@ def painted_table(codec: MaskigeCodec, vqvae: MaskigeVQModel) -> Tensor:
 
 @torch.no_grad()
 def refine(
-    codec: MaskigeCodec, vqvae: MaskigeVQModel, train: LabelledImages, class_weight: Tensor, *, steps: int
+    codec: MaskigeCodec,
+    vqvae: MaskigeVQModel,
+    train: LabelledImages,
+    class_weight: Tensor,
+    *,
+    steps: int,
+    share: float = 1.0,
 ) -> CellLikelihood:
     """Turn trained codes into an exact likelihood, and repaint them to match.
 
@@ -86,15 +104,21 @@ def refine(
         train: training images without augmentation.
         class_weight: `[K]`, weights of pixels in the choice of codes.
         steps: number of gradient steps of step 3.
+        share: share of images, cells and steps to use, above 0 and at most 1; see `smoke_share`.
     """
-    maps, pool, pool_filled = sample_cells(train, vqvae.token_stride, class_weight, device=vqvae.device)
+    maps, pool, pool_filled = sample_cells(train, vqvae.token_stride, class_weight, device=vqvae.device, share=share)
     table = fit_table(pool, painted_table(codec, vqvae), class_weight)
 
     likelihood = CellLikelihood(vqvae.codebook_size, codec.num_classes, vqvae.token_stride).to(vqvae.device)
     likelihood.set_table(_keep_uniform_codes(table), class_weight)
     uses = count_codes(likelihood, maps)
-    _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, steps)
+    _repaint(codec, vqvae, likelihood, uses, pool, pool_filled, math.ceil(share * steps))
     return likelihood
+
+
+def smoke_share(steps: int) -> float:
+    """Return the share of the last step of stage 1 that a training of so few steps gets; 1 from 25 steps on."""
+    return min(1.0, steps / _SMOKE_STEPS)
 
 
 def _keep_uniform_codes(table: Tensor) -> Tensor:
@@ -119,7 +143,7 @@ def count_codes(likelihood: CellLikelihood, maps: list[Tensor]) -> Tensor:
     """
     table, K = likelihood.table.clone(), likelihood.num_classes
     counts, uses = torch.zeros_like(table), torch.zeros(len(table), device=table.device)
-    for compact in maps:
+    for compact in tracked(maps, "counting codes", leave=False):
         labels = compact.to(table.device).long()
         tokens = likelihood.tokens(labels).flatten()
         cells = to_cells(labels, likelihood.token_stride).flatten(0, 2)[tokens >= 0]
@@ -164,7 +188,7 @@ def _repaint(
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.0)
     # A warm-up of a single step, that of ten steps, would be divided by its length of 0.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, max(steps, 11), pct_start=0.1)
-    for _ in range(steps):
+    for _ in tracked(range(steps), "repainting codes", unit="step", leave=False):
         sample = vqvae.decode_codes(codes)
         loss = 5 * color_loss(sample, colours, weight)
         loss = loss + weighted_cross_entropy(codec.logits(sample), classes, weights=weight)

@@ -27,7 +27,7 @@ from gss.posterior.palette import build, from_list
 from gss.report.pictures import colorize, contact_sheet
 from gss.training.engine.task import Task
 from gss.training.losses.classification import weighted_cross_entropy
-from gss.training.posterior.refine import calibrate, refine, survey
+from gss.training.posterior.refine import calibrate, refine, smoke_share, survey
 from gss.weak.confidence import ConfidenceWeighting
 from vqvae import MaskigeVQModel, SettingError
 from vqvae.losses import color_loss
@@ -113,7 +113,12 @@ class PosteriorTask(Task):
         likelihood = None
         if self._is_local:
             likelihood = refine(
-                self.codec, self.vqvae, self._train_set, self.class_weight, steps=self.cfg.loss.repaint_steps
+                self.codec,
+                self.vqvae,
+                self._train_set,
+                self.class_weight,
+                steps=self.cfg.loss.repaint_steps,
+                share=smoke_share(self.cfg.train.steps),
             )
         posterior = self._posterior(likelihood)
         if self.cfg.codec.inverse == "nearest":

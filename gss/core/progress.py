@@ -1,0 +1,84 @@
+"""Progress of long work: a bar on a terminal, now and then a line elsewhere, nothing on other processes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from tqdm import tqdm
+
+from gss.core.distributed import is_main
+
+_T = TypeVar("_T")
+
+_EVERY = 30.0
+"""Seconds between two lines where the output is no terminal."""
+
+
+class Progress:
+    """Progress of one phase, to be used in a `with` block.
+
+    Args:
+        total: number of units of the phase.
+        desc: what is done, such as "segmenting".
+        unit: what is counted, such as "image".
+        shown: False shows nothing.
+        initial: units that are done already.
+        leave: keep the bar on the screen when the phase ends.
+    """
+
+    def __init__(
+        self, total: int, desc: str, *, unit: str = "image", shown: bool = True, initial: int = 0, leave: bool = True
+    ) -> None:
+        shown = shown and is_main()
+        terminal = sys.stderr.isatty()
+        self.total, self.count, self._words = total, initial, (desc, unit)
+        self._bar = tqdm(
+            total=total,
+            desc=desc,
+            unit=unit,
+            initial=initial,
+            leave=leave,
+            dynamic_ncols=True,
+            disable=not (shown and terminal),
+        )
+        self._lines = shown and not terminal
+        self._said = time.monotonic()
+
+    def update(self, count: int = 1) -> None:
+        """Count units that are done."""
+        self.count += count
+        self._bar.update(count)
+        if self._lines and time.monotonic() - self._said >= _EVERY:
+            self._said = time.monotonic()
+            desc, unit = self._words
+            print(f"{desc}: {self.count} of {self.total} {unit}s", file=sys.stderr, flush=True)
+
+    def note(self, **figures: Any) -> None:
+        """Show figures behind the bar."""
+        self._bar.set_postfix(refresh=False, **figures)
+
+    def close(self) -> None:
+        """End the phase."""
+        self._bar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def tracked(
+    items: Collection[_T], desc: str, *, unit: str = "image", shown: bool = True, leave: bool = True
+) -> Iterator[_T]:
+    """Yield items while their progress is shown; arguments as for `Progress`."""
+    with Progress(len(items), desc, unit=unit, shown=shown, leave=leave) as progress:
+        for item in items:
+            yield item
+            progress.update()
