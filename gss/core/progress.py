@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from tqdm import tqdm
 
 from gss.core.distributed import is_main
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item", covariant=True)
 
 _EVERY = 30.0
 """Seconds between two lines where the output is no terminal."""
@@ -74,8 +75,18 @@ class Progress:
         self.close()
 
 
+class Items(Protocol[_Item]):
+    """Items that can be counted and gone through."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __iter__(self) -> Iterator[_Item]:
+        """Go through the items."""
+
+
 def tracked(
-    items: Collection[_T], desc: str, *, unit: str = "image", shown: bool = True, leave: bool = True
+    items: Items[_T], desc: str, *, unit: str = "image", shown: bool = True, leave: bool = True
 ) -> Iterator[_T]:
     """Yield items while their progress is shown; arguments as for `Progress`."""
     with Progress(len(items), desc, unit=unit, shown=shown, leave=leave) as progress:

@@ -14,6 +14,7 @@ What a stage tells its user goes to `say`; the caller prints it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -116,7 +117,7 @@ def figures_text(figures: dict[str, float]) -> str:
     if rows:
         keys = [key for key in _TABLE_METRICS if any(key in values for values in rows.values())]
         cells: list[list[Cell]] = [
-            [name, *(None if (value := values.get(key)) is None or value != value else value for key in keys)]
+            [name, *(None if math.isnan(values.get(key, math.nan)) else values[key] for key in keys)]
             for name, values in rows.items()
         ]
         titles = [_TABLE_METRICS[key] for key in keys]
