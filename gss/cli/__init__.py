@@ -32,6 +32,9 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "cross-domain": "gss.cli.measure.cross_domain",
     "evaluate-ood": "gss.cli.measure.evaluate_ood",
     "predict": "gss.cli.predict",
+    "sample": "gss.cli.sampling.sample",
+    "complete": "gss.cli.sampling.complete",
+    "generate": "gss.cli.sampling.generate",
     "data": {
         "init": "gss.cli.data.init",
         "check": "gss.cli.data.check",

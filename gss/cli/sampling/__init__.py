@@ -1,0 +1,81 @@
+"""Commands that draw masks, and what they share."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gss.cli.parser import add_device, count, count_or_none
+
+if TYPE_CHECKING:
+    from gss.jobs.sampling.files import Failure
+    from gss.pipeline.pipeline import GSSPipeline
+    from gss.pipeline.sampling.scheduler import TokenScheduler
+
+ORDERS = ("halton", "confidence", "random", "spread_entropy")
+SCHEDULES = ("arccos", "cosine", "linear")
+"""Those of `gss.pipeline.sampling`, whose import takes long."""
+
+
+def add_sampling(parser: ArgumentParser, *, n: int, what: str, steps: int = 8) -> None:
+    """Add `-n`, `--steps`, `--seed`, `--device` and the settings of the scheduler.
+
+    Args:
+        parser: parser of the command.
+        n: default of `-n`.
+        what: what n counts.
+        steps: default of `--steps`.
+    """
+    parser.add_argument("-n", type=count, default=n, metavar="N", help=f"{what} (default: %(default)s)")
+    help = "steps; in each, some unknown cells are drawn given all others (default: %(default)s)"
+    parser.add_argument("--steps", type=count, default=steps, metavar="S", help=help)
+    parser.add_argument("--seed", type=count_or_none, default=0, help="seed of all draws (default: %(default)s)")
+    help = "order in which cells are drawn (default: %(default)s)"
+    parser.add_argument("--order", choices=ORDERS, default="halton", help=help)
+    help = "how the number of unknown cells falls (default: %(default)s)"
+    parser.add_argument("--schedule", choices=SCHEDULES, default="arccos", help=help)
+    help = "divisor of the token logits, 0 for the most probable token (default: %(default)s)"
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help=help)
+    help = "share of the probability that tokens are drawn from (default: %(default)s)"
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=help)
+    help = "times that the least certain cells are drawn again, given the rest (default: %(default)s)"
+    parser.add_argument("--sweeps", type=count_or_none, default=0, metavar="N", help=help)
+    add_device(parser)
+
+
+def load(args: Namespace, what: str) -> tuple[GSSPipeline, TokenScheduler]:
+    """Load a pipeline that can sample, and build the scheduler.
+
+    Raises:
+        InputError: the pipeline has no joint prior, or a setting is out of range.
+    """
+    from gss.cli.runtime import parse_device
+    from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.sampling.arguments import need_joint
+    from gss.pipeline.sampling.scheduler import TokenScheduler
+
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device))
+    joint = need_joint(pipeline.joint, pipeline.likelihood, what)
+    scheduler = TokenScheduler(
+        mask_token_id=joint.mask_token,
+        order=args.order,
+        schedule=args.schedule,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        corrector_sweeps=args.sweeps,
+    )
+    return pipeline, scheduler
+
+
+def report(failed: Sequence[Failure], done: str) -> int:
+    """Print failures and what was done; return 1 when an item failed."""
+    from gss.core.distributed import is_main
+
+    if is_main():
+        for failure in failed:
+            text = failure.error if failure.name in failure.error else f"{failure.name}: {failure.error}"
+            print(f"gss: error: {text}", file=sys.stderr)
+        print(done)
+    return 1 if failed else 0

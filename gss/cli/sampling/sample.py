@@ -1,0 +1,45 @@
+"""`gss sample`: draw several masks of each image."""
+
+from argparse import ArgumentParser, Namespace
+
+from gss.cli.parser import add_out, add_size
+from gss.cli.sampling import add_sampling, load, report
+
+HELP = "draw several masks of each image, and say where to look first"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("pipeline", help="folder of a pipeline with a joint prior")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
+    add_out(parser)
+    add_sampling(parser, n=8, what="masks of each image")
+    add_size(parser, "resize images to this before sampling")
+    parser.set_defaults(more="images")
+
+
+def run(args: Namespace) -> int:
+    """Draw masks of what can be read; return 1 when an image failed."""
+    from pathlib import Path
+
+    from gss.core.distributed import run_on_main
+    from gss.core.outputs import prepare_output
+    from gss.data.files import find_images
+    from gss.jobs.sampling.sample import sample_images
+
+    out = Path(args.out)
+    paths = find_images(args.images, exclude=out)
+    pipeline, scheduler = load(args, "gss sample")
+    run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
+    done, failed = sample_images(
+        pipeline,
+        paths,
+        out,
+        n=args.n,
+        steps=args.steps,
+        seed=args.seed,
+        scheduler=scheduler,
+        size=args.size,
+        facts={"pipeline": args.pipeline},
+    )
+    return report(failed, f"{args.n} masks of each of {len(done)} of {len(paths)} images written into {out}")

@@ -1,0 +1,1 @@
+"""Drawing, completing and generating masks of files, with pictures and one JSON file about all of them."""

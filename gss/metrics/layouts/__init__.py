@@ -1,0 +1,1 @@
+"""Metrics of masks without images: generated ones against real ones, as sets."""
