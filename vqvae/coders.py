@@ -8,7 +8,6 @@ neighbouring cells.
 from __future__ import annotations
 
 import torch
-from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch import Tensor, nn
 
 
@@ -81,6 +80,8 @@ class DiffusersDecoder(nn.Module):
 
     def __init__(self, block_channels: tuple[int, ...], depth: int, latent_dim: int) -> None:
         super().__init__()
+        from diffusers.models.autoencoders.vae import Decoder  # takes seconds; only this architecture needs it
+
         self.decoder = Decoder(
             in_channels=latent_dim,
             out_channels=3,
@@ -97,6 +98,8 @@ class DiffusersDecoder(nn.Module):
 
 def diffusers_coders(token_stride: int, hidden_dim: int, depth: int, latent_dim: int) -> tuple[nn.Module, nn.Module]:
     """Build encoder and decoder from diffusers' blocks; the width halves with each finer resolution."""
+    from diffusers.models.autoencoders.vae import Encoder  # see `DiffusersDecoder`
+
     levels = token_stride.bit_length()  # three resolutions for f = 4
     channels = tuple(max(8, hidden_dim // 2 ** (levels - 1 - level) // 8 * 8) for level in range(levels))
     encoder = Encoder(

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from gss.core.errors import InputError, quoted, unknown_name
@@ -23,6 +22,7 @@ from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build
 from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
 from gss.pipeline.decode import available_modes
+from gss.pipeline.diffusion import DiffusionPipeline
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
 from gss.pipeline.reading import Reader

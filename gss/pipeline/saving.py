@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffusers import DiffusionPipeline
 from safetensors import safe_open
 from torch import nn
 
@@ -19,6 +18,7 @@ from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores
+from gss.pipeline.diffusion import DiffusionPipeline
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood

@@ -66,6 +66,20 @@ def test_help_and_version_answer_without_heavy_imports():
         assert "gss" in done.stdout
 
 
+def test_predict_imports_only_what_it_needs(tmp_path):
+    saved = Path(__file__).parents[1] / "data" / "pipeline_v0.1"
+    code = (
+        "import sys, gss.cli\n"
+        "assert gss.cli.main(sys.argv[1:]) == 0\n"
+        "heavy = {'diffusers.models.autoencoders', 'diffusers.models.unets', 'diffusers.models.transformers',"
+        " 'diffusers.loaders', 'scipy.stats', 'torchmetrics', 'pandas', 'sklearn', 'matplotlib', 'datasets', 'peft',"
+        " 'omegaconf', 'gss.evaluation'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    argv = ["predict", str(saved / "pipeline"), str(saved / "image.png"), "--out", str(tmp_path / "out")]
+    subprocess.run([sys.executable, "-c", code, *argv], check=True, capture_output=True)
+
+
 def test_train_reads_config_and_hands_over(tasks, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("train: {steps: 3}\n")
