@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from gss.pipeline.decode import paint_tokens
-from gss.pipeline.windows import Dense, resize_map, resized_strips
+from gss.pipeline.masks import MaskRows
+from gss.pipeline.windows import Dense, resize_map
 from vqvae import MaskigeVQModel
 
 OUTPUT_TYPES = ("np", "pil", "pt")
@@ -105,6 +105,7 @@ def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray)
 
 def image_fields(
     dense: Dense,
+    mask: MaskRows,
     mode: str,
     vqvae: MaskigeVQModel | None,
     *,
@@ -117,7 +118,9 @@ def image_fields(
     """Turn the maps of one image into the fields of `SegmentationOutput`.
 
     Args:
-        dense: maps `[1, C, h, w]` at the size the model ran at: those of `mode`, and of at most one score.
+        dense: maps `[1, C, h, w]` at the size the model ran at: that of `mode` unless the mask is complete, and of at
+            most one score.
+        mask: mask of the image, filled here if it is not.
         mode: decode mode of the mask.
         vqvae: decoder of the tokens, if there are any.
         original_size: (H, W) of the results.
@@ -126,14 +129,10 @@ def image_fields(
         output_type: one of `OUTPUT_TYPES`.
         return_probabilities: also return class probabilities.
     """
-    # 1. Mask and confidence [H, W]. In strips: the mask of a huge image fits into memory, its probabilities may not.
-    device = dense.maps[mode].device
-    labels = torch.empty(original_size, dtype=torch.uint8, device=device)
-    confidence = torch.empty(original_size, device=device)
-    for rows, strip in resized_strips(dense.maps[mode][0], original_size):
-        confidence[rows], index = strip.max(dim=0)
-        labels[rows] = index.to(torch.uint8)
-    fields: dict[str, Any] = {"masks": labels.cpu(), "confidence": confidence.cpu()}
+    # 1. Mask and confidence [H, W].
+    if not mask.complete:
+        mask.add(dense.maps[mode][0])
+    fields: dict[str, Any] = {"masks": mask.labels.cpu(), "confidence": mask.confidence.cpu()}
 
     # 2. Probabilities [K, H, W] and scores [H, W].
     if return_probabilities:

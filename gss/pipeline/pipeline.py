@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gss.core.diffusion import DiffusionPipeline
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.models.density import GMMDensityHead
 from gss.models.evaluation_mode import evaluation_mode
@@ -22,14 +23,15 @@ from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build
 from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
 from gss.pipeline.decode import available_modes
-from gss.pipeline.diffusion import DiffusionPipeline
+from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
 from gss.pipeline.reading import Reader
+from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
 from gss.pipeline.saving import current_modules, read
 from gss.pipeline.tokens import KeptReader
-from gss.pipeline.windows import Dense, Views, resize_map, run_views
+from gss.pipeline.windows import Dense, Views, resize_map
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
@@ -237,11 +239,13 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         scores = self._build_scores([score or self.default_score] if return_ood or score else [])
         processed = self.preprocess(images, size=size)
         results: list[dict[str, Any]] = [{} for _ in processed.images]
-        for index, dense in self._predict(
-            processed, [mode], views, with_tokens=return_tokens, scores=scores, exact=exact
+        modes = [mode] if return_probabilities else []
+        for index, dense, mask in self._predict(
+            processed, modes, views, masked=mode, with_tokens=return_tokens, scores=scores, exact=exact
         ):
             results[index] = image_fields(
                 dense,
+                mask,
                 mode,
                 self.vqvae,
                 original_size=processed.original_sizes[index],
@@ -281,7 +285,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         views = self.check_inputs([*modes, *(["aux"] if built else [])], size=size, **options)
         processed = self.preprocess(images, size=size)
         maps: dict[str, list[Tensor]] = {n: [torch.empty(0)] * len(processed.images) for n in (*modes, *built)}
-        for index, dense in self._predict(processed, modes, views, with_tokens=False, scores=built, exact=exact):
+        for index, dense, _ in self._predict(processed, modes, views, with_tokens=False, scores=built, exact=exact):
             for name in maps:
                 maps[name][index] = resize_map(dense.maps[name][0], processed.original_sizes[index])
         return maps
@@ -376,28 +380,16 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         modes: Sequence[str],
         views: Views,
         *,
-        with_tokens: bool,
-        scores: Mapping[str, OODScore],
         exact: bool | None,
-    ) -> Iterator[tuple[int, Dense]]:
-        """Yield index and result (B = 1) of every image; images of one size run in batches."""
-        # 1. Reader of a batch [B, 3, H, W].
-        reader, device = self._reader, self.prior.device
+        with_tokens: bool,
+        **options: Any,
+    ) -> Iterator[tuple[int, Dense, MaskRows]]:
+        """Yield index, maps and mask of every image; `options` as for `run_images`."""
+        reader, with_tokens = self._reader, with_tokens and self.vqvae is not None
         given = [choice for choice in (exact, self.exact) if choice is not None]
         if not (given[0] if given else not self.prior.config.shortlists):
             token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
             reader = dataclasses.replace(reader, token_reader=token_reader)
-
-        def dense(images: Tensor) -> Dense:
-            return reader.dense(images, modes, scores, with_tokens=with_tokens and self.vqvae is not None)
-
-        # 2. Images of one size in batches, through windows and views, [B, C, H, W].
+        options |= {"multiple": self._multiple, "device": self.prior.device, "with_tokens": with_tokens}
         with evaluation_mode(self.components.values()):
-            for batch in processed.batches(views.batch_size):
-                images = torch.stack([processed.images[index].to(device) for index in batch])
-                out = run_views(dense, images, views, multiple=self._multiple)
-
-                # 3. One result per image: maps [1, C, H, W], tokens [1, h, w].
-                for row, index in enumerate(batch):
-                    maps = {mode: values[row : row + 1] for mode, values in out.maps.items()}
-                    yield index, Dense(maps, None if out.tokens is None else out.tokens[row : row + 1])
+            yield from run_images(reader, processed, modes, views, **options)

@@ -16,6 +16,7 @@ from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
 from gss.ood import FittedScores, OODScore, ScoreInputs
 from gss.pipeline.decode import decode, product
+from gss.pipeline.masks import STRIP, MaskRows, cell_strips, pixel_rows
 from gss.pipeline.sampling.refined import refine
 from gss.pipeline.tokens import MODES as TOKEN_MODES
 from gss.pipeline.tokens import TokenReader, TokenReading
@@ -120,9 +121,15 @@ class Reader:
                 entropy = reading.entropy / math.log(max(2, self.prior.config.codebook_size))
         if decoded is None and "decoded" in needs:
             decoded = self.decode(output, self.token_mode, size)
+        source = source or self.feature_source
+        # Source "context": scores of single cells are computed where the features are, and enlarged.
+        ratio = cast(int, self.prior.config.context_stride) // self.prior.config.token_stride
+        coarse = cast(Tensor, output.fused).float() if source == "context" and ratio > 1 else None
         return ScoreInputs(
             logits=cast(Tensor, output.aux_logits),
-            features=self.prior.dense_features(output, source or self.feature_source).float(),
+            features=self.prior.dense_features(output, source).float(),
+            coarse=coarse,
+            ratio=ratio,
             size=size,
             token_logits=output.token_logits,
             decoded=decoded,
@@ -134,7 +141,13 @@ class Reader:
         )
 
     def dense(
-        self, images: Tensor, modes: Sequence[str], scores: Mapping[str, OODScore], *, with_tokens: bool
+        self,
+        images: Tensor,
+        modes: Sequence[str],
+        scores: Mapping[str, OODScore],
+        *,
+        with_tokens: bool,
+        masks: tuple[str, Sequence[MaskRows]] | None = None,
     ) -> Dense:
         """Compute the maps of a batch.
 
@@ -143,27 +156,34 @@ class Reader:
             modes: decode modes to compute.
             scores: scores to compute, by name.
             with_tokens: also return the most probable tokens.
+            masks: decode mode whose probabilities go into these masks, one an image, and into no map.
         """
         # 1. One run of the prior; its token logits [B, V, h, w] only if something reads all of them.
+        masked = {masks[0]} if masks else set()
         needs = {need for score in scores.values() for need in score.needs}
-        read_tokens = with_tokens or "tokens" in needs or any(mode not in ("aux", "density") for mode in modes)
+        wanted = {*modes, *masked}
+        read_tokens = with_tokens or "tokens" in needs or not wanted <= {"aux", "density"}
         token_reader = self.token_reader if read_tokens else None
-        all_logits = read_tokens and (token_reader is None or "refined" in modes)
+        all_logits = read_tokens and (token_reader is None or "refined" in wanted)
         output = self.run(images, return_tokens=all_logits, return_maps="residual" in needs)
         size = (images.shape[-2], images.shape[-1])
 
-        # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each.
+        # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each, and masks.
         reading = None
         if token_reader is not None:
             read = {mode for mode in modes if mode in TOKEN_MODES}
-            read |= {self.token_mode} if "decoded" in needs or "joint" in modes else set()
-            reading = token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs)
+            read |= {self.token_mode} if "decoded" in needs or "joint" in wanted else set()
+            strips = masks if masked <= set(TOKEN_MODES) else None
+            reading = token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs, masks=strips)
+            masks = None if strips else masks
 
-        # 3. Class probabilities of each mode, [B, K, H, W].
+        # 3. Class probabilities of each mode, [B, K, H, W]; masks that are still to be filled.
         known = {} if reading is None else dict(reading.probabilities)
         for mode in modes:
             if mode not in known:
                 known[mode] = self.decode(output, mode, size, known=known)
+        if masks:
+            self._fill(masks[0], masks[1], output, size, known)
         maps = {mode: known[mode] for mode in modes}
 
         # 4. Scores, enlarged to [B, 1, H, W].
@@ -176,3 +196,23 @@ class Reader:
         if not with_tokens:
             return Dense(maps, None)
         return Dense(maps, cast(Tensor, output.token_logits).argmax(1) if reading is None else reading.tokens)
+
+    def _fill(
+        self,
+        mode: str,
+        masks: Sequence[MaskRows],
+        output: GSSPriorOutput,
+        size: tuple[int, int],
+        known: Mapping[str, Tensor],
+    ) -> None:
+        """Fill masks with the class probabilities of a mode; see `decode`."""
+        if mode == "aux":
+            stride = self.prior.config.token_stride
+            for logits, mask in zip(cast(Tensor, output.aux_logits), masks, strict=True):
+                classes, height, width = logits.shape
+                for top, bottom in cell_strips(height, width, classes * stride**2, STRIP):
+                    mask.add(pixel_rows(logits, stride, top, bottom))
+            return
+        values = known[mode] if mode in known else self.decode(output, mode, size, known=known)
+        for probabilities, mask in zip(values, masks, strict=True):
+            mask.add(probabilities)

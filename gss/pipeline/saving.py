@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from safetensors import safe_open
 from torch import nn
 
+from gss.core.diffusion import DiffusionPipeline
 from gss.core.errors import InputError, quoted
 from gss.core.files import read_json
 from gss.core.run_folders import PIPELINE_INDEX, find_pipeline
@@ -18,7 +19,6 @@ from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores
-from gss.pipeline.diffusion import DiffusionPipeline
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood

@@ -17,7 +17,7 @@ a CPU: on other devices the choice of cells would wait for the device, and readi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
+from gss.pipeline.masks import MaskRows, cell_strips, pixel_rows
 from gss.posterior.cells import pixels_to_rows, rows_to_pixels
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
@@ -81,12 +82,10 @@ class Codes:
         evidence = None if self.evidence is None else self.evidence[indices]
         return Codes(indices, self.weight[indices], evidence, self.bias[indices], self.table[indices])
 
-    def posterior(self, hidden: Tensor, beliefs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and posterior `[m, n]` of m cells with hidden features `[m, R]` and beliefs `[m, K*f*f]`."""
+    def logits(self, hidden: Tensor, beliefs: Tensor) -> Tensor:
+        """Return logits `[m, n]` of m cells with hidden features `[m, R]` and beliefs `[m, K*f*f]`."""
         logits = torch.addmm(self.bias, hidden, self.weight.t())
-        if self.evidence is not None:
-            logits.addmm_(beliefs, self.evidence.t())
-        return logits, logits.softmax(1)
+        return logits if self.evidence is None else logits.addmm_(beliefs, self.evidence.t())
 
 
 class TokenReader:
@@ -134,7 +133,13 @@ class TokenReader:
 
     @torch.no_grad()
     def read(
-        self, output: GSSPriorOutput, *, modes: Collection[str] = (), tokens: bool = False, summary: bool = False
+        self,
+        output: GSSPriorOutput,
+        *,
+        modes: Collection[str] = (),
+        tokens: bool = False,
+        summary: bool = False,
+        masks: tuple[str, Sequence[MaskRows]] | None = None,
     ) -> TokenReading:
         """Read the tokens of one run of the prior.
 
@@ -143,31 +148,39 @@ class TokenReader:
             modes: decode modes out of `MODES`.
             tokens: return the most probable tokens.
             summary: return entropy and surprise of the tokens.
+            masks: decode mode whose probabilities go into these masks, one an image, and into no map.
         """
         # Sums of log-likelihoods reach some hundreds: half precision would round differences between codes away.
         with torch.autocast(cast(Tensor, output.aux_logits).device.type, enabled=False):
-            return self._read(output, modes, tokens, summary)
+            return self._read(output, modes, tokens, summary, masks)
 
-    def _read(self, output: GSSPriorOutput, modes: Collection[str], tokens: bool, summary: bool) -> TokenReading:
+    def _read(
+        self,
+        output: GSSPriorOutput,
+        modes: Collection[str],
+        tokens: bool,
+        summary: bool,
+        masks: tuple[str, Sequence[MaskRows]] | None,
+    ) -> TokenReading:
         features, logits = cast(Tensor, output.features), cast(Tensor, output.aux_logits).float()
         batch, classes, height, width = logits.shape
         f, device = self.stride, logits.device
         shape = (batch, height * width)
+        wanted = {*modes, *([masks[0]] if masks else [])}
         cells: dict[str, Tensor] = {}
-        if tokens or "hard" in modes:
+        if tokens or "hard" in wanted:
             cells["tokens"] = torch.empty(shape, device=device, dtype=torch.int64)
         if summary:
             cells |= {name: torch.empty(shape, device=device) for name in ("entropy", "surprise")}
         maps = {mode: torch.empty(batch, classes, height * f, width * f, device=device) for mode in modes}
-        mix = "marginal" in modes or "fused" in modes
+        mix = not wanted.isdisjoint(("marginal", "fused"))
         limit = CPU_STRIP if device.type == "cpu" else GPU_STRIP
-        step = max(1, limit // (classes * f * f * width))
-        for b, top in itertools.product(range(batch), range(0, height, step)):
-            bottom = min(top + step, height)
+        strips = list(cell_strips(height, width, classes * f * f, limit))
+        for b, (top, bottom) in itertools.product(range(batch), strips):
             part = slice(top * width, bottom * width)  # n cells
 
             # 1. Class probabilities of the auxiliary head at every pixel of the strip: [K, rows*f, W], [n, K*f*f].
-            pixels = self._pixels(logits[b], top, bottom)
+            pixels = pixel_rows(logits[b], f, top, bottom)
             beliefs = pixels_to_rows(pixels, f)
 
             # 2. Posterior over codes, reduced to class probabilities [n, K*f*f] and to numbers per cell [n].
@@ -176,26 +189,23 @@ class TokenReader:
                 hidden = self._hidden(features[b, :, top:bottom])
                 self._read_strip(hidden, beliefs, mixed, {name: values[b, part] for name, values in cells.items()})
 
-            # 3. Into the maps, [K, rows*f, W].
-            for mode, values in maps.items():
-                region = values[b, :, top * f : bottom * f]
+            # 3. Into the maps, [K, rows*f, W], and the masks.
+            regions = {mode: values[b, :, top * f : bottom * f] for mode, values in maps.items()}
+            if masks and masks[0] not in regions:
+                regions[masks[0]] = pixels if masks[0] == "aux" else torch.empty_like(pixels)
+            for mode, region in regions.items():
                 if mode == "aux":
-                    region.copy_(pixels)
+                    if region is not pixels:
+                        region.copy_(pixels)
                     continue
-                rows = self.painted[cells["tokens"][b, part]] if mode == "hard" else cast(Tensor, mixed)
+                rows = self.painted.index_select(0, cells["tokens"][b, part]) if mode == "hard" else cast(Tensor, mixed)
                 rows_to_pixels(rows, region, f)
                 if mode == "fused":
                     region.add_(pixels).div_(2)
+            if masks:
+                masks[1][b].add(regions[masks[0]])
         grids = {name: values.view(batch, height, width) for name, values in cells.items()}
         return TokenReading(maps, grids["tokens"] if tokens else None, grids.get("entropy"), grids.get("surprise"))
-
-    def _pixels(self, logits: Tensor, top: int, bottom: int) -> Tensor:
-        """Return the class probabilities `[K, rows*f, W]` of rows of cells of class logits `[K, h, w]`."""
-        first, last = max(0, top - 1), min(logits.shape[1], bottom + 1)
-        f = self.stride
-        # With a row of neighbours on both sides the rows are those of the whole map.
-        pixels = F.interpolate(logits[None, :, first:last], scale_factor=f, mode="bilinear")[0]
-        return pixels[:, (top - first) * f : (bottom - first) * f].softmax(0)
 
     def _hidden(self, features: Tensor) -> Tensor:
         """Return the input of the token classifier without evidence, `[n, R]`, of features `[D, rows, w]`."""
@@ -213,25 +223,57 @@ class TokenReader:
             mixed: `[n, K*f*f]`, class probabilities to write.
             cells: `[n]` each, tokens, entropy and surprise to write.
         """
-        step = CPU_CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
-        for codes, group in self._groups(hidden, beliefs):
-            for chosen in _parts(group, len(hidden), step):
-                logits, probabilities = codes.posterior(hidden[chosen], beliefs[chosen])
-                if mixed is not None:
-                    mixed[chosen] = probabilities @ codes.table
-                if "tokens" in cells:
-                    best = logits.argmax(1)
-                    cells["tokens"][chosen] = best if codes.indices is None else codes.indices[best]
-                if "entropy" in cells:
-                    cells["surprise"][chosen] = logits.logsumexp(1) - logits.amax(1)
-                    cells["entropy"][chosen] = torch.special.entr(probabilities).sum(1)
+        # 1. Cells of a group lie one after the other; numbers of m sorted cells come back into `read`.
+        order, groups = self._groups(hidden, beliefs)
+        read, numbers = mixed, cells
+        if order is not None:
+            hidden, beliefs = hidden.index_select(0, order), beliefs.index_select(0, order)
+            read = None if mixed is None else torch.empty_like(mixed)
+            numbers = {name: torch.empty_like(values) for name, values in cells.items()}
 
-    def _groups(self, hidden: Tensor, beliefs: Tensor) -> Iterator[tuple[Codes, Tensor | None]]:
-        """Yield lists of codes and the cells `[m]` to read with each; None for all cells."""
-        rules, area = self.prior.config.shortlists, self.stride**2
-        if not rules or beliefs.device.type != "cpu":
-            yield self.codes, None
+        # 2. Each group in chunks.
+        step = CPU_CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
+        for codes, first, last in groups:
+            for start in range(first, last, step):
+                self._read_chunk(codes, slice(start, min(start + step, last)), hidden, beliefs, read, numbers)
+
+        # 3. Back into the order of the grid.
+        if order is not None:
+            if mixed is not None:
+                mixed.index_copy_(0, order, cast(Tensor, read))
+            for name, values in cells.items():
+                values.index_copy_(0, order, numbers[name])
+
+    @staticmethod
+    def _read_chunk(
+        codes: Codes,
+        part: slice,
+        hidden: Tensor,
+        beliefs: Tensor,
+        mixed: Tensor | None,
+        cells: dict[str, Tensor],
+    ) -> None:
+        """Read the cells of a slice with a list of codes; see `_read_strip`."""
+        logits = codes.logits(hidden[part], beliefs[part])
+        if "tokens" in cells:
+            best = logits.argmax(1)
+            cells["tokens"][part] = best if codes.indices is None else codes.indices[best]
+        if mixed is None and "entropy" not in cells:
             return
+        if "entropy" in cells:
+            cells["surprise"][part] = logits.logsumexp(1) - logits.amax(1)
+        probabilities = logits.softmax(1)
+        if mixed is not None:
+            torch.mm(probabilities, codes.table, out=mixed[part])
+        if "entropy" in cells:
+            cells["entropy"][part] = torch.special.entr(probabilities).sum(1)
+
+    def _groups(self, hidden: Tensor, beliefs: Tensor) -> tuple[Tensor | None, list[tuple[Codes, int, int]]]:
+        """Return the order of n cells by group, None as they are, and codes, first and last + 1 cell of each group."""
+        rules, area = self.prior.config.shortlists, self.stride**2
+        everything = [(self.codes, 0, len(beliefs))]
+        if not rules or beliefs.device.type != "cpu":
+            return None, everything
         # 1. Certainty and class of each cell; number of the first rule that holds, or the number of rules.
         means = beliefs.view(-1, area) @ beliefs.new_full((area,), 1 / area)
         certainty, label = means.view(len(beliefs), -1).max(1)
@@ -241,17 +283,19 @@ class TokenReader:
 
         # 2. All codes for all cells if the shortlists miss too much.
         if self._loss(hidden, beliefs, rule, label) > self.prior.config.shortlist_loss:
-            yield self.codes, None
-            return
+            return None, everything
 
         # 3. Cells of one rule and class together; those without a rule come last.
         classes = beliefs.shape[1] // area
         last = len(rules) * classes
         group = (rule * classes + label).clamp_(max=last)
-        counts = torch.bincount(group, minlength=last + 1).tolist()
-        for number, cells in enumerate(group.argsort().split(counts)):
-            if len(cells):
-                yield self.codes if number == last else self.shortlist(*divmod(number, classes)), cells
+        ends = torch.bincount(group, minlength=last + 1).cumsum(0).tolist()
+        groups = [
+            (self.codes if number == last else self.shortlist(*divmod(number, classes)), first, end)
+            for number, (first, end) in enumerate(itertools.pairwise([0, *ends]))
+            if end > first
+        ]
+        return group.argsort(), groups
 
     def _loss(self, hidden: Tensor, beliefs: Tensor, rule: Tensor, label: Tensor) -> float:
         """Return the posterior mass that the shortlists leave out, averaged over a sample of their cells."""
@@ -261,7 +305,8 @@ class TokenReader:
             return 0.0
         least = torch.tensor([share for _, share in rules])[rule[sample]]
         left_out = self._share.t()[label[sample]] < least[:, None]  # [m, V]
-        return (self.codes.posterior(hidden[sample], beliefs[sample])[1] * left_out).sum(1).mean().item()
+        posterior = self.codes.logits(hidden[sample], beliefs[sample]).softmax(1)
+        return (posterior * left_out).sum(1).mean().item()
 
 
 class KeptReader:
@@ -288,11 +333,3 @@ class KeptReader:
         if self._reader is None or state != self._state:
             self._state, self._reader = state, TokenReader(prior, vqvae, codec, likelihood)
         return self._reader
-
-
-def _parts(group: Tensor | None, count: int, step: int) -> Iterator[Tensor | slice]:
-    """Yield the cells of a group, or all of them, at most `step` at a time."""
-    if group is not None:
-        yield from group.split(step)
-    else:
-        yield from (slice(first, min(first + step, count)) for first in range(0, count, step))

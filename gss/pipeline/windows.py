@@ -6,8 +6,9 @@ to per-pixel maps. Maps are averaged: class probabilities `[B, K, H, W]` or scor
 
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.models.inputs import pad_to_multiple
+from gss.pipeline.masks import MaskRows
 from gss.pipeline.processor import check_size, resize_images
 
 # Largest number of values of a strip of resized rows (64 MB in float32).
@@ -34,7 +36,37 @@ class Dense:
     tokens: Tensor | None
 
 
-DenseFn = Callable[[Tensor], Dense]
+class DenseFn(Protocol):
+    """Model: images `[B, 3, H, W]` to maps."""
+
+    def __call__(self, images: Tensor, /) -> Dense:
+        """Return the maps of a batch."""
+        ...
+
+
+class MaskFn(Protocol):
+    """Model that puts its class probabilities into masks, one an image, and leaves them out of the maps."""
+
+    def __call__(self, images: Tensor, masks: Sequence[MaskRows], /) -> Dense:
+        """Fill the masks of a batch and return its other maps."""
+        ...
+
+
+@dataclass(frozen=True)
+class Masks:
+    """How to get masks without a map of all classes.
+
+    Attributes:
+        name: map of class probabilities.
+        fill: model that fills the masks of whole images.
+        rows: mask of each image.
+    """
+
+    name: str
+    fill: MaskFn
+    rows: Sequence[MaskRows]
+
+
 WINDOW_MODES = ("auto", "whole", "slide")
 
 
@@ -78,6 +110,11 @@ class Views:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} is {quoted(value)}; it must be a whole number of at least 1")
 
+    @property
+    def single(self) -> bool:
+        """Whether nothing is averaged over views."""
+        return not self.flip and tuple(self.scales) == (1.0,)
+
     def first_size(self, image: Tensor) -> tuple[int, int]:
         """Return the size (h, w) of the first view of an image `[3, H, W]`, whose tokens are kept."""
         height, width = (max(1, round(side * self.scales[0])) for side in image.shape[-2:])
@@ -88,7 +125,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> Dense:
+def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int, masks: Masks | None = None) -> Dense:
     """Run a model on images at their own size.
 
     Args:
@@ -96,11 +133,14 @@ def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> De
         images: float `[B, 3, H, W]` in [0, 1].
         views: windows and averaging.
         multiple: pixels of which padded sizes and window corners are multiples.
+        masks: masks to fill with one of the maps, which is then left out; averaged views fill none, see `Views.single`.
     """
 
     def one_view(view: Tensor) -> Dense:
         huge = view.shape[-2] * view.shape[-1] > views.max_pixels
         if views.window == "whole" or (views.window == "auto" and not huge):
+            if masks is not None:
+                return whole(lambda padded: masks.fill(padded, masks.rows), view, multiple=multiple)
             return whole(fn, view, multiple=multiple)
         return slide(
             fn,
@@ -109,8 +149,13 @@ def run_views(fn: DenseFn, images: Tensor, views: Views, *, multiple: int) -> De
             overlap=views.overlap,
             multiple=multiple,
             batch_size=views.batch_size,
+            masks=masks,
         )
 
+    if views.single:
+        out = one_view(images)
+        return Dense({name: values.float() for name, values in out.maps.items()}, out.tokens)
+    masks = None
     return average_views(one_view, images, flip=views.flip, scales=views.scales)
 
 
@@ -156,11 +201,14 @@ def slide(
     overlap: float = 0.5,
     multiple: int = 1,
     batch_size: int = 1,
+    masks: Masks | None = None,
 ) -> Dense:
     """Run a model on sliding windows and merge them with smooth weights.
 
-    Weighted maps are added in place into one float32 buffer per map and image, so memory does not depend on the number
-    of windows. Tokens cannot be averaged: every cell takes the token of the window whose centre is nearest.
+    Windows run row by row. Weighted maps are added in place into one float32 band per map, of the height of a window;
+    rows that no further window reaches are finished, and go into the map or the mask. So memory does not depend on the
+    number of windows, and for a mask not on the height of the image. Tokens cannot be averaged: every cell takes the
+    token of the window whose centre is nearest.
 
     Args:
         fn: model to run on windows.
@@ -168,7 +216,8 @@ def slide(
         window: window size in pixels, rounded up to `multiple` and clipped to the padded image.
         overlap: see `window_starts`.
         multiple: grid of the window corners, which aligns the token cells of all windows.
-        batch_size: number of windows in a batch.
+        batch_size: number of windows in a batch; those of a batch lie in one row.
+        masks: see `run_views`.
     """
     height, width = images.shape[-2:]
     padded = pad_to_multiple(images, multiple)
@@ -177,13 +226,13 @@ def slide(
         min(full, math.ceil(wanted / multiple) * multiple)
         for full, wanted in zip((full_h, full_w), window, strict=True)
     )
-    corners = [
-        (top, left)
-        for top in window_starts(full_h, size_h, overlap, multiple)
-        for left in window_starts(full_w, size_w, overlap, multiple)
-    ]
+    tops = window_starts(full_h, size_h, overlap, multiple)
+    lefts = window_starts(full_w, size_w, overlap, multiple)
     weights = window_weights(size_h, size_w, padded.device)
-    merged = [_slide_one(fn, image, corners, weights, batch_size) for image in padded]
+    merged = [
+        _slide_one(fn, image, (tops, lefts), weights, batch_size, (masks.name, masks.rows[index]) if masks else None)
+        for index, image in enumerate(padded)
+    ]
     maps = {
         name: torch.stack([dense.maps[name] for dense in merged])[..., :height, :width]
         if len(merged) > 1
@@ -194,43 +243,79 @@ def slide(
     return Dense(maps, torch.stack(tokens) if tokens else None)
 
 
-def _slide_one(fn: DenseFn, image: Tensor, corners: list[tuple[int, int]], weights: Tensor, batch_size: int) -> Dense:
+def _slide_one(
+    fn: DenseFn,
+    image: Tensor,
+    starts: tuple[list[int], list[int]],
+    weights: Tensor,
+    batch_size: int,
+    mask: tuple[str, MaskRows] | None,
+) -> Dense:
     """Merge the windows of one image `[3, H, W]`: maps `[C, H, W]`, tokens `[h, w]`."""
     height, width = image.shape[-2:]
     size_h, size_w = weights.shape
-    buffers: dict[str, Tensor] = {}
-    total = torch.zeros(height, width, device=image.device)
-    tokens: Tensor | None = None
-    best = cell_weights = torch.empty(0)
-    cell = 1
-    for first in range(0, len(corners), batch_size):
-        batch = corners[first : first + batch_size]
-        out = fn(torch.stack([image[:, y : y + size_h, x : x + size_w] for y, x in batch]))
-        for name, values in out.maps.items():
-            if name not in buffers:
-                buffers[name] = torch.zeros(values.shape[1], height, width, device=values.device)
-            for value, (y, x) in zip(values, batch, strict=True):
-                buffers[name][:, y : y + size_h, x : x + size_w].addcmul_(value.float(), weights)
-        for y, x in batch:
-            total[y : y + size_h, x : x + size_w] += weights
-        if out.tokens is None:
-            continue
-        if tokens is None:
-            cell = size_h // out.tokens.shape[-2]
-            tokens = out.tokens.new_zeros(height // cell, width // cell)
-            best = torch.zeros(tokens.shape, device=image.device)
-            cell_weights = window_weights(size_h // cell, size_w // cell, image.device)
-        for value, (y, x) in zip(out.tokens, batch, strict=True):
-            region = (
-                slice(y // cell, y // cell + value.shape[0]),
-                slice(x // cell, x // cell + value.shape[1]),
-            )
-            nearer = cell_weights > best[region]
-            tokens[region] = torch.where(nearer, value, tokens[region])
-            best[region] = torch.maximum(best[region], cell_weights)
-    for buffer in buffers.values():
-        buffer.div_(total)
-    return Dense(buffers, tokens)
+    tops, lefts = starts
+    maps: dict[str, Tensor] = {}
+    bands: dict[str, Tensor] = {}  # [C, size_h, W], weighted sums of the rows from `top` on
+    total = torch.zeros(size_h, width, device=image.device)
+    tokens: _NearestTokens | None = None
+    for top, next_top in zip(tops, [*tops[1:], height], strict=True):
+        # 1. A row of windows.
+        for first in range(0, len(lefts), batch_size):
+            batch = lefts[first : first + batch_size]
+            out = fn(torch.stack([image[:, top : top + size_h, left : left + size_w] for left in batch]))
+            for name, values in out.maps.items():
+                if name not in bands:
+                    bands[name] = torch.zeros(values.shape[1], size_h, width, device=values.device)
+                for value, left in zip(values, batch, strict=True):
+                    bands[name][:, :, left : left + size_w].addcmul_(value.float(), weights)
+            for left in batch:
+                total[:, left : left + size_w] += weights
+            if out.tokens is not None:
+                tokens = tokens or _NearestTokens(out.tokens, (height, width), (size_h, size_w))
+                for value, left in zip(out.tokens, batch, strict=True):
+                    tokens.add(value, top, left)
+
+        # 2. Rows that the next windows do not reach are finished, [C, rows, W].
+        rows = next_top - top
+        for name, band in bands.items():
+            finished = band[:, :rows].div_(total[:rows])
+            if mask is not None and name == mask[0]:
+                mask[1].add(finished)
+            else:
+                if name not in maps:
+                    maps[name] = torch.empty(len(band), height, width, device=band.device)
+                maps[name][:, top:next_top] = finished
+
+        # 3. The others move up.
+        for band in (*bands.values(), total):
+            band[..., : size_h - rows, :] = band[..., rows:, :].clone()
+            band[..., size_h - rows :, :] = 0
+    return Dense(maps, None if tokens is None else tokens.grid)
+
+
+class _NearestTokens:
+    """Tokens of an image, each of the window whose centre is nearest.
+
+    Args:
+        tokens: int64 `[B, h, w]` of any windows.
+        image: (H, W) of the image in pixels.
+        window: (H, W) of a window in pixels.
+    """
+
+    def __init__(self, tokens: Tensor, image: tuple[int, int], window: tuple[int, int]) -> None:
+        self._cell = window[0] // tokens.shape[-2]
+        self._weights = window_weights(window[0] // self._cell, window[1] // self._cell, tokens.device)
+        self.grid = tokens.new_zeros(image[0] // self._cell, image[1] // self._cell)
+        self._best = torch.zeros(self.grid.shape, device=tokens.device)
+
+    def add(self, tokens: Tensor, top: int, left: int) -> None:
+        """Add the tokens `[h, w]` of the window with this first pixel."""
+        y, x = top // self._cell, left // self._cell
+        region = (slice(y, y + tokens.shape[0]), slice(x, x + tokens.shape[1]))
+        nearer = self._weights > self._best[region]
+        self.grid[region] = torch.where(nearer, tokens, self.grid[region])
+        self._best[region] = torch.maximum(self._best[region], self._weights)
 
 
 def average_views(fn: DenseFn, images: Tensor, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> Dense:

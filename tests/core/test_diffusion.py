@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import sys
-from gss.pipeline.diffusion import DiffusionPipeline
+from gss.core.diffusion import DiffusionPipeline
 assert "diffusers.models.autoencoders" not in sys.modules
 from diffusers.pipelines import pipeline_utils
 stands_for = pipeline_utils.AutoencoderKL
@@ -24,7 +24,7 @@ def test_autoencoders_are_known_once_they_are_imported():
 
 
 def test_they_stay_as_they_are_if_they_are_imported_first():
-    first = "from diffusers import AutoencoderKL, DiffusionPipeline as first\nimport gss.pipeline.diffusion as second\n"
+    first = "from diffusers import AutoencoderKL, DiffusionPipeline as first\nimport gss.core.diffusion as second\n"
     check = "from diffusers.pipelines.pipeline_utils import AutoencoderKL as used\n"
     check += "assert used is AutoencoderKL and second.DiffusionPipeline is first\n"
     subprocess.run([sys.executable, "-c", first + check], check=True)
