@@ -13,7 +13,8 @@ class DensityModelConfig:
 
     Attributes:
         num_components: Gaussians per class
-        source: features it describes: those of the fusion, or those of the heads, which are clustered by class
+        source: features it describes: those of the fusion, or those of the heads, which are clustered by class;
+            context: as fusion, but scores are computed on the context grid and then enlarged, four times fewer cells
         unit_input: scale features to unit length first
         embed_dim: channels of a projection before the mixture, learned (hybrid) or principal (posthoc); 0 for none
         covariance: diagonal, spherical, or low_rank (diagonal plus `rank` directions)
@@ -28,7 +29,7 @@ class DensityModelConfig:
     """
 
     num_components: int = limits(10, low=1)
-    source: Literal["fusion", "head"] = "fusion"
+    source: Literal["fusion", "context", "head"] = "fusion"
     unit_input: bool = True
     embed_dim: int = limits(64, low=0)
     covariance: Literal["diagonal", "spherical", "low_rank"] = "low_rank"

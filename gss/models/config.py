@@ -13,7 +13,7 @@ from gss.models.inputs import usual_normalisation
 _STRIDES = (4, 8, 16)
 _CLASSIFIERS = ("low_rank", "evidence", "tied", "full")
 # Depths of the network that features for a density come from, see `GSSPriorModel.dense_features`.
-FEATURE_SOURCES = ("fusion", "head")
+FEATURE_SOURCES = ("fusion", "context", "head")
 
 
 @strict

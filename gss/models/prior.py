@@ -327,7 +327,7 @@ class GSSPriorModel(PreTrainedModel):
 
         Args:
             output: Result of `forward`.
-            source: "head" for the features both heads read, "fusion" for the fused levels of the backbone.
+            source: "head" for the features both heads read, "fusion" or "context" for the fused levels of the backbone.
 
         Returns:
             `[B, D, h, w]`, on the token grid.

@@ -7,10 +7,12 @@ scores have no common scale: a threshold belongs to one score of one pipeline.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ class ScoreInputs:
         decoded: float32 [B, K, H, W], class probabilities of the painted tokens; `None` unless a score needs them.
         perturbed: float32 [B, K, h, w] or [B, V, h, w], class or token logits under the residual pattern head; `None`
             unless a score needs them.
+        coarse: float32 [B, D, h', w'], the features before they were enlarged, for scores of nothing else; `None` if
+            these read `features` too.
+        ratio: cells of `features` per cell of `coarse` and side.
         computed: scores of these inputs by name, so that combinations share their parts with the other scores.
     """
 
@@ -43,6 +48,8 @@ class ScoreInputs:
     token_surprise: Tensor | None = None
     decoded: Tensor | None = None
     perturbed: Tensor | None = None
+    coarse: Tensor | None = None
+    ratio: int = 1
     computed: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -54,16 +61,25 @@ class OODScore(nn.Module, ABC):
         needs: inputs beyond logits and features: "tokens", "decoded", "density" (a density head), "outliers" (its
             mixture of outliers), "residual" (a residual pattern head) and "fit" (a pass over training data, see
             `gss.training.density.fit_scores`).
+        cellwise: True if the score reads features alone, and can be computed on a coarser grid and enlarged.
     """
 
     name: ClassVar[str]
     needs: frozenset[str] = frozenset()
+    cellwise: ClassVar[bool] = False
 
     def forward(self, inputs: ScoreInputs) -> Tensor:
         """Return `score`, computed once for the same inputs."""
         if self.name not in inputs.computed:
-            inputs.computed[self.name] = self.score(inputs)
+            coarse = inputs.coarse if self.cellwise else None
+            inputs.computed[self.name] = self.score(inputs) if coarse is None else self._enlarged(inputs, coarse)
         return inputs.computed[self.name]
+
+    def _enlarged(self, inputs: ScoreInputs, coarse: Tensor) -> Tensor:
+        """Return the score of the coarse features, enlarged bilinearly to [B, h, w]."""
+        values = self.score(dataclasses.replace(inputs, features=coarse, coarse=None))
+        fine = F.interpolate(values[:, None], scale_factor=inputs.ratio, mode="bilinear")[:, 0]
+        return fine[:, : inputs.features.shape[-2], : inputs.features.shape[-1]]
 
     @abstractmethod
     def score(self, inputs: ScoreInputs) -> Tensor:

@@ -11,6 +11,7 @@ class MixtureMax(DensityScore):
     """-max over all components of log w N(x), the rule of GMMSeg."""
 
     name = "gmm_max"
+    cellwise = True
 
     def score(self, inputs: ScoreInputs) -> Tensor:
         """Return nats."""
@@ -21,6 +22,7 @@ class MixtureMarginal(DensityScore):
     """-log p(x), with equal class priors."""
 
     name = "gmm_marginal"
+    cellwise = True
 
     def score(self, inputs: ScoreInputs) -> Tensor:
         """Return nats."""
@@ -31,6 +33,7 @@ class MixtureClass(DensityScore):
     """-max_c log p(x | c)."""
 
     name = "gmm_class"
+    cellwise = True
 
     def score(self, inputs: ScoreInputs) -> Tensor:
         """Return nats."""
@@ -41,6 +44,7 @@ class MixtureRatio(DensityScore):
     """log p(x | outlier) - log p(x): how much better a mixture of outliers explains the pixel (Nayal et al., 2025)."""
 
     name = "gmm_ratio"
+    cellwise = True
     needs = frozenset({"density", "outliers"})
 
     def score(self, inputs: ScoreInputs) -> Tensor:

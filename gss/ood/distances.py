@@ -78,6 +78,7 @@ class Mahalanobis(FittedScore):
     """min_c (x - mu_c)^T S^-1 (x - mu_c), one covariance for all classes (Lee et al., 2018)."""
 
     name = "mahalanobis"
+    cellwise = True
     unit = False
     whitening: Tensor
     centres: Tensor
@@ -110,6 +111,7 @@ class NearestNeighbors(FittedScore):
     """Mean distance of unit features to the 3 nearest training pixels (Sun et al., 2022; Galesso et al., 2023)."""
 
     name = "knn"
+    cellwise = True
     bank: Tensor
 
     @classmethod
@@ -169,6 +171,7 @@ class OneGaussian(FittedScore):
     """-log p(x) of one Gaussian with full covariance per class and class frequencies (DDU; Mukhoti et al., 2023)."""
 
     name = "ddu"
+    cellwise = True
     means: Tensor
     whitening: Tensor
     constant: Tensor

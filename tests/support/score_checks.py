@@ -67,6 +67,17 @@ class ScoreChecks:
         torch.manual_seed(1)
         return build_score(self.name, **self.parts())
 
+    def test_coarse_features_give_an_enlarged_score(self):
+        inputs, score = score_inputs(), self.build()
+        coarse = torch.randn(3, D, 5, 6, generator=torch.Generator().manual_seed(3))
+        values = score(dataclasses.replace(inputs, coarse=coarse, ratio=2, computed={}))
+        if not score.cellwise:
+            assert torch.equal(values, score(inputs))
+            return
+        alone = dataclasses.replace(inputs, features=coarse, computed={})
+        expected = F.interpolate(score(alone)[:, None], scale_factor=2, mode="bilinear")[:, 0, :7, :9]
+        torch.testing.assert_close(values, expected)
+
     def test_is_a_finite_float32_map(self):
         inputs = score_inputs()
         values = self.build()(inputs)
