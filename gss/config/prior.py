@@ -62,6 +62,8 @@ class PriorLossConfig:
         isolate: keep the gradient of token and pixel loss from the shared features and the auxiliary head, which then
             train as those of the twin do
         agmm: weight of the mixture losses of partial labels, see the section `agmm`
+        easy_share: share of the easy cells (one class, of which the auxiliary head is certain) in token and pixel loss,
+            weighted so that the mean stays; 1 takes all (local decoder)
         rarity: exponent of 1 / pixel frequency in the weight of a token's classes; 0 treats all tokens alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
@@ -74,6 +76,7 @@ class PriorLossConfig:
     agmm: float = limits(0.0, low=0.0)
     token_soften: float = limits(0.0, low=0.0)
     isolate: bool = False
+    easy_share: float = limits(1.0, low=0.01, high=1.0)
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
     void_fill_warmup: int = limits(500, low=0)

@@ -42,6 +42,7 @@ def token_and_pixel_loss(
     pixel_weights: Tensor | None = None,
     doubt: tuple[Tensor, Tensor] | None = None,
     collision: bool = False,
+    chosen: tuple[Tensor, Tensor] | None = None,
     chunk: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the weighted sum of the token cross-entropy and the negative marginal log-likelihood of the labels.
@@ -61,6 +62,8 @@ def token_and_pixel_loss(
         doubt: `rest` and `extra` `[B, h*f, w*f]` of labels that stand for the distribution rest + extra * onehot, whose
             cross-entropy with the mixture is then the pixel loss.
         collision: True for -log sum_c y_c m_c, see `gss.training.losses.classification.uncertain_cross_entropy`.
+        chosen: positions `[n]` in the flattened grid of the cells to compute, and the factor of each `[n]`, for a sum
+            over some of the cells that estimates the one over all; see `gss.training.losses.easy`.
         chunk: number of cells per pass; 0 takes 1024 on a CPU and as many as fill 256 MB elsewhere.
 
     Returns:
@@ -79,18 +82,31 @@ def token_and_pixel_loss(
         weights = torch.where(pixel_valid, _in_cells(pixel_weights, f), 0.0)
         scaled = weights * (pixel_scale / weights.sum().clamp(min=_LEAST))
     rest, extra = (None, None) if doubt is None else (_in_cells(part, f) for part in doubt)
+    rows = {
+        "hidden": rearrange(hidden, "b r h w -> (b h w) r"),
+        "targets": rearrange(torch.where(valid[:, None], targets, 0), "b k h w -> (b h w) k"),
+        "probs": rearrange(target_probs.float(), "b k h w -> (b h w) k"),
+        "weights": cell_weights.flatten() * (token_scale / cell_weights.sum().clamp(min=_LEAST)),
+        "columns": columns,
+        "scaled": scaled,
+        **({} if rest is None or extra is None else {"rest": rest, "extra": extra}),
+    }
+    if chosen is not None:
+        rows = {name: values.index_select(0, chosen[0]) for name, values in rows.items()}
+        rows["weights"] = rows["weights"] * chosen[1]
+        rows["scaled"] = rows["scaled"] * chosen[1][:, None]
     with torch.autocast(hidden.device.type, enabled=False):
         total, token, pixel = _TokenPixelLoss.apply(
-            rearrange(hidden, "b r h w -> (b h w) r").float(),
+            rows["hidden"].float(),
             weight.float(),
             bias.float(),
-            rearrange(torch.where(valid[:, None], targets, 0), "b k h w -> (b h w) k"),
-            rearrange(target_probs.float(), "b k h w -> (b h w) k"),
-            cell_weights.flatten() * (token_scale / cell_weights.sum().clamp(min=_LEAST)),
-            columns,
-            scaled,
-            rest,
-            extra,
+            rows["targets"],
+            rows["probs"],
+            rows["weights"],
+            rows["columns"],
+            rows["scaled"],
+            rows.get("rest"),
+            rows.get("extra"),
             collision,
             table.float().flatten(1),
             chunk or (1024 if hidden.device.type == "cpu" else max(256, _GPU_NUMBERS // max(V, K * f * f))),

@@ -16,6 +16,7 @@ from gss.training.losses.classification import (
     uncertain_cross_entropy,
     weighted_cross_entropy,
 )
+from gss.training.losses.easy import choose_cells
 from gss.training.losses.marginal import token_and_pixel_loss
 
 Doubt = tuple[Tensor, Tensor]
@@ -61,6 +62,7 @@ def token_losses(
     pixel_weights: Tensor | None = None,
     doubt: Doubt | None = None,
     collision: bool = False,
+    easy_share: float = 1.0,
     chunk: int = 0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the weighted sum of token and pixel loss, and both terms.
@@ -78,6 +80,7 @@ def token_losses(
         pixel_weights: weight of each pixel in the pixel loss `[B, H, W]`.
         doubt: distributions that the labels stand for.
         collision: with `doubt`, collision cross-entropy in place of the cross-entropy.
+        easy_share: share of the easy cells that is computed, see `choose_cells`; needs a local decoder if below 1.
         chunk: cells of one pass; 0 takes a good size.
     """
     weight, bias = prior.classifier_weight()
@@ -97,6 +100,9 @@ def token_losses(
             pixel_weights=pixel_weights,
             doubt=doubt,
             collision=collision,
+            chosen=choose_cells(labels, cast(Tensor, output.aux_logits), posterior.likelihood.token_stride, easy_share)
+            if easy_share < 1
+            else None,
             chunk=chunk,
         )
         return total, {"token": token, "pixel": pixel}

@@ -65,6 +65,8 @@ class PriorTask(Task):
             )
         if cfg.loss.token_soften > 0 and posterior.likelihood is None:
             raise InputError("loss.token_soften needs a posterior with a local decoder: set it to 0")
+        if cfg.loss.easy_share < 1 and posterior.likelihood is None:
+            raise InputError("loss.easy_share below 1 needs a posterior with a local decoder: set it to 1")
         self.prior = build_prior(cfg, posterior, train, tokens=not self.is_twin)
         f, crop = posterior.vqvae.token_stride, cfg.data.crop
         if crop[0] % f or crop[1] % f:
@@ -111,6 +113,7 @@ class PriorTask(Task):
                 pixel_weights=weights,
                 doubt=unsure,
                 collision=self.cfg.weak.loss == "collision",
+                easy_share=loss.easy_share,
                 chunk=loss.token_chunk,
             )
             terms |= parts
