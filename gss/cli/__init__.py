@@ -15,7 +15,7 @@ import gss
 from gss.cli.endings import written
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
-from gss.cli.runtime import announce, flush_denormals, forgive_characters, one_line, show_warning
+from gss.cli.runtime import announce, flush_denormals, forgive_characters, keep_memory, one_line, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
 from gss.core.outputs import check_writable, release_outputs, take_over_locks
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not getattr(module, "LIGHT", False):
                 announce(f"{args.prog}: starting")
                 importlib.import_module("torch")  # so that there is something to set
+                keep_memory()
             flush_denormals(True)
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning()
