@@ -178,6 +178,19 @@ def size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def run_size(text: str) -> tuple[int, int] | int | str:
+    """Parse the size that a pipeline runs at: (H, W), a short side, or "native"."""
+    if text == "native":
+        return text
+    if re.fullmatch(r"[1-9]\d*", text):
+        return int(text)
+    try:
+        return size(text)
+    except ArgumentTypeError:
+        allowed = "HEIGHTxWIDTH in pixels, the length of the short side, or native"
+        raise ArgumentTypeError(f"{text!r} is not {allowed}") from None
+
+
 def count(text: str) -> int:
     """Parse a whole number above 0."""
     if not re.fullmatch(r"[1-9]\d*", text):

@@ -1,24 +1,42 @@
-"""`gss predict`: segment images."""
+"""`gss predict`: segment images and videos."""
+
+from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
-from gss.cli.parser import add_out, add_running, add_window
+from gss.cli.parser import add_out, add_running, add_window, names, numbers, run_size
 from gss.cli.runtime import parse_device, parse_dtype
 
-HELP = "segment images"
+if TYPE_CHECKING:
+    from gss.jobs.predict import Settings
+    from gss.pipeline.pipeline import GSSPipeline
+
+HELP = "segment images and videos"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("pipeline", help="folder of the pipeline")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, videos, folders or quoted globs")
     add_out(parser)
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier run has done, and do the rest")
+    help = "files to write, out of mask,maskige,overlay,confidence,scores,heat,alarms (default: all there are)"
+    parser.add_argument("--outputs", type=names, metavar="A,B", help=help)
     add_window(parser)
     add_running(parser, batch_size=4)
+    help = "size to run at: HxW, the length of the short side, or native (default: the scale of training)"
+    parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
+    help = "sizes relative to that, averaged, with commas"
+    parser.add_argument("--scales", type=numbers, default=[1.0], metavar="0.75,1", help=help)
     help = "hard, marginal, expected, aux, fused, density or joint (default: best)"
     parser.add_argument("--decode", metavar="MODE", help=help)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    help = "out-of-distribution scores to write, with commas; best for the pipeline's default"
+    parser.add_argument("--scores", type=names, default=[], metavar="A,B", help=help)
+    help = "share of the pixels of training images that raises an alarm (default: 0.01)"
+    parser.add_argument("--alarm-rate", type=float, metavar="SHARE", help=help)
     parser.set_defaults(more="images")
 
 
@@ -28,32 +46,76 @@ def run(args: Namespace) -> int:
 
     from gss.core.distributed import is_main, run_on_main
     from gss.core.outputs import prepare_output
-    from gss.data.files import find_images
+    from gss.data.files import find_inputs
+    from gss.data.images import IMAGE_SUFFIXES
     from gss.jobs.predict import predict
+    from gss.jobs.predict.summary import summary
+    from gss.jobs.predict.video import VIDEO_SUFFIXES, is_video, load_av
     from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.saving import digest
 
     out = Path(args.out)
-    paths = find_images(args.images, exclude=out)
+    inputs = find_inputs(args.images, exclude=out, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    if any(is_video(item.path) for item in inputs):
+        load_av()
     pipeline = load_pipeline(
         args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
-    decode = args.decode or pipeline.default_decode
-    pipeline.check_inputs([decode], window=args.window)
+    settings = _settings(args, pipeline)
     # Once for all processes: the second would find the first one's files.
-    run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
+    run_on_main(lambda: prepare_output(out, overwrite=args.overwrite, resume=args.resume))
     result = predict(
         pipeline,
-        paths,
+        inputs,
         out,
+        settings,
         source=args.pipeline,
-        decode=decode,
-        window=args.window,
-        flip=args.flip,
+        weights=digest(Path(args.pipeline)),
         batch_size=args.batch_size,
         workers=args.workers,
+        resume=args.resume,
     )
     if is_main():
         for failure in result.failed:
             print(f"gss: error: {failure.error}", file=sys.stderr)
-        print(f"{len(result.images)} of {len(paths)} images segmented into {out}")
+        for line in summary(result, len(inputs), out):
+            print(line)
     return 1 if result.failed else 0
+
+
+def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
+    """Return the choices of the arguments, checked against the pipeline."""
+    from gss.core.errors import InputError
+    from gss.jobs.predict import OUTPUTS, Settings
+    from gss.ood.alarms import DEFAULT_RATE
+
+    decode = args.decode or pipeline.default_decode
+    scores = tuple(dict.fromkeys(pipeline.default_score if name == "best" else name for name in args.scores))
+    pipeline.check_inputs([decode], window=args.window, size=args.size, scales=args.scales)
+    pipeline.check_scores(scores)
+    rate = args.alarm_rate
+    if rate is not None and not scores:
+        raise InputError("--alarm-rate is about scores: name some with --scores, such as --scores best")
+    if rate is None and scores and all(name in pipeline.alarm_scores for name in scores):
+        rate = DEFAULT_RATE
+    for name in scores if rate is not None else ():
+        pipeline.alarm_threshold(name, rate)
+    outputs = OUTPUTS if args.outputs is None else tuple(dict.fromkeys(args.outputs))
+    asked = () if args.outputs is None else outputs
+    for kind in ("scores", "heat", "alarms"):
+        if kind in asked and not scores:
+            raise InputError(f"--outputs {kind} needs scores: name some with --scores, such as --scores best")
+    if "alarms" in asked and rate is None:
+        raise InputError("--outputs alarms needs thresholds of these scores: 'gss train density' learns them")
+    if asked == ("maskige",) and pipeline.vqvae is None:
+        raise InputError("--outputs maskige needs tokens, which a discriminative network does not have")
+    return Settings(
+        decode=decode,
+        window=args.window,
+        flip=args.flip,
+        scales=tuple(args.scales),
+        size=args.size,
+        scores=scores,
+        alarm_rate=rate,
+        outputs=outputs,
+    )

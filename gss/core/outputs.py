@@ -91,7 +91,7 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
     results = [name for name in held if name != LOCK_NAME and not is_temporary(name)]
     if results and not (overwrite or resume):
         unlock_folder(out)
-        resumes = "" if resume is None else " (--resume to continue a training run)"
+        resumes = "" if resume is None else " (--resume to continue the run)"
         raise InputError(
             f"output folder {out} already holds {results[0]!r}{' and more' if len(results) > 1 else ''}: "
             f"pass --overwrite to replace it{resumes}, or choose another --out"

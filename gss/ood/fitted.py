@@ -11,6 +11,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gss.core.errors import InputError
+from gss.ood.alarms import ALARM_RATES, threshold_at
 from gss.ood.combined import Combined
 
 
@@ -21,6 +23,10 @@ class FittedScores(ModelMixin, ConfigMixin):
         shapes: score to name of the tensor to shape.
         parts: scores that "combined" adds up, in the order of its tensors.
         source: source of the features, see `GSSPriorModel.dense_features`.
+        alarms: scores with thresholds of alarms, in the order of their tensor; also scores without statistics.
+
+    Attributes:
+        alarm_thresholds: float32 `[len(alarms), R]`, thresholds at the R shares of `ALARM_RATES`, if there are any.
     """
 
     @register_to_config
@@ -29,6 +35,7 @@ class FittedScores(ModelMixin, ConfigMixin):
         shapes: dict[str, dict[str, list[int]]] | None = None,
         parts: list[str] | None = None,
         source: str = "head",
+        alarms: list[str] | None = None,
     ) -> None:
         super().__init__()
         for name, tensors in (shapes or {}).items():
@@ -36,10 +43,16 @@ class FittedScores(ModelMixin, ConfigMixin):
             for key, shape in tensors.items():
                 store.register_buffer(key, torch.zeros(shape))
             self.add_module(name, store)
+        if alarms:
+            self.register_buffer("alarm_thresholds", torch.zeros(len(alarms), len(ALARM_RATES)))
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Mapping[str, Tensor]], parts: Sequence[str] = (), source: str = "head"
+        cls,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        parts: Sequence[str] = (),
+        source: str = "head",
+        alarms: Mapping[str, Sequence[float]] | None = None,
     ) -> FittedScores:
         """Return an object with these statistics.
 
@@ -47,12 +60,15 @@ class FittedScores(ModelMixin, ConfigMixin):
             tensors: score to name of the tensor to tensor.
             parts: scores that "combined" adds up.
             source: source of the features.
+            alarms: score to its threshold at each of `ALARM_RATES`.
         """
         shapes = {name: {key: list(value.shape) for key, value in part.items()} for name, part in tensors.items()}
-        scores = cls(shapes, list(parts), source)
+        scores = cls(shapes, list(parts), source, list(alarms or {}))
         for name, part in tensors.items():
             for key, value in part.items():
                 scores.tensors(name)[key].copy_(value)
+        for row, values in zip(scores.alarm_thresholds if alarms else (), (alarms or {}).values(), strict=True):
+            row.copy_(torch.tensor(values))
         return scores
 
     @property
@@ -78,8 +94,26 @@ class FittedScores(ModelMixin, ConfigMixin):
             without: names of scores that are left out.
         """
         tensors = {name: part.tensors(name) for part in (self, other) for name in part.names if name not in without}
+        alarms = {n: values for n, values in {**self.alarms, **other.alarms}.items() if n not in without}
         parts = other.parts if Combined.name in other.names else self.parts
-        return FittedScores.from_tensors(tensors, parts if Combined.name in tensors else (), other.source)
+        return FittedScores.from_tensors(tensors, parts if Combined.name in tensors else (), other.source, alarms)
+
+    @property
+    def alarms(self) -> dict[str, list[float]]:
+        """Score to its threshold at each of `ALARM_RATES`."""
+        names = self.config.get("alarms")
+        return dict(zip(names, self.alarm_thresholds.tolist(), strict=True)) if names else {}
+
+    def alarm_threshold(self, name: str, rate: float) -> float:
+        """Return the threshold of a score for a share of false alarms.
+
+        Raises:
+            InputError: no threshold was learned for the score, or the share is outside the known ones.
+        """
+        if name not in self.alarms:
+            known = ", ".join(self.alarms) or "none"
+            raise InputError(f"no threshold of alarms was learned for score {name!r}; those with one: {known}")
+        return threshold_at(self.alarms[name], rate)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return the statistics of a score by name of the tensor."""

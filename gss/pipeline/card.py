@@ -76,12 +76,6 @@ def card_facts(
     default_decode: str,
 ) -> CardFacts:
     """Collect the facts of a card from the components of a pipeline and its decode modes."""
-    if processor.size is not None:
-        resolution = "resized to {}x{} (height x width)".format(*processor.size)
-    elif processor.short_side is not None:
-        resolution = f"shorter side resized to {processor.short_side}"
-    else:
-        resolution = "as given"
     posterior = []
     if vqvae is not None:
         codes = f"{vqvae.codebook_size} codes, {vqvae.token_stride} pixels per cell side"
@@ -95,7 +89,7 @@ def card_facts(
         ["backbone", cast(PreTrainedConfig, prior.config.backbone_config).model_type],
         ["prior", _parameters(prior)],
         *posterior,
-        ["resolution", resolution],
+        ["resolution", processor.describe()],
         ["saved with", f"gss {__version__}"],
     ]
     return CardFacts(

@@ -1,7 +1,7 @@
 """Output of the pipeline."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class SegmentationOutput(BaseOutput):
             windows give each cell the token of the window whose centre is nearest; averaged views, those of the first
             view. None when not asked for.
         ood_scores: float32 `[H_i, W_i]`, higher is more out-of-distribution; None unless asked for.
+        score_maps: score to its map, as `ood_scores`, for several scores; None unless asked for.
     """
 
     masks: list[np.ndarray] | list[Tensor] | list[Image.Image]
@@ -45,6 +46,7 @@ class SegmentationOutput(BaseOutput):
     maskiges: list[np.ndarray] | list[Tensor] | list[Image.Image] | None = None
     tokens: list[np.ndarray] | list[Tensor] | None = None
     ood_scores: list[np.ndarray] | list[Tensor] | None = None
+    score_maps: list[dict[str, np.ndarray]] | list[dict[str, Tensor]] | None = None
 
 
 def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[list[dict[str, Any]]]:
@@ -92,7 +94,7 @@ def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray)
     """
     if output_type == "pt":
         return {**fields, "masks": fields["masks"].long()}
-    arrays = {name: value.numpy() for name, value in fields.items()}
+    arrays = {name: _array(value) for name, value in fields.items()}
     if "maskiges" in arrays:
         arrays["maskiges"] = np.ascontiguousarray(arrays["maskiges"].transpose(1, 2, 0))
     if output_type == "np":
@@ -101,6 +103,10 @@ def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray)
     if "maskiges" in arrays:
         arrays["maskiges"] = Image.fromarray(arrays["maskiges"])
     return arrays
+
+
+def _array(value: Tensor | dict[str, Tensor]) -> np.ndarray | dict[str, np.ndarray]:
+    return {name: part.numpy() for name, part in value.items()} if isinstance(value, dict) else value.numpy()
 
 
 def image_fields(
@@ -114,12 +120,14 @@ def image_fields(
     colors: np.ndarray,
     output_type: str = "np",
     return_probabilities: bool = False,
+    score: str | None = None,
+    scores: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Turn the maps of one image into the fields of `SegmentationOutput`.
 
     Args:
-        dense: maps `[1, C, h, w]` at the size the model ran at: that of `mode` unless the mask is complete, and of at
-            most one score.
+        dense: maps `[1, C, h, w]` at the size the model ran at: that of `mode` unless the mask is complete, and those
+            of the scores.
         mask: mask of the image, filled here if it is not.
         mode: decode mode of the mask.
         vqvae: decoder of the tokens, if there are any.
@@ -128,6 +136,8 @@ def image_fields(
         colors: uint8 `[K, 3]`, palette of PIL masks.
         output_type: one of `OUTPUT_TYPES`.
         return_probabilities: also return class probabilities.
+        score: score of `ood_scores`.
+        scores: scores of `score_maps`.
     """
     # 1. Mask and confidence [H, W].
     if not mask.complete:
@@ -137,8 +147,11 @@ def image_fields(
     # 2. Probabilities [K, H, W] and scores [H, W].
     if return_probabilities:
         fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
-    for name in dense.maps.keys() - {mode}:
-        fields["ood_scores"] = resize_map(dense.maps[name][0], original_size)[0].cpu()
+    maps = {name: resize_map(dense.maps[name][0], original_size)[0].cpu() for name in {score, *scores} - {None}}
+    if score is not None:
+        fields["ood_scores"] = maps[score]
+    if scores:
+        fields["score_maps"] = {name: maps[name] for name in scores}
 
     # 3. Tokens [h, w] without those of the padding, and the maskige [3, H, W] they paint.
     if dense.tokens is not None:

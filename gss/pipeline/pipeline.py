@@ -4,10 +4,10 @@ import dataclasses
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +19,13 @@ from gss.models.inputs import pad_to_multiple
 from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead
-from gss.ood import FittedScores, OODScore, ScoreInputs, available_scores, build_score
+from gss.ood import FittedScores, OODScore, ScoreInputs, build_score
 from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
-from gss.pipeline.decode import available_modes
+from gss.pipeline.facts import PipelineFacts
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
-from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, check_size
+from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, RunSize, check_run_size
 from gss.pipeline.reading import Reader
 from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
@@ -37,7 +37,7 @@ from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 
-class GSSPipeline(SamplingMethods, DiffusionPipeline):
+class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
     """Segmentation of images with a latent prior, a VQ decoder and the maskige codec.
 
     Args:
@@ -140,44 +140,6 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             self.prior.to(dtype)
         return self
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the prior."""
-        return self.prior.dtype
-
-    @property
-    def id2label(self) -> dict[int, str]:
-        """Class names by index."""
-        return {int(index): name for index, name in self.prior.config.id2label.items()}
-
-    @property
-    def colors(self) -> np.ndarray:
-        """uint8 `[K, 3]`, palette of the codec."""
-        return self.codec.display_colors
-
-    @property
-    def decode_modes(self) -> tuple[str, ...]:
-        """Decode modes of this pipeline."""
-        there = {name: part is not None for name, part in self.components.items()}
-        return available_modes(self.likelihood, tokens=there["vqvae"], density=there["density"], joint=there["joint"])
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Out-of-distribution scores of this pipeline."""
-        return available_scores(**self._score_parts)
-
-    @property
-    def default_score(self) -> str:
-        """Score used when none is named: that of the residual head, else of the density head, else "max_logit"."""
-        if self.residual is not None:
-            return "residual_energy"
-        return "gmm_max" if self.density is not None else "max_logit"
-
-    @property
-    def default_decode(self) -> str:
-        """Mode used when none is named: "marginal" with a likelihood, else "hard", "aux" without tokens."""
-        return next(mode for mode in ("marginal", "hard", "aux") if mode in self.decode_modes)
-
     @torch.no_grad()
     def __call__(
         self,
@@ -185,11 +147,11 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         *,
         decode: str | None = None,
         window: str = "auto",
-        window_size: tuple[int, int] | None = None,
+        window_size: RunSize = None,
         overlap: float = 0.5,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
-        size: tuple[int, int] | None = None,
+        size: RunSize = None,
         max_pixels: int = 2048 * 1024,
         batch_size: int = 1,
         output_type: str = "np",
@@ -197,6 +159,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         return_tokens: bool = True,
         return_ood: bool = False,
         score: str | None = None,
+        scores: Sequence[str] = (),
         exact: bool | None = None,
     ) -> SegmentationOutput:
         """Segment images; results have the size of the input images.
@@ -210,7 +173,8 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             overlap: overlap of neighbouring windows, fraction in [0, 1).
             flip: average with the mirrored image.
             scales: sizes relative to the image, averaged.
-            size: (H, W) to run at; the processor's choice when None.
+            size: (H, W) to run at, or the short side, or "native" for that of the image; the processor's choice when
+                None, which is the scale of training.
             max_pixels: see `window`.
             batch_size: number of images of one size, or windows of one image, in a batch.
             output_type: "np", "pil" or "pt"; see `SegmentationOutput`.
@@ -218,6 +182,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             return_tokens: also return tokens and maskiges, if the model has them.
             return_ood: also return out-of-distribution scores.
             score: one of `score_names`, implies `return_ood`; `default_score` when None.
+            scores: several of `score_names`, for `score_maps` of the output.
             exact: read every cell with all codes; `self.exact` when None, see `gss.pipeline.tokens`.
 
         Raises:
@@ -236,12 +201,13 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             batch_size=batch_size,
             output_type=output_type,
         )
-        scores = self._build_scores([score or self.default_score] if return_ood or score else [])
+        score = score or self.default_score if return_ood or score else None
+        built = self._build_scores([*([score] if score else []), *scores])
         processed = self.preprocess(images, size=size)
         results: list[dict[str, Any]] = [{} for _ in processed.images]
         modes = [mode] if return_probabilities else []
         for index, dense, mask in self._predict(
-            processed, modes, views, masked=mode, with_tokens=return_tokens, scores=scores, exact=exact
+            processed, modes, views, masked=mode, with_tokens=return_tokens, scores=built, exact=exact
         ):
             results[index] = image_fields(
                 dense,
@@ -253,6 +219,8 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
                 colors=self.colors,
                 output_type=output_type,
                 return_probabilities=return_probabilities,
+                score=score,
+                scores=scores,
             )
         return SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
 
@@ -263,7 +231,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         *,
         modes: Sequence[str],
         scores: Sequence[str] = (),
-        size: tuple[int, int] | None = None,
+        size: RunSize = None,
         exact: bool | None = None,
         **options: Any,
     ) -> dict[str, list[Tensor]]:
@@ -294,8 +262,8 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         self,
         modes: Sequence[str],
         *,
-        window_size: tuple[int, int] | None = None,
-        size: tuple[int, int] | None = None,
+        window_size: RunSize = None,
+        size: RunSize = None,
         output_type: str = "np",
         **views: Any,
     ) -> Views:
@@ -310,8 +278,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             raise InputError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"output_type is {quoted(output_type)}; allowed are {', '.join(OUTPUT_TYPES)}")
-        if size is not None:
-            check_size(size, "size")
+        check_run_size(size)
         return Views(window_size=window_size or self.processor.window_size, **views)
 
     def check_scores(self, names: Sequence[str]) -> None:
@@ -322,7 +289,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         """
         self._build_scores(names)
 
-    def preprocess(self, images: Any, *, size: tuple[int, int] | None = None) -> ProcessedImages:
+    def preprocess(self, images: Any, *, size: RunSize = None) -> ProcessedImages:
         """Convert images, see `__call__`, to float32 tensors at the size the model runs at."""
         return self.processor.preprocess(images, size=size)
 
@@ -349,7 +316,7 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
             needs: needs of the scores, see `OODScore.needs`.
             source: features to describe; `feature_source` if None.
         """
-        images = pad_to_multiple(images.to(self.prior.device), self._multiple)
+        images = pad_to_multiple(images.to(self.prior.device), self.size_multiple)
         with evaluation_mode(self.components.values()):
             out = self.predict_tokens(images, return_tokens="tokens" in needs, return_maps="residual" in needs)
             return self._reader.score_inputs(out, (images.shape[-2], images.shape[-1]), needs, source)
@@ -358,16 +325,12 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
     def _reader(self) -> Reader:
         return Reader(**{name: part for name, part in self.components.items() if name != "processor"})
 
-    @property
-    def _score_parts(self) -> dict[str, Any]:
-        parts = {"density": self.density, "fitted": self.ood}
-        return {**parts, "tokens": self.vqvae is not None, "residual": self.residual is not None}
-
     def _build_scores(self, names: Sequence[str]) -> dict[str, OODScore]:
-        return {name: build_score(name, **self._score_parts) for name in names}
+        return {name: build_score(name, **self.score_parts) for name in names}
 
     @property
-    def _multiple(self) -> int:
+    def size_multiple(self) -> int:
+        """Pixels of which the sides of padded images are multiples."""
         return math.lcm(self.processor.size_multiple, self.prior.config.token_stride)
 
     def segments(self, output: SegmentationOutput) -> list[list[dict[str, Any]]]:
@@ -381,15 +344,20 @@ class GSSPipeline(SamplingMethods, DiffusionPipeline):
         views: Views,
         *,
         exact: bool | None,
+        exact: bool | None,
         with_tokens: bool,
         **options: Any,
     ) -> Iterator[tuple[int, Dense, MaskRows]]:
         """Yield index, maps and mask of every image; `options` as for `run_images`."""
-        reader, with_tokens = self._reader, with_tokens and self.vqvae is not None
-        given = [choice for choice in (exact, self.exact) if choice is not None]
-        if not (given[0] if given else not self.prior.config.shortlists):
-            token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
-            reader = dataclasses.replace(reader, token_reader=token_reader)
-        options |= {"multiple": self._multiple, "device": self.prior.device, "with_tokens": with_tokens}
+        with_tokens = with_tokens and self.vqvae is not None
+        options |= {"multiple": self.size_multiple, "device": self.prior.device, "with_tokens": with_tokens}
         with evaluation_mode(self.components.values()):
-            yield from run_images(reader, processed, modes, views, **options)
+            yield from run_images(self._chosen_reader(exact), processed, modes, views, **options)
+
+    def _chosen_reader(self, exact: bool | None) -> Reader:
+        """Return the reader of a call, with all codes at once or with shortlists."""
+        given = [choice for choice in (exact, self.exact) if choice is not None]
+        if given[0] if given else not self.prior.config.shortlists:
+            return self._reader
+        token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
+        return dataclasses.replace(self._reader, token_reader=token_reader)

@@ -17,11 +17,12 @@ from transformers.processing_utils import ImagesKwargs
 
 from gss.core.errors import InputError, quoted
 from gss.data.images import image_from_pil, load_image
+from gss.pipeline.scale import TrainScale, with_short_side
 
 ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-
-# Largest ratio of the sides with `short_side`: a 1-pixel-wide image would otherwise grow to thousands of pixels.
-MAX_ASPECT = 16
+RunSize = tuple[int, int] | int | str | None
+"""Size to run at: (H, W), a short side, "native" for that of the image, or None for the processor's choice."""
+NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ class GSSImageProcessor(ImageProcessingMixin):
     Args:
         size: (H, W) of every image after resizing, or None.
         short_side: length of the shorter side after resizing at constant aspect ratio, or None. At most one of `size`
-            and `short_side`; with neither, images keep their size.
+            and `short_side`.
+        train_scale: sizes of the training images, see `TrainScale`; without `size` and `short_side` images run at
+            this scale, or at their own size if it is None.
         size_multiple: number of pixels that the padded H and W are multiples of.
         window_size: (H, W) of sliding windows by default, normally the training crop.
     """
@@ -168,14 +171,14 @@ class GSSImageProcessor(ImageProcessingMixin):
         short_side: int | None = None,
         size_multiple: int = 32,
         window_size: tuple[int, int] = (512, 512),
+        train_scale: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         # `to_dict` writes this key into preprocessor_config.json; every other unknown keyword is a mistake.
         kwargs.pop("image_processor_type", None)
         if kwargs:
-            raise InputError(
-                f"unknown processor options {sorted(kwargs)}; allowed are size, short_side, size_multiple, window_size"
-            )
+            allowed = "size, short_side, size_multiple, window_size, train_scale"
+            raise InputError(f"unknown processor options {sorted(kwargs)}; allowed are {allowed}")
         super().__init__()
         if size is not None and short_side is not None:
             raise InputError(f"size {size} and short_side {short_side} exclude each other; set one of them to None")
@@ -186,35 +189,70 @@ class GSSImageProcessor(ImageProcessingMixin):
                 raise InputError(f"{name} is {quoted(value)}; it must be a positive whole number")
         self.short_side = short_side
         self.size_multiple = size_multiple
+        self.train_scale = None if train_scale is None else TrainScale.from_json(train_scale).to_json()
 
-    def target_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size (h, w), before padding, at which the model runs for an image of `height` x `width`."""
-        if self.size is not None:
-            return self.size
-        if self.short_side is None:
+    @property
+    def scale(self) -> TrainScale | None:
+        """Scale of the training images; None if it was not recorded."""
+        return None if self.train_scale is None else TrainScale.from_json(self.train_scale)
+
+    def target_size(self, height: int, width: int, size: RunSize = None) -> tuple[int, int]:
+        """Return the size (h, w), before padding, at which the model runs for an image of `height` x `width`.
+
+        Args:
+            height: height of the image.
+            width: width of the image.
+            size: replaces the configured resolution, see `RunSize`.
+        """
+        size = self.size or self.short_side if size is None else size
+        if size == NATIVE or (size is None and self.scale is None):
             return height, width
-        scale = min(self.short_side / min(height, width), self.short_side * MAX_ASPECT / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        if isinstance(size, tuple | list):
+            return int(size[0]), int(size[1])
+        if size is None:
+            assert self.scale is not None
+            size = self.scale.target_short_side(min(height, width))
+        return with_short_side(height, width, int(size))
 
-    def preprocess(
-        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
-    ) -> ProcessedImages:
-        """Load and resize images; `size` (H, W) replaces the configured resolution.
+    def describe(self, size: RunSize = None) -> str:
+        """Return the resolution that images run at in words; `size` as in `target_size`."""
+        size = self.size or self.short_side if size is None else size
+        if isinstance(size, tuple | list):
+            return "resized to {}x{} (height x width)".format(*size)
+        if isinstance(size, int):
+            return f"shorter side resized to {size}"
+        return self.scale.describe() if size is None and self.scale is not None else "as given"
+
+    def preprocess(self, images: ImageInput | Sequence[ImageInput], *, size: RunSize = None) -> ProcessedImages:
+        """Load and resize images; `size` replaces the configured resolution.
 
         Raises:
             InputError: see `load_images`.
         """
         loaded = load_images(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in loaded]
-        targets = [size or self.target_size(*original) for original in sizes]
+        targets = [self.target_size(*original, size) for original in sizes]
         resized = [resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)]
         return ProcessedImages(resized, sizes)
 
-    def __call__(
-        self, images: ImageInput | Sequence[ImageInput], *, size: tuple[int, int] | None = None
-    ) -> ProcessedImages:
+    def __call__(self, images: ImageInput | Sequence[ImageInput], *, size: RunSize = None) -> ProcessedImages:
         """Call `preprocess`."""
         return self.preprocess(images, size=size)
+
+
+def check_run_size(size: RunSize) -> None:
+    """Require a size to run at, see `RunSize`.
+
+    Raises:
+        InputError: it is none; names what is allowed.
+    """
+    if isinstance(size, str) and size != NATIVE:
+        raise InputError(f"size is {size!r}; it must be (height, width), the length of the short side, or {NATIVE!r}")
+    if isinstance(size, int):
+        if isinstance(size, bool) or size < 1:
+            raise InputError(f"size is {size!r}; a short side must be a whole number of at least 1")
+    elif size is not None and size != NATIVE:
+        check_size(size, "size")  # type: ignore[arg-type]
 
 
 def check_size(size: Sequence[int], name: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -172,6 +173,21 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
                 f"cannot load the pipeline at {folder}: {folder / name} holds {len(stored)} of {len(wanted)} tensors; "
                 "copy it again or train again"
             )
+
+
+def digest(folder: Path) -> str:
+    """Return a digest of the settings and weights of a saved pipeline, which copies share."""
+    total = hashlib.sha256()
+    index = read_json(folder / INDEX)
+    parts = [
+        folder / INDEX,
+        *(file for name in index if not name.startswith("_") for file in (folder / name).glob("*")),
+    ]
+    for file in sorted(file for file in parts if file.suffix in (".json", ".safetensors")):
+        total.update(file.relative_to(folder).as_posix().encode(errors="surrogateescape") + b"\0")
+        with open(file, "rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()[:16]
 
 
 def one_line(error: Exception) -> str:

@@ -22,6 +22,7 @@ ANCHORS: dict[str, tuple[str, ...]] = {
     "viridis": ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"),
     "magma": ("000004", "1d1147", "51127c", "832681", "b73779", "e75263", "fc8961", "fec488", "fcfdbf"),
 }
+_STRIP_PIXELS = 2**16
 WRONG, VOID, NOT_FINITE = (230, 57, 53), (84, 94, 110), (128, 128, 128)
 
 
@@ -79,16 +80,25 @@ def overlay(
         InputError: sizes differ or a label has no color.
     """
     labels = _label_map("labels", labels)
-    base = _picture(image, labels.shape).astype(np.float32)
-    paint = np.asarray(colorize(labels, colors), dtype=np.float32)
-    weight = np.where(labels == IGNORE_INDEX, 0.0, opacity).astype(np.float32)[..., None]
-    blended = base * (1 - weight) + paint * weight
+    base, paint = _picture(image, labels.shape), np.asarray(colorize(labels, colors))
+    edge = np.zeros(labels.shape, dtype=bool)
     if contours:
-        edge = np.zeros(labels.shape, dtype=bool)
         edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
         edge[1:] |= labels[1:] != labels[:-1]
-        blended[edge] = 0.25 * blended[edge] + 0.75 * 255
-    return Image.fromarray(blended.round().astype(np.uint8))
+    # In strips of rows: the float copies of a huge picture would not stay in the cache.
+    result = np.empty_like(base)
+    rows = max(1, _STRIP_PIXELS // labels.shape[1])
+    for top in range(0, len(labels), rows):
+        part = slice(top, top + rows)
+        weight = np.where(labels[part] == IGNORE_INDEX, 0.0, opacity).astype(np.float32)[..., None]
+        blended = base[part].astype(np.float32)
+        blended *= 1 - weight
+        weighted = paint[part].astype(np.float32)
+        weighted *= weight
+        blended += weighted
+        blended[edge[part]] = 0.25 * blended[edge[part]] + 0.75 * 255
+        result[part] = blended.round(out=blended)
+    return Image.fromarray(result)
 
 
 def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | None = None) -> Image.Image:

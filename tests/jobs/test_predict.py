@@ -67,9 +67,13 @@ def test_folder_gives_all_files_and_a_json(saved, photos, tmp_path, capsys):
             assert 0 < entry["confidence"] <= 1
         assert record["seconds"] > 0
     names = {record["files"]["mask"] for record in report["images"]}
-    assert names == {"a_one_mask.png", "b_one_mask.png", "two_mask.png", "grey_mask.png"}
-    assert len(list(out.iterdir())) == 4 * 4 + 1
-    assert "4 of 4" in capsys.readouterr().out
+    assert names == {"a/one_mask.png", "b/one_mask.png", "b/deep/two_mask.png", "b/grey_mask.png"}
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 4 * 4 + 1
+    said = capsys.readouterr().out
+    assert "4 of 4 images segmented" in said and "images/s" in said and "resolution: as given" in said
+    assert "4 mask, 4 maskige, 4 overlay, 4 confidence, predictions.json" in said.replace("files: ", "").replace(
+        "4 mask, 4 overlay, 4 confidence, 4 maskige", "4 mask, 4 maskige, 4 overlay, 4 confidence"
+    )
 
 
 def test_unreadable_images_are_reported_and_the_rest_is_written(saved, photos, tmp_path, capsys):
@@ -160,7 +164,7 @@ def test_a_stopped_command_says_so_and_leaves_what_is_done(saved, photos, tmp_pa
     out = tmp_path / "out"
 
     def stop():
-        while len(list(out.glob("*_mask.png"))) < 2:  # the first image is done
+        while len(list(out.rglob("*_mask.png"))) < 2:  # the first image is done
             time.sleep(0.001)
         os.kill(os.getpid(), number)
 
@@ -176,7 +180,8 @@ def test_a_stopped_command_says_so_and_leaves_what_is_done(saved, photos, tmp_pa
     for record in report["images"]:
         assert all((out / name).exists() for name in record["files"].values())
     written = {name for record in report["images"] for name in record["files"].values()}
-    assert {path.name for path in out.iterdir()} == {*written, "predictions.json"}
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert files == {*written, "predictions.json"}
 
 
 def test_options_are_obeyed(saved, photos, tmp_path, capsys):
@@ -250,5 +255,5 @@ def test_two_processes_write_what_one_writes(saved, photos, tmp_path):
         for record in report["images"]:
             del record["seconds"]
     assert reports[0] == reports[1] and len(reports[0]["images"]) == 4 and len(reports[0]["failed"]) == 1
-    for path in outs[0].glob("*.png"):
-        assert path.read_bytes() == (outs[1] / path.name).read_bytes()
+    for path in outs[0].rglob("*.png"):
+        assert path.read_bytes() == (outs[1] / path.relative_to(outs[0])).read_bytes()

@@ -4,59 +4,122 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gss.core.errors import InputError
 from gss.data.files.walk import walk
 from gss.data.images import IMAGE_SUFFIXES
 
+_RUNS = re.compile(r"\d+|\D+")
 
-def find_images(arguments: Sequence[str], *, exclude: Path | None = None) -> list[Path]:
+
+class Found(NamedTuple):
+    """A file that an argument of a command led to.
+
+    Attributes:
+        path: the file.
+        name: distinct path of its results, without endings: that below the folder or glob which led to it.
+    """
+
+    path: Path
+    name: str
+
+
+def find_images(
+    arguments: Sequence[str], *, exclude: Path | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """Return image files named by paths, folders (searched through) and globs, each once, in the order given.
 
-    Hidden files and folders are found only if an argument names them.
+    Numbers in names count as numbers: `frame_2` comes before `frame_10`. Hidden files and folders are found only if an
+    argument names them.
 
     Args:
         arguments: paths, folders and globs as typed by the user.
         exclude: folder whose contents are skipped in searches: the output of an earlier run.
+        suffixes: endings of the files that are searched for.
 
     Raises:
         InputError: an argument that leads to no image.
     """
+    return [path for path, _ in _search(arguments, exclude, suffixes)]
+
+
+def find_inputs(
+    arguments: Sequence[str], *, exclude: Path | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[Found]:
+    """Return the files of `find_images` with names for their results, which keep the sub-folders.
+
+    Files of one name, found through different arguments, get as many parent folders as tell them apart; files that
+    differ in suffix alone keep it (`a_png`, `a_jpg`). Names also differ where case is ignored.
+
+    Raises:
+        InputError: an argument that leads to no image.
+    """
+    found = _search(arguments, exclude, suffixes)
+    inner = [Path(os.path.relpath(path, base)) for path, base in found]
+    parts = [tuple(part for part in Path(os.path.abspath(path)).parts if part != path.anchor) for path, _ in found]
+    lengths = [len(path.parts) for path in inner]
+
+    def names() -> list[str]:
+        pairs = zip(parts, lengths, strict=True)
+        return ["/".join((*part[-length:-1], Path(part[-1]).stem)) for part, length in pairs]
+
+    for _ in range(max(map(len, parts), default=0)):
+        counts = Counter(name.lower() for name in names())
+        for index, name in enumerate(names()):
+            if counts[name.lower()] > 1:
+                lengths[index] = min(lengths[index] + 1, len(parts[index]))
+        if max(counts.values(), default=1) == 1:
+            break
+    paths = [path for path, _ in found]
+    return [Found(path, name) for path, name in zip(paths, _distinct(names(), paths), strict=True)]
+
+
+def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """Return each file with the folder that its results' names begin below."""
     skip = os.path.join(os.path.abspath(exclude), "") if exclude is not None else None
-    images: dict[str, Path] = {}
+    images: dict[str, tuple[Path, Path]] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_file():
-            images.setdefault(os.path.abspath(path), path)
+            images.setdefault(os.path.abspath(path), (path, path.parent))
             continue
-        candidates: Iterator[Path]
+        candidates: Iterable[Path]
         if path.is_dir():
-            candidates, place = _files_below(path), f"folder {argument} holds"
+            candidates, base, place = _files_below(path), path, f"folder {argument} holds"
         elif glob.has_magic(argument):
             # glob leaves out names that begin with a dot, unless the pattern does, too.
-            candidates, place = map(Path, sorted(glob.glob(argument, recursive=True))), f"glob {argument!r} matches"
+            candidates, place = map(Path, glob.glob(argument, recursive=True)), f"glob {argument!r} matches"
+            base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         else:
             raise InputError(f"{argument}: no such image or folder; check the path (quote globs)")
         readable = {
             os.path.abspath(candidate): candidate
-            for candidate in candidates
-            if candidate.suffix.lower() in IMAGE_SUFFIXES and candidate.is_file()
+            for candidate in sorted(candidates, key=_natural)
+            if candidate.suffix.lower() in suffixes and candidate.is_file()
         }
         kept = {full: image for full, image in readable.items() if skip is None or not full.startswith(skip)}
         if readable and not kept:
             raise InputError(f"{argument} lies in the output folder {exclude}: choose another --out")
         if not kept:
-            raise InputError(f"{place} no image; readable are {', '.join(IMAGE_SUFFIXES)}")
+            raise InputError(f"{place} no image; readable are {', '.join(suffixes)}")
         for full, image in kept.items():
-            images.setdefault(full, image)
+            images.setdefault(full, (image, base))
     return list(images.values())
 
 
+def _natural(path: Path) -> tuple[list[list[tuple[int, str]]], str]:
+    """Return the key of an order in which numbers in names count as numbers."""
+    parts = [[(int(run), "") if run.isdecimal() else (-1, run) for run in _RUNS.findall(part)] for part in path.parts]
+    return parts, str(path)
+
+
 def _files_below(path: Path) -> Iterator[Path]:
-    return iter(sorted(Path(folder.path, name) for folder in walk(path) for name in folder.files))
+    return (Path(folder.path, name) for folder in walk(path) for name in folder.files)
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:
@@ -75,10 +138,15 @@ def output_names(paths: Sequence[Path]) -> list[str]:
             if counts[names[index].lower()] > 1:
                 parents = [part for part in path.parts[:-1] if part != path.anchor][-depth:]
                 names[index] = "_".join([*parents, path.stem])
+    return _distinct(names, full)
+
+
+def _distinct(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Return names that differ where case is ignored: with the suffix of the file, or a number."""
     counts = Counter(name.lower() for name in names)
     names = [
         f"{name}_{path.suffix[1:]}" if counts[name.lower()] > 1 else name
-        for name, path in zip(names, full, strict=True)
+        for name, path in zip(names, paths, strict=True)
     ]
     taken: set[str] = set()
     for index, name in enumerate(names):

@@ -9,6 +9,7 @@ from pathlib import Path
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, read_json, write_json
 from gss.core.sampling import evenly_spaced
+from gss.data.files import find_inputs
 from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
 from gss.data.protocols import LabelledImages
@@ -19,7 +20,7 @@ from gss.evaluation.ood.tables import ood_tables
 from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
-from gss.jobs.predict import predict
+from gss.jobs.predict import Settings, predict
 from gss.jobs.quickstart.page import mode_table, model_name, scoring_pipeline, write_report
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, training_stages
@@ -151,5 +152,6 @@ def _predict_new(pipeline: GSSPipeline, spec: DataSpec, val_split: str, out: Pat
             save_picture(folder / f"{split}_{index:04d}.png", dataset.read(index)[0])
     with atomic_path(out / "predictions") as folder:
         folder.mkdir()
-        paths = sorted((out / "new_images").iterdir())
-        predict(pipeline, paths, folder, source=str(out / "prior" / "pipeline"), decode=pipeline.default_decode)
+        inputs = find_inputs([str(out / "new_images")])
+        settings = Settings(decode=pipeline.default_decode)
+        predict(pipeline, inputs, folder, settings, source=str(out / "prior" / "pipeline"))

@@ -256,7 +256,7 @@ class SamplingMethods:
             image=image,
             labels=labels,
             stride=self.prior.config.token_stride,
-            multiple=self._multiple,
+            multiple=self.size_multiple,
             device=self.prior.device,
         )
 
@@ -264,7 +264,7 @@ class SamplingMethods:
         """Return the size of windows in pixels; None if the image is drawn at once."""
         if content[0] * content[1] <= max_pixels:
             return None
-        height, width = (-(-side // self._multiple) * self._multiple for side in self.processor.window_size)
+        height, width = (-(-side // self.size_multiple) * self.size_multiple for side in self.processor.window_size)
         return height, width
 
     def _images_of(

@@ -17,6 +17,7 @@ from gss.evaluation.segmentation.evaluate import evaluate
 from gss.ood.survey import Survey
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.alarms import with_alarms
 from gss.training.density.fit_scores import check_names, fit_scores, survey_images
 from gss.training.density.hybrid import HybridTask
 from gss.training.density.outliers import fit_outliers, open_outliers, outlier_sources
@@ -70,13 +71,14 @@ def train_density(cfg: DensityConfig, out: str | Path, *, resume: bool = False, 
         head, history = fit_mixture(cfg, survey, class_names=classes, device=pipeline.device)
         figures = {"log_likelihood": history[-1], "rounds": float(len(history))}
         pipeline = with_components(pipeline, density=head)
-    # 3. The mixture of outliers, and scores with statistics.
+    # 3. The mixture of outliers, scores with statistics, and thresholds of alarms.
     if outliers is not None:
         figures["outlier_log_likelihood"] = fit_outliers(cfg, pipeline, outliers, progress=True)
     fitted = None
     if survey is not None and names:
         fitted = fit_scores(pipeline, survey, splits.plain, names=names, combine=_names(cfg.posthoc.combine))
     pipeline = with_components(pipeline, ood=fitted)
+    pipeline = with_components(pipeline, ood=with_alarms(pipeline, splits.plain, progress=True))
     # 4. Metrics and product.
     result = evaluate(pipeline, splits.val, modes=["density", pipeline.default_decode], pictures=0, throughput=False)
     figures |= result.figures()

@@ -28,6 +28,7 @@ from gss.training.losses.prior import Doubt, aux_loss, needs_logits, token_losse
 from gss.training.posterior.task import count_classes
 from gss.training.prior.agmm import BatchAGMM
 from gss.training.prior.build import build_prior
+from gss.training.prior.scale import measure_scale
 from gss.weak.confidence import ConfidenceWeighting
 
 # Codes kept of the exact posterior when targets are soft; the rest has next to no mass.
@@ -56,6 +57,8 @@ class PriorTask(Task):
         self.freeze(codec=posterior.codec, vqvae=posterior.vqvae)
         if posterior.likelihood is not None:
             self.freeze(likelihood=posterior.likelihood)
+        # With `data.size` all images run at this size.
+        self.scale = measure_scale(train) if cfg.data.size is None else None
         self.is_twin = cfg.loss.token == 0 and cfg.loss.pixel == 0
         if self.is_twin and cfg.loss.aux == 0:
             raise InputError("loss.token, loss.pixel and loss.aux are all 0: nothing is left to train on")
@@ -185,7 +188,11 @@ class PriorTask(Task):
         data = self.cfg.data
         posterior = self.posterior
         pipeline = GSSPipeline(
-            processor=GSSImageProcessor(size=data.size, window_size=data.crop),
+            processor=GSSImageProcessor(
+                size=data.size,
+                window_size=data.crop,
+                train_scale=None if self.scale is None else self.scale.to_json(),
+            ),
             prior=self.prior,
             vqvae=None if self.is_twin else posterior.vqvae,
             codec=posterior.codec,

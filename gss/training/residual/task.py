@@ -154,7 +154,7 @@ class ResidualTask(Task):
         """Return the pipeline with a head; scores fitted to another head are left out."""
         fitted = self._source.ood
         if fitted is not None:
-            stale = [name for name in fitted.names if name.startswith("residual")]
+            stale = [name for name in {*fitted.names, *fitted.alarms} if name.startswith("residual")]
             if any(part.startswith("residual") for part in fitted.parts):
                 stale.append("combined")
             fitted = fitted.merged(fitted, without=stale).to(self._source.device)

@@ -19,6 +19,7 @@ from gss.data.protocols import LabelledImages
 from gss.evaluation.checks import check_classes
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
+from gss.training.density.alarms import with_alarms
 from gss.training.density.fit_scores import fit_scores
 from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, figures_line, quiet, report, seed_stage, train_task
@@ -82,6 +83,7 @@ def train_residual(cfg: ResidualConfig, out: str | Path, *, resume: bool = False
     # 4. The pipeline with the best head, and its metrics.
     extended = task.pipeline(task.best)
     _fit_combinations(extended, plain)
+    extended.register_modules(ood=with_alarms(extended, plain))
     figures: dict[str, Any] = {"scores": measure(extended, truth, extended.score_names, cfg.val_images)}
     figures["masks_unchanged"] = same_masks(load_pipeline(cfg.pipeline), extended, truth)
     if distributed.is_main():

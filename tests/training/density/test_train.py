@@ -64,7 +64,13 @@ def test_post_hoc_from_the_command_line(folder, settings, tmp_path, capsys):
     name = "density/diffusion_pytorch_model.safetensors"
     first, second = load_file(out / "pipeline" / name), load_file(tmp_path / "again" / "pipeline" / name)
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert load_pipeline(tmp_path / "again" / "pipeline").ood is None
+    without = load_pipeline(tmp_path / "again" / "pipeline")
+    assert without.ood.names == () and set(without.alarm_scores) == set(without.score_names)
+    # Thresholds of alarms, learned from the training images.
+    assert set(after.alarm_scores) == set(after.score_names)
+    strict, lax = (after.alarm_threshold("gmm_max", rate) for rate in (0.001, 0.1))
+    scores = np.concatenate([after(Images(6).read(i)[0], score="gmm_max").ood_scores[0].ravel() for i in range(6)])
+    assert strict > lax and 0.01 < (scores >= lax).mean() < 0.4
 
 
 def config(*overrides):

@@ -1,0 +1,142 @@
+"""`predictions.json`, complete after every image: a stopped or killed run leaves what it has done.
+
+The file has one record a line. A record is appended by writing it and the end of the file over the old end, so that its
+cost does not depend on the number of records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gss.core.errors import InputError
+from gss.core.files import atomic_path, naming, read_text
+from gss.core.records import plain
+from gss.jobs.predict.records import Failure, Prediction, Predictions, Video
+
+FILE = "predictions.json"
+# Keys of the head that may differ in a continued run: the same pipeline may have moved.
+_FREE = ("pipeline",)
+
+
+class Journal:
+    """File of predictions of one process.
+
+    Args:
+        path: file to write.
+        result: head of the file and records that it begins with; records are added to it.
+    """
+
+    def __init__(self, path: Path, result: Predictions) -> None:
+        self.path, self.result = path, result
+        self._file = -1
+        self.rewrite()
+        self._file = os.open(path, os.O_WRONLY)
+
+    def rewrite(self) -> None:
+        """Write the whole file anew."""
+        head = _line({**self.result.head(), "images": []}).removesuffix("]}")
+        rows = [_line(record.to_json()) for record in self.result.images]
+        body = (head + "".join(f"{',' if index else ''}\n{row}" for index, row in enumerate(rows))).encode()
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(body + self._tail())
+        self._end = len(body)
+        if self._file >= 0:
+            self.close()
+            self._file = os.open(self.path, os.O_WRONLY)
+
+    def add(self, record: Prediction | Video | Failure) -> None:
+        """Append a record.
+
+        Raises:
+            OSError: the file cannot be written; it holds what it held.
+        """
+        before = self._tail()
+        text = b""
+        if isinstance(record, Prediction):
+            text = f"{',' if self.result.images else ''}\n{_line(record.to_json())}".encode()
+            self.result.images.append(record)
+        elif isinstance(record, Video):
+            self.result.videos.append(record)
+        else:
+            self.result.failed.append(record)
+        try:
+            with naming(self.path):
+                self._write(text + self._tail())
+        except OSError:
+            os.ftruncate(self._file, self._end)
+            self._write(before)
+            raise
+        self._end += len(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+        self._file = -1
+
+    def _write(self, data: bytes) -> None:
+        """Write at the end of the records."""
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._file, data[done:], self._end + done)
+
+    def _tail(self) -> bytes:
+        videos = ",\n".join(_line(record.to_json()) for record in self.result.videos)
+        failed = ",\n".join(_line(record.to_json()) for record in self.result.failed)
+        return f'\n], "videos": [\n{videos}\n], "failed": [\n{failed}\n]}}\n'.encode()
+
+
+def read_journal(path: Path, head: Mapping[str, Any]) -> tuple[list[Prediction], list[Video]]:
+    """Return the records of an earlier run; none if there is no file.
+
+    Args:
+        path: file that a `Journal` wrote, perhaps of a process that was killed while it wrote.
+        head: head of this run.
+
+    Raises:
+        InputError: it is another file, or was written with other settings.
+    """
+    if not path.is_file():
+        return [], []
+    first, *lines = read_text(path).splitlines()
+    try:
+        earlier = json.loads(first + "]}")
+    except ValueError as error:
+        raise InputError(f"{path} is not a file of 'gss predict' that can be continued: pass --overwrite") from error
+    for key, value in plain(head).items():
+        if key not in _FREE and earlier.get(key) != value:
+            raise InputError(
+                f"cannot continue {path}: its {key} is {_short(earlier.get(key))}, now it is {_short(value)}; "
+                "use the same settings, --overwrite or another --out"
+            )
+    images: list[Prediction] = []
+    videos: list[Video] = []
+    for line in lines:
+        record = _record(line)
+        if record is not None and "image" in record and "classes" in record:
+            images.append(Prediction.from_json(record))
+        elif record is not None and "video" in record:
+            videos.append(Video.from_json(record))
+    return images, videos
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Return the record of a line; None for the lines between, and for one that was cut off."""
+    try:
+        record = json.loads(line.removesuffix(","))
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _line(value: Any) -> str:
+    # Escapes keep names of files that are not UTF-8, and line separators in names.
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else f"{text[:57]}..."

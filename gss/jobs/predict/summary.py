@@ -1,0 +1,55 @@
+"""What a run of `gss predict` tells at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from gss.jobs.predict.records import Predictions
+from gss.jobs.predict.video import is_video
+
+
+def summary(result: Predictions, inputs: int, out: Path) -> Iterator[str]:
+    """Yield the lines of the summary.
+
+    Args:
+        result: what was done.
+        inputs: number of images and videos that were asked for.
+        out: output folder.
+    """
+    images = [record for record in result.images if record.frame is None]
+    frames = len(result.images) - len(images)
+    # 1. How much, where and how fast.
+    films = len({record.image for record in result.images if record.frame is not None})
+    parts = [f"{len(images)} of {inputs - _videos(result)} images"] if inputs > _videos(result) else []
+    parts += [f"{frames} frames of {films} video{'s' * (films != 1)}"] if frames else []
+    rate = f", {result.segmented / result.seconds:.2g} images/s" if result.segmented else ""
+    kept = f" ({result.skipped} by an earlier run)" if result.skipped else ""
+    yield f"{' and '.join(parts)} segmented into {out}{kept}{rate}"
+    yield f"resolution: {result.resolution}" + (
+        "; --size native keeps theirs" if "training" in result.resolution else ""
+    )
+
+    # 2. What was written.
+    kinds = Counter(kind for record in result.images for kind in record.files)
+    kinds.update(f"{kind} (video)" for film in result.videos for kind in film.files)
+    yield "files: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ", predictions.json"
+
+    # 3. Alarms.
+    for score in result.settings.scores:
+        found = [record.scores[score] for record in result.images if score in record.scores]
+        if score not in result.thresholds:
+            yield f"{score}: no alarms, as no threshold is known ('gss train density' learns it)"
+            continue
+        alarms = [part.alarms or 0 for part in found]
+        yield (
+            f"{score}: {sum(alarms)} alarms in {sum(map(bool, alarms))} of {len(found)} images, "
+            f"at {result.settings.alarm_rate:g} of the pixels of training images"
+        )
+
+
+def _videos(result: Predictions) -> int:
+    """Return the number of videos that were asked for."""
+    from_frames = {record.image for record in result.images if record.frame is not None}
+    return len(from_frames | {failure.image for failure in result.failed if is_video(Path(failure.image))})

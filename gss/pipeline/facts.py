@@ -1,0 +1,101 @@
+"""Facts about a pipeline: classes, colours, decode modes, scores and the thresholds of their alarms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from gss.core.errors import InputError
+from gss.models.density import GMMDensityHead
+from gss.models.joint.model import JointPriorModel
+from gss.models.prior import GSSPriorModel
+from gss.models.residual import ResidualPatternHead
+from gss.ood import FittedScores, available_scores
+from gss.ood.alarms import check_rate
+from gss.pipeline.decode import available_modes
+from gss.posterior.codec import MaskigeCodec
+from gss.posterior.likelihood import CellLikelihood
+from vqvae import MaskigeVQModel
+
+
+class PipelineFacts:
+    """Properties of `GSSPipeline` that follow from its components."""
+
+    prior: GSSPriorModel
+    codec: MaskigeCodec
+    vqvae: MaskigeVQModel | None
+    likelihood: CellLikelihood | None
+    density: GMMDensityHead | None
+    ood: FittedScores | None
+    residual: ResidualPatternHead | None
+    joint: JointPriorModel | None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the prior."""
+        return self.prior.dtype
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """Class names by index."""
+        return {int(index): name for index, name in self.prior.config.id2label.items()}
+
+    @property
+    def colors(self) -> np.ndarray:
+        """uint8 `[K, 3]`, palette of the codec."""
+        return self.codec.display_colors
+
+    @property
+    def decode_modes(self) -> tuple[str, ...]:
+        """Decode modes of this pipeline."""
+        there = {name: getattr(self, name) is not None for name in ("vqvae", "density", "joint")}
+        return available_modes(self.likelihood, tokens=there["vqvae"], density=there["density"], joint=there["joint"])
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Out-of-distribution scores of this pipeline."""
+        return available_scores(**self.score_parts)
+
+    @property
+    def default_score(self) -> str:
+        """Score used when none is named: that of the residual head, else of the density head, else "max_logit"."""
+        if self.residual is not None:
+            return "residual_energy"
+        return "gmm_max" if self.density is not None else "max_logit"
+
+    @property
+    def default_decode(self) -> str:
+        """Mode used when none is named: "marginal" with a likelihood, else "hard", "aux" without tokens."""
+        return next(mode for mode in ("marginal", "hard", "aux") if mode in self.decode_modes)
+
+    @property
+    def alarm_scores(self) -> tuple[str, ...]:
+        """Scores of this pipeline with thresholds of alarms, which `gss train density` learns."""
+        return () if self.ood is None else tuple(name for name in self.score_names if name in self.ood.alarms)
+
+    def alarm_threshold(self, score: str, rate: float) -> float:
+        """Return the threshold that a share of the labelled pixels of training images reaches.
+
+        Args:
+            score: one of `alarm_scores`.
+            rate: share of false alarms, see `gss.ood.alarms.ALARM_RATES`.
+
+        Raises:
+            InputError: no threshold was learned for the score, or the share is outside the known ones.
+        """
+        check_rate(rate)
+        if self.ood is None or score not in self.ood.alarms:
+            known = ", ".join(self.alarm_scores) or "none"
+            raise InputError(
+                f"this pipeline has no threshold of alarms for score {score!r} (it has those of: {known}); "
+                "'gss train density' learns them"
+            )
+        return self.ood.alarm_threshold(score, rate)
+
+    @property
+    def score_parts(self) -> dict[str, Any]:
+        """Arguments of `gss.ood.build_score` for the scores of this pipeline."""
+        parts = {"density": self.density, "fitted": self.ood}
+        return {**parts, "tokens": self.vqvae is not None, "residual": self.residual is not None}
