@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "sample": "gss.cli.sampling.sample",
     "complete": "gss.cli.sampling.complete",
     "generate": "gss.cli.sampling.generate",
+    "export": "gss.cli.export",
     "data": {
         "init": "gss.cli.data.init",
         "check": "gss.cli.data.check",

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from gss.cli.parser import add_out, add_running, add_window, names, numbers, run_size
+from gss.cli.parser import add_out, add_running, add_window, count, names, numbers, run_size
 from gss.cli.runtime import parse_device, parse_dtype
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--outputs", type=names, metavar="A,B", help=help)
     add_window(parser)
     add_running(parser, batch_size=4)
+    help = "what runs the network; onnx takes a file of 'gss export' (default: %(default)s)"
+    parser.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=help)
+    help = "file of --backend onnx (default: onnx/model.onnx in PIPELINE)"
+    parser.add_argument("--onnx", metavar="FILE", help=help)
     help = "size to run at: HxW, the length of the short side, or native (default: the scale of training)"
     parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
     help = "sizes relative to that, averaged, with commas"
@@ -37,6 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--scores", type=names, default=[], metavar="A,B", help=help)
     help = "share of the pixels of training images that raises an alarm (default: 0.01)"
     parser.add_argument("--alarm-rate", type=float, metavar="SHARE", help=help)
+    help = "masks that a joint prior draws of each image, to write where they differ"
+    parser.add_argument("--samples", type=count, default=0, metavar="N", help=help)
     parser.set_defaults(more="images")
 
 
@@ -61,6 +67,12 @@ def run(args: Namespace) -> int:
     pipeline = load_pipeline(
         args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
+    weights = digest(Path(args.pipeline))
+    if args.backend == "onnx":
+        from gss.export import OnnxModel, OnnxPipeline
+
+        model = OnnxModel(args.onnx or Path(args.pipeline) / "onnx" / "model.onnx")
+        pipeline = OnnxPipeline.wrap(pipeline, model, weights=weights)
     settings = _settings(args, pipeline)
     # Once for all processes: the second would find the first one's files.
     run_on_main(lambda: prepare_output(out, overwrite=args.overwrite, resume=args.resume))
@@ -70,7 +82,7 @@ def run(args: Namespace) -> int:
         out,
         settings,
         source=args.pipeline,
-        weights=digest(Path(args.pipeline)),
+        weights=weights,
         batch_size=args.batch_size,
         workers=args.workers,
         resume=args.resume,
@@ -88,6 +100,7 @@ def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
     from gss.core.errors import InputError
     from gss.jobs.predict import OUTPUTS, Settings
     from gss.ood.alarms import DEFAULT_RATE
+    from gss.pipeline.sampling.arguments import need_joint
 
     decode = args.decode or pipeline.default_decode
     scores = tuple(dict.fromkeys(pipeline.default_score if name == "best" else name for name in args.scores))
@@ -100,10 +113,12 @@ def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
         rate = DEFAULT_RATE
     for name in scores if rate is not None else ():
         pipeline.alarm_threshold(name, rate)
+    if args.samples:
+        need_joint(pipeline.joint, pipeline.likelihood, "sample")
     outputs = OUTPUTS if args.outputs is None else tuple(dict.fromkeys(args.outputs))
     asked = () if args.outputs is None else outputs
     for kind in ("scores", "heat", "alarms"):
-        if kind in asked and not scores:
+        if kind in asked and not scores and not (args.samples and kind != "alarms"):
             raise InputError(f"--outputs {kind} needs scores: name some with --scores, such as --scores best")
     if "alarms" in asked and rate is None:
         raise InputError("--outputs alarms needs thresholds of these scores: 'gss train density' learns them")
@@ -118,4 +133,5 @@ def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
         scores=scores,
         alarm_rate=rate,
         outputs=outputs,
+        samples=args.samples,
     )

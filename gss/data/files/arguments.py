@@ -69,11 +69,13 @@ def find_inputs(
         return ["/".join((*part[-length:-1], Path(part[-1]).stem)) for part, length in pairs]
 
     for _ in range(max(map(len, parts), default=0)):
-        counts = Counter(name.lower() for name in names())
+        folders: dict[str, set[tuple[str, ...]]] = {}
+        for name, part in zip(names(), parts, strict=True):
+            folders.setdefault(name.lower(), set()).add(part[:-1])
         for index, name in enumerate(names()):
-            if counts[name.lower()] > 1:
+            if len(folders[name.lower()]) > 1:
                 lengths[index] = min(lengths[index] + 1, len(parts[index]))
-        if max(counts.values(), default=1) == 1:
+        if max(map(len, folders.values()), default=1) == 1:
             break
     paths = [path for path, _ in found]
     return [Found(path, name) for path, name in zip(paths, _distinct(names(), paths), strict=True)]

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import numpy as np
+import torch
 from PIL import Image
 
 from gss.core.errors import InputError
-from gss.jobs.predict.records import Failure, Settings
+from gss.jobs.predict.records import DISAGREEMENT, Failure, Settings
 from gss.pipeline.outputs import SegmentationOutput
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -43,6 +45,8 @@ def segment(
     started = time.perf_counter()
     try:
         output = pipeline(list(images.values()), batch_size=batch_size, **settings.call)
+        if settings.samples:
+            _add_disagreement(pipeline, list(images.values()), output, settings)
     except InputError as error:
         if len(images) > 1:
             for index, image in images.items():
@@ -54,6 +58,18 @@ def segment(
     seconds = (time.perf_counter() - started) / len(images)
     for row, index in enumerate(images):
         yield index, write(index, output, row, seconds)
+
+
+def _add_disagreement(
+    pipeline: GSSPipeline, images: list[Image.Image], output: SegmentationOutput, settings: Settings
+) -> None:
+    """Add the map of where drawn masks differ to the scores of an output; the same for an image in any batch."""
+    generators = [torch.Generator().manual_seed(0) for _ in images]
+    size = settings.size if isinstance(settings.size, tuple) else None
+    drawn = pipeline.sample(images, n=settings.samples, generator=generators, size=size)
+    maps = output.score_maps or [{} for _ in images]
+    both = zip(maps, drawn.agreement, strict=True)
+    output.score_maps = [{**found, DISAGREEMENT: 1 - np.asarray(agreement)} for found, agreement in both]
 
 
 def batches(

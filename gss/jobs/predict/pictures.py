@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from gss.core.files import atomic_path
-from gss.jobs.predict.records import ClassShare, Failure, Prediction, ScoreSummary, Settings
+from gss.jobs.predict.records import DISAGREEMENT, ClassShare, Failure, Prediction, ScoreSummary, Settings
 from gss.pipeline.outputs import SegmentationOutput, index_image
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report.pictures import heatmap, overlay, save_picture
@@ -42,7 +42,8 @@ class Writer:
     def __init__(self, pipeline: GSSPipeline, settings: Settings, out: Path) -> None:
         self.pipeline, self.settings, self.out = pipeline, settings, out
         self.thresholds: dict[str, float] = {}
-        self._ranges: dict[str, tuple[float | None, float | None]] = dict.fromkeys(settings.scores, (None, None))
+        self._ranges: dict[str, tuple[float | None, float | None]] = dict.fromkeys(settings.maps, (None, None))
+        self._ranges[DISAGREEMENT] = 0.0, 1.0
         if settings.alarm_rate is not None:
             for name in settings.scores:
                 self.thresholds[name] = pipeline.alarm_threshold(name, settings.alarm_rate)
@@ -60,7 +61,7 @@ class Writer:
         kinds = {kind: name + ending for kind, ending in ENDINGS.items() if kind in chosen}
         if self.pipeline.vqvae is None:
             kinds.pop("maskige", None)
-        for score in self.settings.scores:
+        for score in self.settings.maps:
             kinds |= {score: f"{name}_{score}.npy"} if "scores" in chosen else {}
             kinds |= {f"{score}_heat": f"{name}_{score}.png"} if "heat" in chosen else {}
             if "alarms" in chosen and score in self.thresholds:

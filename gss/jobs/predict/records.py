@@ -12,6 +12,9 @@ from gss.pipeline.processor import RunSize
 OUTPUTS = ("mask", "maskige", "overlay", "confidence", "scores", "heat", "alarms")
 """Kinds of files; the last three are about out-of-distribution scores."""
 
+DISAGREEMENT = "hypotheses"
+"""Name of the map of 1 - the share of the drawn masks that have the commonest class, 0..1."""
+
 
 @dataclass(frozen=True)
 class Settings(Record):
@@ -26,6 +29,7 @@ class Settings(Record):
         scores: out-of-distribution scores to write.
         alarm_rate: share of the pixels of training images that raises an alarm; None for no alarms.
         outputs: kinds of files to write, out of `OUTPUTS`.
+        samples: number of masks that a joint prior draws of each image; where they differ is written like a score.
     """
 
     decode: str
@@ -36,6 +40,7 @@ class Settings(Record):
     scores: tuple[str, ...] = ()
     alarm_rate: float | None = None
     outputs: tuple[str, ...] = OUTPUTS
+    samples: int = 0
 
     def __post_init__(self) -> None:
         for name in self.outputs:
@@ -43,6 +48,11 @@ class Settings(Record):
                 raise unknown_name("output", name, OUTPUTS)
         if not self.outputs:
             raise InputError(f"no outputs are named; choose from {', '.join(OUTPUTS)}")
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that are written: scores, and the disagreement of drawn masks."""
+        return (*self.scores, *((DISAGREEMENT,) if self.samples else ()))
 
     @property
     def call(self) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""An exported file in ONNX Runtime, by itself or as the network of a pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gss.core.errors import InputError
+from gss.export.files import METADATA
+from gss.export.graph import FORMAT, INPUT
+from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.windows import Dense, DenseFn
+
+_KEYS = ("size", "outputs", "decode", "score", "labels", "weights", "multiple")
+
+
+class OnnxModel:
+    """A file of `gss export` in ONNX Runtime.
+
+    Args:
+        path: the file.
+        threads: threads of one run; 0 takes those of torch.
+
+    Attributes:
+        facts: what the file says about itself, see `gss.export.graph.graph_facts`.
+        size: (H, W) of the image.
+
+    Raises:
+        InputError: no such file, no ONNX file, one of another program or version, or ONNX Runtime is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"no file {path}: 'gss export PIPELINE --onnx {path} --size HxW' makes it")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError("ONNX files need ONNX Runtime: pip install 'gss[export]'") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has no base class of its errors
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {reason}") from error
+        self.facts = _facts(self.path, self._session.get_modelmeta().custom_metadata_map)
+        self.size: tuple[int, int] = (int(self.facts["size"][0]), int(self.facts["size"][1]))
+
+    def run(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of an image `[1, 3, H, W]` in [0, 1] by name, see `PipelineGraph.forward`."""
+        values = self._session.run(None, {INPUT: np.ascontiguousarray(image.numpy(), dtype=np.float32)})
+        return {name: torch.from_numpy(value) for name, value in zip(self.facts["outputs"], values, strict=True)}
+
+    def dense(self, images: Tensor) -> Dense:
+        """Return the maps of images `[B, 3, h, w]` of at most the size of the file; the border is repeated."""
+        height, width = images.shape[-2:]
+        maps: dict[str, list[Tensor]] = {self.facts["decode"]: [], self.facts["score"]: []}
+        for image in images:
+            below, right = self.size[0] - height, self.size[1] - width
+            padded = torch.nn.functional.pad(image[None], (0, right, 0, below), mode="replicate")
+            out = self.run(padded)
+            maps[self.facts["decode"]].append(out["probabilities"][0, :, :height, :width])
+            maps[self.facts["score"]].append(out["ood"][:, :height, :width])
+        return Dense({name: torch.stack(values) for name, values in maps.items()}, None)
+
+
+class OnnxPipeline(GSSPipeline):
+    """Pipeline whose network runs in ONNX Runtime.
+
+    Images that are larger than the file's at the resolution of the pipeline are segmented window by window. There are
+    the decode mode and the score of the file, and neither tokens nor maskiges.
+    """
+
+    model: OnnxModel
+
+    @classmethod
+    def wrap(cls, pipeline: GSSPipeline, model: OnnxModel, *, weights: str = "") -> OnnxPipeline:
+        """Return a pipeline with the components of another and the network of a file.
+
+        Args:
+            pipeline: pipeline that the file was exported from.
+            model: the file.
+            weights: digest of the pipeline's files; empty if it is not known.
+
+        Raises:
+            InputError: the file was exported from another pipeline.
+        """
+        labels = [pipeline.id2label[index] for index in sorted(pipeline.id2label)]
+        if model.facts["labels"] != labels or (weights and model.facts["weights"] not in ("", weights)):
+            raise InputError(f"{model.path} was exported from another pipeline: export this one anew")
+        made = cls(**pipeline.components)
+        made.model = model
+        made.set_progress_bar_config(disable=True)
+        return made
+
+    @property
+    def decode_modes(self) -> tuple[str, ...]:
+        """Decode mode of the file."""
+        return (self.model.facts["decode"],)
+
+    @property
+    def default_decode(self) -> str:
+        """Decode mode of the file."""
+        return self.model.facts["decode"]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Score of the file."""
+        return (self.model.facts["score"],)
+
+    @property
+    def default_score(self) -> str:
+        """Score of the file."""
+        return self.model.facts["score"]
+
+    def check_inputs(self, modes: Sequence[str], **options: Any) -> Any:
+        """Check arguments, see `GSSPipeline.check_inputs`; windows have the size of the file."""
+        return super().check_inputs(modes, **{**options, "window": "slide", "window_size": self.model.size})
+
+    def check_scores(self, names: Sequence[str]) -> None:
+        """Check names of scores, see `GSSPipeline.check_scores`."""
+        for name in names:
+            if name not in self.score_names:
+                raise InputError(f"score {name!r} is not in {self.model.path}, which has {self.default_score}")
+
+    def _build_scores(self, names: Sequence[str]) -> dict[str, Any]:
+        self.check_scores(names)
+        return dict.fromkeys(names)
+
+    def _dense(self, modes: Sequence[str], scores: Mapping[str, Any], **_: Any) -> DenseFn:
+        def dense(images: Tensor) -> Dense:
+            maps = self.model.dense(images).maps
+            return Dense({name: maps[name] for name in (*modes, *scores)}, None)
+
+        return dense
+
+
+def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the facts in the metadata of a file."""
+    try:
+        facts = json.loads(metadata[METADATA])
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is no file of 'gss export': it says nothing of classes; export the pipeline"
+        ) from error
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT or not all(key in facts for key in _KEYS):
+        raise InputError(f"{path} has format {found}, this version of gss reads {FORMAT}: export the pipeline anew")
+    return facts
