@@ -149,9 +149,7 @@ def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         facts = json.loads(metadata[METADATA])
     except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} is no file of 'gss export': it says nothing of classes; export the pipeline"
-        ) from error
+        raise InputError(f"{path} is not a file of 'gss export': it does not name its classes") from error
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != FORMAT or not all(key in facts for key in _KEYS):
         raise InputError(f"{path} has format {found}, this version of gss reads {FORMAT}: export the pipeline anew")
