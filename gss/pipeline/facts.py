@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gss.core.errors import InputError
-from gss.models.density import GMMDensityHead
-from gss.models.joint.model import JointPriorModel
-from gss.models.prior import GSSPriorModel
-from gss.models.residual import ResidualPatternHead
-from gss.ood import FittedScores, available_scores
+from gss.ood import available_scores
 from gss.ood.alarms import check_rate
 from gss.pipeline.decode import available_modes
-from gss.posterior.codec import MaskigeCodec
-from gss.posterior.likelihood import CellLikelihood
-from vqvae import MaskigeVQModel
 
 
 class PipelineFacts:
     """Properties of `GSSPipeline` that follow from its components."""
 
-    prior: GSSPriorModel
-    codec: MaskigeCodec
-    vqvae: MaskigeVQModel | None
-    likelihood: CellLikelihood | None
-    density: GMMDensityHead | None
-    ood: FittedScores | None
-    residual: ResidualPatternHead | None
-    joint: JointPriorModel | None
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a component of the pipeline."""
 
     @property
     def dtype(self) -> torch.dtype:

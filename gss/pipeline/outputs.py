@@ -94,7 +94,7 @@ def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray)
     """
     if output_type == "pt":
         return {**fields, "masks": fields["masks"].long()}
-    arrays = {name: _array(value) for name, value in fields.items()}
+    arrays: dict[str, Any] = {name: _array(value) for name, value in fields.items()}
     if "maskiges" in arrays:
         arrays["maskiges"] = np.ascontiguousarray(arrays["maskiges"].transpose(1, 2, 0))
     if output_type == "np":
@@ -147,7 +147,8 @@ def image_fields(
     # 2. Probabilities [K, H, W] and scores [H, W].
     if return_probabilities:
         fields["probabilities"] = resize_map(dense.maps[mode][0], original_size).cpu()
-    maps = {name: resize_map(dense.maps[name][0], original_size)[0].cpu() for name in {score, *scores} - {None}}
+    names = {*scores, *(() if score is None else (score,))}
+    maps = {name: resize_map(dense.maps[name][0], original_size)[0].cpu() for name in names}
     if score is not None:
         fields["ood_scores"] = maps[score]
     if scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def _add_disagreement(
     generators = [torch.Generator().manual_seed(0) for _ in images]
     size = settings.size if isinstance(settings.size, tuple) else None
     drawn = pipeline.sample(images, n=settings.samples, generator=generators, size=size)
-    maps = output.score_maps or [{} for _ in images]
+    maps: list[Any] = list(output.score_maps or [{} for _ in images])
     both = zip(maps, drawn.agreement, strict=True)
     output.score_maps = [{**found, DISAGREEMENT: 1 - np.asarray(agreement)} for found, agreement in both]
 

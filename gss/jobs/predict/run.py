@@ -99,18 +99,18 @@ def predict(
                 bar.update()
             for index in share:
                 if is_video(inputs[index].path):
-                    for record in segment_video(pipeline, inputs[index], writer, batch_size):
-                        journal.add(record)
-                        report.setdefault(index, []).append(record)
+                    for part in segment_video(pipeline, inputs[index], writer, batch_size):
+                        journal.add(part)
+                        report.setdefault(index, []).append(part)
                     bar.update()
     finally:
         journal.close()
 
     # 4. The records of all processes, in the order of the inputs.
     reports = gather_objects(report)
-    for part in reports:
-        done |= {index: [r for r in records if isinstance(r, Prediction)] for index, records in part.items()}
-        videos |= {index: r for index, records in part.items() for r in records if isinstance(r, Video)}
+    for share_of in reports:
+        done |= {index: [r for r in rows if isinstance(r, Prediction)] for index, rows in share_of.items()}
+        videos |= {index: r for index, rows in share_of.items() for r in rows if isinstance(r, Video)}
     result.failed = [
         record
         for _, records in sorted(pair for part in reports for pair in part.items())
@@ -141,10 +141,10 @@ def _earlier(
     images: dict[str, list[Prediction]] = {}
     videos: dict[str, Video] = {}
     for file in [out / FILE, *sorted(out.glob(".predictions-*.json"))]:
-        found, films = read_journal(file, result.head())
+        found, whole = read_journal(file, result.head())
         for record in found:
             images.setdefault(record.image, []).append(record)
-        videos |= {film.video: film for film in films}
+        videos |= {film.video: film for film in whole}
     done: dict[int, list[Prediction]] = {}
     films: dict[int, Video] = {}
     for index, item in enumerate(inputs):

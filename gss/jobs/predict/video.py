@@ -206,8 +206,10 @@ def segment_video(
         job = VideoJob(item, writer, stack)
         for batch in batches(job.read(), batch_size):
             images = {index: image for index, image in batch.items() if isinstance(image, Image.Image)}
-            options = {"write": job.write, "refuse": job.refuse}
-            for _, record in segment(pipeline, images, writer.settings, batch_size, **options):
+            records: Iterator[tuple[int, Prediction | Failure]] = segment(
+                pipeline, images, writer.settings, batch_size, write=job.write, refuse=job.refuse
+            )
+            for _, record in records:
                 yield record
     yield job.damage or Video(job.path, job.size, job.count, round(job.seconds, 4), job.files)
 
