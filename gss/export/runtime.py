@@ -15,8 +15,9 @@ from torch import Tensor
 from gss.core.errors import InputError
 from gss.export.files import METADATA
 from gss.export.graph import FORMAT, INPUT
+from gss.pipeline.masks import MaskRows
 from gss.pipeline.pipeline import GSSPipeline
-from gss.pipeline.windows import Dense, DenseFn
+from gss.pipeline.windows import Dense
 
 _KEYS = ("size", "outputs", "decode", "score", "labels", "weights", "multiple")
 
@@ -136,12 +137,30 @@ class OnnxPipeline(GSSPipeline):
         self.check_scores(names)
         return dict.fromkeys(names)
 
-    def _dense(self, modes: Sequence[str], scores: Mapping[str, Any], **_: Any) -> DenseFn:
-        def dense(images: Tensor) -> Dense:
-            maps = self.model.dense(images).maps
-            return Dense({name: maps[name] for name in (*modes, *scores)}, None)
+    def _chosen_reader(self, exact: bool | None) -> Any:
+        return _OnnxReader(self.model)
 
-        return dense
+
+class _OnnxReader:
+    """A file in the place of `gss.pipeline.reading.Reader`."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+
+    def dense(
+        self,
+        images: Tensor,
+        modes: Sequence[str],
+        scores: Mapping[str, Any],
+        *,
+        with_tokens: bool,
+        masks: tuple[str, Sequence[MaskRows]] | None = None,
+    ) -> Dense:
+        """Compute maps and masks, as `Reader.dense`; there are no tokens."""
+        maps = self.model.dense(images).maps
+        for probabilities, mask in zip(maps[masks[0]], masks[1], strict=True) if masks else ():
+            mask.add(probabilities)
+        return Dense({name: maps[name] for name in (*modes, *scores)}, None)
 
 
 def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

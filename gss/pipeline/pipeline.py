@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -343,7 +342,6 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
         modes: Sequence[str],
         views: Views,
         *,
-        exact: bool | None,
         exact: bool | None,
         with_tokens: bool,
         **options: Any,
