@@ -10,6 +10,7 @@ from gss.config.shared import DataConfig
 from gss.core.errors import InputError, quoted
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
+from gss.data.files.patterns import files_remembered
 from gss.data.generated import ScenesDataset
 from gss.data.protocols import LabelledImages
 from gss.data.scenes.scene import Trap
@@ -58,7 +59,8 @@ def training_files(cfg: DataConfig) -> Accounting:
         InputError: see `load_spec` and `accounting`.
     """
     other = named_split(cfg.train_split)
-    files = accounting(load_spec(other[0]) if other else config_spec(cfg))
+    with files_remembered():
+        files = accounting(load_spec(other[0]) if other else config_spec(cfg))
     if files.line():
         warnings.warn(f"{files.line()}; 'gss data check' tells more", stacklevel=2)
     return files

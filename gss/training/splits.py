@@ -9,6 +9,7 @@ from gss.config.shared import DataConfig
 from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset, describe
+from gss.data.files.patterns import files_remembered
 from gss.data.open import build_dataset
 from gss.data.protocols import LabelledImages
 from gss.evaluation.checks import check_classes
@@ -55,12 +56,13 @@ def open_splits(
     """
     unaugmented = replace(data, cache=False)
     as_read = replace(unaugmented, size=None)
-    plain = build_dataset(as_read if plain_as_read else unaugmented, data.train_split, train=False)
-    augmented = build_dataset(data, data.train_split, train=True, seed=seed)
-    if val_optional and not data.val_split:
-        val = plain
-    else:
-        val = build_dataset(as_read if val_as_read else unaugmented, data.val_split, train=False)
+    with files_remembered():
+        plain = build_dataset(as_read if plain_as_read else unaugmented, data.train_split, train=False)
+        augmented = build_dataset(data, data.train_split, train=True, seed=seed)
+        if val_optional and not data.val_split:
+            val = plain
+        else:
+            val = build_dataset(as_read if val_as_read else unaugmented, data.val_split, train=False)
     if plain.label_space.names != val.label_space.names:
         raise InputError("training and validation split have different classes: check data.train_split, data.val_split")
     if classes is not None:

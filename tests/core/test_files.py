@@ -177,3 +177,27 @@ def test_leftovers_of_a_kill_are_cleared(tmp_path):
     aside.mkdir()
     restore_or_remove(aside)
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "huge"),
+    [
+        ("[18446744073709551615, -9223372036854775808, 1.7976931348623157e308]", False),
+        ("[0.00012345678901234567890123456789, 1.5E-400, 1234.00000000000000000000]", False),
+        ("[18446744073709551616]", True),
+        ("[0.00012345678901234567890, 99999999999999999999999]", True),
+        ("[-9223372036854775809]", True),
+        ("[1e309]", True),
+        ("[1.0E+0400]", True),
+        ("[12345678901234567890123e300]", True),
+        ('["a 99999999999999999999999", "\\u00e9", "1e999"]', False),
+    ],
+)
+def test_numbers_beyond_64_bits_are_refused_and_others_read(tmp_path, text, huge):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    if not huge:
+        assert read_json(path) == json.loads(text)
+        return
+    with pytest.raises(InputError, match="does not fit into 64 bits|is too large"):
+        read_json(path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from gss.core.errors import InputError
@@ -93,17 +97,15 @@ def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str,
     Raises:
         InputError: two files have one id (names both), or a folder cannot be read.
     """
-    matcher = Pattern(pattern, suffixes)
+    remembered, key = _remembered.get(), (os.fspath(root), pattern, suffixes)
+    if remembered is not None and key in remembered:
+        return dict(remembered[key])
     files: dict[str, Path] = {}
     repeated: list[tuple[str, Path]] = []
-    for folder in walk(root / matcher.base):
-        for name in folder.files:
-            id = matcher.id_of(folder.inner, name)
-            if id is None:
-                continue
-            path = Path(folder.path, name)
-            if files.setdefault(id, path) is not path:
-                repeated.append((id, path))
+    for id, folder, name in matching_files(root, pattern, suffixes):
+        path = folder / name
+        if files.setdefault(id, path) is not path:
+            repeated.append((id, path))
     if repeated:
         id, path = repeated[0]
         more = f" ({len(repeated)} such pairs)" if len(repeated) > 1 else ""
@@ -111,7 +113,41 @@ def find_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> dict[str,
             f"two files have the id {id!r}: {files[id]} and {path}{more}; keep one of them, or give the ending in the "
             "pattern of a spec"
         )
+    if remembered is not None:
+        remembered[key] = dict(files)
     return files
+
+
+_Found = dict[tuple[str, str, tuple[str, ...]], dict[str, Path]]
+_remembered: ContextVar[_Found | None] = ContextVar("remembered", default=None)
+
+
+@contextmanager
+def files_remembered() -> Iterator[None]:
+    """Let `find_files` remember its results for a block of code that opens a data set several times."""
+    if _remembered.get() is not None:
+        yield
+        return
+    before = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(before)
+
+
+def matching_files(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path, str]]:
+    """Yield id, folder and name of everything below `root` that matches `pattern`, see `Pattern`.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    matcher = Pattern(pattern, suffixes)
+    for folder in walk(root / matcher.base):
+        path = Path(folder.path)
+        for name in folder.files:
+            id = matcher.id_of(folder.inner, name)
+            if id is not None:
+                yield id, path, name
 
 
 def fill(pattern: str, id: str) -> str:

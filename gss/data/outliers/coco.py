@@ -12,7 +12,7 @@ from PIL import Image
 
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.files import read_json
-from gss.core.json_value import JsonValue
+from gss.core.json_value import JsonValue, collection_paused
 from gss.data.images import load_color_mask, load_image
 from gss.data.outliers.cutout import cutout
 from gss.data.weak.segmentation import Polygons, RunLengths, Size, read_segmentation
@@ -60,6 +60,7 @@ class CocoFile:
             split.
     """
 
+    @collection_paused()
     def __init__(self, path: Path, split: str, *, images: str | Path | None, exclude: Collection[str]) -> None:
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS, where=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.lists import LIST_NAMES, ImageNames, count_images, names_images, resolve_list
-from gss.data.files.patterns import find_files
+from gss.data.files.patterns import find_files, matching_files
 from gss.data.files.walk import is_hidden
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.layouts.classes import ClassNames, find_class_names, read_classes_json, yolo_names
@@ -40,10 +41,11 @@ def folder_keys(root: Path, hints: Mapping[str, Any] | None = None) -> tuple[dic
             be inferred, or a folder that cannot be understood.
     """
     name = re.sub(r"\W+", "_", root.resolve().name)
-    if hints or not _is_plain(root):
+    plain = {} if hints else _plain_images(root)
+    if not plain:
         layout = understand(root, hints)
         return {"name": name, **layout.keys}, layout.line
-    layout_keys, words = _layout(root)
+    layout_keys, words = _layout(root, plain)
     if (root / "classes.json").is_file():
         space, label_map, maps = read_classes_json(root / "classes.json")
         keys = {
@@ -52,8 +54,7 @@ def folder_keys(root: Path, hints: Mapping[str, Any] | None = None) -> tuple[dic
             "ignore": list(label_map.ignore),
         }
         return {"name": name, **layout_keys, **keys, **({"maps": maps} if maps else {})}, words
-    images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
-    masks = [path for id, path in find_files(root, "masks/{id}.*", MASK_SUFFIXES).items() if id in images]
+    masks = [path for id, path in find_files(root, "masks/{id}.*", MASK_SUFFIXES).items() if id in plain]
     meaning = find_meaning(masks, _named(root), {}, str(root / "masks"))
     return {"name": name, **layout_keys, **meaning.keys}, f"{words}, {meaning.words}"
 
@@ -106,18 +107,17 @@ def _named(root: Path) -> ClassNames:
     return find_class_names([root, root / "masks"])
 
 
-def _is_plain(root: Path) -> bool:
-    """Return whether a folder has `images/` and `masks/` with at least one file of the same name, or `classes.json`."""
+def _plain_images(root: Path) -> dict[str, Path]:
+    """Return the files of `images/` by id; none unless `masks/` has at least one file of the same name."""
     if not (root / "images").is_dir() or not (root / "masks").is_dir():
-        return False
+        return {}
     images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
-    masks = find_files(root, "masks/{id}.*", MASK_SUFFIXES)
-    return bool(images.keys() & masks.keys())
+    masks = matching_files(root, "masks/{id}.*", MASK_SUFFIXES)
+    return images if any(id in images for id, *_ in masks) else {}
 
 
-def _layout(root: Path) -> tuple[dict[str, Any], str]:
-    """Return patterns, list and splits of a plain folder, and the same in words."""
-    images = find_files(root, "images/{id}.*", IMAGE_SUFFIXES)
+def _layout(root: Path, images: dict[str, Path]) -> tuple[dict[str, Any], str]:
+    """Return patterns, list and splits of a plain folder with these images, and the same in words."""
     names = ImageNames(images, root)
     folders = sorted(_sub_folders(root / "images") & _sub_folders(root / "masks"))
     lists = [path.stem for path in sorted(root.glob("*.txt")) if is_split_list(path, names)]
@@ -146,7 +146,8 @@ def _layout(root: Path) -> tuple[dict[str, Any], str]:
 
 
 def _sub_folders(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)}
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name)}
 
 
 def is_split_list(path: Path, images: ImageNames) -> bool:

@@ -150,7 +150,7 @@ class DataSpec:
         self.check_split(split)
         part = self.splits.get("all" if self.undivided else split, split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
-        images = self._without_masks(find(root, image, IMAGE_SUFFIXES), root, mask, find)
+        images = self._without_masks(find(root, image, IMAGE_SUFFIXES), root, image, mask, find)
         if self.list_file is not None:
             source = root / self._list_name(part)
             entries = resolve_list(source, images, root)
@@ -171,10 +171,10 @@ class DataSpec:
         return [replace(sample, segments=root / self.panoptic.replace("{split}", part)) for sample in samples]
 
     @staticmethod
-    def _without_masks(images: dict[str, Path], root: Path, mask: str, find: FindFiles) -> dict[str, Path]:
+    def _without_masks(images: dict[str, Path], root: Path, image: str, mask: str, find: FindFiles) -> dict[str, Path]:
         """Return the images that are not masks of others, where both may lie in one folder."""
-        place = base_folder(mask)
-        if not mask or not any(path.parent == root / place or root / place in path.parents for path in images.values()):
+        places = [f"{base_folder(pattern)}/".lstrip("/") for pattern in (image, mask)]
+        if not mask or not (places[0].startswith(places[1]) or places[1].startswith(places[0])):
             return images
         masks = find(root, mask, MASK_SUFFIXES)
         taken = {path for id, path in masks.items() if id in images}
