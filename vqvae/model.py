@@ -51,7 +51,7 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         hidden_dim: channels of the coders at latent resolution.
         depth: residual blocks per coder (per resolution for "diffusers").
         latent_dim: channels D of a code.
-        quantizer_type: "vq", "fsq", "lfq" or "simvq".
+        quantizer_type: "vq", "fsq", "lfq", "simvq", or `module:Name` of a module of one's own.
         codebook_size: number of codes V.
         options: further arguments of the quantiser.
 

@@ -6,7 +6,10 @@ All four map latents `[B, D, h, w]` to int64 indices `[B, h, w]`. Codes are look
 
 from __future__ import annotations
 
+import importlib
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +84,28 @@ The module maps latents `[B, N, D]` to quantised latents, indices `[B, N]` and a
 """
 
 
+def _imported(kind: str) -> Callable[[int, int, dict[str, Any]], nn.Module]:
+    """Return the function that builds a quantiser of the user's own, a module `module:Name`.
+
+    Raises:
+        SettingError: no such class, or one that is no module with `indices_to_codes`.
+    """
+    place, colon, name = kind.partition(":")
+    if not colon:
+        raise SettingError(
+            f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}, or write module:Name"
+        )
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(importlib.import_module(place), name, None)
+    except Exception as error:  # the code of someone else may raise anything
+        raise SettingError(f"quantizer_type='{kind}' cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(found, type) or not issubclass(found, nn.Module) or not hasattr(found, "indices_to_codes"):
+        raise SettingError(f"quantizer_type='{kind}' is no torch module with indices_to_codes, see docs/extending")
+    return lambda codebook_size, dim, options: found(codebook_size, dim, **options)
+
+
 @dataclass
 class QuantizerOutput:
     """Output of a quantiser for a latent map.
@@ -101,7 +126,7 @@ class Quantizer(nn.Module):
 
     Args:
         kind: "vq" (exponential moving average codebook, arXiv 1711.00937), "fsq" (arXiv 2309.15505), "lfq"
-            (arXiv 2310.05737) or "simvq" (arXiv 2411.02038).
+            (arXiv 2310.05737), "simvq" (arXiv 2411.02038), or `module:Name` of a module of one's own.
         codebook_size: number of codes V. FSQ and LFQ need a power of two.
         dim: latent channels D.
         options: keyword arguments of the wrapped class, on top of the defaults chosen here.
@@ -112,13 +137,12 @@ class Quantizer(nn.Module):
 
     def __init__(self, kind: str, codebook_size: int, dim: int, options: dict[str, Any] | None = None) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise SettingError(f"quantizer_type='{kind}' is unknown: choose one of {', '.join(KINDS)}")
+        build = KINDS.get(kind) or _imported(kind)
         if codebook_size < 2:
             raise SettingError(f"codebook_size={codebook_size} is too small: give at least 2")
         self.kind, self.codebook_size, self.dim = kind, codebook_size, dim
         try:
-            self.wrapped = KINDS[kind](codebook_size, dim, dict(options or {}))
+            self.wrapped = build(codebook_size, dim, dict(options or {}))
         except (TypeError, AssertionError) as error:
             raise SettingError(f"options={options} do not fit the quantiser '{kind}': {error}") from error
 

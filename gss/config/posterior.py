@@ -43,7 +43,7 @@ class VQConfig:
         hidden_dim: channels at token resolution
         depth: residual blocks at token resolution
         latent_dim: dimension of a code
-        quantizer_type: vq (moving-average codebook), fsq, lfq or simvq
+        quantizer_type: vq (moving-average codebook), fsq, lfq, simvq, or module:Name of your own (docs/extending)
         codebook_size: number of codes
         options: further arguments of the quantiser
     """
@@ -54,7 +54,7 @@ class VQConfig:
     hidden_dim: int = limits(192, low=1)
     depth: int = limits(2, low=0)
     latent_dim: int = limits(16, low=1)
-    quantizer_type: Literal["vq", "fsq", "lfq", "simvq"] = "vq"
+    quantizer_type: str = "vq"
     codebook_size: int = limits(1024, low=2)
     options: dict[str, Any] = field(default_factory=dict)
 

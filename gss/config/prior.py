@@ -13,7 +13,7 @@ class PriorModelConfig:
     """Network that predicts tokens from an image (stage 2).
 
     Attributes:
-        backbone: efficientnet-lite0, a local folder, or a model id of the hub
+        backbone: efficientnet-lite0, a local folder, a model id of the hub, or module:Name of your own (docs/extending)
         backbone_config: a transformers backbone config ({model_type: swin, ...}) built with random weights
         pretrained: load the pretrained weights of `backbone`
         hidden_dim: channels of the fused features
@@ -67,6 +67,7 @@ class PriorLossConfig:
         rarity: exponent of 1 / pixel frequency in the weight of a token's classes; 0 treats all tokens alike
         void_fill: mask leaves void cells out, aux fills them with the auxiliary head's prediction
         void_fill_warmup: steps before void cells are filled
+        terms: further losses of your own on the class logits, {module:Name: weight}, see docs/extending
         token_chunk: cells per pass of the token loss, for large codebooks; 0 takes a good size (local decoder) or all
     """
 
@@ -80,6 +81,7 @@ class PriorLossConfig:
     rarity: float = limits(0.0, low=0.0)
     void_fill: Literal["mask", "aux"] = "mask"
     void_fill_warmup: int = limits(500, low=0)
+    terms: dict[str, float] = field(default_factory=dict)
     token_chunk: int = limits(0, low=0)
 
 

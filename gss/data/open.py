@@ -12,6 +12,7 @@ from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
 from gss.data.files.patterns import files_remembered
 from gss.data.generated import ScenesDataset
+from gss.data.imported import ImportedDataset
 from gss.data.protocols import LabelledImages
 from gss.data.scenes.scene import Trap
 from gss.data.specs.load import load_spec
@@ -98,6 +99,9 @@ def open_split(
         return SegmentationDataset(spec, split, transform=transform, size=size, cache=cache)
     spec.check_split(split)
     options = spec.options
+    if spec.generator != "scenes":
+        root = options.get("root")
+        return ImportedDataset(spec.generator, split, root=root, transform=transform, size=size)
     trap = options.get("trap", False)
     return ScenesDataset(
         split,

@@ -265,7 +265,8 @@ def _plan(
 def _require_same(stage: Stage, before: Mapping[str, Any], folder: Path) -> None:
     now = dict(stage.settings)
     for key in [*now, *before]:
-        if now.get(key) != before.get(key):
+        # An empty mapping is what a setting that was not there yet stands for.
+        if (now.get(key) if now.get(key) != {} else None) != (before.get(key) if before.get(key) != {} else None):
             raise InputError(
                 f"stage {stage.name!r} in {folder} is finished with {key} = {quoted(before.get(key))}, which is "
                 f"{quoted(now.get(key))} now: pass --redo {stage.name} to do it and what builds on it again, or choose "

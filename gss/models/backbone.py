@@ -10,7 +10,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
 from gss.core.errors import InputError, quoted
+from gss.core.plugins import is_reference
 from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig, load_packaged
+from gss.models.imported_backbone import ImportedBackboneConfig, imported_config, load_imported
 
 # (width, depth) multipliers of the variants whose weights install as a package.
 _VARIANTS = {
@@ -32,8 +34,8 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
     """Find the configuration of a backbone.
 
     Args:
-        name: "efficientnet-lite0" / "1" / "2", a local folder with a `config.json`, or a hub id. Unused when
-            `config` is given.
+        name: "efficientnet-lite0" / "1" / "2", a local folder with a `config.json`, a hub id, or `module:Name` of
+            a torch module of one's own. Unused when `config` is given.
         config: Backbone configuration as a dictionary with `model_type`, without trained weights.
 
     Returns:
@@ -58,6 +60,8 @@ def build_backbone_config(name: str = "efficientnet-lite0", config: dict[str, An
     elif name in _VARIANTS:
         width, depth = _VARIANTS[name]
         return EfficientNetLiteConfig(width_coefficient=width, depth_coefficient=depth)
+    elif is_reference(name):
+        return imported_config(name)
     else:
         found, explicit = _read_config(name), False
     if type(found) not in MODEL_FOR_BACKBONE_MAPPING:
@@ -115,6 +119,8 @@ def load_pretrained_backbone(name: str, config: PreTrainedConfig) -> PreTrainedM
     """
     if name in _VARIANTS:
         return load_packaged(name, config)
+    if isinstance(config, ImportedBackboneConfig):
+        return load_imported(config)
     model_class = MODEL_FOR_BACKBONE_MAPPING[type(config)]
     try:
         # AutoBackbone.from_pretrained asks the hub even for a local folder; the class itself does not.

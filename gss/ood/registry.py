@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gss.core.errors import InputError, unknown_name
+from gss.core.plugins import find_class
 from gss.models.density import GMMDensityHead
 from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore, register
 from gss.ood.combined import Combined, ResidualDensity, ResidualRatio
@@ -37,6 +38,20 @@ _REMEDIES = {
 }
 
 
+def find_score(name: str) -> type[OODScore]:
+    """Return the class of a score by its name, or by `module:Name` or the name of an entry point (docs/extending).
+
+    Raises:
+        InputError: there is none, or it is no `OODScore`.
+    """
+    if name not in SCORES:
+        found = find_class(name, "scores", OODScore)
+        if found is None:
+            raise unknown_name("score", name, SCORES)
+        SCORES[name] = found
+    return SCORES[name]
+
+
 @dataclass(frozen=True)
 class _Parts:
     """Components of a pipeline that scores need."""
@@ -62,8 +77,7 @@ class _Parts:
         return tuple(name for name in SCORES if not self.lacking(name))
 
     def build(self, name: str) -> OODScore:
-        if name not in SCORES:
-            raise unknown_name("score", name, SCORES)
+        find_score(name)
         if lacking := self.lacking(name):
             remedy = next((text for need, text in _REMEDIES.items() if need in lacking), ", ".join(sorted(lacking)))
             raise InputError(f"score {name!r} needs {remedy}; this pipeline has {', '.join(self.available())}")

@@ -17,6 +17,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_size(parser)
     add_running(parser)
     parser.add_argument("--modes", type=names, metavar="A,B", help="decode modes to measure (default: all)")
+    help = "further metrics of your own, as module:Name (docs/extending)"
+    parser.add_argument("--metrics", type=names, default=[], metavar="A,B", help=help)
     add_files(parser, json="the numbers", html="a report with pictures")
 
 
@@ -49,6 +51,7 @@ def run(args: Namespace) -> int:
         workers=args.workers,
         pictures=6 if args.html else 0,
         progress=True,
+        metrics=args.metrics,
     )
     settings = result.settings | {"dtype": args.dtype, "all_codes": args.all_codes}
     result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}", settings=settings)

@@ -12,6 +12,7 @@ from gss.config.io import config_root
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
+from gss.data.imported import find_source, source_labels
 from gss.data.specs.folder import folder_hints, folder_keys
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture
@@ -47,9 +48,10 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     """Read a data spec.
 
     Args:
-        ref: name of a built-in spec, path of a YAML file, or a folder: with a spec `data.yaml`, or with images and
-            labels that can be understood (`gss.data.specs.folder.folder_keys`). A built-in name wins over a folder of
-            that name; write `./NAME` for the folder.
+        ref: name of a built-in spec, path of a YAML file, `module:Name` of a class (docs/extending), or a folder:
+            with a spec `data.yaml`, or with images and labels that can be understood
+            (`gss.data.specs.folder.folder_keys`). A built-in name wins over a folder of that name; write
+            `./NAME` for the folder.
         root: folder of the data set; of a mixture, the folder that the roots of its domains are relative to.
             Default: the environment variable `GSS_DATA_<NAME>`, then the spec's own root.
 
@@ -67,6 +69,8 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
         if hints is not None:
             return understood_spec(Path(root).expanduser() if root else path, hints)
         path = path / FOLDER_SPEC
+    elif not path.is_file() and (source := find_source(str(ref))) is not None:
+        return imported_spec(str(ref), source, root)
     if not path.is_file():
         raise unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
     try:
@@ -78,6 +82,23 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
         raise InputError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root
     return replace(spec, root=Path(chosen).expanduser()) if chosen else spec
+
+
+def imported_spec(name: str, source: Any, root: str | Path | None = None) -> DataSpec:
+    """Return the spec of a data set that is a class of the user's own.
+
+    Args:
+        name: `module:Name`, or the name of an entry point.
+        source: the class.
+        root: folder of the data, which its splits are opened with.
+    """
+    return DataSpec(
+        name=name.rpartition(":")[2],
+        label_space=source_labels(name, source),
+        generator=name,
+        splits={str(split): str(split) for split in source.splits},
+        options={"root": None if root is None else str(root)},
+    )
 
 
 def understood_spec(root: Path, hints: Mapping[str, Any] | None = None) -> DataSpec:

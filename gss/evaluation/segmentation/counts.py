@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gss.core.distributed import gather_objects
+from gss.core.errors import InputError
+from gss.core.plugins import find_class
 from gss.data.protocols import ReadableImages
 from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics
+from gss.metrics.base import CountMetric
 from gss.metrics.domains import DomainMetrics
+
+
+def find_metrics(names: Sequence[str]) -> dict[str, type[CountMetric]]:
+    """Return the classes of further metrics by `module:Name` or the name of an entry point (docs/extending).
+
+    Raises:
+        InputError: a name stands for nothing, or for no `CountMetric`.
+    """
+    found = {name: find_class(name, "metrics", CountMetric) for name in names}
+    for name, metric in found.items():
+        if metric is None:
+            raise InputError(f"there is no metric {name!r}: name your own as module:Name, see docs/extending")
+    return {name: metric for name, metric in found.items() if metric is not None}
 
 
 class SegmentationCounts:
@@ -21,13 +38,23 @@ class SegmentationCounts:
         dataset: images and labels.
         modes: decode modes.
         default_mode: mode of the metrics of single images.
+        extra: further metrics, by `module:Name`; see `find_metrics`.
     """
 
-    def __init__(self, dataset: ReadableImages, modes: Sequence[str], default_mode: str) -> None:
+    def __init__(
+        self,
+        dataset: ReadableImages,
+        modes: Sequence[str],
+        default_mode: str,
+        extra: Mapping[str, type[CountMetric]] | None = None,
+    ) -> None:
         self.dataset, self.default_mode = dataset, default_mode
         self.num_classes = len(dataset.label_space.names)
         self._totals = {mode: SegmentationMetrics(self.num_classes) for mode in modes}
         self._domains = {mode: DomainMetrics(dataset, self.num_classes) for mode in modes}
+        self._extra = {
+            mode: {name: metric(self.num_classes) for name, metric in (extra or {}).items()} for mode in modes
+        }
         self.images: list[tuple[int, ImageMetrics]] = []
 
     def update(self, index: int, probabilities: Mapping[str, Tensor], labels: np.ndarray) -> None:
@@ -43,6 +70,8 @@ class SegmentationCounts:
             single.update(probabilities[mode], labels)
             total.merge(single)
             self._domains[mode].add(index, single)
+            for metric in self._extra[mode].values():
+                metric.update(probabilities[mode].argmax(0)[None].cpu(), torch.from_numpy(labels)[None].long())
             if mode == self.default_mode:
                 metrics = single.compute()
                 record = ImageMetrics(self.dataset.ids[index], metrics["miou"], metrics["accuracy"])
@@ -52,12 +81,23 @@ class SegmentationCounts:
         """Replace the counts of all images by those of all processes, and gather the single images."""
         for total in self._totals.values():
             total.sum_across()
+        for metrics in self._extra.values():
+            for metric in metrics.values():
+                metric.sum_across()
         gathered = [entry for part in gather_objects(self.images) for entry in part]
         self.images = sorted(gathered, key=lambda entry: entry[0])
 
     def modes(self) -> dict[str, ModeMetrics]:
         """Return the metrics of all images by decode mode."""
         return {mode: ModeMetrics.from_counts(total.compute()) for mode, total in self._totals.items()}
+
+    def extra(self) -> dict[str, dict[str, float | None]]:
+        """Return the further metrics by decode mode and name."""
+        return {
+            mode: {name: metric.compute() for name, metric in metrics.items()}
+            for mode, metrics in self._extra.items()
+            if metrics
+        }
 
     def domains(self) -> dict[str, dict[str, ModeMetrics]]:
         """Return metrics by decode mode and domain, over all processes; empty without domains."""

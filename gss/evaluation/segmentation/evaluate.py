@@ -11,7 +11,7 @@ from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
 from gss.evaluation.checks import check_at_least, check_classes, check_dataset, class_names, device_name
 from gss.evaluation.images import Behind, ImageShare
-from gss.evaluation.segmentation.counts import SegmentationCounts
+from gss.evaluation.segmentation.counts import SegmentationCounts, find_metrics
 from gss.evaluation.segmentation.pictures import draw_images
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.speed import measure_speed
@@ -31,6 +31,7 @@ def evaluate(
     pictures: int = 6,
     throughput: bool = True,
     progress: bool = False,
+    metrics: Sequence[str] = (),
 ) -> EvaluationResult:
     """Measure every decode mode at the original size of the labels, with one run of the network per image.
 
@@ -51,6 +52,7 @@ def evaluate(
         pictures: number of images to show: a third each worst, median and best in the mIoU of the image.
         throughput: whether to measure speed and memory too.
         progress: whether the main process shows a progress bar.
+        metrics: further metrics of one's own, by `module:Name` or the name of an entry point.
 
     Raises:
         InputError: the classes differ, the data set is empty, no image can be read, or an argument is not allowed.
@@ -65,7 +67,7 @@ def evaluate(
     images = ImageShare(dataset, evenly_spaced(len(dataset), limit), workers=workers)
 
     # 3. Count every image in every mode, with one run of the network.
-    counts = SegmentationCounts(dataset, modes, default_mode)
+    counts = SegmentationCounts(dataset, modes, default_mode, find_metrics(metrics))
     bar = Progress(len(images), "measuring", shown=progress)
     with bar, Behind(active=workers > 0) as behind:
         for batch in images.batches(batch_size):
@@ -104,6 +106,7 @@ def evaluate(
         device=device_name(pipeline.device),
         settings={**options, "batch_size": batch_size, "limit": limit, "processes": num_processes()},
         domains=counts.domains(),
+        extra=counts.extra(),
         unreadable=unreadable,
         pictures=drawn,
     )

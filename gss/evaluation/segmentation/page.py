@@ -11,6 +11,7 @@ from gss.evaluation.segmentation.tables import (
     class_table,
     confusion_table,
     domain_tables,
+    extra_tables,
     mode_table,
     segmentation_tables,
 )
@@ -58,7 +59,7 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         memory = f"{result.peak_memory_mib:,.0f} MiB peak"
         tiles.append(("Images/s", f"{result.images_per_second:.3g}", f"{result.device}, {memory}"))
     report.tiles(tiles)
-    for table in (mode_table(result), *domain_tables(result)):
+    for table in (mode_table(result), *extra_tables(result), *domain_tables(result)):
         report.add_table(table)
     for note in unreadable_notes(result.unreadable, result.images):
         report.paragraph(f"{note}.")

@@ -100,6 +100,7 @@ class EvaluationResult(Record):
         settings: window, size, batch size, limit and number of processes.
         domains: decode mode to domain to metrics; empty for a data set without domains.
         unreadable: images that could not be read and are left out.
+        extra: further metrics by decode mode and name.
         pictures: (caption, pictures with the titles `PICTURE_TITLES`) of the worst, median and best images.
     """
 
@@ -120,6 +121,7 @@ class EvaluationResult(Record):
     settings: dict[str, Any]
     domains: dict[str, dict[str, ModeMetrics]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
+    extra: dict[str, dict[str, float | None]] = field(default_factory=dict)
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
     @property

@@ -34,7 +34,13 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
     facts = [result.pipeline, result.data, f"{result.images} images", result.device]
     if result.images_per_second is not None and result.peak_memory_mib is not None:
         facts += [f"{result.images_per_second:.2f} images/s", f"{result.peak_memory_mib:,.0f} MiB peak"]
-    tables = [mode_table(result), *domain_tables(result), class_table(result), confusion_table(result)]
+    tables = [
+        mode_table(result),
+        *extra_tables(result),
+        *domain_tables(result),
+        class_table(result),
+        confusion_table(result),
+    ]
     notes = unreadable_notes(result.unreadable, result.images)
     if not result.modes[result.default_mode].pixels:
         notes.append("no pixel of the measured images has a label; check the split with 'gss data check'")
@@ -53,6 +59,15 @@ def mode_table(result: EvaluationResult) -> Table:
         formats=_PERCENT,
         best={title: "min" if key == "ece" else "max" for key, title in METRIC_TITLES.items()},
     )
+
+
+def extra_tables(result: EvaluationResult) -> list[Table]:
+    """Return the metrics of the user's own by decode mode; none without any."""
+    if not result.extra:
+        return []
+    names = list(next(iter(result.extra.values())))
+    rows: list[list[Cell]] = [[mode, *(values[name] for name in names)] for mode, values in result.extra.items()]
+    return [Table("Further metrics", ["decode", *names], rows)]
 
 
 def averages_note(result: EvaluationResult) -> str:

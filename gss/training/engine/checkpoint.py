@@ -268,7 +268,7 @@ def _plain(config: object) -> Any:
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict):  # an empty one is as a setting that was not there yet
         for key, child in value.items():
             yield from _flatten(child, f"{prefix}{key}.")
     else:

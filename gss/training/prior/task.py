@@ -25,6 +25,7 @@ from gss.posterior.cells import class_weights, pixel_weights, to_cells
 from gss.report.pictures import colorize, contact_sheet
 from gss.training.engine.task import Task
 from gss.training.losses.prior import Doubt, aux_loss, needs_logits, token_losses
+from gss.training.losses.terms import find_terms
 from gss.training.posterior.task import count_classes
 from gss.training.prior.agmm import BatchAGMM
 from gss.training.prior.build import build_prior
@@ -78,6 +79,7 @@ class PriorTask(Task):
         self.agmm = (
             BatchAGMM(cfg.agmm, train, cfg.model.hidden_dim, steps=cfg.train.steps) if cfg.loss.agmm > 0 else None
         )
+        self.terms = find_terms(cfg.loss.terms)
         if cfg.loss.rarity > 0:
             self.class_weight = class_weights(count_classes(train), cfg.loss.rarity)
 
@@ -97,6 +99,10 @@ class PriorTask(Task):
         if loss.aux > 0:
             terms["aux"] = self._aux_loss(output, labels, weights, unsure)
             total = total + loss.aux * terms["aux"]
+        for name, (weight, term) in self.terms.items():
+            assert output.aux_logits is not None
+            terms[name] = term(output.aux_logits.float(), labels)
+            total = total + weight * terms[name]
         if self.agmm is not None:
             mixture, parts = self.agmm(output, batch, step, labels=labels, confidence=weights)
             terms |= {f"agmm_{name}": value for name, value in parts.items()}
