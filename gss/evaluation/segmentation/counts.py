@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from gss.metrics.base import CountMetric
 from gss.metrics.domains import DomainMetrics
 
 
-def find_metrics(names: Sequence[str]) -> dict[str, type[CountMetric]]:
+def find_metrics(names: Sequence[str]) -> dict[str, Callable[[int], CountMetric]]:
     """Return the classes of further metrics by `module:Name` or the name of an entry point (docs/extending).
 
     Raises:
@@ -46,7 +46,7 @@ class SegmentationCounts:
         dataset: ReadableImages,
         modes: Sequence[str],
         default_mode: str,
-        extra: Mapping[str, type[CountMetric]] | None = None,
+        extra: Mapping[str, Callable[[int], CountMetric]] | None = None,
     ) -> None:
         self.dataset, self.default_mode = dataset, default_mode
         self.num_classes = len(dataset.label_space.names)
