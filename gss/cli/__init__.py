@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "evaluate-shifts": "gss.cli.measure.evaluate_shifts",
     "cross-domain": "gss.cli.measure.cross_domain",
     "evaluate-ood": "gss.cli.measure.evaluate_ood",
+    "evaluate-samples": "gss.cli.measure.evaluate_samples",
     "predict": "gss.cli.predict",
     "sample": "gss.cli.sampling.sample",
     "complete": "gss.cli.sampling.complete",

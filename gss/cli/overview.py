@@ -18,8 +18,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("weak run", "weak make", "weak import", "weak refine", "weak produce", "weak collect", "weak seeds"),
         "weak report",
     ),
-    "Measure": ("evaluate", "evaluate-shifts", "cross-domain", "evaluate-ood"),
-    "Use": ("predict",),
+    "Measure": ("evaluate", "evaluate-shifts", "cross-domain", "evaluate-ood", "evaluate-samples"),
+    "Use": ("predict", "sample", "complete", "generate"),
 }
 """Heading to commands, in the order of the map; commands that stand nowhere come last."""
 
@@ -28,6 +28,7 @@ STAGE_HELP: Mapping[str, str] = {
     "prior": "learns to predict these codes from photographs (stage 2), and writes the pipeline",
     "twin": "learns the same without codes: the baseline to compare with",
     "density": "adds a density of features to a pipeline, which finds unknown objects",
+    "joint": "adds a joint prior to a pipeline, which draws and completes masks",
     "residual": "adds a head to a pipeline that is trained on pasted unknown objects",
     "weak-agmm": "learns masks from clicks, scribbles, blocks or boxes",
     "weak-tags": "learns to tell classes from image tags alone",
@@ -179,6 +180,29 @@ EXAMPLES: Mapping[str, Examples] = {
         ("measure scores for unknown objects", "gss evaluate-ood runs/quickstart/density --data scenes_unknown"),
         ("some scores only", "gss evaluate-ood runs/prior --data scenes_unknown --scores entropy,max_logit"),
         ("a public benchmark", "gss evaluate-ood runs/prior --data smiyc_anomaly21 --root data"),
+    ),
+    "evaluate-samples": (
+        ("measure hypotheses, completion and generated masks", "gss evaluate-samples runs/joint --data photos"),
+        (
+            "some parts, with a page",
+            "gss evaluate-samples runs/joint --data photos --parts bits,hypotheses --html samples.html",
+        ),
+        ("a few images", "gss evaluate-samples runs/joint --data photos --limit 20 --completed 4,2"),
+    ),
+    "sample": (
+        ("draw eight masks of a photograph", "gss sample runs/joint photo.jpg --out drawn"),
+        ("sixteen, in more steps", "gss sample runs/joint photos --out drawn -n 16 --steps 16"),
+        ("sharper ones", "gss sample runs/joint photo.jpg --out drawn --temperature 0.7 --sweeps 2"),
+    ),
+    "complete": (
+        ("complete masks, 255 where unknown", "gss complete runs/joint partial --images photos --out full"),
+        ("without the images", "gss complete runs/joint partial --out full"),
+        ("from clicks or scribbles of a data set", "gss complete runs/joint --data clicks.yaml --out full"),
+    ),
+    "generate": (
+        ("imagine six masks", "gss generate runs/joint --out imagined"),
+        ("wide ones", "gss generate runs/joint --out imagined --size 192x768 -n 20"),
+        ("with wanted shares of classes", "gss generate runs/joint --out imagined --proportions road=0.4,sky=0.6"),
     ),
     "predict": (
         ("segment photographs", "gss predict runs/quickstart photo.jpg --out masks"),

@@ -11,6 +11,7 @@ from gss.core.errors import InputError, quoted
 from gss.data.datasets import SegmentationDataset
 from gss.data.domains import DomainDataset
 from gss.data.files.patterns import files_remembered
+from gss.data.flips.dataset import FlippedDataset
 from gss.data.generated import ScenesDataset
 from gss.data.imported import ImportedDataset
 from gss.data.protocols import LabelledImages
@@ -91,6 +92,10 @@ def open_split(
     """
     if spec.domains:
         return open_domains(spec, split, transform=transform, size=size, cache=cache, sampling=sampling)
+    if spec.flips:
+        plain = open_split(replace(spec, flips=()), split, transform=transform, size=size, cache=cache)
+        seed = int(spec.options.get("seed", 0))
+        return FlippedDataset(plain, spec.flips, label_space=spec.label_space, split=split, seed=seed)
     if sampling != "equal":
         raise InputError(
             f"data.sampling is {quoted(sampling)}, but data set {spec.name!r} has no domains to choose from"

@@ -14,6 +14,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "gss.evaluation.cross_domain.inputs": ["Home", "TrainingDomain"],
         "gss.evaluation.cross_domain.protocol": ["Protocol"],
         "gss.evaluation.ood.evaluate": ["evaluate_ood"],
+        "gss.evaluation.samples.evaluate": ["evaluate_samples"],
+        "gss.evaluation.samples.protocol": ["SampleProtocol"],
     },
 )
 
@@ -26,5 +28,7 @@ if TYPE_CHECKING:
     from gss.evaluation.outputs import result_tables as result_tables
     from gss.evaluation.outputs import write_html as write_html
     from gss.evaluation.outputs import write_markdown as write_markdown
+    from gss.evaluation.samples.evaluate import evaluate_samples as evaluate_samples
+    from gss.evaluation.samples.protocol import SampleProtocol as SampleProtocol
     from gss.evaluation.segmentation.evaluate import evaluate as evaluate
     from gss.evaluation.shifts.evaluate import evaluate_shifts as evaluate_shifts

@@ -12,6 +12,9 @@ from gss.evaluation.ood.page import build_page as build_ood_page
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.ood.tables import ood_tables
 from gss.evaluation.result_tables import ResultTables
+from gss.evaluation.samples.page import build_page as build_sample_page
+from gss.evaluation.samples.result import SampleResult
+from gss.evaluation.samples.tables import sample_tables
 from gss.evaluation.segmentation.page import build_page as build_segmentation_page
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.tables import segmentation_tables
@@ -20,7 +23,7 @@ from gss.evaluation.shifts.result import ShiftResult
 from gss.evaluation.shifts.tables import shift_tables
 from gss.report.page import Report
 
-Result = EvaluationResult | ShiftResult | CrossDomainResult | OODEvaluation
+Result = EvaluationResult | ShiftResult | CrossDomainResult | OODEvaluation | SampleResult
 
 
 def result_tables(result: Result) -> ResultTables:
@@ -34,6 +37,8 @@ def result_tables(result: Result) -> ResultTables:
             return cross_domain_tables(result)
         case OODEvaluation():
             return ood_tables(result)
+        case SampleResult():
+            return sample_tables(result)
 
 
 def build_page(result: Result) -> Report:
@@ -47,6 +52,8 @@ def build_page(result: Result) -> Report:
             return build_cross_domain_page(result)
         case OODEvaluation():
             return build_ood_page([result])
+        case SampleResult():
+            return build_sample_page(result)
 
 
 def write_html(result: Result, path: str | os.PathLike[str]) -> None:

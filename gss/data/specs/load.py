@@ -13,6 +13,7 @@ from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.imported import find_source, source_labels
+from gss.data.specs.flips import with_flips
 from gss.data.specs.folder import folder_hints, folder_keys
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture
@@ -33,9 +34,9 @@ _KEYS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("image", "mask", "list", "panoptic", "generator", "domain"), _TEXT),
     **{"splits": _LIST_OR_MAPPING, "maps": _MAPPING, "length": _MAPPING},
     **dict.fromkeys(("classes", "label_map", "ignore", "unlisted", "color_coded", "mseg"), ()),
-    **dict.fromkeys(("unknown", "trap", "seed", "image_size", "domains", "weak"), ()),
+    **dict.fromkeys(("unknown", "trap", "seed", "image_size", "domains", "weak", "label_flips"), ()),
 }
-_NAMES = ("classes", "weak.order", "weak.ignore", "mseg.leave_out")
+_NAMES = ("classes", "label_flips", "weak.order", "weak.ignore", "mseg.leave_out")
 _TABLES = ("maps.*", "weak.aliases", "mseg.names", "domains.*.map")
 
 
@@ -75,9 +76,13 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
         raise unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
     try:
         data = _read(path)
+        if "domains" in data and "label_flips" in data:
+            raise InputError("label_flips belongs to the spec of a domain, not to that of a mixture")
         if "domains" in data:
             return build_mixture(data, path, root, load=load_spec, builtin=names)
         spec = _build(data, path)
+        if "label_flips" in data:
+            spec = with_flips(spec, data["label_flips"])
     except InputError as error:
         raise InputError(f"data spec {path}: {error}") from error
     chosen = root or os.environ.get(spec.variable) or spec.root

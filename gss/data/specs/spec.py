@@ -13,6 +13,7 @@ from gss.data.files.lists import ListEntry, resolve_list
 from gss.data.files.patterns import base_folder, find_files
 from gss.data.files.samples import Sample, pair_up
 from gss.data.files.walk import is_hidden
+from gss.data.flips.label_flip import LabelFlip
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.label_map import LabelMap
 from gss.data.weak.files import WeakFiles
@@ -47,6 +48,7 @@ class DataSpec:
         maps: name of another data set to its names of the classes, as `LabelMapping.from_names` takes them.
         domains: data sets of a mixture, which has no files of its own.
         weak: labels that replace full masks in the splits they cover.
+        flips: classes that turn into a second one, see `gss.data.specs.flips`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class DataSpec:
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     domains: tuple[Domain, ...] = ()
     weak: WeakSource | None = None
+    flips: tuple[LabelFlip, ...] = ()
 
     @property
     def variable(self) -> str:

@@ -1,0 +1,1 @@
+"""Ambiguous labels: classes that turn into second ones."""
