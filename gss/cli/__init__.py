@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "complete": "gss.cli.sampling.complete",
     "generate": "gss.cli.sampling.generate",
     "export": "gss.cli.export",
+    "demo": "gss.cli.demo",
     "data": {
         "init": "gss.cli.data.init",
         "check": "gss.cli.data.check",

@@ -64,7 +64,7 @@ def export_onnx(
     """
     onnx = load_onnx()
     graph, example = _prepare(pipeline, size, decode, score)
-    with evaluation_mode([graph]), torch.no_grad(), _quiet():
+    with evaluation_mode([graph]), torch.no_grad(), _constants(pipeline, graph, example), _quiet():
         try:
             program = torch.onnx.export(
                 graph,
@@ -96,7 +96,7 @@ def export_pt2(
 ) -> None:
     """Write a pipeline as a torch.export archive (`.pt2`); arguments and errors as of `export_onnx`."""
     graph, example = _prepare(pipeline, size, decode, score)
-    with evaluation_mode([graph]), torch.no_grad(), _quiet():
+    with evaluation_mode([graph]), torch.no_grad(), _constants(pipeline, graph, example), _quiet():
         program = torch.export.export(graph, (example,))
     facts = graph_facts(pipeline, graph, size, weights)
     with atomic_path(path) as temporary:
@@ -129,6 +129,16 @@ def _prepare(
 ) -> tuple[PipelineGraph, torch.Tensor]:
     height, width = check_graph_size(pipeline, size)
     return PipelineGraph(pipeline, decode=decode, score=score), torch.rand(1, 3, height, width)
+
+
+@contextlib.contextmanager
+def _constants(pipeline: GSSPipeline, graph: PipelineGraph, example: torch.Tensor) -> Iterator[None]:
+    """Compute what depends on weights alone beforehand."""
+    with contextlib.ExitStack() as stack:
+        if pipeline.density is not None:
+            stack.enter_context(pipeline.density.kept_forms())
+        graph(example)
+        yield
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -191,7 +192,24 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
 
     def form(self) -> QuadraticForm:
         """Prepare the mixture, without its weights, for `gss.models.gaussians.log_density`."""
-        return quadratic_form(self.gaussians)
+        return self._form("classes", lambda: self.gaussians)
+
+    @contextmanager
+    def kept_forms(self) -> Iterator[None]:
+        """Prepare each mixture once in the block: exporters take it as constants, as they know no factorisations."""
+        self._forms: dict[str, QuadraticForm] | None = {}
+        try:
+            yield
+        finally:
+            self._forms = None
+
+    def _form(self, name: str, gaussians: Callable[[], Gaussians]) -> QuadraticForm:
+        kept = getattr(self, "_forms", None)
+        if kept is None:
+            return quadratic_form(gaussians())
+        if name not in kept:
+            kept[name] = quadratic_form(gaussians())
+        return kept[name]
 
     def component_log_density(self, x: Tensor) -> Tensor:
         """Return log N_cm(x) `[N, C, M]` of embedded rows `[N, E]`, -inf for components not in use."""
@@ -287,7 +305,7 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
             factors = torch.cat([inliers.factors, outliers.factors])
         means = torch.cat([inliers.means, outliers.means])
         variances = torch.cat([inliers.variances, outliers.variances])
-        form = quadratic_form(Gaussians(means, variances, factors))
+        form = self._form("all", lambda: Gaussians(means, variances, factors))
         form = form.plus(torch.cat([self._marginal_log_weights(), self.outlier_log_weights]))
         count = len(inliers.means)
         x = self.embed(features)

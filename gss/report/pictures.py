@@ -148,7 +148,7 @@ def heatmap(
     # A constant map (or one without any finite value) is painted with the darkest color.
     span = high - low if high > low else 1.0
     unit = np.clip((np.where(finite, values, low) - low) / span, 0, 1) if finite.any() else np.zeros(values.shape)
-    painted = _lookup(palette)[(unit * 255).round().astype(np.int64)]
+    painted = palette_table(palette)[(unit * 255).round().astype(np.int64)]
     painted[~finite] = NOT_FINITE
     return Image.fromarray(painted)
 
@@ -217,7 +217,7 @@ def contact_sheet(
     return canvas
 
 
-def _lookup(palette: str) -> np.ndarray:
+def palette_table(palette: str) -> np.ndarray:
     """Return interpolated colors, uint8 `[256, 3]`."""
     if palette not in ANCHORS:
         raise InputError(f"palette must be one of {', '.join(ANCHORS)}, got {palette!r}")
