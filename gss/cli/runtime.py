@@ -93,8 +93,9 @@ def announce(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return a message without line breaks, and without words longer than any path."""
-    return shorten_words(" ".join(text.split()).replace(" ;", ";"))
+    """Return a message without line breaks and control characters, and without words longer than any path."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return shorten_words(line.replace(" ;", ";"))
 
 
 def report_unreadable(images: Iterable[Unreadable]) -> int:

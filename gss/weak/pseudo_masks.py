@@ -34,6 +34,12 @@ from gss.labels.space import IGNORE_INDEX
 from gss.weak.manifest import MANIFEST, Failure, Manifest, MaskRecord
 
 
+def require_labels(spec: DataSpec) -> None:
+    """Refuse generated data sets, whose images have full masks and no labels that a producer could use."""
+    if spec.generator is not None:
+        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+
+
 @dataclass(frozen=True, eq=False)
 class PseudoMask:
     """Labels that a producer gives an image.

@@ -16,6 +16,7 @@ from gss.config.io import save_config
 from gss.core.outputs import LOCK_NAME
 from gss.training.engine.log import read_metrics
 from gss.training.engine.run_folder import list_checkpoints
+from gss.training.engine.stage import DATA_FILE
 from gss.training.engine.task import Task
 from gss.training.run import train
 from gss.training.stages import STAGES as ALL
@@ -113,6 +114,15 @@ def test_moved_outliers_resume_and_changed_ones_do_not(root, tmp_path, stage, pa
         Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     with pytest.raises(ValueError, match=r"(outliers|training objects) changed since the run began \(other contents"):
         train(stage, config(root, stage, *more(objects)), out, resume=True)
+
+
+@SOME
+def test_the_account_of_files_is_written_again_where_a_kill_came_before_it(whole, finished, tmp_path, stage):
+    run = finished(stage, tmp_path / "run")
+    wanted = (run / DATA_FILE).read_bytes()
+    (run / DATA_FILE).unlink()
+    train(stage, config(whole, stage), run, resume=True)
+    assert (run / DATA_FILE).read_bytes() == wanted
 
 
 @pytest.mark.parametrize("stage, folder", [("prior", "posterior"), ("density", "pipeline"), ("residual", "pipeline")])

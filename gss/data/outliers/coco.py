@@ -117,13 +117,13 @@ class CocoFile:
     def _require_files(self) -> None:
         missing = [path for id in self.images if not (path := self.folder / self.files[id]).is_file()]
         if missing:
-            raise InputError(f"{len(missing)} pictures of {self.path} are missing, first: {missing[0]}")
+            first = " ".join(str(missing[0]).split())
+            raise InputError(f"{len(missing)} pictures of {self.path} are missing, first: {first}")
         names = {instance.file_name for id in self.images for instance in self.instances[id] if instance.file_name}
         absent = sorted(name for name in names if not self._panoptic_path(name).is_file())
         if absent:
-            raise InputError(
-                f"{len(absent)} panoptic masks of {self.path} are missing, first: {self._panoptic_path(absent[0])}"
-            )
+            first = " ".join(str(self._panoptic_path(absent[0])).split())
+            raise InputError(f"{len(absent)} panoptic masks of {self.path} are missing, first: {first}")
 
     def _panoptic_path(self, file_name: str) -> Path:
         return self.path.with_suffix("") / file_name

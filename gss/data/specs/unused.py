@@ -19,6 +19,11 @@ from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 _EXAMPLES = 3
 _OTHER = "other files"
 _HARMLESS = (HIDDEN, _OTHER)
+# File that tells a folder which gss wrote (`gss weak make`, producers of pseudo-masks) to what else is beside the data.
+_WRITTEN_BY_GSS = {
+    "make.yaml": ("masks", "weak", "truth", "labelled.txt", "report.json", "sheet.png"),
+    "manifest.json": ("masks", "confidence", "labelled.txt"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ def accounting(spec: DataSpec) -> Accounting:
         return _merged(spec.name, [(domain.name, accounting(domain.spec)) for domain in spec.domains])
     images: set[str] = set()
     labels: set[str] = set()
+    replaced: set[str] = set()  # full masks of images that have weak labels in the same split
     unread = []
     find = cache(find_files)  # splits with lists share their patterns
     for split in spec.available_splits():
@@ -115,9 +121,12 @@ def accounting(spec: DataSpec) -> Accounting:
                 labels.add(str(sample.mask))
             if sample.segments is not None:
                 labels.add(str(sample.segments))
+        if spec.mask and spec.weak is not None and spec.weak.covers(split):
+            full = find(spec.folder(), spec.mask.replace("{split}", spec.splits.get(split, split)), MASK_SUFFIXES)
+            replaced |= {str(full[sample.id]) for sample in samples if sample.id in full}
     tally = _Tally(spec)
     for place in dict.fromkeys(base_folder(pattern) for pattern in (spec.image, spec.mask) if pattern):
-        tally.add_folder(place, images | labels)
+        tally.add_folder(place, images | labels | replaced)
     tally.add_root()
     return Accounting(spec.name, len(images), len(labels), tally.result(), tuple(unread))
 
@@ -179,6 +188,8 @@ class _Tally:
         if "" in self._bases:
             return
         tops = {base.partition("/")[0] for base in self._bases}
+        for marker, names in _WRITTEN_BY_GSS.items():
+            tops |= {*names} if (self._root / marker).is_file() else set()
         if self._spec.weak is not None or self._spec.list_file or self._spec.panoptic:
             more = [*(self._spec.weak.path if self._spec.weak else ()), self._spec.list_file, self._spec.panoptic]
             tops |= {base_folder(pattern).partition("/")[0] for pattern in more if pattern}
@@ -188,7 +199,7 @@ class _Tally:
             elif entry.is_dir():
                 if entry.name not in tops:
                     self.add("folders that the data set does not name", entry.path)
-            elif not self._has_role(entry.name):
+            elif entry.name not in tops and not self._has_role(entry.name):
                 self.add(self._root_reason(entry.name), entry.path)
 
     def _has_role(self, name: str) -> bool:

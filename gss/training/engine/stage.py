@@ -80,8 +80,9 @@ def train_task(
     read = []
     if distributed.is_main():
         files = training_files(cfg.data)
-        if not resume:
-            write_json(Path(out) / DATA_FILE, files.to_json())
+        path = Path(out) / DATA_FILE
+        if not resume or not path.exists():  # a kill may come before it is written
+            write_json(path, files.to_json())
         read = sources()
     return fit(
         task,

@@ -63,14 +63,7 @@ def train_weak_agmm(
 ) -> dict[str, float]:
     """Train a pixel classifier from partial masks; the product is `out/pipeline`.
 
-    Args:
-        cfg: settings of the stage; without `data.val_split` nothing is validated.
-        out: run folder.
-        resume: continue from the newest checkpoint.
-        say: receives what the user is told.
-
-    Returns:
-        Validation figures of the last weights.
+    Arguments and result are those of `gss.training.run.train`; without `data.val_split` nothing is validated.
 
     Raises:
         InputError: no labelled pixel, a class without any that is not allowed to, or other classes in the splits.

@@ -209,14 +209,7 @@ def train_weak_tags(
 ) -> dict[str, float]:
     """Train a tag classifier; the product is `out/classifier`.
 
-    Args:
-        cfg: settings of the stage; without `data.val_split` nothing is validated.
-        out: run folder.
-        resume: continue from the newest checkpoint.
-        say: receives what the user is told.
-
-    Returns:
-        Validation figures of the last weights.
+    Arguments and result are those of `gss.training.run.train`; without `data.val_split` nothing is validated.
 
     Raises:
         InputError: no image has the tag of some class, the splits have different classes, or the folder of

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.agmm import ProduceConfig
-from gss.core.errors import InputError
 from gss.data.datasets import SegmentationDataset
 from gss.data.open import open_split
 from gss.data.specs.spec import DataSpec
@@ -29,7 +28,7 @@ from gss.weak.agmm.mixture import unit_features
 from gss.weak.agmm.online_em import NEUTRAL_ENERGY, ClassBank, expectation_maximisation
 from gss.weak.agmm.spread import finer_grids, spread
 from gss.weak.manifest import Manifest
-from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter, require_labels
 
 
 @torch.no_grad()
@@ -163,23 +162,13 @@ def produce_from_pipeline(
 ) -> Manifest:
     """Write pseudo-masks of a split from a pipeline and the weak labels of the images.
 
-    Args:
-        pipeline: pipeline of the same classes.
-        spec: data set with weak labels or partial masks.
-        split: split of the images.
-        out: output folder.
-        cfg: settings.
-        source: folder of the pipeline, for the manifest.
-        overwrite: accept a folder that holds files.
-
-    Returns:
-        Manifest of the folder.
+    Arguments and result are those of `gss.weak.produce.produce_masks`, with a loaded pipeline of the same classes in
+    eval mode; `source` is its folder, for the manifest.
 
     Raises:
         InputError: other classes than the pipeline's, generated data, or what `PseudoMaskWriter` refuses.
     """
-    if spec.generator is not None:
-        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+    require_labels(spec)
     dataset = cast(SegmentationDataset, open_split(spec, split))
     check_classes(list(pipeline.id2label.values()), dataset.label_space.names)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
-from gss.core.errors import InputError
 from gss.core.run_folders import PIPELINE_INDEX
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
@@ -23,7 +22,7 @@ from gss.evaluation.checks import check_classes
 from gss.labels.space import IGNORE_INDEX
 from gss.models.tags import TagClassifier
 from gss.weak.manifest import Manifest
-from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter
+from gss.weak.pseudo_masks import PseudoMask, PseudoMaskWriter, require_labels
 from gss.weak.refine.labels import refine_probs
 from gss.weak.refine.walks import image_links, random_walk
 from gss.weak.tags.cam import activation_maps, seed_probs
@@ -156,23 +155,13 @@ def produce_from_tags(
 ) -> Manifest:
     """Write pseudo-masks of a split from a tag classifier and the tags of the images.
 
-    Args:
-        model: classifier of the same classes, in eval mode.
-        spec: data set with tags.
-        split: split of the images.
-        out: output folder.
-        cfg: settings.
-        source: folder of the classifier, for the manifest.
-        overwrite: accept a folder that holds files.
-
-    Returns:
-        Manifest of the folder.
+    Arguments and result are those of `gss.weak.produce.produce_masks`, with a loaded classifier of the same classes in
+    eval mode; `source` is its folder, for the manifest.
 
     Raises:
         InputError: other classes than the classifier's, generated data, or what `PseudoMaskWriter` refuses.
     """
-    if spec.generator is not None:
-        raise InputError(f"data set {spec.name!r} is generated and has full masks; make weak labels of it first")
+    require_labels(spec)
     dataset = open_tagged(model, open_split(spec, split))
 
     def produce_mask(index: int) -> PseudoMask:

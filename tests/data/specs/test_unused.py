@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gss.cli import main
 from gss.config.shared import DataConfig
 from gss.data.open import training_files
 from gss.data.specs.load import load_spec
@@ -141,3 +142,22 @@ def test_json(root):
     data = accounting(load_spec(root)).to_json()
     assert json.loads(json.dumps(data)) == data
     assert data["unused"] == {"masks of no image in a split": {"count": 1, "examples": ["masks/none.png"]}}
+
+
+@pytest.mark.parametrize("form", ["points", "tags", "coarse"])
+def test_folders_that_gss_writes_are_accounted_for(tmp_path, form, capsys):
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text("name: tiny\ngenerator: scenes\nlength: {train: 3, val: 2}\nimage_size: [32, 48]\n")
+    made, refined = tmp_path / "made", tmp_path / "refined"
+    assert main(["weak", "make", str(spec), "--form", form, "--out", str(made)]) == 0
+    folders = [made]
+    if form != "tags":
+        assert main(["weak", "refine", str(made), "stride=8", "--out", str(refined)]) == 0
+        folders.append(refined)
+    for folder in folders:
+        assert accounting(load_spec(folder)).line() == ""
+        capsys.readouterr()
+        main(["data", "check", str(folder)])
+        assert "not used" not in capsys.readouterr().out
+    put(made, "photo.jpg", "old/a.jpg")
+    assert accounting(load_spec(made)).num_unused == 2
