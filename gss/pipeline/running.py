@@ -47,7 +47,8 @@ def run_images(
 
     for batch in processed.batches(views.batch_size):
         # 1. Images of one size [B, 3, H, W] and their masks.
-        images = torch.stack([processed.images[index].to(device) for index in batch])
+        parts = [processed.images[index].to(device) for index in batch]
+        images = torch.stack(parts) if len(parts) > 1 else parts[0][None]  # a huge image is not copied
         content = (images.shape[-2], images.shape[-1])
         rows = [MaskRows(content, processed.original_sizes[index], device) for index in batch]
         masks = None

@@ -220,18 +220,17 @@ def slide(
         masks: see `run_views`.
     """
     height, width = images.shape[-2:]
-    padded = pad_to_multiple(images, multiple)
-    full_h, full_w = padded.shape[-2:]
+    full_h, full_w = (-(-side // multiple) * multiple for side in (height, width))
     size_h, size_w = (
         min(full, math.ceil(wanted / multiple) * multiple)
         for full, wanted in zip((full_h, full_w), window, strict=True)
     )
     tops = window_starts(full_h, size_h, overlap, multiple)
     lefts = window_starts(full_w, size_w, overlap, multiple)
-    weights = window_weights(size_h, size_w, padded.device)
+    weights = window_weights(size_h, size_w, images.device)
     merged = [
         _slide_one(fn, image, (tops, lefts), weights, batch_size, (masks.name, masks.rows[index]) if masks else None)
-        for index, image in enumerate(padded)
+        for index, image in enumerate(images)
     ]
     maps = {
         name: torch.stack([dense.maps[name] for dense in merged])[..., :height, :width]
@@ -251,10 +250,10 @@ def _slide_one(
     batch_size: int,
     mask: tuple[str, MaskRows] | None,
 ) -> Dense:
-    """Merge the windows of one image `[3, H, W]`: maps `[C, H, W]`, tokens `[h, w]`."""
-    height, width = image.shape[-2:]
+    """Merge the windows of one image `[3, H, W]`: maps `[C, H', W']` and tokens `[h, w]` of all that they cover."""
     size_h, size_w = weights.shape
     tops, lefts = starts
+    height, width = tops[-1] + size_h, lefts[-1] + size_w
     maps: dict[str, Tensor] = {}
     bands: dict[str, Tensor] = {}  # [C, size_h, W], weighted sums of the rows from `top` on
     total = torch.zeros(size_h, width, device=image.device)
@@ -263,7 +262,7 @@ def _slide_one(
         # 1. A row of windows.
         for first in range(0, len(lefts), batch_size):
             batch = lefts[first : first + batch_size]
-            out = fn(torch.stack([image[:, top : top + size_h, left : left + size_w] for left in batch]))
+            out = fn(torch.stack([_window(image, top, left, (size_h, size_w)) for left in batch]))
             for name, values in out.maps.items():
                 if name not in bands:
                     bands[name] = torch.zeros(values.shape[1], size_h, width, device=values.device)
@@ -292,6 +291,13 @@ def _slide_one(
             band[..., : size_h - rows, :] = band[..., rows:, :].clone()
             band[..., size_h - rows :, :] = 0
     return Dense(maps, None if tokens is None else tokens.grid)
+
+
+def _window(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
+    """Cut a window out of an image `[3, H, W]`; beyond the border the last row and column are repeated."""
+    part = image[None, :, top : top + size[0], left : left + size[1]]
+    below, right = size[0] - part.shape[-2], size[1] - part.shape[-1]
+    return (F.pad(part, (0, right, 0, below), mode="replicate") if below or right else part)[0]
 
 
 class _NearestTokens:

