@@ -69,7 +69,7 @@ def upernet() -> nn.Module:
 
 
 def case(
-    mode: str, peer: str, size: tuple[int, int], *, classes: int = CLASSES, images: int = 1
+    mode: str, peer: str, size: tuple[int, int], *, classes: int = CLASSES, images: int = 1, window: str = "whole"
 ) -> Callable[[bool], Case]:
     def build(quick: bool) -> Case:
         height, width = (64, 96) if quick else size
@@ -77,7 +77,7 @@ def case(
         ours = pipeline(classes)
 
         def segment(decode: str) -> np.ndarray:
-            output = ours([picture] * images, decode=decode, window="whole", return_tokens=False, batch_size=images)
+            output = ours([picture] * images, decode=decode, window=window, return_tokens=False, batch_size=images)
             return np.asarray(output.masks[0])
 
         if peer == "twin":
@@ -144,6 +144,13 @@ ROWS += [Row("pipeline marginal, 8x360x480", "twin", case("marginal", "twin", (3
 ROWS += [
     Row(f"pipeline {mode}, 1024x2048, K 150", "twin", case(mode, "twin", (1024, 2048), classes=150))
     for mode in ("hard", "marginal")
+]
+ROWS += [
+    Row(
+        "pipeline marginal, 1500x2000, K 150, windows",
+        "twin",
+        case("marginal", "twin", (1500, 2000), classes=150, window="slide"),
+    )
 ]
 
 
