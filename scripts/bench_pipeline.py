@@ -27,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
+from gss.cli.runtime import keep_memory
 from gss.config.prior import PriorModelConfig
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
@@ -158,5 +159,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--trained", type=Path)
     known, rest = parser.parse_known_args()
-    torch.set_flush_denormal(True)  # as the commands do
+    torch.set_flush_denormal(True)  # as the commands do, and so is the next line
+    keep_memory()
     run([*ROWS, *(trained_rows(known.trained) if known.trained else [])], __doc__, rest)

@@ -22,6 +22,7 @@ from bench_core import Case, Row, run
 from bench_pipeline import pipeline, trained
 from torch import Tensor
 
+from gss.cli.runtime import keep_memory
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.pipeline.pipeline import GSSPipeline
@@ -102,5 +103,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--trained", type=Path)
     known, rest = parser.parse_known_args()
-    torch.set_flush_denormal(True)  # as the commands do
+    torch.set_flush_denormal(True)  # as the commands do, and so is the next line
+    keep_memory()
     run([*rows(None), *(rows(known.trained) if known.trained else [])], __doc__ or "", rest)
