@@ -75,7 +75,7 @@ def step(model: GSSPipeline, images: Tensor, labels: Tensor, share: float | None
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return run_step
 
