@@ -21,6 +21,16 @@ class PipelineFacts:
         def __getattr__(self, name: str) -> Any:
             """Return a component of the pipeline."""
 
+    def __repr__(self) -> str:
+        """Return what matters of a pipeline in one line."""
+        names = list(self.id2label.values())
+        classes = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        parts = ", ".join(name for name, part in self.components.items() if part is not None)
+        return (
+            f"{type(self).__name__}({len(names)} classes: {classes}; decode {self.default_decode}; "
+            f"images {self.processor.describe()}; {parts}; {self.prior.device}, {str(self.dtype).split('.')[-1]})"
+        )
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the prior."""

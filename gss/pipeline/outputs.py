@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.pipeline.decode import paint_tokens
+from gss.pipeline.display.result import SegmentedImage
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.windows import Dense, resize_map
 from vqvae import MaskigeVQModel
 
+# Images that a notebook shows of one output.
+_SHOWN = 8
 OUTPUT_TYPES = ("np", "pil", "pt")
 
 
@@ -47,6 +51,30 @@ class SegmentationOutput(BaseOutput):
     tokens: list[np.ndarray] | list[Tensor] | None = None
     ood_scores: list[np.ndarray] | list[Tensor] | None = None
     score_maps: list[dict[str, np.ndarray]] | list[dict[str, Tensor]] | None = None
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a field by name, an image by number (a `SegmentedImage`), or a tuple of fields for a slice."""
+        if not isinstance(key, int):
+            return super().__getitem__(key)
+        index = range(len(self.masks))[key]
+        fields = {name: values[index] for name, values in self.items()}
+        return SegmentedImage(index, fields, vars(self).get("source"))
+
+    def __repr__(self) -> str:
+        """Return number and sizes of the images, and the fields."""
+        sizes = [np.asarray(values).shape for values in self.confidence[:4]]
+        listed = ", ".join(f"{height}x{width}" for height, width in sizes) + (", ..." if len(self.masks) > 4 else "")
+        count = len(self.masks)
+        return f"SegmentationOutput({count} image{'s' * (count != 1)}: {listed}; {', '.join(self.keys())})"
+
+    def save(self, folder: str | Path) -> list[dict[str, str]]:
+        """Write mask, overlay, confidence and scores of every image; return kind to path for each."""
+        return [self[index].save(folder, f"{index:06d}") for index in range(len(self.masks))]
+
+    def _repr_html_(self) -> str:
+        shown = "".join(self[index]._repr_html_() for index in range(min(len(self.masks), _SHOWN)))
+        rest = len(self.masks) - _SHOWN
+        return shown + (f"<div>and {rest} more</div>" if rest > 0 else "")
 
 
 def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[list[dict[str, Any]]]:

@@ -21,6 +21,7 @@ from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores, OODScore, ScoreInputs, build_score
 from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
+from gss.pipeline.display.result import Source
 from gss.pipeline.facts import PipelineFacts
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
@@ -221,7 +222,9 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
                 score=score,
                 scores=scores,
             )
-        return SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
+        output = SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
+        vars(output)["source"] = Source(images, list(self.id2label.values()), self.colors)
+        return output
 
     @torch.no_grad()
     def predict_probabilities(

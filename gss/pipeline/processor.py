@@ -58,7 +58,7 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
     """Read one image, a batch, or a mixed list of them.
 
     Args:
-        inputs: path; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch `[B, H, W, 3]`;
+        inputs: path or web address; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch `[B, H, W, 3]`;
             tensor `[3, H, W]` or `[B, 3, H, W]`; or a sequence of these. uint8 and uint16 are scaled from their full
             range, floats must lie in [0, 1]. Alpha is handled as in `gss.data.images`.
 
@@ -75,7 +75,9 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
     loaded: list[Tensor] = []
     for number, item in enumerate(items):
         name = f"images[{number}]" if many else "images"
-        if isinstance(item, str | os.PathLike):
+        if isinstance(item, str) and item.startswith(("http://", "https://")):
+            loaded.append(_from_array(np.asarray(image_from_pil(_fetched(item))), item))
+        elif isinstance(item, str | os.PathLike):
             loaded.append(_from_array(np.asarray(load_image(item)), os.fspath(item)))
         elif isinstance(item, Image.Image):
             try:
@@ -89,6 +91,16 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
         else:
             raise InputError(f"{name} is a {type(item).__name__}; give a path, PIL image, NumPy array or torch tensor")
     return loaded
+
+
+def _fetched(address: str) -> Image.Image:
+    """Return the image at an address of the web."""
+    from transformers.image_utils import load_image as load_from_web  # takes long, and is seldom needed
+
+    try:
+        return load_from_web(address)
+    except Exception as error:  # of the connection, the server or the file, in many types
+        raise InputError(f"{address} gives no image: {' '.join(str(error).split())[:200]}") from error
 
 
 def _batch(images: np.ndarray, name: str) -> np.ndarray | list[np.ndarray]:

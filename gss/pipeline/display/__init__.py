@@ -1,0 +1,1 @@
+"""What results show of themselves: pictures in notebooks, files in a folder."""

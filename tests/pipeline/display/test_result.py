@@ -1,0 +1,64 @@
+"""Results that show themselves."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_pipeline import NAMES, tiny_pipeline
+
+from gss.pipeline.outputs import SegmentationOutput
+
+IMAGES = [np.random.default_rng(i).integers(0, 256, (20, 20 + 8 * i, 3), dtype=np.uint8) for i in range(2)]
+
+
+@pytest.mark.parametrize("output_type", ["np", "pil", "pt"])
+def test_an_image_of_an_output(tmp_path, output_type):
+    pipeline = tiny_pipeline()
+    output = pipeline(IMAGES, score="entropy", output_type=output_type)
+    second = output[1]
+    assert second.overlay().size == (28, 20)
+    shares = second.classes()
+    assert sum(share for _, _, share in shares) == pytest.approx(1) and {name for name, _, _ in shares} <= set(NAMES)
+    assert [share for _, _, share in shares] == sorted((share for _, _, share in shares), reverse=True)
+    assert Image.open(io.BytesIO(second._repr_png_())).size == (28, 20)
+    files = second.save(tmp_path, "two")
+    assert set(files) == {"mask", "overlay", "confidence", "ood"}
+    assert np.array_equal(np.asarray(Image.open(files["mask"])), np.asarray(output.masks[1]))
+    assert np.load(tmp_path / "two_ood.npy").shape == (20, 28)
+    assert repr(second).startswith("SegmentedImage(20x28: ") and "\n" not in repr(second)
+
+
+def test_fields_by_name_and_slices_stay(tmp_path):
+    output = tiny_pipeline()(IMAGES)
+    assert output["masks"] is output.masks and output[:1] == (output.masks,)
+    assert output[-1].index == 1
+    with pytest.raises(IndexError):
+        output[2]
+    written = output.save(tmp_path)
+    assert [set(files) for files in written] == [{"mask", "overlay", "confidence"}] * 2
+    assert (tmp_path / "000001_mask.png").exists()
+    assert repr(output) == "SegmentationOutput(2 images: 20x20, 20x28; masks, confidence, maskiges, tokens)"
+
+
+def test_names_are_text_in_a_notebook():
+    pipeline = tiny_pipeline()
+    pipeline.prior.config.id2label = dict.fromkeys(range(5), "<script>alert(1)</script>")
+    page = pipeline(IMAGES)._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page and page.count("data:image/png") == 2
+
+
+def test_an_output_without_a_pipeline_shows_its_numbers(tmp_path):
+    output = SegmentationOutput(masks=[np.ones((4, 6), np.uint8)], confidence=[np.full((4, 6), 0.5, np.float32)])
+    assert output[0].classes() == [("1", (1, 1, 1), 1.0)] and output[0].overlay().size == (6, 4)
+    photo = tmp_path / "gone.png"
+    Image.fromarray(IMAGES[0]).save(photo)
+    output = tiny_pipeline()(photo)
+    photo.unlink()
+    assert output[0].overlay().size == (20, 20)
+
+
+def test_a_pipeline_in_one_line():
+    text = repr(tiny_pipeline(short_side=48))
+    assert text.startswith("GSSPipeline(5 classes: road, sky, tree, car, pole; decode marginal; images shorter side")
+    assert "\n" not in text and "cpu, float32" in text
