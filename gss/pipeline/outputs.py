@@ -16,6 +16,7 @@ from gss.pipeline.decode import paint_tokens
 from gss.pipeline.display.result import SegmentedImage
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.windows import Dense, resize_map
+from gss.report.pictures import index_image
 from vqvae import MaskigeVQModel
 
 # Images that a notebook shows of one output.
@@ -98,18 +99,6 @@ def segments(output: SegmentationOutput, id2label: Mapping[int, str]) -> list[li
             ]
         )
     return result
-
-
-def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
-    """Convert labels to a PIL image of mode P: pixel values are the labels, shown in the class colours.
-
-    Args:
-        labels: uint8 `[H, W]`.
-        colors: uint8 `[K, 3]`.
-    """
-    image = Image.fromarray(labels)
-    image.putpalette(colors.astype(np.uint8).tobytes())
-    return image
 
 
 def to_output_type(fields: dict[str, Any], output_type: str, colors: np.ndarray) -> dict[str, Any]:

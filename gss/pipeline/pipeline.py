@@ -223,7 +223,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
                 scores=scores,
             )
         output = SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
-        vars(output)["source"] = Source(images, list(self.id2label.values()), self.colors)
+        output.__dict__["source"] = Source(images, list(self.id2label.values()), self.colors)
         return output
 
     @torch.no_grad()

@@ -64,6 +64,18 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
     return Image.fromarray(lookup[labels])
 
 
+def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
+    """Convert labels to a PIL image of mode P: pixel values are the labels, shown in the class colours.
+
+    Args:
+        labels: uint8 `[H, W]`.
+        colors: uint8 `[K, 3]`.
+    """
+    image = Image.fromarray(labels)
+    image.putpalette(colors.astype(np.uint8).tobytes())
+    return image
+
+
 def overlay(
     image: Image.Image, labels: np.ndarray, colors: Colors, *, opacity: float = 0.55, contours: bool = True
 ) -> Image.Image:

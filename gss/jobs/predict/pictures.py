@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from gss.core.files import atomic_path
 from gss.jobs.predict.records import DISAGREEMENT, ClassShare, Failure, Prediction, ScoreSummary, Settings
-from gss.pipeline.outputs import SegmentationOutput, index_image
+from gss.pipeline.outputs import SegmentationOutput
 from gss.pipeline.pipeline import GSSPipeline
-from gss.report.pictures import heatmap, overlay, save_picture
+from gss.report.pictures import heatmap, index_image, overlay, save_picture
 
 ENDINGS = {
     "mask": "_mask.png",

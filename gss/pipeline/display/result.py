@@ -16,7 +16,7 @@ from PIL import Image
 from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.pipeline.processor import load_images
-from gss.report.pictures import heatmap, overlay, save_picture
+from gss.report.pictures import heatmap, index_image, overlay, save_picture
 
 # Longest side of a picture in a notebook.
 _SHOWN = 640
@@ -96,8 +96,6 @@ class SegmentedImage:
             folder: folder, created if missing.
             name: beginning of the files' names.
         """
-        from gss.pipeline.outputs import index_image  # outputs are made of these results
-
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         confidence = (np.asarray(self.confidence) * 255).round().clip(0, 255).astype(np.uint8)
