@@ -278,7 +278,9 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         agreement = (image * belief).sum(1, keepdim=True)
         facts = [cast(Tensor, context.doubt), *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
         gate, fade = self.gate(torch.cat([*facts, counts], 1)).chunk(2, 1)
-        return 1.5 * gate.add(2).sigmoid(), fade.sigmoid()
+        # The image's word fades near known cells only: one correction must not unsettle the whole mask.
+        near = counts[:, :3].amax(1, keepdim=True)
+        return 1.5 * gate.add(2).sigmoid(), fade.sigmoid() * near
 
     def _read_pixels(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return evidence of given pixels, tokens of whole cells and known share by class, see `JointContext`."""

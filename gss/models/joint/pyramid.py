@@ -26,7 +26,7 @@ class BackOff(nn.Module):
 
     def __init__(self, levels: int) -> None:
         super().__init__()
-        self.log_strength = nn.Parameter(torch.linspace(-3.0, 1.0, levels))
+        self.log_strength = nn.Parameter(torch.linspace(-3.0, 4.0, levels))
 
     def forward(self, mass: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shares and how much is known.
