@@ -36,6 +36,7 @@ class JointLossConfig:
         image_drop: share of the masks without image in the other steps
         structured: share of the masks whose known cells have a form (rectangles, regions, borders, strokes)
         repeats: masks drawn for each image
+        match_evidence: set data.shift so that training images leave the prior as unsure as validation images do
     """
 
     token: float = limits(0.2, low=0.0)
@@ -44,6 +45,7 @@ class JointLossConfig:
     image_drop: float = limits(0.25, low=0.0, high=1.0)
     structured: float = limits(0.5, low=0.0, high=1.0)
     repeats: int = limits(2, low=1)
+    match_evidence: bool = True
 
 
 @dataclass
@@ -62,8 +64,7 @@ class JointValidationConfig:
 
 
 def _data() -> DataConfig:
-    # The image must leave as much open in training as in use: photographs the prior has learnt are made harder to read.
-    return DataConfig(photometric=0.8, shift=0.5, max_class_ratio=1.0)
+    return DataConfig(max_class_ratio=1.0)  # masks as they are, sky alone included
 
 
 def _optim() -> OptimConfig:

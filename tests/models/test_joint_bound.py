@@ -23,12 +23,12 @@ def joint_prior():
 
 
 def best_codes(joint, labels):
-    return cell_scores(joint, labels).argmax(1)
+    return cell_scores(joint.table, labels).argmax(1)
 
 
 def order_nats(joint, labels, order):
     """Return -log p_s(c) of one order, cell after cell."""
-    tokens, scores = best_codes(joint, labels), cell_scores(joint, labels)
+    tokens, scores = best_codes(joint, labels), cell_scores(joint.table, labels)
     known, nats = torch.full((1, H, W), V), 0.0
     for cell in order:
         row, column = divmod(cell, W)
@@ -59,7 +59,7 @@ def test_the_bound_is_the_mean_over_orders_and_above_the_exact_likelihood():
         # Many draws of one mask at once: the estimate has no bias.
         many = 4000
         context = JointContext.empty(many, H, W)
-        tokens, scores = best_codes(joint, labels), cell_scores(joint, labels)
+        tokens, scores = best_codes(joint, labels), cell_scores(joint.table, labels)
         bound = order_bound(
             joint,
             context,
@@ -80,7 +80,7 @@ def test_independent_cells_are_exact():
     labels = torch.tensor([[[0, 1], [1, 255]]])
     share = joint.token_log_share.exp() @ joint.table[:, :, 0, 0]  # [K]
     expected = -float(share[[0, 1, 1]].log().sum())
-    scores, context = cell_scores(joint, labels), JointContext.empty(1, H, W)
+    scores, context = cell_scores(joint.table, labels), JointContext.empty(1, H, W)
     logits = joint(torch.full((1, H, W), V), context).token_logits
     assert abs(float(cell_nats(logits, scores).sum()) - expected) < 1e-5
     assert abs(bits_per_pixel(cell_nats(logits, scores), labels) - expected / math.log(2) / 3) < 1e-5

@@ -30,13 +30,18 @@ from gss.models.joint.context import JointContext
 from gss.models.joint.model import JointPriorModel
 
 
-def cell_scores(joint: JointPriorModel, labels: Tensor) -> Tensor:
-    """Return log p(pixels of a cell | code), float32 `[B, V, h, w]`, of label maps int64 `[B, H, W]`; void adds 0."""
-    classes, f = joint.config["num_labels"], joint.token_stride
+def cell_scores(table: Tensor, labels: Tensor) -> Tensor:
+    """Return log p(pixels of a cell | code), float32 `[B, V, h, w]`; void adds 0.
+
+    Args:
+        table: p(class | code, position) `[V, K, f, f]`.
+        labels: label maps int64 `[B, H, W]`, 255 where void.
+    """
+    classes, f = table.shape[1], table.shape[2]
     valid = labels != IGNORE_INDEX
     hot = F.one_hot(labels.clamp(max=classes - 1), classes) * valid[..., None]
     hot = F.pixel_unshuffle(hot.movedim(-1, 1).float(), f)  # [B, K*f*f, h, w]
-    return F.conv2d(hot, joint.table.float().clamp(min=1e-6).log().flatten(1)[:, :, None, None])
+    return F.conv2d(hot, table.float().clamp(min=1e-6).log().flatten(1)[:, :, None, None])
 
 
 def cell_nats(token_logits: Tensor, scores: Tensor) -> Tensor:

@@ -25,13 +25,8 @@ def build_joint(cfg: JointConfig, pipeline: GSSPipeline, plain: LabelledImages) 
     Raises:
         InputError: the pipeline has no tokens, or its decoder is contextual.
     """
-    if pipeline.vqvae is None:
-        raise InputError(f"{cfg.pipeline} predicts no tokens: give a pipeline of 'gss train prior', not of a twin")
-    if pipeline.likelihood is None:
-        raise InputError(
-            f"the decoder of {cfg.pipeline} is contextual; a joint prior needs a local one: train the posterior with "
-            "vq.decoder_type=local"
-        )
+    check_local(cfg, pipeline)
+    assert pipeline.likelihood is not None
     prior, model = pipeline.prior.config, cfg.model
     joint = JointPriorModel(
         codebook_size=prior.codebook_size,
@@ -47,6 +42,21 @@ def build_joint(cfg: JointConfig, pipeline: GSSPipeline, plain: LabelledImages) 
     joint.set_table(pipeline.likelihood.table.cpu())
     joint.set_shares(count_tokens(pipeline, plain))
     return joint
+
+
+def check_local(cfg: JointConfig, pipeline: GSSPipeline) -> None:
+    """Require a pipeline with tokens and a local decoder.
+
+    Raises:
+        InputError: it has none, or its decoder is contextual.
+    """
+    if pipeline.vqvae is None:
+        raise InputError(f"{cfg.pipeline} predicts no tokens: give a pipeline of 'gss train prior', not of a twin")
+    if pipeline.likelihood is None:
+        raise InputError(
+            f"the decoder of {cfg.pipeline} is contextual; a joint prior needs a local one: train the posterior with "
+            "vq.decoder_type=local"
+        )
 
 
 @torch.no_grad()

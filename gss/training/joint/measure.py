@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from gss.config.joint import JointValidationConfig
 from gss.core import distributed
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
+from gss.data.shifts.apply import RandomShift
 from gss.data.transforms import to_float
 from gss.evaluation.reconstruction import padded_pair
 from gss.labels.space import IGNORE_INDEX
@@ -66,22 +68,61 @@ def measure(
     indices = evenly_spaced(len(val), cfg.images or None)
     for position in distributed.shard(len(indices)):
         _measure_image(pipeline, joint, val, indices[position], cfg, seed, sums)
-    # Training images: independent cells alone.
-    seen = _Sums(0.0, {}, {})
-    indices = evenly_spaced(len(train), cfg.images or None)
-    for position in distributed.shard(len(indices)):
-        output, labels, _ = _read(pipeline, train, indices[position])
-        _add(seen, "cells", cell_nats(output, cell_scores(joint, labels)).sum())
-        seen.pixels += float((labels != IGNORE_INDEX).sum())
     # Sums of all processes.
     order = ("bits", "cells", "pixels", "mask_bits", "unigram")
-    values = [sums.nats.get(name, 0.0) for name in order] + [sums.pixels, seen.nats.get("cells", 0.0), seen.pixels]
-    *nats, pixels, seen_nats, seen_pixels = distributed.sum_across(torch.tensor(values, dtype=torch.float64)).tolist()
+    values = [sums.nats.get(name, 0.0) for name in order] + [sums.pixels]
+    *nats, pixels = distributed.sum_across(torch.tensor(values, dtype=torch.float64)).tolist()
     figures = {name: value / math.log(2) / max(pixels, 1) for name, value in zip(order, nats, strict=True)}
-    figures["train_cells"] = seen_nats / math.log(2) / max(seen_pixels, 1)
+    figures["train_cells"] = cell_bits(pipeline, train, cfg.images)
     for name in names:
         figures[f"{name}_miou"] = _miou(distributed.sum_across(sums.confusion[name]))
     return figures
+
+
+@torch.no_grad()
+def cell_bits(
+    pipeline: GSSPipeline, dataset: LabelledImages, images: int, *, shifts: Sequence[str] | None = None, seed: int = 0
+) -> float:
+    """Return bits a labelled pixel of the prior alone, each cell on its own, on all processes.
+
+    Args:
+        pipeline: pipeline.
+        dataset: images and labels.
+        images: number of images, evenly spread; 0 takes all.
+        shifts: weather and camera effects of which every image gets one, [] for any; None leaves images as they are.
+        seed: seed of the effects.
+    """
+    assert pipeline.likelihood is not None
+    nats = pixels = 0.0
+    indices = evenly_spaced(len(dataset), images or None)
+    for position in distributed.shard(len(indices)):
+        logits, labels, _ = _read(pipeline, dataset, indices[position], shifts=shifts, seed=seed)
+        nats += float(cell_nats(logits, cell_scores(pipeline.likelihood.table, labels)).sum())
+        pixels += float((labels != IGNORE_INDEX).sum())
+    nats, pixels = distributed.sum_across(torch.tensor([nats, pixels], dtype=torch.float64)).tolist()
+    return nats / math.log(2) / max(pixels, 1)
+
+
+def matching_shift(
+    pipeline: GSSPipeline, train: LabelledImages, val: LabelledImages, images: int, *, shifts: Sequence[str], seed: int
+) -> float:
+    """Return the share of training images to shift so that they leave as much open as validation images.
+
+    A trained prior is surer of the images it was trained on than of others. With bits a pixel t of training images, s
+    of shifted ones and v of validation images, the share p solves (1 - p) t + p s = v; in [0, 1], in steps of 0.05.
+
+    Args:
+        pipeline: pipeline.
+        train: training images without augmentation.
+        val: validation images.
+        images: number of images of each, evenly spread; 0 takes all.
+        shifts: effects to draw from, [] for any.
+        seed: seed of the effects.
+    """
+    plain, wanted = (cell_bits(pipeline, dataset, images) for dataset in (train, val))
+    shifted = cell_bits(pipeline, train, images, shifts=shifts, seed=seed)
+    share = (wanted - plain) / (shifted - plain) if shifted > plain else 0.0
+    return round(20 * min(max(share, 0.0), 1.0)) / 20
 
 
 def _measure_image(
@@ -97,7 +138,7 @@ def _measure_image(
     assert isinstance(likelihood, CellLikelihood)
     base, labels, context = _read(pipeline, val, index, joint)
     alone = JointContext.empty(1, *context.size).to(base.device)
-    tokens, scores = likelihood.tokens(labels), cell_scores(joint, labels)
+    tokens, scores = likelihood.tokens(labels), cell_scores(joint.table, labels)
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
 
     # 1. Nats of the whole mask.
@@ -129,12 +170,21 @@ def _measure_image(
 
 
 def _read(
-    pipeline: GSSPipeline, dataset: LabelledImages, index: int, joint: JointPriorModel | None = None
+    pipeline: GSSPipeline,
+    dataset: LabelledImages,
+    index: int,
+    joint: JointPriorModel | None = None,
+    *,
+    shifts: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor, JointContext]:
     """Return token logits, labels padded to whole cells, and context (of no image without a joint prior)."""
     image, labels = dataset.read(index)
     stride, device = pipeline.prior.config.token_stride, pipeline.prior.device
-    pixels = pad_to_multiple(to_float(np.asarray(image))[None].to(device), stride)
+    values = np.asarray(image)
+    if shifts is not None:
+        values = RandomShift(1.0, tuple(shifts))(values, np.random.default_rng([seed, index]))
+    pixels = pad_to_multiple(to_float(values)[None].to(device), stride)
     output = pipeline.predict_tokens(pixels)
     logits = output.token_logits
     assert logits is not None

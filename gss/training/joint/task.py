@@ -55,7 +55,7 @@ class JointTask(Task):
         # 1. Tokens of the masks; what is known of each copy, [B * repeats, h, w].
         images, labels = batch["image"], batch["labels"]
         tokens = self.likelihood.tokens(labels).repeat_interleave(repeats, 0)
-        scores = cell_scores(self.joint, labels).repeat_interleave(repeats, 0)  # [B * repeats, V, h, w]
+        scores = cell_scores(self.joint.table, labels).repeat_interleave(repeats, 0)  # [B * repeats, V, h, w]
         classes = self.joint.share.argmax(1)[tokens.clamp(min=0)]
         known = draw_known(classes, loss.structured) & (tokens >= 0)
         given = torch.where(known, tokens, self.joint.mask_token)
