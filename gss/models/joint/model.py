@@ -2,11 +2,11 @@
 
 The prior predicts every token of an image on its own. What is known of some cells says more about the others:
 
-    log p(z | x, known) = log p(z | x) + gate * (log p(z | known) - log p(z))
+    log p(z | x, known) = log p(z | x) + gate * (log p(z | known) - log p(z)) - fade * (log p(z | x) - log p(z))
 
-with p(z | known) of a network that has only ever seen masks. The bracket is zero where nothing is known, so the
-joint prior with nothing known is the prior itself, bit for bit. The gate is the share of the bracket that the image
-does not say already; it is learnt from how sure both sides are.
+with p(z | known) of a network that has seen masks alone. The first bracket is what the known cells add, the second what
+the image adds. Where nothing is known, the first is zero and so is `fade`: the joint prior with nothing known is the
+prior itself, bit for bit. Gate and fade are learnt from how sure both sides are.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         self.gate = nn.Sequential(nn.Conv2d(7 + count, 32, 1), nn.GELU(), nn.Conv2d(32, 2, 1))
         last = cast(nn.Conv2d, self.gate[2])
         nn.init.zeros_(last.weight)
-        nn.init.constant_(cast(Tensor, last.bias), -2.0)
+        with torch.no_grad():  # at first all news counts, and 0.8 of the image's fades where all around is known
+            cast(Tensor, last.bias).copy_(torch.tensor([math.log(2), math.log(4)]))
 
     @property
     def mask_token(self) -> int:
@@ -224,16 +225,15 @@ class JointPriorModel(ModelMixin, ConfigMixin):
                 logits = logits + context.pixels
             return JointPriorOutput(token_logits=logits.log_softmax(1))
 
-        # 2. The news of the known cells, as far as the image has not told it; less of what the image says of classes
-        #    where the known cells know better.
-        news = heard - cast(Tensor, context.silence)
-        gate, fade = self._gate(context, belief, counts)
-        log_share = self.class_share.log()[:, None, None]
-        image_says = F.pad(cast(Tensor, context.belief) - log_share, (0, 0, 0, 0, 0, self.config["rank"]))
-        evidence = (gate * news - fade * image_says) * known[:, None, None, None]
-        weight = self._weight().expand(context.batch, -1, -1)
+        # 2. The news of the known cells counts as far as the gate says, and that of the image fades where they know
+        #    better: base + gate * (heard - silence) - fade * (base - constant - silence).
+        silence = cast(Tensor, context.silence)
+        gate, fade = (part * known[:, None, None, None] for part in self._gate(context, belief, counts))
+        evidence = torch.cat([gate * (heard - silence) + fade * silence, fade], 1)  # [B, K + R + 1, h, w]
+        weight = torch.cat([self._weight(), self._constant()[:, :, 0]], 1).expand(context.batch, -1, -1)
         # In one pass over the logits: they are as large as everything else together.
-        logits = torch.baddbmm(context.base.flatten(2), weight, evidence.flatten(2)).view_as(context.base)
+        base = (context.base * (1 - fade)).flatten(2)
+        logits = torch.baddbmm(base, weight, evidence.flatten(2)).view_as(context.base)
         if context.pixels is not None:
             logits = logits + context.pixels
 
@@ -273,14 +273,14 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         return (self.token_log_share + self.code_bias)[:, None, None]
 
     def _gate(self, context: JointContext, belief: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share of the news that counts, and of the image's word that fades: `[B, 1, h, w]` each."""
+        """Return how much of the known cells' news counts and how much of the image's fades, `[B, 1, h, w]` each."""
         image = cast(Tensor, context.belief).exp()
         agreement = (image * belief).sum(1, keepdim=True)
         facts = [cast(Tensor, context.doubt), *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
         gate, fade = self.gate(torch.cat([*facts, counts], 1)).chunk(2, 1)
         # The image's word fades near known cells only: one correction must not unsettle the whole mask.
         near = counts[:, :3].amax(1, keepdim=True)
-        return 1.5 * gate.add(2).sigmoid(), fade.sigmoid() * near
+        return 1.5 * gate.sigmoid(), fade.sigmoid() * near
 
     def _read_pixels(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return evidence of given pixels, tokens of whole cells and known share by class, see `JointContext`."""
