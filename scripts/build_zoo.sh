@@ -21,7 +21,8 @@ stage() {
 mkdir -p "$runs"
 stage posterior posterior camvid/posterior.yaml train.checkpoint_every=100
 stage twin twin camvid/prior.yaml camvid/long.yaml posterior="$runs/posterior"
-stage prior prior camvid/native.yaml posterior="$runs/posterior" model.init_from="$runs/twin"
+stage head prior camvid/prior.yaml camvid/head.yaml posterior="$runs/posterior" model.init_from="$runs/twin"
+stage prior prior camvid/native.yaml posterior="$runs/posterior" model.init_from="$runs/head"
 stage density density data.spec=camvid pipeline="$runs/prior/pipeline"
 "$python" -m gss evaluate "$runs/density/pipeline" --data camvid --root "$data" --json "$runs/evaluation.json"
 "$python" "$here/scripts/pack_zoo.py" "$runs/density/pipeline" camvid-lite0 --evaluation "$runs/evaluation.json"
