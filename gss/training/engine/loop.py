@@ -39,14 +39,13 @@ from gss.core.files import atomic_path, discard
 from gss.core.outputs import LOCK_NAME, locked, remove_leftovers
 from gss.report.pictures import save_picture
 from gss.training.engine import checkpoint as checkpoints
-from gss.training.engine.accelerator import build_accelerator, seed_step
+from gss.training.engine.accelerator import Precision, build_accelerator, seed_step
 from gss.training.engine.batch_norm import checked_batch_norm
 from gss.training.engine.batches import BatchStream, Quotas, StepSampler, named_samples
 from gss.training.engine.ema import ParameterEMA
 from gss.training.engine.log import RunLog, read_metrics
 from gss.training.engine.meter import NonFiniteError, StepMeter
 from gss.training.engine.optim import build_optimizer, learning_rate_scale
-from gss.training.engine.precision import Precision
 from gss.training.engine.run_folder import advice, keep_newest, list_checkpoints, newest_checkpoint, set_aside
 from gss.training.engine.sources import Source
 from gss.training.engine.stop import StopRequest
