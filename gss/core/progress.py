@@ -47,7 +47,8 @@ class Progress:
             disable=not (shown and terminal),
         )
         self._lines = shown and not terminal
-        self._said = time.monotonic()
+        self._start, self._first = time.monotonic(), initial
+        self._said = self._start
 
     def update(self, count: int = 1) -> None:
         """Count units that are done."""
@@ -56,7 +57,10 @@ class Progress:
         if self._lines and time.monotonic() - self._said >= _EVERY:
             self._said = time.monotonic()
             desc, unit = self._words
-            print(f"{desc}: {self.count} of {self.total} {unit}s", file=sys.stderr, flush=True)
+            each = (self._said - self._start) / max(1, self.count - self._first)
+            left = tqdm.format_interval(each * max(0, self.total - self.count))
+            rate = f"{each:.2f} s a {unit}" if each >= 0.1 else f"{1 / max(each, 1e-9):.0f} {unit}s/s"
+            print(f"{desc}: {self.count} of {self.total} {unit}s, {rate}, {left} left", file=sys.stderr, flush=True)
 
     def note(self, **figures: Any) -> None:
         """Show figures behind the bar."""

@@ -23,7 +23,10 @@ from gss.training.engine.run_folder import checkpoint_step, list_checkpoints
 from gss.training.engine.stop import StopRequest
 
 
-def test_learns_and_writes_everything(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_learns_and_writes_everything(
+    tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gss.core.progress._EVERY", 0.0)
     cfg = config(steps=40, log_every=10, eval_every=20, picture_every=20, checkpoint_every=10)
     task = BlobTask(cfg)
     frozen = {k: v.clone() for k, v in task.scale.state_dict().items()}
@@ -52,7 +55,7 @@ def test_learns_and_writes_everything(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert product["calls"] == 40
     assert not any("scale" in name for name in saved)
     assert all(torch.equal(v, task.scale.state_dict()[k]) for k, v in frozen.items())
-    assert "40/40" in capfd.readouterr().err
+    assert "40 of 40 steps" in capfd.readouterr().err
     assert not [p for p in tmp_path.rglob("*") if "tmp" in p.name]
 
 
