@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from gss.config.shared import DataConfig
@@ -48,15 +49,17 @@ def scene(number: int) -> Image.Image:
 def draw(pipeline: GSSPipeline, image: Image.Image) -> Image.Image:
     """Return a sheet of all that one run of the pipeline says about an image, above the names of the classes."""
     output = pipeline(image, return_ood=True)
+    assert output.confidence is not None and output.ood_scores is not None
+    confidence, score = np.asarray(output.confidence[0]), np.asarray(output.ood_scores[0])
     names = [pipeline.id2label[index] for index in sorted(pipeline.id2label)]
     columns = {
         "image": image,
-        "mask": overlay(image, output.masks[0], pipeline.colors),
-        "confidence": heatmap(output.confidence[0], low=0.0, high=1.0),
-        "out-of-distribution score": heatmap(output.ood_scores[0], palette="magma"),
+        "mask": overlay(image, np.asarray(output.masks[0]), pipeline.colors),
+        "confidence": heatmap(confidence, low=0.0, high=1.0),
+        "out-of-distribution score": heatmap(score, palette="magma"),
     }
     if output.maskiges is not None:
-        maskige = Image.fromarray(output.maskiges[0]).resize(image.size, Image.Resampling.NEAREST)
+        maskige = Image.fromarray(np.asarray(output.maskiges[0])).resize(image.size, Image.Resampling.NEAREST)
         columns = {"image": image, "maskige": maskige, **columns}
     sheet = contact_sheet([list(columns.values())], list(columns), width=WIDTH)
     chips = legend(names, pipeline.colors, columns=6, width=sheet.width)

@@ -9,7 +9,12 @@ import pytest
 from gss.cli import build_parser
 
 REPO = Path(__file__).resolve().parents[2]
-PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
+PAGES = [
+    REPO / "README.md",
+    REPO / "CONTRIBUTING.md",
+    *sorted((REPO / "docs").glob("*.md")),
+    *sorted((REPO / "docs" / "results").glob("*.md")),
+]
 
 
 def commands(page: Path) -> list[str]:
