@@ -19,7 +19,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "weak report",
     ),
     "Measure": ("evaluate", "evaluate-shifts", "cross-domain", "evaluate-ood", "evaluate-samples"),
-    "Use": ("predict", "sample", "complete", "generate"),
+    "Use": ("predict", "sample", "complete", "generate", "export", "demo"),
 }
 """Heading to commands, in the order of the map; commands that stand nowhere come last."""
 
@@ -38,6 +38,19 @@ STAGE_HELP: Mapping[str, str] = {
 _PRIOR = "gss train prior data.spec=photos posterior=runs/posterior --out runs/prior"
 
 EXAMPLES: Mapping[str, Examples] = {
+    "export": (
+        ("write an ONNX file", "gss export runs/prior --size 360x480"),
+        (
+            "also with 8-bit integers, compared on your data",
+            "gss export runs/prior --size 360x480 --int8 --data photos",
+        ),
+        ("write an archive for torch", "gss export runs/prior --size 360x480 --pt2 model.pt2"),
+    ),
+    "demo": (
+        ("write a page that runs in the browser", "gss demo runs/prior --out page"),
+        ("at another size, in a smaller file", "gss demo runs/prior --size 256x320 --int8 --out page"),
+        ("use a file that is exported already", "gss demo runs/prior --onnx model.onnx --out page"),
+    ),
     "quickstart": (
         ("train and measure on generated street scenes", "gss quickstart --out runs/quickstart"),
         ("the same with your images and masks", "gss quickstart --data photos --out runs/mine"),

@@ -100,10 +100,12 @@ def _prior_config(ref: str) -> Path | None:
     folder = Path(ref).expanduser()
     if not folder.is_dir() or ref in builtin_specs():
         return None
-    try:
-        config = find_pipeline(folder) / "prior" / "config.json"
-    except InputError:
-        return None
+    config = folder / "prior" / "config.json"
+    if not config.is_file():
+        try:
+            config = find_pipeline(folder) / "prior" / "config.json"
+        except InputError:
+            return None
     return config if config.is_file() else None
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig
 
 from gss import __version__
 from gss.core.files import atomic_path
+from gss.metrics.means import averaged_over
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.processor import GSSImageProcessor
 from gss.posterior.codec import MaskigeCodec
@@ -174,7 +175,9 @@ def _results(columns: Mapping[str, Mapping[str, Any]]) -> str:
         for key, title in METRICS.items()
         if any(values.get(key) is not None for values in columns.values())
     ]
-    return _table(["", *columns], rows)
+    fewer = {mode: averaged_over(values["iou"]) for mode, values in columns.items() if values.get("iou")}
+    notes = [f"Means of {mode} go over {over}; the others occur nowhere." for mode, over in fewer.items() if over]
+    return "\n\n".join([_table(["", *columns], rows), *notes])
 
 
 def _classes(facts: CardFacts, columns: Mapping[str, Mapping[str, Any]]) -> str:

@@ -91,5 +91,6 @@ def test_command(folder, monkeypatch, tmp_path, capsys):
     example("gss/cli/classes.py", folder)
     monkeypatch.setattr(cli, "COMMANDS", {**cli.COMMANDS, "classes": "contributed_classes"})
     assert main(["classes", "camvid", "--json", str(tmp_path / "names.json")]) == 0
-    names = capsys.readouterr().out.split()
+    *names, last = capsys.readouterr().out.splitlines()
+    assert last == f"wrote {tmp_path / 'names.json'}"
     assert names[0] == "Sky" and json.loads((tmp_path / "names.json").read_text()) == names

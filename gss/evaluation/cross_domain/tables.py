@@ -15,6 +15,7 @@ from gss.evaluation.cross_domain.result import (
     Transfer,
 )
 from gss.evaluation.result_tables import ResultTables
+from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 
 # Column of a matrix behind those of the test sets: attribute of `Transfer` -> title.
@@ -89,7 +90,19 @@ def cell_text(value: float | Spread | None) -> float | str | None:
     return f"{value.mean:.3f} ± {value.std:.3f}"
 
 
+def _averages(result: CrossDomainResult) -> list[str]:
+    """Return a note for the test sets of which some classes are in no mean, because they occur nowhere."""
+    found: dict[str, str] = {}
+    for group, data in ((group, data) for group in result.groups for data in result.data):
+        values = result.metrics(group, data, result.groups[group].default_mode)["iou"]
+        over = averaged_over([value.mean if isinstance(value, Spread) else value for value in values])
+        if over:
+            found.setdefault(f"{over} of {data}", group)
+    return [f"Means go over {', '.join(found)}; the others occur nowhere."] if found else []
+
+
 def _matrix(result: CrossDomainResult, metric: str, notes: Sequence[str], *, drop: bool = True) -> Table:
+    notes = [*notes, *(_averages(result) if metric == "miou" else [])]
     lines = {}
     for title, name, mode in result.lines():
         values = [result.metrics(name, data, mode)[metric] for data in result.data]

@@ -11,7 +11,7 @@ from PIL import Image
 from gss.core.records import NOT_IN_JSON, Record
 from gss.evaluation.images import Unreadable
 from gss.metrics.domains import domain_figures
-from gss.metrics.means import or_nan
+from gss.metrics.means import averaged_over, or_nan
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,17 @@ class EvaluationResult(Record):
         return [count / max(sum(pixels), 1) for count in pixels]
 
     def figures(self, keys: Sequence[str] = ("miou",)) -> dict[str, float]:
-        """Return metrics of all modes for a log: `MODE_KEY`, and those of the domains."""
+        """Return metrics of all modes for a log: `MODE_KEY`, and those of the domains.
+
+        Where means go over fewer classes than there are, `MODE_classes` is their number.
+        """
         values: dict[str, float] = {}
         for mode, metrics in self.modes.items():
             for key in keys:
                 values[f"{mode}_{key}"] = or_nan(metrics[key])
                 values |= domain_means(f"{mode}_{key}", self.domains.get(mode, {}), key)
+            if averaged_over(metrics.iou):
+                values[f"{mode}_classes"] = float(sum(value is not None for value in metrics.iou))
         return values
 
 

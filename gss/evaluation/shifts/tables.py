@@ -5,6 +5,7 @@ from __future__ import annotations
 from gss.evaluation.images import unreadable_notes
 from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.shifts.result import ALARMS, METRIC_TITLES, ShiftResult
+from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 
 _DROP = "mIoU drop"
@@ -19,6 +20,12 @@ def shift_tables(result: ShiftResult) -> ResultTables:
         if result.lines(metric):
             tables += [mean_table(result, metric, "by_shift"), mean_table(result, metric, "by_severity")]
     notes = unreadable_notes(result.unreadable, result.images)
+    fewer = {
+        averaged_over(pipeline.clean.modes[mode].iou): None
+        for pipeline in result.pipelines.values()
+        for mode in pipeline.clean.modes
+    }
+    notes += [f"means go over {over}; the others occur nowhere" for over in fewer if over]
     return ResultTables("Results under shift", [*facts, result.device], tables, notes)
 
 

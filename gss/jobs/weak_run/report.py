@@ -24,6 +24,7 @@ from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.tables import segmentation_tables
 from gss.jobs.stages import read_records
 from gss.jobs.weak_run.inputs import Measured, is_tagged
+from gss.metrics.means import averaged_over
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
 from gss.report import charts
@@ -112,7 +113,8 @@ def _add_figures(report: Report, summary: Mapping[str, Any], result: EvaluationR
         tiles.append(("Calibration error", f"{pseudo['ece']:.3f}", "of the confidence of pseudo-masks"))
     if result is not None:
         best = result.modes[result.default_mode]
-        tiles.append(("mIoU", percent(best["miou"], 1), f"{result.default_mode} decode, {result.images} unseen images"))
+        facts = [f"{result.default_mode} decode", f"{result.images} unseen images", averaged_over(best.iou)]
+        tiles.append(("mIoU", percent(best["miou"], 1), ", ".join(filter(None, facts))))
     report.tiles(tiles)
     notes = [labels.get("coding")]
     if labels["unlabelled_images"] and "tagged" not in labels:

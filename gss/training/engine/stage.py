@@ -108,7 +108,13 @@ def figures_text(figures: dict[str, float]) -> str:
     """Return validation figures for people: a table of what is measured by decode mode, then lines of the rest."""
     rows: dict[str, dict[str, float]] = {}
     others: dict[str, float] = {}
+    notes = list(_TABLE_NOTES)
     for name, value in figures.items():
+        if name.endswith("_classes"):
+            notes.append(
+                f"The means of {name.removesuffix('_classes')} go over {value:.0f} classes; others occur nowhere."
+            )
+            continue
         match = re.fullmatch(rf"(.+)_({'|'.join(_TABLE_METRICS)})(/.+)?", name)
         if match:
             rows.setdefault(f"{match[1]}{match[3] or ''}", {})[match[2]] = value
@@ -123,7 +129,7 @@ def figures_text(figures: dict[str, float]) -> str:
         ]
         titles = [_TABLE_METRICS[key] for key in keys]
         formats = dict.fromkeys(titles, ".1%")
-        parts.append(Table("Validation", ["decode", *titles], cells, notes=_TABLE_NOTES, formats=formats).text())
+        parts.append(Table("Validation", ["decode", *titles], cells, notes=notes, formats=formats).text())
     if others:
         parts.append(figures_line(others))
     return "\n".join(parts)

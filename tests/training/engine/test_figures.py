@@ -18,6 +18,11 @@ def test_figures_by_decode_mode_are_a_table_with_a_legend():
     ]
 
 
+def test_means_over_fewer_classes_say_so():
+    text = figures_text({"aux_miou": 1.0, "aux_classes": 1.0})
+    assert "The means of aux go over 1 classes; others occur nowhere." in text and "100.0%" in text
+
+
 def test_figures_without_decode_modes_stay_a_line():
     assert (
         figures_text({"rounds": 3.0, "outlier_log_likelihood": math.nan}) == "rounds 3.0000  outlier_log_likelihood -"
