@@ -11,6 +11,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "gss.pipeline.outputs": ["SegmentationOutput"],
         "gss.pipeline.pipeline": ["GSSPipeline"],
         "gss.pipeline.processor": ["GSSImageProcessor"],
+        "gss.pipeline.sampling.outputs": ["CompletionOutput", "GeneratedOutput", "HypothesesOutput"],
+        "gss.pipeline.sampling.scheduler": ["TokenScheduler"],
     },
 )
 
@@ -19,3 +21,7 @@ if TYPE_CHECKING:
     from gss.pipeline.outputs import SegmentationOutput as SegmentationOutput
     from gss.pipeline.pipeline import GSSPipeline as GSSPipeline
     from gss.pipeline.processor import GSSImageProcessor as GSSImageProcessor
+    from gss.pipeline.sampling.outputs import CompletionOutput as CompletionOutput
+    from gss.pipeline.sampling.outputs import GeneratedOutput as GeneratedOutput
+    from gss.pipeline.sampling.outputs import HypothesesOutput as HypothesesOutput
+    from gss.pipeline.sampling.scheduler import TokenScheduler as TokenScheduler
