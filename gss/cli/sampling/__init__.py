@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gss.cli.parser import add_device, count, count_or_none
+from gss.cli.parser import add_device, count, count_or_none, run_size
 
 if TYPE_CHECKING:
     from gss.jobs.sampling.files import Failure
@@ -43,6 +43,12 @@ def add_sampling(parser: ArgumentParser, *, n: int, what: str, steps: int = 8) -
     help = "times that the least certain cells are drawn again, given the rest (default: %(default)s)"
     parser.add_argument("--sweeps", type=count_or_none, default=0, metavar="N", help=help)
     add_device(parser)
+
+
+def add_run_size(parser: ArgumentParser) -> None:
+    """Add `--size`."""
+    help = "size to run at: HxW, the length of the short side, or native (default: the scale of training)"
+    parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
 
 
 def load(args: Namespace, what: str) -> tuple[GSSPipeline, TokenScheduler]:

@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_limit, add_out, add_size, add_split
-from gss.cli.sampling import add_sampling, load, report
+from gss.cli.parser import add_limit, add_out, add_split
+from gss.cli.sampling import add_run_size, add_sampling, load, report
 
 HELP = "complete partial masks, given pixels are kept"
 
@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--without-images", action="store_true", help="do not read the images of --data")
     add_out(parser)
     add_sampling(parser, n=4, what="paths through the unknown cells, whose mean is the mask")
-    add_size(parser, "resize images and masks to this before completing")
+    add_run_size(parser)
     parser.set_defaults(more="masks")
 
 

@@ -2,8 +2,8 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.parser import add_out, add_size
-from gss.cli.sampling import add_sampling, load, report
+from gss.cli.parser import add_out
+from gss.cli.sampling import add_run_size, add_sampling, load, report
 
 HELP = "draw several masks of each image, and say where to look first"
 
@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
     add_out(parser)
     add_sampling(parser, n=8, what="masks of each image")
-    add_size(parser, "resize images to this before sampling")
+    add_run_size(parser)
     parser.set_defaults(more="images")
 
 

@@ -27,6 +27,7 @@ from gss.jobs.sampling.files import (
 from gss.labels.space import IGNORE_INDEX
 from gss.pipeline.outputs import index_image
 from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.regions import Region
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import colorize
@@ -129,7 +130,7 @@ def complete_masks(
     steps: int,
     seed: int,
     scheduler: TokenScheduler,
-    size: tuple[int, int] | None = None,
+    size: RunSize = None,
     facts: Mapping[str, Any],
 ) -> tuple[list[CompletedMask], list[Failure]]:
     """Complete partial masks and write pictures and `completions.json` into `out`.
@@ -142,7 +143,7 @@ def complete_masks(
         steps: number of steps.
         seed: seed of all random numbers.
         scheduler: order and schedule.
-        size: (H, W) to run at.
+        size: size to run at, see `GSSPipeline.__call__`.
         facts: content of the head of the JSON file.
     """
 

@@ -24,6 +24,7 @@ from gss.jobs.sampling.files import (
 )
 from gss.pipeline.outputs import index_image
 from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.regions import Region
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import colorize, overlay
@@ -62,7 +63,7 @@ def sample_images(
     steps: int,
     seed: int,
     scheduler: TokenScheduler,
-    size: tuple[int, int] | None = None,
+    size: RunSize = None,
     facts: Mapping[str, Any],
 ) -> tuple[list[SampledImage], list[Failure]]:
     """Draw n masks of each image and write pictures and `samples.json` into `out`.
@@ -75,7 +76,7 @@ def sample_images(
         steps: number of steps.
         seed: seed of all random numbers.
         scheduler: order and schedule.
-        size: (H, W) to run at.
+        size: size to run at, see `GSSPipeline.__call__`.
         facts: content of the head of the JSON file.
     """
     names = output_names(paths)

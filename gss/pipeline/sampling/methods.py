@@ -11,7 +11,7 @@ from torch import Tensor
 from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.models.evaluation_mode import evaluation_mode
-from gss.pipeline.processor import ImageInput, check_size
+from gss.pipeline.processor import ImageInput, RunSize, check_run_size, check_size
 from gss.pipeline.sampling.arguments import MaskInput, check_sampling, need_joint, read_masks
 from gss.pipeline.sampling.canvas import Canvas, count_given, run_paths, warn_unexplained
 from gss.pipeline.sampling.draw import Generators
@@ -51,7 +51,7 @@ class SamplingMethods:
         *,
         generator: Generators = None,
         scheduler: TokenScheduler | None = None,
-        size: tuple[int, int] | None = None,
+        size: RunSize = None,
         max_pixels: int = 2048 * 1024,
         overlap: float = 0.25,
         output_type: str = "np",
@@ -65,7 +65,7 @@ class SamplingMethods:
             steps: number of steps; 1 draws every cell independently.
             generator: random source: one, one for each image, or None for the global one.
             scheduler: order, schedule, temperature and corrector; a `TokenScheduler` of its defaults if None.
-            size: (H, W) to run at; the processor's choice when None.
+            size: (H, W) to run at, or the short side, or "native"; the processor's choice when None.
             max_pixels: largest image that is drawn at once; a larger one is drawn in the processor's windows, each
                 given what the ones before it drew.
             overlap: overlap of these windows, fraction in [0, 1).
@@ -77,7 +77,8 @@ class SamplingMethods:
         """
         joint = need_joint(self.joint, self.likelihood, "sample")
         scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
-        processed = self.processor.preprocess(images, size=None if size is None else check_size(size, "size"))
+        check_run_size(size)
+        processed = self.processor.preprocess(images, size=size)
         sources = path_generators(generator, len(processed.images), n)
         rows = []
         for image, original, paths in zip(processed.images, processed.original_sizes, sources, strict=True):
@@ -109,7 +110,7 @@ class SamplingMethods:
         *,
         generator: Generators = None,
         scheduler: TokenScheduler | None = None,
-        size: tuple[int, int] | None = None,
+        size: RunSize = None,
         max_pixels: int = 2048 * 1024,
         overlap: float = 0.25,
         output_type: str = "np",
@@ -138,7 +139,8 @@ class SamplingMethods:
         joint = need_joint(self.joint, self.likelihood, "complete")
         scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
         given = read_masks(masks, len(self.id2label))
-        inputs = self._images_of(images, given, None if size is None else check_size(size, "size"))
+        check_run_size(size)
+        inputs = self._images_of(images, given, size)
         sources = path_generators(generator, len(given), n)
         rows = []
         for number, (labels, (image, content), paths) in enumerate(zip(given, inputs, sources, strict=True)):
@@ -271,12 +273,12 @@ class SamplingMethods:
         self,
         images: ImageInput | Sequence[ImageInput] | None,
         masks: Sequence[Tensor],
-        size: tuple[int, int] | None,
+        size: RunSize,
     ) -> list[tuple[Tensor | None, tuple[int, int]]]:
         """Return the image `[3, H, W]` of each mask, or None, and the size (H, W) that the model runs at."""
         if images is None:
             sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
-            return [(None, size or self.processor.target_size(*one)) for one in sizes]
+            return [(None, self.processor.target_size(*one, size)) for one in sizes]
         processed = self.processor.preprocess(images, size=size)
         if len(processed.images) != len(masks):
             raise InputError(
