@@ -15,7 +15,7 @@ import gss
 from gss.cli.endings import written
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
-from gss.cli.runtime import announce, flush_denormals, forgive_characters, keep_memory, one_line, show_warning
+from gss.cli.runtime import announce, flush_denormals, forgive_characters, keep_memory, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
 from gss.core.outputs import check_writable, release_outputs, take_over_locks
@@ -85,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             words = sys.argv[1:] if argv is None else list(argv)
             if not words or (len(words) == 1 and isinstance(COMMANDS.get(words[0]), Mapping)):
                 words.append("--help")  # `gss` alone prints the map, `gss data` its commands
-            args = build_parser().parse(words)
+            parser = build_parser()
+            complete(parser)
+            args = parser.parse(words)
             help_page = f"{args.prog} --help"
             for name in getattr(args, "files", ()):
                 if getattr(args, name):
@@ -93,15 +95,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             take_over_locks(getattr(args, "force", False))
             module = importlib.import_module(args.module)
             if not getattr(module, "LIGHT", False):
-                announce(f"{args.prog}: starting")
+                if not args.quiet:
+                    announce(f"{args.prog}: starting")
                 importlib.import_module("torch")  # so that there is something to set
                 keep_memory()
             flush_denormals(True)
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), quiet(getattr(args, "quiet", False)):
                 warnings.showwarning = show_warning()
                 code = module.run(args) or 0
             files = [getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)]
-            if files and os.environ.get("RANK", "0") == "0":
+            if files and not getattr(args, "quiet", False) and os.environ.get("RANK", "0") == "0":
                 print(written(files))
             return code
     except KeyboardInterrupt as stop:
@@ -125,6 +128,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         release_outputs()
         flush_denormals(False)  # who called this function goes on as before
+
+
+def complete(parser: Parser) -> None:
+    """Answer the shell if it asks for completions; argcomplete ends the process then."""
+    if "_ARGCOMPLETE" in os.environ:
+        try:
+            import argcomplete
+        except ImportError:
+            return
+        argcomplete.autocomplete(parser)
 
 
 def build_parser() -> Parser:
@@ -154,6 +167,8 @@ def _add_commands(commands: _SubParsersAction, table: Mapping[str, str | Mapping
         described = {"help": module.HELP, "description": _sentence(module.HELP), "epilog": epilog(f"{before}{name}")}
         command = commands.add_parser(name, formatter_class=RawDescriptionHelpFormatter, **described)
         module.add_arguments(command)
+        if not getattr(module, "LIGHT", False):  # what is not light takes time, and prints more than its result
+            command.add_argument("--quiet", action="store_true", help="print only errors and warnings")
         command.set_defaults(module=entry, prog=command.prog)
 
 

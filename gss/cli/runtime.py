@@ -7,7 +7,8 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,25 @@ def announce(text: str) -> None:
     """Write a line to stderr while there is something heavy to load, which takes seconds; on the first process only."""
     if "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
         print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet(on: bool) -> Iterator[None]:
+    """Print nothing but errors and warnings for the time of the block: no results, no progress bars."""
+    if not on:
+        yield
+        return
+    begin = vars(tqdm)["__init__"]  # as it is kept, to put back the same
+
+    def hidden(self: tqdm, *args: Any, **options: Any) -> None:
+        begin.__get__(self, tqdm)(*args, **{**options, "disable": True})
+
+    tqdm.__init__ = hidden  # type: ignore[method-assign]
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        tqdm.__init__ = begin  # type: ignore[method-assign]
 
 
 def one_line(text: str) -> str:

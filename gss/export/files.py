@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def export_onnx(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise InputError(f"this pipeline has no ONNX form: {' '.join(str(error).split())[:300]}") from error
+            raise InputError(f"this pipeline has no ONNX form: {_plain_text(error)}") from error
     assert program is not None
     model = program.model_proto
     facts = graph_facts(pipeline, graph, size, weights)
@@ -122,6 +123,11 @@ def quantize(path: Path, target: Path) -> None:
         model, props = onnx.load(temporary), {p.key: p.value for p in onnx.load(path).metadata_props}
         onnx.helper.set_model_props(model, props)
         onnx.save_model(model, temporary)
+
+
+def _plain_text(error: Exception) -> str:
+    """Return the beginning of a message in one line, without the colours that exporters put into it."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
 
 
 def _prepare(

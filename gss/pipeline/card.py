@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import yaml
 from torch import nn
 from transformers import PreTrainedConfig
 
@@ -105,20 +106,31 @@ def card_facts(
 
 
 def write_card(
-    folder: Path, facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None
+    folder: Path,
+    facts: CardFacts,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    training_data: str | None = None,
+    licence: str | None = None,
 ) -> None:
     """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
     save_picture(folder / "palette.png", swatch(facts.colors, facts.names))
     with atomic_path(folder / "README.md") as temporary:
-        card = render_card(facts, metrics=metrics, training_data=training_data)
+        card = render_card(facts, metrics=metrics, training_data=training_data, licence=licence)
         temporary.write_text(card, encoding="utf-8")
 
 
-def render_card(facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, training_data: str | None = None) -> str:
+def render_card(
+    facts: CardFacts,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    training_data: str | None = None,
+    licence: str | None = None,
+) -> str:
     """Render the model card as Markdown; arguments as in `GSSPipeline.save_pretrained`."""
     columns = _columns(metrics)
     parts = [
-        "---\nlibrary_name: gss\npipeline_tag: image-segmentation\ntags:\n- semantic-segmentation\n---",
+        f"---\n{_metadata(facts, columns, training_data, licence)}---",
         f"# Generative semantic segmentation, {len(facts.names)} classes",
         _GENERATIVE if facts.generative else _DISCRIMINATIVE,
         f"## Use\n\n```python\n{_usage(facts)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
@@ -127,6 +139,7 @@ def render_card(facts: CardFacts, *, metrics: Mapping[str, Any] | None = None, t
         "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),
         "## Classes\n\n![palette](palette.png)\n\n" + _classes(facts, columns),
         "## Limits\n\n" + _limits(facts),
+        "## Licence\n\n" + (licence or _NOT_RECORDED),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -142,6 +155,28 @@ def read_training_data(folder: str | os.PathLike[str]) -> str | None:
     _, _, below = text.partition("\n## Training data\n\n")
     recorded = below.partition("\n")[0].strip()
     return recorded if recorded and recorded != _NOT_RECORDED else None
+
+
+def _metadata(
+    facts: CardFacts, columns: Mapping[str, Mapping[str, Any]], training_data: str | None, licence: str | None
+) -> str:
+    """Return the YAML at the head of the card, with results in the form of the hub's model index."""
+    head: dict[str, Any] = {"library_name": "gss", "pipeline_tag": "image-segmentation"}
+    head["tags"] = ["semantic-segmentation"]
+    if licence:
+        head["license"] = licence
+    figures = [
+        {"type": key, "name": title if mode == "value" else f"{title} ({mode})", "value": float(values[key])}
+        for mode, values in columns.items()
+        for key, title in METRICS.items()
+        if values.get(key) is not None and values[key] == values[key]
+    ]
+    if figures:
+        task = {"type": "image-segmentation", "name": "Semantic segmentation"}
+        dataset = {"type": "custom", "name": training_data or "validation data"}
+        results = [{"task": task, "dataset": dataset, "metrics": figures}]
+        head["model-index"] = [{"name": f"gss, {len(facts.names)} classes", "results": results}]
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
 def _usage(facts: CardFacts) -> str:

@@ -23,6 +23,7 @@ from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
 from gss.pipeline.display.result import Source
 from gss.pipeline.facts import PipelineFacts
+from gss.pipeline.hub import HubMethods
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, RunSize, check_run_size
@@ -37,7 +38,7 @@ from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 
-class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
+class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline):
     """Segmentation of images with a latent prior, a VQ decoder and the maskige codec.
 
     Args:
@@ -111,6 +112,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
         *args: Any,
         metrics: Mapping[str, Any] | None = None,
         training_data: str | None = None,
+        licence: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Save every component, model_index.json and a model card (README.md with palette.png).
@@ -120,6 +122,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
             *args: arguments of diffusers.
             metrics: results for the card: `SegmentationMetrics.compute()`, or one such dict per decode mode.
             training_data: one sentence for the card: data set, splits, sizes.
+            licence: licence of the weights for the card, as the hub abbreviates it, such as "cc-by-4.0".
             **kwargs: arguments of diffusers.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -128,7 +131,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, DiffusionPipeline):
             decode_modes=self.decode_modes,
             default_decode=self.default_decode,
         )
-        write_card(Path(save_directory), facts, metrics=metrics, training_data=training_data)
+        write_card(Path(save_directory), facts, metrics=metrics, training_data=training_data, licence=licence)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move all components; a dtype applies to the prior only."""

@@ -62,7 +62,7 @@ def imported_distributions():
 
 def test_requirements_are_what_is_imported(setup_cfg):
     wanted = setup_cfg["options"]["install_requires"].split()
-    for extra in ("export", "hdf5", "tensorboard", "video"):
+    for extra in ("completion", "export", "hdf5", "tensorboard", "video"):
         wanted += setup_cfg["options.extras_require"][extra].split()
     assert all(">=" in line for line in wanted), "state the oldest version that has what is used"
     names = {line.partition(">=")[0] for line in wanted}
