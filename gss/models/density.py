@@ -283,6 +283,25 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         return self._smooth(reduced_log_density(x.flatten(0, 2), form, reductions[kind]).view(x.shape[:3]))
 
     @torch.no_grad()
+    def log_likelihoods(self, features: Tensor) -> dict[str, Tensor]:
+        """Return `log_likelihood` of every kind, by name, from one pass over the cells; equal up to rounding.
+
+        Args:
+            features: `[B, D, h, w]`.
+        """
+        classes = self.active.any(1).sum().clamp(min=1).log()
+
+        def reduce(density: Tensor) -> Tensor:
+            best = density.amax(0)
+            sums = logsumexp_(density.unflatten(0, self.log_weights.shape), 1)  # [C, n]
+            return torch.stack([best, sums.amax(0), sums.logsumexp(0) - classes])
+
+        x = self.embed(features)
+        found = reduced_log_density(x.flatten(0, 2), self.form().plus(self.log_weights.flatten()), reduce)  # [3, N]
+        maps = [self._smooth(values.view(x.shape[:3])) for values in found]
+        return dict(zip(("max", "class", "marginal"), maps, strict=True))
+
+    @torch.no_grad()
     def log_ratio(self, features: Tensor) -> Tensor:
         """Return log p(x | outlier) - log p(x), the latter with uniform classes, in one pass over the cells.
 

@@ -37,6 +37,8 @@ class ScoreInputs:
         coarse: float32 [B, D, h', w'], the features before they were enlarged, for scores of nothing else; `None` if
             these read `features` too.
         ratio: cells of `features` per cell of `coarse` and side.
+        wanted: names of the scores that are wanted of these inputs, so that they share their work.
+        likelihoods: log-likelihoods of the density head by kind, once one of several scores has computed them.
         computed: scores of these inputs by name, so that combinations share their parts with the other scores.
     """
 
@@ -50,6 +52,8 @@ class ScoreInputs:
     perturbed: Tensor | None = None
     coarse: Tensor | None = None
     ratio: int = 1
+    wanted: frozenset[str] = frozenset()
+    likelihoods: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     computed: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
 

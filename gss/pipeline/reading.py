@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch.nn.functional as F
@@ -103,6 +103,7 @@ class Reader:
         source: str | None = None,
         *,
         reading: TokenReading | None = None,
+        wanted: Iterable[str] = (),
     ) -> ScoreInputs:
         """Collect what out-of-distribution scores read of one run.
 
@@ -112,6 +113,7 @@ class Reader:
             needs: needs of the scores, see `OODScore.needs`.
             source: features to describe; `feature_source` if None.
             reading: result of the token reader, instead of token logits in `output`.
+            wanted: names of the scores, see `ScoreInputs`.
         """
         decoded = entropy = surprise = None
         if reading is not None:
@@ -130,6 +132,7 @@ class Reader:
             features=self.prior.dense_features(output, source).float(),
             coarse=coarse,
             ratio=ratio,
+            wanted=frozenset(wanted),
             size=size,
             token_logits=output.token_logits,
             decoded=decoded,
@@ -188,7 +191,7 @@ class Reader:
 
         # 4. Scores, enlarged to [B, 1, H, W].
         if scores:
-            inputs = self.score_inputs(output, size, needs, reading=reading)
+            inputs = self.score_inputs(output, size, needs, reading=reading, wanted=scores)
             for name, score in scores.items():
                 maps[name] = F.interpolate(score(inputs)[:, None], size=size, mode="bilinear")
 

@@ -3,7 +3,11 @@
 import dataclasses
 
 import torch
-from score_checks import D, DensityChecks
+from ood_toys import density_head
+from score_checks import D, DensityChecks, score_inputs
+
+from gss.models.density import GMMDensityHead
+from gss.ood import build_score
 
 
 class TestMixtureMax(DensityChecks):
@@ -18,6 +22,27 @@ class TestMixtureMax(DensityChecks):
         x = density.embed(inputs.features).double().flatten(0, 2)
         normal = torch.distributions.Normal(density.means.double(), density.variances.double().sqrt())
         return normal.log_prob(x[:, None, None]).sum(-1) + density.log_weights.double()
+
+
+def test_several_scores_are_computed_in_one_pass(monkeypatch):
+    head = density_head()
+    scores = {name: build_score(name, density=head) for name in ("gmm_max", "gmm_marginal", "gmm_class")}
+    inputs = score_inputs()
+    alone = {name: score(dataclasses.replace(inputs, computed={})) for name, score in scores.items()}
+    passes = []
+    form = GMMDensityHead.form
+    monkeypatch.setattr(GMMDensityHead, "form", lambda head: passes.append(head) or form(head))
+    together = dataclasses.replace(inputs, computed={}, likelihoods={}, wanted=frozenset(scores))
+    for name, score in scores.items():
+        torch.testing.assert_close(score(together), alone[name], atol=1e-4, rtol=1e-5)
+    assert len(passes) == 1
+    coarse = torch.randn(3, D, 4, 5)
+    alone = {
+        name: score(dataclasses.replace(inputs, computed={}, coarse=coarse, ratio=2)) for name, score in scores.items()
+    }
+    together = dataclasses.replace(together, computed={}, likelihoods={}, coarse=coarse, ratio=2)
+    for name, score in scores.items():
+        torch.testing.assert_close(score(together), alone[name], atol=1e-4, rtol=1e-5)
 
 
 class TestMixtureMarginal(TestMixtureMax):
