@@ -232,10 +232,10 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         evidence = torch.cat([gate * (heard - silence) + fade * silence, fade], 1)  # [B, K + R + 1, h, w]
         weight = torch.cat([self._weight(), self._constant()[:, :, 0]], 1).expand(context.batch, -1, -1)
         # In one pass over the logits: they are as large as everything else together.
-        base = (context.base * (1 - fade)).flatten(2)
-        logits = torch.baddbmm(base, weight, evidence.flatten(2)).view_as(context.base)
+        logits = context.base * (1 - fade)
+        logits.flatten(2).baddbmm_(weight, evidence.flatten(2))
         if context.pixels is not None:
-            logits = logits + context.pixels
+            logits += context.pixels
 
         # 3. Items whose image was dropped.
         if not bool(context.image.all()):
@@ -251,7 +251,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             `[B, levels, h, w]`.
         """
         unknown = torch.zeros_like(self.share[:1])
-        spread = F.embedding(tokens, torch.cat([self.share, unknown])).movedim(-1, 1)  # [B, K, h, w]
+        spread = F.embedding(tokens, torch.cat([self.share, unknown])).movedim(-1, 1).contiguous()  # [B, K, h, w]
         if mass is not None:
             spread = torch.where((tokens == self.mask_token)[:, None], mass, spread)
         belief, counts = self.back_off(spread, self.class_share)
