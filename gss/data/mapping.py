@@ -10,7 +10,7 @@ from typing import Any
 
 from gss.core.errors import InputError
 from gss.core.files import read_json
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.data.specs.load import builtin_specs, load_spec
 from gss.data.specs.spec import DataSpec
 from gss.labels.mapping import LabelMapping

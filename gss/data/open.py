@@ -13,9 +13,9 @@ from gss.data.domains import DomainDataset
 from gss.data.files.patterns import files_remembered
 from gss.data.flips.dataset import FlippedDataset
 from gss.data.generated import ScenesDataset
-from gss.data.imported import ImportedDataset
 from gss.data.protocols import LabelledImages
 from gss.data.scenes.scene import Trap
+from gss.data.specs.imported import ImportedDataset
 from gss.data.specs.load import load_spec
 from gss.data.specs.spec import DataSpec, named_split
 from gss.data.specs.unused import Accounting, accounting

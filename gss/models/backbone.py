@@ -10,7 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
 from gss.core.errors import InputError, quoted
-from gss.core.plugins import is_reference
+from gss.core.lookup.plugins import is_reference
 from gss.models.efficientnet_lite import EfficientNetLiteBackbone, EfficientNetLiteConfig, load_packaged
 from gss.models.imported_backbone import ImportedBackboneConfig, imported_config, load_imported
 

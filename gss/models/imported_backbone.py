@@ -11,7 +11,7 @@ from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 
 from gss.core.errors import InputError
-from gss.core.plugins import find_class
+from gss.core.lookup.plugins import find_class
 
 
 class ImportedBackboneConfig(BackboneConfigMixin, PreTrainedConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gss.core.errors import InputError, unknown_name
-from gss.core.plugins import find_class
+from gss.core.lookup.plugins import find_class
 from gss.models.density import GMMDensityHead
 from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore, register
 from gss.ood.combined import Combined, ResidualDensity, ResidualRatio

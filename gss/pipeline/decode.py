@@ -9,12 +9,14 @@ prior have `refined`, the mean of exact marginals along sampling paths, see `gss
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
+from gss.core.lookup.plugins import find_plugin
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
@@ -125,3 +127,66 @@ def paint_tokens(vqvae: MaskigeVQModel, tokens: Tensor) -> Tensor:
         strip = painted[:, (top - first) * f : (top - first + rows) * f].float()
         picture[:, top * f : (top + rows) * f] = ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return picture
+
+
+OwnDecode = Callable[[Mapping[str, Tensor]], Tensor]
+"""Class probabilities float32 `[B, K, H, W]` by decode mode to those of the new mode, of the same shape."""
+
+
+def find_decode(name: str) -> tuple[OwnDecode, tuple[str, ...]] | None:
+    """Return the function of a decode mode and the modes that it reads; None for a name that is no plugin's.
+
+    Args:
+        name: `module:Name` of a function with the attribute `modes`, or the name of an entry point of `gss.decode`.
+
+    Raises:
+        InputError: it cannot be imported or called, or does not state the modes that it reads.
+    """
+    found = find_plugin(name, "decode")
+    if found is None:
+        return None
+    modes = getattr(found, "modes", None)
+    if not callable(found) or isinstance(found, type) or not isinstance(modes, list | tuple) or not modes:
+        raise InputError(
+            f"decode={name!r}: must be a function that states the modes it reads, such as "
+            f'{name.partition(":")[2]}.modes = ("aux",); docs/extending/decode.md shows a complete example'
+        )
+    return found, tuple(modes)
+
+
+def modes_read(name: str) -> tuple[str, ...]:
+    """Return the modes that a decode mode of the user's own reads; none for other modes."""
+    found = find_decode(name) if ":" in name else None
+    return () if found is None else found[1]
+
+
+def check_decode(name: str, known: Collection[str]) -> None:
+    """Require a decode mode of the user's own whose modes a pipeline has.
+
+    Args:
+        name: decode mode that the pipeline does not have itself.
+        known: decode modes of the pipeline.
+
+    Raises:
+        InputError: it is none, or reads a mode that the pipeline lacks.
+    """
+    found = find_decode(name)
+    if found is None:
+        raise unknown_name("decode mode", name, known)
+    for mode in found[1]:
+        if mode not in known:
+            raise unknown_name("decode mode", mode, known, where=name)
+
+
+def run_decode(name: str, maps: Mapping[str, Tensor]) -> Tensor:
+    """Return the class probabilities of a decode mode of the user's own, `[B, K, H, W]`.
+
+    Raises:
+        InputError: it gives another shape.
+    """
+    found = find_decode(name)
+    assert found is not None
+    result, like = found[0](maps), next(iter(maps.values()))
+    if not isinstance(result, Tensor) or result.shape != like.shape:
+        raise InputError(f"decode={name!r} must give probabilities of the shape {list(like.shape)}")
+    return result.float()

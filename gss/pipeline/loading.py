@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.saving import one_line

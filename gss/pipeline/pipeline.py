@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gss.core.diffusion import DiffusionPipeline
-from gss.core.errors import InputError, quoted, unknown_name
+from gss.core.errors import InputError, quoted
 from gss.models.density import GMMDensityHead
 from gss.models.evaluation_mode import evaluation_mode
 from gss.models.inputs import pad_to_multiple
@@ -21,6 +21,7 @@ from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores, OODScore, ScoreInputs, build_score
 from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
+from gss.pipeline.decode import check_decode
 from gss.pipeline.display.result import Source
 from gss.pipeline.facts import PipelineFacts
 from gss.pipeline.hub import HubMethods
@@ -278,7 +279,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             InputError: names the argument, its value and what is allowed.
         """
         for mode in set(modes) - set(self.decode_modes):
-            raise unknown_name("decode mode", mode, self.decode_modes)
+            check_decode(mode, self.decode_modes)
         if not modes:
             raise InputError(f"modes is empty; this pipeline has {', '.join(self.decode_modes)}")
         if output_type not in OUTPUT_TYPES:

@@ -15,7 +15,7 @@ from gss.models.joint import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead, perturbed_logits
 from gss.ood import FittedScores, OODScore, ScoreInputs
-from gss.pipeline.decode import decode, product
+from gss.pipeline.decode import decode, modes_read, product, run_decode
 from gss.pipeline.masks import STRIP, MaskRows, cell_strips, pixel_rows
 from gss.pipeline.sampling.refined import refine
 from gss.pipeline.tokens import MODES as TOKEN_MODES
@@ -88,6 +88,10 @@ class Reader:
                 for part in (self.token_mode, "density")
             )
             return product(tokens, density)
+        if read := modes_read(mode):
+            known = known or {}
+            maps = {part: known[part] if part in known else self.decode(output, part, size) for part in read}
+            return run_decode(mode, maps)
         if mode == "refined":
             return refine(cast(JointPriorModel, self.joint), cast(CellLikelihood, self.likelihood), output)
         if self.vqvae is None:
@@ -174,7 +178,8 @@ class Reader:
         # 2. Tokens in strips, with the modes that read them, [B, K, H, W] each, and masks.
         reading = None
         if token_reader is not None:
-            read = {mode for mode in modes if mode in TOKEN_MODES}
+            parts = {part for mode in wanted for part in modes_read(mode)}
+            read = {mode for mode in {*modes, *parts} if mode in TOKEN_MODES}
             read |= {self.token_mode} if "decoded" in needs or "joint" in wanted else set()
             strips = masks if masked <= set(TOKEN_MODES) else None
             reading = token_reader.read(output, modes=read, tokens=with_tokens, summary="tokens" in needs, masks=strips)

@@ -14,7 +14,7 @@ from torch import nn
 from gss.core.diffusion import DiffusionPipeline
 from gss.core.errors import InputError, quoted
 from gss.core.files import read_json
-from gss.core.run_folders import PIPELINE_INDEX, find_pipeline
+from gss.core.lookup.run_folders import PIPELINE_INDEX, find_pipeline
 from gss.models.density import GMMDensityHead
 from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel

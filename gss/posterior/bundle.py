@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError
 from gss.core.files import write_json
-from gss.core.run_folders import find_posterior
+from gss.core.lookup.run_folders import find_posterior
 from gss.labels.space import IGNORE_INDEX, IGNORE_TOKEN, LabelSpace
 from gss.models.gaussians import full_precision
 from gss.posterior.codec import MaskigeCodec

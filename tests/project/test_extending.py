@@ -14,7 +14,7 @@ from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.core.errors import InputError
-from gss.core.plugins import find_class
+from gss.core.lookup.plugins import find_class
 from gss.data.check.report import check_data
 from gss.data.open import build_dataset, open_split
 from gss.data.specs.load import load_spec
@@ -136,6 +136,21 @@ def test_a_metric_is_measured_in_every_decode_mode(tmp_path):
     assert "my_metrics:ErrorRate" in segmentation_tables(result).text()
     with pytest.raises(InputError, match="there is no metric 'nothing'"):
         evaluate(tiny_pipeline(), dataset, metrics=["nothing"])
+
+
+def test_a_decode_mode_is_computed_from_those_it_reads(tmp_path):
+    pipeline = tiny_pipeline()
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    out = pipeline(image, decode="my_modes:cautious", return_probabilities=True)
+    maps = pipeline.predict_probabilities([image], modes=["marginal", "aux", "my_modes:cautious"])
+    expected = torch.minimum(maps["marginal"][0], maps["aux"][0])
+    expected = expected / expected.sum(0)
+    torch.testing.assert_close(maps["my_modes:cautious"][0], expected)
+    np.testing.assert_array_equal(out.masks[0], expected.argmax(0).numpy())
+    (tmp_path / "other_modes.py").write_text("def bare(maps):\n    return maps\n")
+    for name, words in (("other_modes:bare", "must be a function that states"), ("hrad", "did you mean 'hard'")):
+        with pytest.raises(InputError, match=words):
+            pipeline(image, decode=name)
 
 
 @pytest.mark.parametrize(

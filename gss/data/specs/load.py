@@ -12,9 +12,9 @@ from gss.config.io import config_root
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
-from gss.data.imported import find_source, source_labels
 from gss.data.specs.flips import with_flips
 from gss.data.specs.folder import folder_hints, folder_keys
+from gss.data.specs.imported import find_source, source_labels
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gss.core.distributed import gather_objects
 from gss.core.errors import InputError
-from gss.core.plugins import find_class
+from gss.core.lookup.plugins import find_class
 from gss.data.protocols import ReadableImages
 from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gss.config.density import DensityConfig
 from gss.core import distributed
 from gss.core.errors import InputError
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.core.sampling import balanced_sample_across, random_keys
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation.evaluate import evaluate

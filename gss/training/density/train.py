@@ -9,7 +9,7 @@ from gss.config.io import save_config
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import write_json
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.data.balanced import ClassBalanced
 from gss.data.outliers.benchmarks import OODDataset
 from gss.data.outliers.mixing import MixedTruth

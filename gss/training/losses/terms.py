@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from gss.core.errors import InputError
-from gss.core.plugins import find_plugin
+from gss.core.lookup.plugins import find_plugin
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """Class logits float32 `[B, K, h, w]` and labels int64 `[B, H, W]`, 255 where void, to a scalar."""

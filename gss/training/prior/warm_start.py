@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gss.config.prior import PriorModelConfig
 from gss.core.errors import InputError, quoted
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.loading import without_bars

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gss.config.residual import ResidualConfig
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.core.sampling import evenly_spaced
 from gss.data.outliers.mixing import MixedTruth
 from gss.labels.space import IGNORE_INDEX, OUTLIER_LABEL

@@ -11,7 +11,7 @@ from gss.config.residual import ResidualConfig
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import write_json
-from gss.core.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_pipeline
 from gss.data.open import build_dataset
 from gss.data.outliers.mixing import MixedTruth
 from gss.data.outliers.sources import build_mixed, build_mixer, open_sources

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gss.config.tags import CamConfig, TagProduceConfig, WalkConfig
-from gss.core.run_folders import PIPELINE_INDEX
+from gss.core.lookup.run_folders import PIPELINE_INDEX
 from gss.data.open import open_split
 from gss.data.protocols import LabelledImages
 from gss.data.specs.spec import DataSpec

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gss.core.errors import InputError
-from gss.core.plugins import find_class
+from gss.core.lookup.plugins import find_class
 from gss.data.images import image_from_pil
 from gss.data.sample import make_item
 from gss.data.transforms import JointTransform, resize_pair

@@ -3,7 +3,7 @@
 import pytest
 
 from gss.core.errors import InputError
-from gss.core.run_folders import find_pipeline, find_posterior
+from gss.core.lookup.run_folders import find_pipeline, find_posterior
 
 
 def touch(root, *files):
