@@ -18,7 +18,7 @@ from gss.cli.parser import Parser
 from gss.cli.runtime import announce, flush_denormals, forgive_characters, keep_memory, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
-from gss.core.outputs import check_writable, release_outputs, take_over_locks
+from gss.core.outputs import check_files, release_outputs, take_over_locks
 
 COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "quickstart": "gss.cli.quickstart",
@@ -89,9 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             complete(parser)
             args = parser.parse(words)
             help_page = f"{args.prog} --help"
-            for name in getattr(args, "files", ()):
-                if getattr(args, name):
-                    check_writable(getattr(args, name), f"--{name}")
+            check_files({name: getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)})
             take_over_locks(getattr(args, "force", False))
             module = importlib.import_module(args.module)
             if not getattr(module, "LIGHT", False):

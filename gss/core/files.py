@@ -104,6 +104,15 @@ def _checked_float(digits: str) -> float:
     return float(digits)
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; an `object_pairs_hook` that refuses a key given twice, of which JSON keeps the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InputError(f"key {quoted(next(key for key in keys if keys.count(key) > 1))} is given twice")
+    return content
+
+
 def _refuse_constant(name: str) -> float:
     raise InputError(f"{name} is not a number in JSON; write a finite number or null")
 

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +57,23 @@ def check_writable(path: str | os.PathLike[str], argument: str) -> None:
     raise InputError(f"cannot write {argument} {path}: {reason}")
 
 
+def check_files(files: Mapping[str, str | os.PathLike[str]]) -> None:
+    """Require that the files of some arguments can be written, and that no two are one file.
+
+    Args:
+        files: files by the names of their arguments, such as `json`.
+
+    Raises:
+        InputError: one cannot be written, or would replace another.
+    """
+    places: dict[str, str] = {}
+    for name, path in files.items():
+        check_writable(path, f"--{name}")
+        other = places.setdefault(os.path.abspath(path), name)
+        if other != name:
+            raise InputError(f"--{other} and --{name} are both {path}: give each a file of its own")
+
+
 def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> Path:
     """Create an output folder and lock it for this process; refuse one that already holds something.
 
@@ -98,6 +115,21 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
         )
     remove_leftovers(out)
     return out
+
+
+def check_apart(out: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Require that an output folder is none of the inputs, whose files results would replace.
+
+    Args:
+        out: output folder.
+        inputs: folders that are read, by what they are, such as "the data set"; absent ones are passed over.
+
+    Raises:
+        InputError: a folder is both.
+    """
+    for what, folder in inputs.items():
+        if folder is not None and os.path.isdir(out) and os.path.isdir(folder) and os.path.samefile(out, folder):
+            raise InputError(f"output folder {out} is {what}, whose files would be replaced: choose another --out")
 
 
 @contextmanager

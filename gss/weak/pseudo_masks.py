@@ -25,7 +25,7 @@ from tqdm import tqdm
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, is_disk_error, write_json
-from gss.core.outputs import prepare_output
+from gss.core.outputs import check_apart, prepare_output
 from gss.data.export import require_files, write_spec
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.pictures import save_confidence, save_mask
@@ -98,6 +98,8 @@ class PseudoMaskWriter:
         require_files(spec)
         spec.check_split(split)
         self.folder, self.spec, self.split = Path(folder), spec, split
+        labels = None if spec.weak is None else spec.weak.folder
+        check_apart(folder, {"the data set itself": spec.root, "the folder of the labels": labels})
         self.producer, self.config, self.form, self.bits = producer, dict(config or {}), form, bits
         self._overwrite = overwrite
         self._records: list[MaskRecord] = []

@@ -122,6 +122,7 @@ class Workshop:
             "twin": (trained, *_NETWORK),
             "density": (trained, f"pipeline={self.pipeline}", "mode=hybrid", "model.embed_dim=8", *_DENSITY),
             "residual": (trained, f"pipeline={self.pipeline}", f"outliers.objects={self.objects}", *_RESIDUAL),
+            "joint": (trained, f"pipeline={self.pipeline}", "model.width=16", "model.levels=2", "optim.warmup_steps=1"),
             "weak-agmm": (f"data.spec={self.weak}", "agmm.tags=labels", *_NETWORK),
             "weak-tags": (
                 f"data.spec={self.tags}",

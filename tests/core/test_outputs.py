@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from gss.core.errors import InputError
 from gss.core.outputs import (
     LOCK_NAME,
+    check_apart,
+    check_files,
     check_writable,
     lock_folder,
     locked,
@@ -177,3 +180,19 @@ def test_temporary_files_alone_are_no_results(tmp_path):
     (tmp_path / ".a.0123abcd.tmp.png").write_text("half")
     prepare_output(tmp_path, overwrite=False)
     assert os.listdir(tmp_path) == [LOCK_NAME]
+
+
+def test_an_output_folder_that_is_an_input_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    check_apart(tmp_path / "out", {"the data set itself": tmp_path / "data", "nothing": None})
+    check_apart(tmp_path / "data" / "out", {"the data set itself": tmp_path / "data"})
+    for place in ("data", "link", "data/../data"):
+        with pytest.raises(InputError, match=r"is the data set itself, .* choose another --out"):
+            check_apart(tmp_path / place, {"the data set itself": tmp_path / "data"})
+
+
+def test_two_arguments_do_not_name_one_file(tmp_path):
+    check_files({"json": tmp_path / "a", "html": tmp_path / "b"})
+    with pytest.raises(InputError, match="--json and --html are both"):
+        check_files({"json": tmp_path / "a", "html": tmp_path / "x" / ".." / "a"})

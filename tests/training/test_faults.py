@@ -256,3 +256,12 @@ def test_nothing_to_measure_is_null(root, tmp_path, stage):
     (recorded,) = [line for line in read_metrics(tmp_path / "run") if any(key.startswith("val_") for key in line)]
     assert {recorded[key] for key in recorded if key.endswith(("miou", "boundary_f"))} == {None}
     assert "0.0000" not in "".join(said) and "nan" not in "".join(said)
+
+
+def test_results_do_not_replace_what_is_read(root, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert main(["train", "twin", *settings(root, "twin"), "--out", str(root / "data"), "--overwrite"]) == 2
+    assert "is the data set itself" in one_line(capsys)
+    assert main(["train", "density", *settings(root, "density"), "--out", str(root), "--overwrite"]) == 2
+    assert f"pipeline={root / 'pipeline'}, which is read" in one_line(capsys)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,10 @@ from gss.core.errors import InputError
 from gss.data.files.walk import walk
 from gss.data.images import IMAGE_SUFFIXES
 
+# Formats of pictures that are not read; those of cameras and telephones are easily overlooked in a folder of others.
+_UNREAD = frozenset(
+    (".heic", ".heif", ".avif", ".gif", ".jxl", ".jp2", ".jfif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2")
+)
 _RUNS = re.compile(r"\d+|\D+")
 
 
@@ -99,9 +104,18 @@ def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[s
             base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         else:
             raise InputError(f"{argument}: no such image or folder; check the path (quote globs)")
+        candidates = sorted(candidates, key=_natural)
+        unread = [candidate.suffix.lower() for candidate in candidates if candidate.suffix.lower() in _UNREAD]
+        if unread:
+            endings = ", ".join(sorted({*unread}))
+            warnings.warn(
+                f"{argument}: {len(unread)} pictures are left out, whose format is not read ({endings}): convert them "
+                "to PNG or JPEG",
+                stacklevel=2,
+            )
         readable = {
             os.path.abspath(candidate): candidate
-            for candidate in sorted(candidates, key=_natural)
+            for candidate in candidates
             if candidate.suffix.lower() in suffixes and candidate.is_file()
         }
         kept = {full: image for full, image in readable.items() if skip is None or not full.startswith(skip)}

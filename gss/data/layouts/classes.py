@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from gss.core.errors import InputError, quoted, shorten
-from gss.core.files import read_json, read_text
+from gss.core.errors import InputError, quoted, shorten, unknown_name
+from gss.core.files import read_json, read_text, unique_keys
 from gss.data.label_map import LabelMap
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
@@ -114,13 +114,18 @@ def _fields(line: str) -> list[str]:
     return [match[1], match[2], match[3], match[4]] if match else []
 
 
+_KEYS = ("classes", "colors", "ignore_index")
+# Keys that are meant to decide something; notes of any kind may stand beside those that are known.
+_SETTING = re.compile(r"(?i)(ignor|void|unlabel|background|colou?r|palette|class|label|names?$)")
+
+
 def read_classes_json(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[str, Any]]]:
     """Return classes, the meaning of mask values, and the classes in other data sets, of a `classes.json`.
 
     Raises:
         InputError: malformed; names the file, the key and the form.
     """
-    data = read_json(path, object_pairs_hook=_unique_keys)
+    data = read_json(path, object_pairs_hook=unique_keys)
     if not isinstance(data, dict) or not isinstance(data.get("classes"), dict) or not data["classes"]:
         raise InputError(f"{path}: needs {CLASSES_FORM}")
     try:
@@ -131,6 +136,9 @@ def read_classes_json(path: Path) -> tuple[LabelSpace, LabelMap, dict[str, dict[
                 raise InputError(
                     f'the name of class {raw} is {quoted(name)}; write text in quotes, such as "{raw}": "road"'
                 )
+        for key, value in data.items():
+            if key not in _KEYS and not key.endswith("_map") and _SETTING.match(key) and not isinstance(value, str):
+                raise unknown_name("key", key, [*_KEYS, "NAME_map"])
         void = data.get("ignore_index", IGNORE_INDEX)
         if void is not None and (isinstance(void, bool) or not isinstance(void, int)):
             raise InputError(f"ignore_index is {quoted(void)}; give one value of the masks, or null for none")
@@ -164,10 +172,3 @@ def _numbered(entries: Any, key: str) -> dict[int, Any]:
     if len(numbered) < len(entries):
         raise InputError(f"{key} names a value of the masks twice, such as 1 and 01; remove one")
     return dict(sorted(numbered.items()))
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise InputError(f"key {quoted(next(key for key in keys if keys.count(key) > 1))} is given twice")
-    return dict(pairs)

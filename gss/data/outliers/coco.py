@@ -73,14 +73,13 @@ class CocoFile:
         self.path, self.folder = path, Path(images)
         content = JsonValue(read_json(path), path)
         categories = [(item["id"].integer(), item) for item in content["categories"]]
+        _check_unique("category", [key for key, _ in categories], path)
         self.names = {key: item["name"].text() for key, item in categories}
         things = {key for key, item in categories if (thing := item.get("isthing")) is None or thing.flag()}
-        self.files, sizes = {}, {}
-        for item in content["images"]:
-            id = item["id"].integer()
-            self.files[id] = item["file_name"].text()
-            height, width = item.get("height"), item.get("width")
-            sizes[id] = None if height is None or width is None else (height.integer(), width.integer())
+        pictures = [(item["id"].integer(), item) for item in content["images"]]
+        _check_unique("image", [id for id, _ in pictures], path)
+        self.files = {id: item["file_name"].text() for id, item in pictures}
+        self._sizes = {id: _stated_size(item) for id, item in pictures}
         self.panoptic = any(item.get("segments_info") is not None for item in content["annotations"])
         annotations = [
             (owner, self._category(segment), segment, file_name)
@@ -96,7 +95,7 @@ class CocoFile:
         bare = []
         for owner, category, segment, file_name in annotations:
             if owner in self.instances and category in things:
-                instance = _instance(segment, category, sizes[owner], file_name)
+                instance = _instance(segment, category, self._sizes[owner], file_name)
                 if instance.mask is None and not self.panoptic:
                     bare.append(instance.id)
                 else:
@@ -129,8 +128,19 @@ class CocoFile:
         return self.path.with_suffix("") / file_name
 
     def read(self, image: int) -> Image.Image:
-        """Return one picture, RGB."""
-        return load_image(self.folder / self.files[image])
+        """Return one picture, RGB.
+
+        Raises:
+            InputError: unreadable, or of another size than the file states, so that masks would not fit.
+        """
+        path, stated = self.folder / self.files[image], self._sizes[image]
+        picture = load_image(path)
+        if stated is not None and stated != (picture.height, picture.width):
+            raise InputError(
+                f"{path} has {picture.width}x{picture.height} pixels, but {self.path} states {stated[1]}x{stated[0]} "
+                f"for image {image}: give the pictures that were annotated"
+            )
+        return picture
 
     def masks(self, image: int, size: Size, instances: Sequence[Instance]) -> list[np.ndarray]:
         """Return the masks of instances of one picture, bool `[H, W]`.
@@ -171,6 +181,20 @@ class CocoFile:
         return float(mask.sum())
 
 
+def _check_unique(kind: str, ids: Sequence[int], path: Path) -> None:
+    """Refuse ids that stand for several images or categories, of which only one would count."""
+    if len({*ids}) < len(ids):
+        seen: set[int] = set()
+        twice = next(id for id in ids if id in seen or seen.add(id))  # type: ignore[func-returns-value]
+        raise InputError(f"{path}: two entries have the {kind} id {twice}; give each its own")
+
+
+def _stated_size(item: JsonValue) -> Size | None:
+    """Return (H, W) of an image, if the file states it."""
+    height, width = item.get("height"), item.get("width")
+    return None if height is None or width is None else (height.integer(), width.integer())
+
+
 def _annotations(content: JsonValue, panoptic: bool) -> Iterator[tuple[int, JsonValue, str]]:
     """Yield the picture's id, the annotation and the PNG (panoptic files) of every annotated object."""
     for item in content["annotations"]:
@@ -191,7 +215,7 @@ def _instance(segment: JsonValue, category: int, size: Size | None, file_name: s
         id.integer(),
         category,
         crowd is not None and crowd.flag(),
-        None if area is None else area.number(),
+        None if area is None or area.number() <= 0 else area.number(),
         None if file_name else read_segmentation(segment.get("segmentation"), size),
         file_name,
     )

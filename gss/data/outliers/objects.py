@@ -119,6 +119,11 @@ class FolderObjects:
             path = absent[0].image if kind == "image" else absent[0].mask
             raise InputError(f"{len(absent)} objects of {spec.root} lack a file, first: {path}")
         category = _categories(spec.folder() / "objects.json")
+        if category and not any(sample.id in category for sample in samples):
+            raise InputError(
+                f"{spec.folder() / 'objects.json'} names none of the {len(samples)} objects, such as "
+                f"{quoted(samples[0].id)}, but {quoted(min(category))}: give names without the ending"
+            )
         banned = {name.lower() for name in exclude}
         samples = [sample for sample in samples if category.get(sample.id, "").lower() not in banned]
         pixels = [

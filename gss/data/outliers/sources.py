@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ class Sources:
         return fingerprint(self.train.ids, self.val.ids, [] if self.scenes is None else self.scenes.ids)
 
 
+def _same_place(first: str, second: str) -> bool:
+    """Return whether two spellings are of one file or folder."""
+    return os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
+
+
 def open_sources(cfg: ResidualConfig) -> Sources:
     """Open the objects and scenes of a configuration.
 
@@ -52,11 +58,12 @@ def open_sources(cfg: ResidualConfig) -> Sources:
     if not outliers.objects:
         raise InputError("outliers.objects='' is empty: set it to a folder of objects, a COCO file or scenes_unknown")
     source = outliers.val_objects or outliers.objects
-    images = outliers.val_images or (outliers.images if source == outliers.objects else "")
+    same = source == outliers.objects or _same_place(source, outliers.objects)
+    images = outliers.val_images or (outliers.images if same else "")
     options: dict[str, Any] = {"exclude": outliers.exclude, "min_pixels": outliers.min_pixels}
     train = open_objects(outliers.objects, outliers.split, images=outliers.images, **options)
     val = open_objects(source, outliers.val_split, images=images, **options)
-    if source == outliers.objects and (shared := set(train.ids) & set(val.ids)):
+    if same and (shared := set(train.ids) & set(val.ids)):
         raise InputError(
             f"{len(shared)} objects are trained and validated on, such as {min(shared)}: set outliers.val_split to a "
             f"split that shares none with {outliers.split!r}, or outliers.val_objects to another source"

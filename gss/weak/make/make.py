@@ -18,7 +18,7 @@ from gss.config.weak_labels import TagConfig
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, is_disk_error, write_json
-from gss.core.outputs import prepare_output
+from gss.core.outputs import check_apart, prepare_output
 from gss.core.sampling import evenly_spaced
 from gss.data.export import materialise, open_labelled, write_spec
 from gss.data.protocols import LabelledImages
@@ -163,6 +163,8 @@ def make_weak_labels(
         InputError: a data set whose labels are weak already, or an output folder in use.
     """
     spec.check_split(split)
+    if spec.generator is None:
+        check_apart(out, {"the data set itself": spec.root})
     if distributed.is_main():
         prepare_output(out, overwrite=overwrite)
     distributed.barrier()

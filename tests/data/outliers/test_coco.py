@@ -185,3 +185,36 @@ def test_a_panoptic_mask_that_is_missing(coco):
     Image.fromarray(colors).save(coco.parent / "panoptic/2.png")
     assert len(CocoObjects(path, "all", images=coco.parent / "pictures", min_pixels=20)) == 1  # area by its pixels
     assert len(CocoObjects(path, "all", images=coco.parent / "pictures", min_pixels=21)) == 0
+
+
+def rewritten(coco, change):
+    content = json.loads(coco.read_text())
+    change(content)
+    coco.write_text(json.dumps(content))
+    return coco
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda file: file["images"][1].update(id=1), "two entries have the image id 1"),
+        (lambda file: file["categories"].append({"id": 18, "name": "cat"}), "two entries have the category id 18"),
+    ],
+)
+def test_ids_that_stand_for_two_things_are_refused(coco, change, reason):
+    with pytest.raises(InputError, match=f"instances.json: {reason}"):
+        CocoObjects(rewritten(coco, change), "all", images=coco.parent / "pictures")
+
+
+def test_a_picture_of_another_size_than_stated_is_refused_before_masks_are_drawn(coco):
+    path = rewritten(coco, lambda file: file["images"][1].update(width=61, height=40))
+    objects = CocoObjects(path, "all", images=coco.parent / "pictures")
+    assert objects.cut(0).size == (20, 20)
+    with pytest.raises(InputError, match=r"2.png has 60x40 pixels, but .*instances.json states 61x40 for image 2"):
+        objects.cut(1)
+
+
+@pytest.mark.parametrize("area", [0, -5])
+def test_an_area_that_is_none_is_computed(coco, area):
+    path = rewritten(coco, lambda file: file["annotations"][0].update(area=area))
+    assert "1:10" in CocoObjects(path, "all", images=coco.parent / "pictures", min_pixels=300).ids

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from object_toys import GREEN, RED, folder
 
+from gss.core.errors import InputError
 from gss.data.outliers.objects import check_unknown, fingerprint, open_objects
 
 
@@ -70,3 +73,10 @@ def test_objects_of_generated_scenes():
     assert np.array_equal(pictures[0], objects.cut(0)) and not np.array_equal(
         *map(np.asarray, (pictures[0], pictures[1]))
     )
+
+
+def test_categories_of_other_objects_are_refused(tmp_path):
+    root = folder(tmp_path / "objects", {"a": RED, "b": GREEN})
+    (root / "objects.json").write_text(json.dumps([{"name": "a.png", "category": "ball"}]))
+    with pytest.raises(InputError, match=r"objects.json names none of the 2 objects, such as 'a', but 'a.png'"):
+        open_objects(root)

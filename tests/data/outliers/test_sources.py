@@ -3,6 +3,9 @@ from object_toys import GREEN, RED, folder
 from PIL import Image
 
 from gss.cli import main
+from gss.config.residual import ResidualConfig
+from gss.core.errors import InputError
+from gss.data.outliers.sources import open_sources
 
 
 def test_preview_from_the_command_line(tmp_path, capsys):
@@ -24,3 +27,14 @@ def test_preview_from_the_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--preview", "sheet.gif"])
     assert "must end in .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spelling", ["objects/", "objects/../objects", "link"])
+def test_objects_are_not_validated_on_under_another_spelling(tmp_path, spelling):
+    folder(tmp_path / "objects", {id: (200, 0, 0) for id in "abcde"})
+    (tmp_path / "link").symlink_to("objects")
+    cfg = ResidualConfig()
+    cfg.outliers.objects, cfg.outliers.split, cfg.outliers.min_pixels = str(tmp_path / "objects"), "all", 1
+    cfg.outliers.val_objects, cfg.outliers.val_split = f"{tmp_path}/{spelling}", "all"
+    with pytest.raises(InputError, match="5 objects are trained and validated on"):
+        open_sources(cfg)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark_trees import TREES as OOD_TREES
+from image_folders import write_folder
 from mixture_trees import TREES as DOMAIN_TREES
 from PIL import Image
 
@@ -434,3 +435,15 @@ def test_classes_json_with_a_byte_order_mark(tmp_path, encoding):
     folder(tmp_path, {"a": [[0]]})
     (tmp_path / "classes.json").write_text('{"classes": {"0": "Straße"}}', encoding=encoding)
     assert load_spec(tmp_path).label_space.names == ("Straße",)
+
+
+@pytest.mark.parametrize("extra", [{"ignore": 0}, {"ignore_indx": 0}, {"void": [3]}, {"palette": {}}, {"Classes": {}}])
+def test_a_setting_of_classes_json_that_is_not_known_is_refused(tmp_path, extra):
+    root = write_folder(tmp_path / "street")
+    content = {"classes": {str(k): f"c{k}" for k in range(5)}}
+    (root / "classes.json").write_text(json.dumps({**content, **extra}))
+    with pytest.raises(InputError, match=f"classes.json: unknown key '{next(iter(extra))}'"):
+        load_spec(root)
+    notes = {"note": "by hand", "ignore_name": "void", "version": 2, "num_classes": 5, "license": {"id": 1}}
+    (root / "classes.json").write_text(json.dumps({**content, **notes}))
+    assert load_spec(root).label_space.num_classes == 5

@@ -295,3 +295,19 @@ def test_two_processes_make_refine_and_report_as_one(full, tmp_path):
         assert ours == theirs
     manifests = [json.loads((tmp_path / way / "fine/manifest.json").read_text()) for way in ("one", "two")]
     assert manifests[0]["masks"] == manifests[1]["masks"] and len(manifests[0]["masks"]) == 4
+
+
+@pytest.mark.parametrize("command", ["make", "refine", "import"])
+def test_results_do_not_replace_the_data_that_is_read(full, tmp_path, capsys, command):
+    root = tmp_path / "full"
+    assert main(["weak", "make", str(full), "--form", "coarse", "--out", str(tmp_path / "coarse")]) == 0
+    words = {
+        "make": [str(full), "--form", "points", "--out", str(root)],
+        "refine": [str(tmp_path / "coarse"), "--out", str(tmp_path / "coarse")],
+        "import": [str(full), "--masks", str(root / "masks" / "train"), "--out", str(root)],
+    }[command]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["weak", command, *words, "--overwrite"]) == 2
+    assert "whose files would be replaced" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

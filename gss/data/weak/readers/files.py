@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from gss.core.errors import InputError, shorten
-from gss.core.files import read_json, read_text
+from gss.core.files import read_json, read_text, unique_keys
 from gss.core.json_value import LARGEST, JsonValue
 
 
 def read_json_value(path: Path) -> JsonValue:
-    """Return the content of a JSON file."""
-    return JsonValue(read_json(path), path)
+    """Return the content of a JSON file; a key given twice is refused."""
+    return JsonValue(read_json(path, object_pairs_hook=unique_keys), path)
 
 
 def read_xml(path: Path) -> ElementTree.Element:
