@@ -15,8 +15,7 @@ from gss.cli import main
 from gss.config.io import save_config
 from gss.core.outputs import LOCK_NAME
 from gss.training.engine.log import read_metrics
-from gss.training.engine.run_folder import list_checkpoints
-from gss.training.engine.stage import DATA_FILE
+from gss.training.engine.run_folder import DATA_FILE, list_checkpoints
 from gss.training.engine.task import Task
 from gss.training.run import train
 from gss.training.stages import STAGES as ALL

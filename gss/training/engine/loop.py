@@ -46,7 +46,14 @@ from gss.training.engine.ema import ParameterEMA
 from gss.training.engine.log import RunLog, read_metrics
 from gss.training.engine.meter import NonFiniteError, StepMeter
 from gss.training.engine.optim import build_optimizer, learning_rate_scale
-from gss.training.engine.run_folder import advice, keep_newest, list_checkpoints, newest_checkpoint, set_aside
+from gss.training.engine.run_folder import (
+    DATA_FILE,
+    advice,
+    keep_newest,
+    list_checkpoints,
+    newest_checkpoint,
+    set_aside,
+)
 from gss.training.engine.sources import Source
 from gss.training.engine.stop import StopRequest
 from gss.training.engine.task import Task
@@ -211,7 +218,7 @@ class _Run:
 
     def _check_own_folder(self) -> None:
         """Require a folder that is empty or of a run: a start clears what is in it."""
-        held = [entry.name for entry in self.out.iterdir() if entry.name != LOCK_NAME]
+        held = [entry.name for entry in self.out.iterdir() if entry.name not in (LOCK_NAME, DATA_FILE)]
         if held and not (self.out / "config.yaml").is_file():
             raise InputError(
                 f"{self.out} holds {held[0]!r} and no run to resume: choose another --out, or start anew with "

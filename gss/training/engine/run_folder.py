@@ -13,6 +13,9 @@ from pathlib import Path
 from gss.core.files import discard
 from gss.core.interrupt import Interrupted
 
+DATA_FILE = "data.json"
+"""File of a run folder that counts the files of the training data set, used and not; the first that a run writes."""
+
 
 @dataclass(frozen=True)
 class Advice:

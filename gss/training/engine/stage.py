@@ -28,11 +28,9 @@ from gss.core.files import write_json
 from gss.data.open import training_files
 from gss.report.tables import Cell, Table
 from gss.training.engine.loop import fit
+from gss.training.engine.run_folder import DATA_FILE
 from gss.training.engine.sources import Source
 from gss.training.engine.task import Task
-
-DATA_FILE = "data.json"
-"""File of a run folder that counts the files of the training data set, used and not."""
 
 Say = Callable[[str], None]
 """Receives what a stage tells its user, such as `print`."""

@@ -166,7 +166,11 @@ def test_resume_with_other_settings_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     run(config(), tmp_path / "straight")
-    for name, files in (("empty", []), ("begun", ["config.yaml", "metrics.jsonl", ".product.0123abcd.tmp"])):
+    for name, files in (
+        ("empty", []),
+        ("data", ["data.json"]),
+        ("begun", ["config.yaml", "metrics.jsonl", ".product.0123abcd.tmp"]),
+    ):
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).touch()
