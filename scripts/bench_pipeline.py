@@ -148,9 +148,9 @@ ROWS += [
 ]
 ROWS += [
     Row(
-        "pipeline marginal, 1500x2000, K 150, windows",
+        "pipeline marginal, 1000x1500, K 150, windows",
         "twin",
-        case("marginal", "twin", (1500, 2000), classes=150, window="slide"),
+        case("marginal", "twin", (1000, 1500), classes=150, window="slide"),
     )
 ]
 
