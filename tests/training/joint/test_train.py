@@ -25,6 +25,7 @@ def root(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_training_learns_and_extends_the_pipeline(root, tmp_path):
     more = [f"pipeline={root / 'plain'}", "train.steps=50", "optim.lr=4e-3", "loss.structured=0", "loss.repeats=4"]
     cfg = config(root, "joint", *more, "loss.masks_only=0.8", "validation.orders=6", "data.flip=0")
