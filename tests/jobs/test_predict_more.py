@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joint_toys import joint_pipeline
 from PIL import Image
 from tiny_pipeline import tiny_pipeline
 
@@ -193,3 +194,20 @@ def test_a_video_keeps_its_times(saved, tmp_path, capsys):
     assert main(["predict", saved, str(damaged), "--out", str(tmp_path / "cut")]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gss: error")]
     assert len(errors) == 1 and "cut.mp4" in errors[0]
+
+
+def test_where_drawn_masks_differ(photos, tmp_path, capsys):
+    joint_pipeline().save_pretrained(tmp_path / "joint")
+    out = tmp_path / "out"
+    command = ["predict", str(tmp_path / "joint"), str(photos), "--samples", "3", "--outputs", "mask,scores,heat"]
+    assert main([*command, "--out", str(out)]) == 0
+    for record in report_of(out)["images"]:
+        values = np.load(out / record["files"]["hypotheses"])
+        assert values.shape == (20, 28) and values.min() >= 0 and values.max() <= 1
+        assert record["scores"]["hypotheses"]["mean"] == pytest.approx(values.mean(), rel=1e-4)
+    assert report_of(out)["samples"] == 3
+
+
+def test_samples_need_a_joint_prior(saved, photos, tmp_path, capsys):
+    assert main(["predict", saved, str(photos), "--out", str(tmp_path / "out"), "--samples", "3"]) == 2
+    assert "needs a joint prior" in capsys.readouterr().err
