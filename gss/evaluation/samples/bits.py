@@ -70,7 +70,7 @@ class BitsCounts:
         pixels = pad_to_multiple(to_float(np.asarray(image))[None].to(device), stride)
         output = pipeline.predict_tokens(pixels)
         padded = padded_pair(labels, stride, device)[0]
-        tokens, scores = pipeline.likelihood.tokens(padded), cell_scores(joint, padded)
+        tokens, scores = pipeline.likelihood.tokens(padded), cell_scores(joint.table, padded)
         valid = padded != IGNORE_INDEX
 
         # 2. Bounds of the joint prior, with and without image.

@@ -16,7 +16,7 @@ from gss.evaluation.samples.bits import BitsCounts
 from gss.evaluation.samples.completion import CompletionCounts
 from gss.evaluation.samples.corrections import CorrectionCounts
 from gss.evaluation.samples.hypotheses import HypothesesCounts
-from gss.evaluation.samples.layouts import measure_layouts
+from gss.evaluation.samples.layouts import LayoutResult, measure_layouts
 from gss.evaluation.samples.protocol import SampleProtocol
 from gss.evaluation.samples.result import SampleResult
 from gss.models.evaluation_mode import evaluation_mode
@@ -97,9 +97,12 @@ def evaluate_samples(
 
     # 4. Sum over the processes; masks without image.
     unreadable = images.unreadable()
-    layouts = None
+    layouts: dict[str, LayoutResult] | None = None
+    generated: list[tuple[Image.Image, str]] = []
     if "layouts" in parts and train is not None:
-        layouts = measure_layouts(pipeline, dataset, train, protocol, progress=progress)
+        layouts, generated = measure_layouts(
+            pipeline, dataset, train, protocol, pictures=6 if pictures else 0, progress=progress
+        )
     pictured = {index: row for part in gather_objects(rows) for index, row in part.items()}
     return SampleResult(
         pipeline="",
@@ -116,6 +119,7 @@ def evaluate_samples(
         unreadable=unreadable,
         device=device_name(pipeline.device),
         pictures=[pictured[index] for index in sorted(pictured)],
+        generated=generated,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from gss.core.distributed import is_main, shard
@@ -14,11 +15,13 @@ from gss.core.records import Record
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import ReadableImages
 from gss.evaluation.samples.protocol import SampleProtocol
+from gss.labels.space import IGNORE_INDEX
 from gss.metrics import LayoutStatistics, MaskDistances
 from gss.metrics.layouts.neighbours import NearestResult, NeighbourResult, nearest_figures, neighbour_figures
 from gss.metrics.layouts.statistics import LayoutDistance
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.sampling.painting import paint
+from gss.report.pictures import colorize
 
 NEIGHBOURS = 5
 SETS = ("joint", "unigram", "train", "held out")
@@ -63,8 +66,9 @@ def measure_layouts(
     train: ReadableImages,
     protocol: SampleProtocol,
     *,
+    pictures: int = 6,
     progress: bool = False,
-) -> dict[str, LayoutResult]:
+) -> tuple[dict[str, LayoutResult], list[tuple[Image.Image, str]]]:
     """Measure generated masks; the result is the same on every process.
 
     Masks have the size of the first test mask.
@@ -74,10 +78,12 @@ def measure_layouts(
         test: real masks that were not trained on.
         train: training masks.
         protocol: numbers of masks, steps, seed.
+        pictures: number of generated masks to show.
         progress: show a progress bar on the main process.
 
     Returns:
-        Result by set, see `SETS`.
+        Result by set, see `SETS`; and pictures with captions: generated masks, each with its nearest training mask on
+        its right.
     """
     count = len(pipeline.id2label)
     size = test.read(0)[1].shape
@@ -92,7 +98,7 @@ def measure_layouts(
     }.items():
         sets[name] = _Set(count)
         for mask in masks:
-            if (mask != 255).any():
+            if (mask != IGNORE_INDEX).any():
                 sets[name].add(mask)
     for part in sets.values():
         part.sum_across()
@@ -118,7 +124,23 @@ def measure_layouts(
             if name == "train"
             else nearest_figures(first.small.compute(sets["train"].small), between_train),
         )
-    return results
+    return results, _pairs(sets, results["joint"], pipeline.colors, pictures)
+
+
+def _pairs(
+    sets: dict[str, _Set], result: LayoutResult, colors: np.ndarray, count: int
+) -> list[tuple[Image.Image, str]]:
+    """Return the first generated masks beside their nearest training masks, as they are kept."""
+    if result.nearest is None:
+        return []
+    generated, train = (sets[name].small.rows().numpy() for name in ("joint", "train"))
+    pairs = []
+    for mask, index, distance in zip(generated[:count], result.nearest.index, result.nearest.distance, strict=False):
+        between = np.full((mask.shape[0], 2), IGNORE_INDEX, np.uint8)
+        both = colorize(np.concatenate([mask, between, train[index]], 1), colors, void=(255, 255, 255))
+        large = both.resize((4 * both.width, 4 * both.height), Image.Resampling.NEAREST)
+        pairs.append((large, f"{distance:.0%} of the pixels differ"))
+    return pairs
 
 
 def _real(dataset: ReadableImages, limit: int) -> Iterator[np.ndarray]:

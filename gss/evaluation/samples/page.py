@@ -40,6 +40,9 @@ def build_page(result: SampleResult) -> Report:
         )
         report.legend(result.class_names, result.class_colors)
         report.picture_rows(PICTURE_TITLES, result.pictures)
+    if result.generated:
+        report.section("Masks without image", "Left the generated mask, right the nearest training mask.")
+        report.pictures(result.generated, columns=3)
     report.section("Raw numbers")
     return report.details("All results", result.to_json())
 

@@ -37,6 +37,7 @@ class SampleResult(Record):
         unreadable: images that were left out.
         device: device that was used.
         pictures: caption and pictures of some images: image, truth, three hypotheses, mutual information.
+        generated: pictures and captions of masks without image, each beside its nearest training mask.
     """
 
     schema_version: ClassVar[int] = 1
@@ -55,3 +56,4 @@ class SampleResult(Record):
     unreadable: list[Unreadable]
     device: str
     pictures: Sequence[tuple[str, Sequence[Image.Image]]] = field(default=(), metadata=NOT_IN_JSON)
+    generated: Sequence[tuple[Image.Image, str]] = field(default=(), metadata=NOT_IN_JSON)

@@ -75,6 +75,8 @@ def test_every_part_is_there_and_is_json(result, tmp_path):
     for word in ("Bits per pixel", "Hypotheses", "Completion", "Corrections", "Masks without image"):
         assert word in page and word in text
     assert "mutual information" in page
+    assert [picture.width for picture, _ in result.generated] == [4 * (2 * 64 + 2)] * 6
+    assert "nearest training mask" in page
 
 
 def test_hypotheses(result):
