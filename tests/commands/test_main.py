@@ -107,6 +107,7 @@ def test_train_refuses_a_used_folder(tasks, tmp_path, capsys):
     ):
         assert cli.main(["train", "prior", "--out", str(tmp_path), flag]) == 0
         assert tasks.pop()[1] == keywords
+    capsys.readouterr()  # what they wrote
     assert "not allowed with" in fails(["train", "prior", "--out", str(tmp_path), "--resume", "--overwrite"], capsys)
     assert (tmp_path / "metrics.jsonl").read_text() == "kept"
 

@@ -64,7 +64,7 @@ def test_a_stopped_producer_leaves_no_data_set(spec, tmp_path):
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="holds no manifest.json"):
         read_manifest(out)
-    with pytest.raises(ValueError, match="images/ and masks/"):
+    with pytest.raises(ValueError, match="no images with labels found"):
         load_spec(out)
     with pytest.raises(ValueError, match="already holds"):
         write_masks(spec, out)

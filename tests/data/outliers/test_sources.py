@@ -17,8 +17,10 @@ def test_preview_from_the_command_line(tmp_path, capsys):
     assert "4 objects to train on, 1 held out" in said and "thing b 1" in said and "5 foreign scenes" in said
     with Image.open(sheet) as picture:
         assert picture.width > 4 * 320
+    empty = tmp_path / "empty"
+    empty.mkdir()
     for change, reason in (
-        (["--objects", str(tmp_path)], "has no folder images/"),
+        (["--objects", str(empty)], "no images with labels found"),
         (["outliers.val_split=train"], "are trained and validated on, such as a"),
         (["outliers.colour=1"], "unknown key"),
     ):
