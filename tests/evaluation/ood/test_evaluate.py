@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
-from gss.cli.measure import evaluate_ood as command
 from gss.cli import main
+from gss.cli.measure import evaluate_ood as command
 from gss.data.outliers.benchmarks import open_ood
 from gss.evaluation import evaluate_ood, result_tables
 from gss.evaluation.ood.page import build_page
