@@ -7,4 +7,5 @@ bash scripts/setup.sh
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy gss vqvae scripts
 .venv/bin/lint-imports --no-logo --no-cache
-exec .venv/bin/python -m pytest -q -m "not slow" "$@"
+# A file goes to one process: its tests share what they train.
+exec .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow" "$@"
