@@ -10,7 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from gss import GSSPipeline
+from gss.config.shared import DataConfig
 from gss.core.errors import InputError
+from gss.data.open import build_dataset
 from gss.pipeline.zoo import FOLDER, halve_weights, list_models
 
 SAVED = Path(__file__).parents[1] / "data" / "pipeline_v0.1" / "pipeline"
@@ -87,3 +89,18 @@ def test_models_of_the_project_are_small_and_carry_a_card():
     for model in list_models():
         assert model.megabytes <= 10.0
         assert "## Training data" in Path(model.card).read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="installed without the folder zoo/")
+def test_models_of_the_project_segment_a_generated_street():
+    scene, _ = build_dataset(DataConfig(spec="scenes"), "test", train=False).read(3)
+    for model in list_models():
+        pipeline = GSSPipeline.from_pretrained(model.folder)
+        output = pipeline(scene, return_ood=True)
+        mask = np.asarray(output.masks[0])
+        assert mask.shape == (scene.height, scene.width)
+        names = pipeline.id2label
+        lower, upper = mask[-scene.height // 6 :], mask[: scene.height // 8]
+        assert names[int(np.bincount(lower.ravel()).argmax())].lower() == "road"
+        assert {names[int(label)].lower() for label in np.unique(upper)} & {"sky", "building"}
+        assert np.isfinite(output.ood_scores[0]).all()
