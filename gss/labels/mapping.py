@@ -320,10 +320,10 @@ class LabelMapping:
         table[: self.source.num_classes] = self.table
         known = ((labels >= 0) & (labels < self.source.num_classes)) | (labels == IGNORE_INDEX)
         if not known.all():
-            strange = sorted(set(labels[~known].tolist()))
+            strange = listed(map(str, sorted(set(labels[~known].tolist()))))
             raise InputError(
-                f"labels hold {listed(map(str, strange))}, but the source space has the classes 0.."
-                f"{self.source.num_classes - 1} and void is {IGNORE_INDEX}; read the masks with the data set's spec"
+                f"labels hold {strange}, but the source space has the classes 0..{self.source.num_classes - 1} and "
+                f"void is {IGNORE_INDEX}; read the masks with the data set's spec"
             )
         if isinstance(labels, np.ndarray):
             return table.astype(labels.dtype)[labels]
@@ -384,10 +384,8 @@ class LabelMapping:
         for name, row in zip(self.source.names, self.shares, strict=True):
             targets = {self.target.names[t]: share for t, share in row}
             plain = list(targets)
-            if not targets or shares_of(name, plain) != targets:
-                named[name] = targets or None
-            else:
-                named[name] = plain if len(plain) > 1 else plain[0]
+            short = bool(targets) and shares_of(name, plain) == targets
+            named[name] = (plain if len(plain) > 1 else plain[0]) if short else targets or None
         return named
 
 
