@@ -23,6 +23,8 @@ stage posterior posterior camvid/posterior.yaml train.checkpoint_every=100
 stage twin twin camvid/prior.yaml camvid/long.yaml posterior="$runs/posterior"
 stage head prior camvid/prior.yaml camvid/head.yaml posterior="$runs/posterior" model.init_from="$runs/twin"
 stage prior prior camvid/native.yaml posterior="$runs/posterior" model.init_from="$runs/head"
-stage density density data.spec=camvid pipeline="$runs/prior/pipeline"
+# Fewer neighbours and no ddu: the zoo has 10 MB for a pipeline.
+stage density density data.spec=camvid pipeline="$runs/prior/pipeline" posthoc.bank_size=800 \
+    posthoc.scores=sml,mahalanobis,mahalanobis++,knn,vim,combined
 "$python" -m gss evaluate "$runs/density/pipeline" --data camvid --root "$data" --json "$runs/evaluation.json"
 "$python" "$here/scripts/pack_zoo.py" "$runs/density/pipeline" camvid-lite0 --evaluation "$runs/evaluation.json"
