@@ -26,5 +26,3 @@ def run(args: Namespace) -> None:
     for index, (red, green, blue) in enumerate(palette.tolist()):
         print(f"{index:3d}  {red:3d} {green:3d} {blue:3d}  #{red:02x}{green:02x}{blue:02x}")
     print(f"{len(palette)} colours, minimum distance {min_distance(palette):.1f}")
-    if args.out:
-        print(f"wrote {args.out}")

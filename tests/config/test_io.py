@@ -108,7 +108,6 @@ def test_mistakes_in_overrides(override, parts):
 @pytest.mark.parametrize(
     ("override", "allowed"),
     [
-        ("vq.quantizer_type=vqq", "one of vq, fsq, lfq, simvq"),
         ("vq.downsample=5", "one of 4, 8, 16"),
         ("codec.palette=max", "one of maxmin, lattice, random, jitter, display"),
         ("codec.inverse=linear", "one of nearest, conv, swin"),

@@ -13,6 +13,7 @@ from stage_toys import STAGES, config, relabel, settings, write
 
 from gss.cli import main
 from gss.config.io import save_config
+from gss.core.errors import InputError
 from gss.core.outputs import LOCK_NAME
 from gss.training.engine.log import read_metrics
 from gss.training.engine.run_folder import DATA_FILE, list_checkpoints
@@ -145,7 +146,14 @@ def test_no_labelled_pixel_is_told_before_training(root, tmp_path, capsys, stage
     assert not list(out.iterdir())
 
 
-@pytest.mark.parametrize("stage", ["posterior", "prior", "twin", "density", "residual"])
+@pytest.mark.parametrize("stage", ["posterior", "prior", "twin"])
+def test_a_class_without_training_pixels_stops_training(root, tmp_path, stage):
+    relabel(root, lambda mask: np.where(mask == 4, 255, mask))
+    with pytest.raises(InputError, match=r"no pixel of split 'train' .* is labelled pole.*weak\.allow_missing=true"):
+        train(stage, config(root, stage, "train.steps=1"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("stage", ["density", "residual"])
 def test_a_class_without_training_pixels_is_a_warning(root, tmp_path, stage):
     relabel(root, lambda mask: np.where(mask == 4, 255, mask))
     with pytest.warns(UserWarning, match="no pixel of split 'train' .* is labelled pole: these classes will not"):

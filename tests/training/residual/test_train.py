@@ -267,7 +267,9 @@ def test_pipelines_without_what_is_perturbed(folder, settings, tmp_path):
 def test_objects_of_a_class_of_the_data_set_are_refused(folder, settings, tmp_path):
     objects = tmp_path / "objects"
     shutil.copytree(folder / "objects", objects)
-    (objects / "objects.json").write_text(json.dumps([{"name": "c", "category": "Car"}]))
+    (objects / "objects.json").write_text(
+        json.dumps([{"name": "c", "category": "Car"}, {"name": "e", "category": "Thing"}])
+    )
     changed = [*settings, f"outliers.objects={objects}"]
     with pytest.raises(ValueError, match="add Car to outliers.exclude"):
         build_mixed(config(changed, "outliers.exclude=[]"), open_sources(config(changed, "outliers.exclude=[]")))
