@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +29,7 @@ import numpy as np
 import torch
 from bench_pipeline import pipeline as benchmark_pipeline
 from bench_pipeline import upernet
+from device_clock import facts, measured, peak_memory, seconds_of
 from torch.nn import functional as F
 
 from gss.config.io import load_config
@@ -283,8 +282,8 @@ def check_compile(bench: Bench) -> dict[str, Any]:
         raise RuntimeError(f"compiled logits differ by {error:.2g} of the largest")
     return {
         "relative_error": error,
-        "plain_s": seconds_of(lambda: prior(batch), bench),
-        "compiled_s": seconds_of(lambda: compiled(batch), bench),
+        "plain_s": seconds_of(lambda: prior(batch), bench.device, quick=bench.quick),
+        "compiled_s": seconds_of(lambda: compiled(batch), bench.device, quick=bench.quick),
     }
 
 
@@ -310,10 +309,10 @@ def check_throughput(bench: Bench) -> dict[str, Any]:
         base = f"{count} x {height}x{width}"
         for precision in ("float32", "bfloat16"):
             with torch.autocast(bench.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                twin = measured(lambda: segment("aux"), bench)
-                rival = measured(segment_peer, bench)
+                twin = measured(lambda: segment("aux"), bench.device, quick=bench.quick)
+                rival = measured(segment_peer, bench.device, quick=bench.quick)
                 for mode in ("marginal", "hard"):
-                    mine = measured(partial(segment, mode), bench)
+                    mine = measured(partial(segment, mode), bench.device, quick=bench.quick)
                     for name, other in (("twin", twin), ("UPerNet", rival)):
                         bench.rows.append(
                             {
@@ -330,46 +329,6 @@ def check_throughput(bench: Bench) -> dict[str, Any]:
     return {"rows": len(bench.rows)}
 
 
-# ------------------------------------------------------------------------------------------------- measuring
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[dict[str, float | None]]:
-    """Yield a dictionary whose "mb" is the peak of allocated device memory in MB; None on a CPU."""
-    found: dict[str, float | None] = {"mb": None}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    yield found
-    if device.type == "cuda":
-        found["mb"] = torch.cuda.max_memory_allocated(device) / 1e6
-
-
-def seconds_of(run: Callable[[], Any], bench: Bench) -> float:
-    """Return the least seconds of some calls, after two that do not count."""
-    times = []
-    for number in range(3 if bench.quick else 9):
-        wait(bench.device)
-        start = time.perf_counter()
-        run()
-        wait(bench.device)
-        if number > 1:
-            times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def measured(run: Callable[[], Any], bench: Bench) -> tuple[float, float | None]:
-    """Return seconds and peak memory in MB of a call."""
-    with peak_memory(bench.device) as peak:
-        seconds = seconds_of(run, bench)
-    return seconds, peak["mb"]
-
-
 # ------------------------------------------------------------------------------------------------- the run
 
 _TRAINED = ("posterior", "prior", "twin", "density", "hybrid", "residual", "weak-agmm", "weak-tags")
@@ -383,17 +342,6 @@ CHECKS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resume": check_resume,
     **{f"train {stage} bf16": check_training(stage, "bf16") for stage in _TRAINED if stage != "density"},
 }
-
-
-def facts(device: torch.device) -> dict[str, Any]:
-    """Describe the device and the software."""
-    found: dict[str, Any] = {"device": str(device), "torch": torch.__version__, "python": platform.python_version()}
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        found |= {"name": properties.name, "memory_mb": properties.total_memory / 1e6, "cuda": torch.version.cuda}
-    else:
-        found |= {"name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    return found
 
 
 def run_check(name: str, bench: Bench) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, read_json
 from gss.pipeline.loading import load_pipeline
-from gss.pipeline.zoo import FOLDER, halve_weights
+from gss.pipeline.store.zoo import FOLDER, halve_weights
 
 LARGEST_MB = 10.0
 TRAINING_DATA = (

@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     """Print a table of the pipelines and how to use the first."""
     from gss.core.files import write_json
-    from gss.pipeline.zoo import FOLDER, list_models
+    from gss.pipeline.store.zoo import FOLDER, list_models
     from gss.report.tables import Cell, Table, tables_text
 
     folder = args.folder or FOLDER

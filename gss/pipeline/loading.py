@@ -14,7 +14,7 @@ from gss.core.errors import InputError
 from gss.core.lookup.run_folders import find_pipeline
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
-from gss.pipeline.saving import one_line
+from gss.pipeline.store.saving import one_line
 
 
 def load_pipeline(

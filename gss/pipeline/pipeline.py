@@ -19,19 +19,19 @@ from gss.models.joint.model import JointPriorModel
 from gss.models.prior import GSSPriorModel, GSSPriorOutput
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores, OODScore, ScoreInputs, build_score
-from gss.pipeline.card import card_facts, write_card
 from gss.pipeline.compatibility import check_fit
 from gss.pipeline.decode import check_decode
 from gss.pipeline.display.result import Source
 from gss.pipeline.facts import PipelineFacts
-from gss.pipeline.hub import HubMethods
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
 from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, RunSize, check_run_size
 from gss.pipeline.reading import Reader
 from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
-from gss.pipeline.saving import current_modules, read
+from gss.pipeline.store.card import card_facts, write_card
+from gss.pipeline.store.hub import HubMethods
+from gss.pipeline.store.saving import current_modules, read
 from gss.pipeline.tokens import KeptReader
 from gss.pipeline.windows import Dense, Views, resize_map
 from gss.posterior.codec import MaskigeCodec
@@ -95,7 +95,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
         """
         dtype = kwargs.pop("torch_dtype", None) or kwargs.get("dtype")
         if dtype is None or isinstance(dtype, torch.dtype):
-            # Weights may be stored in half precision, see `gss.pipeline.zoo`.
+            # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
             dtype = {"prior": dtype or torch.float32, "default": torch.float32}
         kwargs["dtype"] = dtype
         return read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)

@@ -23,7 +23,7 @@ def test_a_training_ends_with_its_files_and_a_command_that_can_be_typed(stage, t
         program, *argv = shlex.split(line)
         args = cli.build_parser().parse(argv)
         assert program == "gss" and str(out) in " ".join(argv)
-        assert "some data" in " ".join(argv) or args.module == "gss.cli.predict"
+        assert "some data" in " ".join(argv) or args.module == "gss.cli.use.predict"
 
 
 def test_a_folder_given_as_data_root_is_the_data_of_the_next_command(tmp_path):

@@ -142,7 +142,7 @@ def test_path_with_equals_sign_is_a_file(tasks, tmp_path):
         ),
         (
             ["predict", "pipe", "a.png", "--out", "o", "b.png", "c"],
-            "gss.cli.predict",
+            "gss.cli.use.predict",
             {"images": ["a.png", "b.png", "c"], "out": "o", "window": "auto", "decode": None, "flip": False},
         ),
         (["data", "check", "d", "--sheet", "s.png"], "gss.cli.data.check", {"spec": "d", "split": None}),

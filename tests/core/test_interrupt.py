@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from gss.core.interrupt import Interrupted, interruptible
+from gss.core.interrupt import Interrupted, interruptible, uninterrupted
 
 
 def test_sigterm_is_an_exception_once():
@@ -34,3 +34,22 @@ def test_other_threads_keep_the_handlers():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_waits_for_the_end_of_a_block(number, code):
+    done = []
+    with pytest.raises(KeyboardInterrupt) as stop, interruptible():
+        with uninterrupted():
+            signal.raise_signal(number)
+            done.append("files")
+        done.append("more")
+    assert done == ["files"]
+    assert getattr(stop.value, "exit_code", 130) == code
+
+
+def test_an_error_in_such_a_block_restores_the_handlers():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(ValueError, match="full"), uninterrupted():
+        raise ValueError("full")
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before

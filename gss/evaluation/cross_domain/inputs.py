@@ -17,7 +17,7 @@ from gss.evaluation.names import short_names
 from gss.labels.mapping import LabelMapping
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.space import LabelSpace
-from gss.pipeline.card import read_training_data
+from gss.pipeline.store.card import read_training_data
 
 _SEED = re.compile(r"[_-](?:s|seed)[_-]?\d+$")
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, naming, read_text
+from gss.core.interrupt import uninterrupted
 from gss.core.records import plain
 from gss.jobs.predict.records import Failure, Prediction, Predictions, Video
+
+Entry = TypeVar("Entry", bound=Prediction | Video | Failure)
 
 FILE = "predictions.json"
 # Keys of the head that may differ in a continued run: the same pipeline may have moved.
@@ -71,6 +74,20 @@ class Journal:
             self._write(before)
             raise
         self._end += len(text)
+
+    def keep(self, make: Callable[[], Entry]) -> Entry:
+        """Append the record that a function returns; a signal waits until its files and the record are both there.
+
+        Args:
+            make: function that writes the files of an image or frame.
+
+        Raises:
+            OSError: the file cannot be written; it holds what it held.
+        """
+        with uninterrupted():
+            record = make()
+            self.add(record)
+        return record
 
     def close(self) -> None:
         """Close the file."""

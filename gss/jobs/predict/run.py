@@ -93,14 +93,12 @@ def predict(
     images = [index for index in share if not is_video(inputs[index].path)]
     try:
         with tqdm(total=len(share), desc="segmenting", unit="image", disable=quiet or not is_main()) as bar:
-            for index, record in _segment_images(pipeline, inputs, images, writer, batch_size, workers):
-                journal.add(record)
+            for index, record in _segment_images(pipeline, inputs, images, writer, journal, batch_size, workers):
                 report.setdefault(index, []).append(record)
                 bar.update()
             for index in share:
                 if is_video(inputs[index].path):
-                    for part in segment_video(pipeline, inputs[index], writer, batch_size):
-                        journal.add(part)
+                    for part in segment_video(pipeline, inputs[index], writer, journal, batch_size):
                         report.setdefault(index, []).append(part)
                     bar.update()
     finally:
@@ -178,23 +176,28 @@ def _segment_images(
     inputs: Sequence[Found],
     indices: Sequence[int],
     writer: Writer,
+    journal: Journal,
     batch_size: int,
     workers: int,
 ) -> Iterator[tuple[int, Prediction | Failure]]:
-    """Yield the index and record of each image, as they are done."""
+    """Yield the index and record of each image, as they are done and in the journal."""
     images = read_ahead(lambda index: _read(inputs[index].path), indices, workers)
     for batch in batches(zip(indices, images, strict=True), batch_size):
         readable = {index: image for index, image in batch.items() if isinstance(image, Image.Image)}
-        yield from ((index, image) for index, image in batch.items() if isinstance(image, Failure))
+        for index, image in batch.items():
+            if isinstance(image, Failure):
+                journal.add(image)
+                yield index, image
 
         def write(
             index: int, output: SegmentationOutput, row: int, seconds: float, images: dict[int, Image.Image] = readable
         ) -> Prediction | Failure:
             path, name = str(inputs[index].path), inputs[index].name
-            return writer.write(output, row, images[index], path=path, name=name, seconds=seconds)
+            image = images[index]
+            return journal.keep(lambda: writer.write(output, row, image, path=path, name=name, seconds=seconds))
 
         def refuse(index: int, error: InputError) -> Failure:
-            return failure(str(inputs[index].path), error)
+            return journal.keep(lambda: failure(str(inputs[index].path), error))
 
         yield from segment(pipeline, readable, writer.settings, batch_size, write=write, refuse=refuse)
 

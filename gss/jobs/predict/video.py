@@ -15,6 +15,7 @@ from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.data.files import Found
 from gss.jobs.predict.batches import batches, segment
+from gss.jobs.predict.journal import Journal
 from gss.jobs.predict.pictures import Writer, failure, save
 from gss.jobs.predict.records import Failure, Prediction, Video
 from gss.pipeline.outputs import SegmentationOutput
@@ -193,25 +194,34 @@ class VideoJob:
 
 
 def segment_video(
-    pipeline: GSSPipeline, item: Found, writer: Writer, batch_size: int
+    pipeline: GSSPipeline, item: Found, writer: Writer, journal: Journal, batch_size: int
 ) -> Iterator[Prediction | Video | Failure]:
     """Segment a video: masks, scores and alarms as numbered files, and other pictures as videos.
 
     Frames of a damaged video are segmented up to the damage, and their videos are kept.
 
     Yields:
-        The record of each frame, and that of the video if it is whole, else a failure.
+        The record of each frame, and that of the video if it is whole, else a failure; all are in the journal.
     """
+
+    def write(index: int, output: SegmentationOutput, row: int, seconds: float) -> Prediction:
+        return journal.keep(lambda: job.write(index, output, row, seconds))
+
+    def refuse(index: int, error: InputError) -> Failure:
+        return journal.keep(lambda: job.refuse(index, error))
+
     with ExitStack() as stack:
         job = VideoJob(item, writer, stack)
         for batch in batches(job.read(), batch_size):
             images = {index: image for index, image in batch.items() if isinstance(image, Image.Image)}
             records: Iterator[tuple[int, Prediction | Failure]] = segment(
-                pipeline, images, writer.settings, batch_size, write=job.write, refuse=job.refuse
+                pipeline, images, writer.settings, batch_size, write=write, refuse=refuse
             )
             for _, record in records:
                 yield record
-    yield job.damage or Video(job.path, job.size, job.count, round(job.seconds, 4), job.files)
+    last = job.damage or Video(job.path, job.size, job.count, round(job.seconds, 4), job.files)
+    journal.add(last)
+    yield last
 
 
 def is_film(kind: str) -> bool:

@@ -16,20 +16,18 @@ from gss.data.files import output_names
 from gss.data.images import load_image, load_mask
 from gss.data.protocols import ReadableImages
 from gss.jobs.sampling.files import (
+    Draws,
     Failure,
     generator_of,
     information_map,
     run_items,
-    scheduler_settings,
     sheet,
     write_pictures,
 )
 from gss.labels.space import IGNORE_INDEX
 from gss.pipeline.outputs import index_image
 from gss.pipeline.pipeline import GSSPipeline
-from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.regions import Region
-from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import colorize
 
 
@@ -125,12 +123,8 @@ def complete_masks(
     pipeline: GSSPipeline,
     masks: PartialMasks,
     out: Path,
+    draws: Draws,
     *,
-    n: int,
-    steps: int,
-    seed: int,
-    scheduler: TokenScheduler,
-    size: RunSize = None,
     facts: Mapping[str, Any],
 ) -> tuple[list[CompletedMask], list[Failure]]:
     """Complete partial masks and write pictures and `completions.json` into `out`.
@@ -139,11 +133,7 @@ def complete_masks(
         pipeline: pipeline with a joint prior.
         masks: partial masks.
         out: existing folder.
-        n: number of paths.
-        steps: number of steps.
-        seed: seed of all random numbers.
-        scheduler: order and schedule.
-        size: size to run at, see `GSSPipeline.__call__`.
+        draws: number, steps, seed, scheduler and size to run at.
         facts: content of the head of the JSON file.
     """
 
@@ -152,11 +142,11 @@ def complete_masks(
         output = pipeline.complete(
             None if image is None else [image],
             [labels],
-            n=n,
-            steps=steps,
-            generator=[generator_of(seed, index)],
-            scheduler=scheduler,
-            size=size,
+            n=draws.n,
+            steps=draws.steps,
+            generator=[generator_of(draws.seed, index)],
+            scheduler=draws.scheduler,
+            size=draws.size,
         )
         mask, confidence = np.asarray(output.masks[0]), np.asarray(output.confidence[0])
         information = information_map(np.asarray(output.mutual_information[0]))
@@ -188,5 +178,5 @@ def complete_masks(
         title="completing",
         out=out,
         file="completions.json",
-        facts={**facts, "n": n, "steps": steps, "seed": seed, "scheduler": scheduler_settings(scheduler)},
+        facts={**facts, **draws.facts},
     )

@@ -18,6 +18,7 @@ from gss.core.errors import InputError
 from gss.core.files import is_disk_error, write_json
 from gss.core.records import Record
 from gss.pipeline.outputs import index_image
+from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import contact_sheet, heatmap, save_picture
 
@@ -38,6 +39,31 @@ class Failure(Record):
 
     name: str
     error: str
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How masks are drawn.
+
+    Attributes:
+        n: number of masks or paths.
+        steps: number of steps.
+        seed: seed of all random numbers; mask i does not depend on n.
+        scheduler: order and schedule.
+        size: (H, W) of generated masks, or the size to run at, see `GSSPipeline.__call__`.
+    """
+
+    n: int
+    steps: int
+    seed: int
+    scheduler: TokenScheduler
+    size: RunSize = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the JSON file says about them."""
+        settings = {name: value for name, value in self.scheduler.config.items() if not name.startswith("_")}
+        return {"n": self.n, "steps": self.steps, "seed": self.seed, "scheduler": settings}
 
 
 def generator_of(seed: int, index: int) -> torch.Generator:
@@ -140,8 +166,3 @@ def sheet(pictures: Mapping[str, Image.Image], *, columns: int = 5) -> Image.Ima
     starts = range(0, len(cells), columns)
     captions = ["   |   ".join(titles[start : start + columns]) for start in starts]
     return contact_sheet([cells[start : start + columns] for start in starts], captions=captions)
-
-
-def scheduler_settings(scheduler: TokenScheduler) -> dict[str, Any]:
-    """Return the settings of a scheduler without those of diffusers."""
-    return {name: value for name, value in scheduler.config.items() if not name.startswith("_")}

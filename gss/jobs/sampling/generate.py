@@ -12,17 +12,16 @@ from PIL import Image
 
 from gss.core.records import Record
 from gss.jobs.sampling.files import (
+    Draws,
     Failure,
     class_table,
     generator_of,
     run_items,
-    scheduler_settings,
     sheet,
     write_pictures,
 )
 from gss.pipeline.outputs import index_image
 from gss.pipeline.pipeline import GSSPipeline
-from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import colorize, save_picture
 
 MOST_SHOWN = 30
@@ -45,13 +44,9 @@ class GeneratedMask(Record):
 def generate_masks(
     pipeline: GSSPipeline,
     out: Path,
+    draws: Draws,
     *,
-    n: int,
-    size: tuple[int, int] | None,
     proportions: Mapping[str, float] | None,
-    steps: int,
-    seed: int,
-    scheduler: TokenScheduler,
     window_size: tuple[int, int] | None = None,
     facts: Mapping[str, Any],
 ) -> tuple[list[GeneratedMask], list[Failure]]:
@@ -60,16 +55,13 @@ def generate_masks(
     Args:
         pipeline: pipeline with a joint prior.
         out: existing folder.
-        n: number of masks.
-        size: (H, W) of the masks; that of a window if None.
+        draws: number, steps, seed, scheduler and (H, W) of the masks; without a size, that of a window.
         proportions: wanted share of the pixels by class name.
-        steps: number of steps.
-        seed: seed of all random numbers; mask i does not depend on n.
-        scheduler: order and schedule.
         window_size: (H, W) of windows; the processor's if None.
         facts: content of the head of the JSON file.
     """
-    digits = len(str(n))
+    digits = len(str(draws.n))
+    size = draws.size if isinstance(draws.size, tuple) else None
     shown: dict[str, Image.Image] = {}
 
     def draw(index: int) -> GeneratedMask:
@@ -77,9 +69,9 @@ def generate_masks(
             1,
             size,
             proportions,
-            steps,
-            generator=generator_of(seed, index),
-            scheduler=scheduler,
+            draws.steps,
+            generator=generator_of(draws.seed, index),
+            scheduler=draws.scheduler,
             window_size=window_size,
         )
         mask, name = np.asarray(output.masks[0]), f"mask_{index + 1:0{digits}}"
@@ -91,20 +83,13 @@ def generate_masks(
         )
 
     done = run_items(
-        n,
+        draws.n,
         draw,
         lambda index: f"mask {index + 1}",
         title="generating",
         out=out,
         file="generated.json",
-        facts={
-            **facts,
-            "n": n,
-            "steps": steps,
-            "seed": seed,
-            "proportions": proportions,
-            "scheduler": scheduler_settings(scheduler),
-        },
+        facts={**facts, **draws.facts, "proportions": proportions},
     )
     if shown:
         save_picture(out / "sheet.png", sheet(shown, columns=6))

@@ -13,20 +13,18 @@ from gss.core.records import Record
 from gss.data.files import output_names
 from gss.data.images import load_image
 from gss.jobs.sampling.files import (
+    Draws,
     Failure,
     generator_of,
     information_map,
     mask_pictures,
     run_items,
-    scheduler_settings,
     sheet,
     write_pictures,
 )
 from gss.pipeline.outputs import index_image
 from gss.pipeline.pipeline import GSSPipeline
-from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.regions import Region
-from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.report.pictures import colorize, overlay
 
 MOST_SHOWN = 8
@@ -58,12 +56,8 @@ def sample_images(
     pipeline: GSSPipeline,
     paths: Sequence[Path],
     out: Path,
+    draws: Draws,
     *,
-    n: int,
-    steps: int,
-    seed: int,
-    scheduler: TokenScheduler,
-    size: RunSize = None,
     facts: Mapping[str, Any],
 ) -> tuple[list[SampledImage], list[Failure]]:
     """Draw n masks of each image and write pictures and `samples.json` into `out`.
@@ -72,11 +66,7 @@ def sample_images(
         pipeline: pipeline with a joint prior.
         paths: image files.
         out: existing folder.
-        n: number of masks.
-        steps: number of steps.
-        seed: seed of all random numbers.
-        scheduler: order and schedule.
-        size: size to run at, see `GSSPipeline.__call__`.
+        draws: number, steps, seed, scheduler and size to run at.
         facts: content of the head of the JSON file.
     """
     names = output_names(paths)
@@ -84,7 +74,12 @@ def sample_images(
     def draw(index: int) -> SampledImage:
         image = load_image(paths[index])
         output = pipeline.sample(
-            [image], n=n, steps=steps, generator=[generator_of(seed, index)], scheduler=scheduler, size=size
+            [image],
+            n=draws.n,
+            steps=draws.steps,
+            generator=[generator_of(draws.seed, index)],
+            scheduler=draws.scheduler,
+            size=draws.size,
         )
         masks, consensus = np.asarray(output.masks[0]), np.asarray(output.consensus[0])
         information, agreement = np.asarray(output.mutual_information[0]), np.asarray(output.agreement[0])
@@ -112,5 +107,5 @@ def sample_images(
         title="sampling",
         out=out,
         file="samples.json",
-        facts={**facts, "n": n, "steps": steps, "seed": seed, "scheduler": scheduler_settings(scheduler)},
+        facts={**facts, **draws.facts},
     )

@@ -96,3 +96,18 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
             if isinstance(line, dict) and type(line.get("step")) is int:
                 lines.append(line)
     return lines
+
+
+def recorded_validation(out: Path, step: int) -> dict[str, float]:
+    """Return the validation metrics of a step that a run folder has on record; empty if there are none.
+
+    Args:
+        out: folder of the run.
+        step: optimizer steps made.
+    """
+    found: dict[str, float] = {}
+    for line in read_metrics(out):
+        if line["step"] == step:
+            values = {key.removeprefix("val_"): value for key, value in line.items() if key.startswith("val_")}
+            found |= {name: float("nan") if value is None else value for name, value in values.items()}
+    return found

@@ -43,7 +43,7 @@ from gss.training.engine.accelerator import Precision, build_accelerator, seed_s
 from gss.training.engine.batch_norm import checked_batch_norm
 from gss.training.engine.batches import BatchStream, Quotas, StepSampler, named_samples
 from gss.training.engine.ema import ParameterEMA
-from gss.training.engine.log import RunLog, read_metrics
+from gss.training.engine.log import RunLog, recorded_validation
 from gss.training.engine.meter import NonFiniteError, StepMeter
 from gss.training.engine.optim import build_optimizer, learning_rate_scale
 from gss.training.engine.run_folder import (
@@ -391,11 +391,7 @@ class _Run:
 
     def _recorded_validation(self) -> dict[str, float]:
         """Metrics of this step, if the run wrote them already; the same answer on every process."""
-        found: dict[str, float] = {}
-        for line in read_metrics(self.out) if self.accelerator.is_main_process else []:
-            if line["step"] == self.step:
-                values = {k.removeprefix("val_"): v for k, v in line.items() if k.startswith("val_")}
-                found |= {name: float("nan") if v is None else v for name, v in values.items()}
+        found = recorded_validation(self.out, self.step) if self.accelerator.is_main_process else {}
         return distributed.gather_objects(found)[0]
 
 

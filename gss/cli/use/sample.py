@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_out
-from gss.cli.sampling import add_run_size, add_sampling, load, report
+from gss.cli.use.drawing import add_run_size, add_sampling, load, report
 
 HELP = "draw several masks of each image, and say where to look first"
 
@@ -29,17 +29,13 @@ def run(args: Namespace) -> int:
 
     out = Path(args.out)
     paths = find_images(args.images, exclude=out)
-    pipeline, scheduler = load(args, "gss sample")
+    pipeline, draws = load(args, "gss sample")
     run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
     done, failed = sample_images(
         pipeline,
         paths,
         out,
-        n=args.n,
-        steps=args.steps,
-        seed=args.seed,
-        scheduler=scheduler,
-        size=args.size,
+        draws,
         facts={"pipeline": args.pipeline},
     )
     return report(failed, f"{args.n} masks of each of {len(done)} of {len(paths)} images written into {out}")

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from gss.cli.parser import add_out, add_size, size
-from gss.cli.sampling import add_sampling, load, report
+from gss.cli.use.drawing import add_sampling, load, report
 
 HELP = "draw masks without an image"
 
@@ -45,19 +45,15 @@ def run(args: Namespace) -> int:
     from gss.pipeline.sampling.proportions import read_proportions
 
     out = Path(args.out)
-    pipeline, scheduler = load(args, "gss generate")
+    pipeline, draws = load(args, "gss generate")
     if args.proportions is not None:
         read_proportions(args.proportions, pipeline.id2label)
     run_on_main(lambda: prepare_output(out, overwrite=args.overwrite))
     done, failed = generate_masks(
         pipeline,
         out,
-        n=args.n,
-        size=args.size,
+        draws,
         proportions=args.proportions,
-        steps=args.steps,
-        seed=args.seed,
-        scheduler=scheduler,
         window_size=args.window_size,
         facts={"pipeline": args.pipeline},
     )

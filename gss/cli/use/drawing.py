@@ -1,4 +1,4 @@
-"""Commands that draw masks, and what they share."""
+"""What the commands share that draw masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from gss.cli.parser import add_device, count, count_or_none, run_size
 
 if TYPE_CHECKING:
-    from gss.jobs.sampling.files import Failure
+    from gss.jobs.sampling.files import Draws, Failure
     from gss.pipeline.pipeline import GSSPipeline
-    from gss.pipeline.sampling.scheduler import TokenScheduler
 
 ORDERS = ("halton", "confidence", "random", "spread_entropy")
 SCHEDULES = ("arccos", "cosine", "linear")
@@ -51,13 +50,14 @@ def add_run_size(parser: ArgumentParser) -> None:
     parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
 
 
-def load(args: Namespace, what: str) -> tuple[GSSPipeline, TokenScheduler]:
-    """Load a pipeline that can sample, and build the scheduler.
+def load(args: Namespace, what: str) -> tuple[GSSPipeline, Draws]:
+    """Load a pipeline that can sample, and return how it does.
 
     Raises:
         InputError: the pipeline has no joint prior, or a setting is out of range.
     """
     from gss.cli.runtime import parse_device
+    from gss.jobs.sampling.files import Draws
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.sampling.arguments import need_joint
     from gss.pipeline.sampling.scheduler import TokenScheduler
@@ -72,7 +72,7 @@ def load(args: Namespace, what: str) -> tuple[GSSPipeline, TokenScheduler]:
         top_p=args.top_p,
         corrector_sweeps=args.sweeps,
     )
-    return pipeline, scheduler
+    return pipeline, Draws(args.n, args.steps, args.seed, scheduler, args.size)
 
 
 def report(failed: Sequence[Failure], done: str) -> int:

@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
     from gss.jobs.predict.summary import summary
     from gss.jobs.predict.video import VIDEO_SUFFIXES, is_video, load_av
     from gss.pipeline.loading import load_pipeline
-    from gss.pipeline.saving import digest
+    from gss.pipeline.store.saving import digest
 
     out = Path(args.out)
     inputs = find_inputs(args.images, exclude=out, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_limit, add_out, add_split
-from gss.cli.sampling import add_run_size, add_sampling, load, report
+from gss.cli.use.drawing import add_run_size, add_sampling, load, report
 
 HELP = "complete partial masks, given pixels are kept"
 
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
     if args.data and args.images:
         raise InputError("--images belongs to mask files; the images of --data are those of the data set")
     out = Path(args.out)
-    pipeline, scheduler = load(args, "gss complete")
+    pipeline, draws = load(args, "gss complete")
     if args.data:
         dataset = open_split(load_spec(args.data, args.root), args.split)
         check_classes(class_names(pipeline), dataset.label_space.names)
@@ -59,11 +59,7 @@ def run(args: Namespace) -> int:
         pipeline,
         masks,
         out,
-        n=args.n,
-        steps=args.steps,
-        seed=args.seed,
-        scheduler=scheduler,
-        size=args.size,
+        draws,
         facts={"pipeline": args.pipeline, "data": args.data},
     )
     return report(failed, f"{len(done)} of {len(masks.names)} masks completed into {out}")

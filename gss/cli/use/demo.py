@@ -33,7 +33,7 @@ def run(args: Namespace) -> None:
     from gss.export.demo.runtime import web_runtime
     from gss.ood.alarms import check_rate
     from gss.pipeline.loading import load_pipeline
-    from gss.pipeline.saving import digest
+    from gss.pipeline.store.saving import digest
 
     if args.onnx is None and args.size is None:
         raise InputError("--size HxW is missing: the size that photos run at, such as 256x320; or --onnx FILE")

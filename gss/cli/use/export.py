@@ -41,7 +41,7 @@ def run(args: Namespace) -> None:
     from gss.core.outputs import check_writable, locked
     from gss.export.job import export
     from gss.pipeline.loading import load_pipeline
-    from gss.pipeline.saving import digest
+    from gss.pipeline.store.saving import digest
 
     if args.images and args.data:
         raise InputError("--images and --data exclude each other: give one of them")

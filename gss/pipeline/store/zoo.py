@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, read_json
 from gss.core.records import Record
-from gss.pipeline.saving import INDEX
+from gss.pipeline.store.saving import INDEX
 
-FOLDER = Path(__file__).parents[2] / "zoo"
+FOLDER = Path(__file__).parents[3] / "zoo"
 """Where the models are in a checkout of the project."""
 
 # Largest number that float16 holds.

@@ -66,7 +66,7 @@ def test_the_folder_is_what_is_uploaded(tmp_path, monkeypatch):
             asked.update(options)
             return type("Commit", (), {"commit_url": f"hub/{repo_id}"})
 
-    monkeypatch.setattr("gss.pipeline.hub.HfApi", Hub)
+    monkeypatch.setattr("gss.pipeline.store.hub.HfApi", Hub)
     options = {"token": "t", "revision": "v2", "commit_message": "Second", "licence": "cc-by-4.0"}
     assert tiny_pipeline().push_to_hub("someone/streets", **options) == "hub/someone/streets"
     assert asked == {"token": "t", "revision": "v2", "commit_message": "Second", "create_pr": False}

@@ -13,9 +13,9 @@ from gss import GSSPipeline
 from gss.config.shared import DataConfig
 from gss.core.errors import InputError
 from gss.data.open import build_dataset
-from gss.pipeline.zoo import FOLDER, halve_weights, list_models
+from gss.pipeline.store.zoo import FOLDER, halve_weights, list_models
 
-SAVED = Path(__file__).parents[1] / "data" / "pipeline_v0.1" / "pipeline"
+SAVED = Path(__file__).parents[2] / "data" / "pipeline_v0.1" / "pipeline"
 
 
 @pytest.fixture
