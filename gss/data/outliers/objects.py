@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -119,7 +120,7 @@ class FolderObjects:
             path = absent[0].image if kind == "image" else absent[0].mask
             raise InputError(f"{len(absent)} objects of {spec.root} lack a file, first: {path}")
         category = _categories(spec.folder() / "objects.json")
-        if category and not any(sample.id in category for sample in samples):
+        if category and not any(sample.id in category for sample in samples) and not _of_others(spec, category):
             raise InputError(
                 f"{spec.folder() / 'objects.json'} names none of the {len(samples)} objects, such as "
                 f"{quoted(samples[0].id)}, but {quoted(min(category))}: give names without the ending"
@@ -156,6 +157,12 @@ class FolderObjects:
             shown = ", ".join(map(str, unknown[:8].tolist()))
             raise InputError(f"mask {path} holds values that classes.json does not name: {shown}")
         return (labels != self._background) & (labels != IGNORE_INDEX)
+
+
+def _of_others(spec: DataSpec, names: Collection[str]) -> bool:
+    """Return whether names are those of objects of other splits, or of none."""
+    files = spec if "{split}" in spec.image else replace(spec, list_file=None, splits={})
+    return any(sample.id in names for part in files.available_splits() for sample in files.samples(part))
 
 
 def _categories(path: Path) -> dict[str, str]:

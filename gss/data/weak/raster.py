@@ -6,6 +6,7 @@ Coordinates are continuous: pixel (row i, column j) covers [j, j + 1) x [i, i + 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -135,3 +136,22 @@ def _cut(
     direction = (ends - starts)[owner] / pieces[owner, None]
     begin = starts[owner] + direction * number[:, None]
     return begin, begin + direction, radii[owner], classes[owner]
+
+
+def check_pixels(where: object, xy: Any) -> None:
+    """Require coordinates in pixels.
+
+    Args:
+        where: file and place of the label, for the message.
+        xy: coordinates of one label or of all of an image, any shape.
+
+    Raises:
+        InputError: all lie in 0..1 and some are fractions, so that they are relative to the image.
+    """
+    values = np.asarray(xy, np.float64)
+    if values.size and values.min() >= 0 and values.max() <= 1 and (values % 1).any():
+        shown = ", ".join(f"{value:g}" for value in values.ravel()[:4])
+        raise InputError(
+            f"{where}: the coordinates lie between 0 and 1 ({shown}), but pixels are expected: multiply x by the "
+            "width and y by the height of the image"
+        )

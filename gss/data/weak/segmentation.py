@@ -8,7 +8,7 @@ import numpy as np
 
 from gss.core.errors import InputError
 from gss.core.json_value import JsonValue
-from gss.data.weak.raster import decode_runs, fill_polygons, polygon_fits, unpack_counts
+from gss.data.weak.raster import check_pixels, decode_runs, fill_polygons, polygon_fits, unpack_counts
 
 Size = tuple[int, int]
 
@@ -87,6 +87,7 @@ def read_segmentation(value: JsonValue | None, size: Size | None) -> Polygons | 
             raise item.error(f"has {len(corners)} numbers; x and y of every corner make an even count")
         if size is not None and not polygon_fits(corners, size):
             raise item.error(f"lies far outside the picture of {size[1]}x{size[0]} pixels")
+        check_pixels(item.where(), corners)
         if len(corners) >= 6:
             polygons.append(corners)
     return Polygons(polygons) if polygons else None

@@ -77,6 +77,10 @@ def test_objects_of_generated_scenes():
 
 def test_categories_of_other_objects_are_refused(tmp_path):
     root = folder(tmp_path / "objects", {"a": RED, "b": GREEN})
+    (root / "objects.json").write_text(json.dumps([{"name": "a", "category": "ball"}]))
+    (root / "held.txt").write_text("b\n")
+    assert open_objects(root, "held").ids == ["b"]  # the file is about objects of another split
+    (root / "held.txt").unlink()
     (root / "objects.json").write_text(json.dumps([{"name": "a.png", "category": "ball"}]))
     with pytest.raises(InputError, match=r"objects.json names none of the 2 objects, such as 'a', but 'a.png'"):
         open_objects(root)

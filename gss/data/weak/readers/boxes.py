@@ -12,6 +12,7 @@ import numpy as np
 from gss.core.errors import InputError, quoted, shorten
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
+from gss.data.weak.raster import check_pixels
 from gss.data.weak.readers.base import Reader, TableReader, check_size
 from gss.data.weak.readers.files import read_csv, read_json_value, read_lines, read_xml, to_number, xml_number
 
@@ -47,6 +48,7 @@ class VocBoxReader(BoxReader):
             if box is None:
                 raise InputError(f"{path}: an <object> has no <bndbox>")
             corners = [xml_number(box, tag, path) for tag in ("xmin", "ymin", "xmax", "ymax")]
+            check_pixels(path, corners)
             if label is not None:
                 rows.append((corners[0] - 1, corners[1] - 1, corners[2], corners[3], label))
         return self.boxes(path, id, size, rows)
@@ -104,6 +106,7 @@ class CocoBoxReader(BoxReader, TableReader):
         """See `TableReader.entry`."""
         if entry.size is not None:
             check_size(path, id, entry.size, size)
+        check_pixels(path, [row[:4] for row in entry.rows])
         return self.boxes(path, id, size, entry.rows, exhaustive=not entry.crowd)
 
 
@@ -180,4 +183,5 @@ class CsvBoxReader(BoxReader, TableReader):
             label = self.names.find(name, path)
             if label is not None:
                 rows.append((*box, label))
+        check_pixels(path, [row[:4] for row in rows])
         return self.boxes(path, id, size, rows)

@@ -15,6 +15,7 @@ import numpy as np
 from gss.core.errors import InputError
 from gss.core.json_value import JsonValue
 from gss.data.weak.labels import Size, WeakLabels
+from gss.data.weak.raster import check_pixels
 from gss.data.weak.readers.base import check_size
 from gss.data.weak.readers.brush import decode_brush
 from gss.data.weak.readers.files import read_json_value, read_xml, shorten, to_number
@@ -135,9 +136,11 @@ class CvatReader(ShapeTable):
             values = [value for value in corners if value is not None]
             if len(values) < len(corners) or len(values) % 2:
                 raise InputError(f"{where}: points is {shorten(shape.get('points', ''))!r}, not 'x,y;x,y;...'")
+            check_pixels(where, values)
             canvas.polygon(label, values, where)
         elif shape.tag == "box":
             x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
+            check_pixels(where, [x0, y0, x1, y1])
             canvas.polygon(label, [x0, y0, x1, y0, x1, y1, x0, y1], where)
         else:
             left, top, width, height = (int(value) for value in numbers("left", "top", "width", "height"))

@@ -18,7 +18,7 @@ from gss.core.json_value import JsonValue
 from gss.data.files.lists import ImageNames
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
-from gss.data.weak.raster import fill_polygons
+from gss.data.weak.raster import check_pixels, fill_polygons
 from gss.data.weak.readers.base import Options, Reader, TableReader, check_size
 from gss.data.weak.readers.files import read_json_value, read_lines, shorten, to_number
 from gss.labels.space import IGNORE_INDEX
@@ -139,6 +139,7 @@ class LabelMeReader(ShapeReader):
         given = shape.get("shape_type")
         kind = "polygon" if given is None else given.text()
         points = [corner.numbers(2) for corner in shape["points"]]
+        check_pixels(shape.where(), points)
         if kind == "mask":
             canvas.mask(label, _stamp(shape, points, canvas.size))
             return

@@ -11,6 +11,7 @@ from gss.core.errors import InputError
 from gss.core.json_value import JsonValue
 from gss.data.weak.labels import Size, WeakLabels
 from gss.data.weak.names import VOC_SHORT_NAMES
+from gss.data.weak.raster import check_pixels
 from gss.data.weak.readers.base import Reader, TableReader, check_size
 from gss.data.weak.readers.files import read_json_value, read_xml, xml_number
 
@@ -37,6 +38,7 @@ class ScribbleReader(Reader):
                 raise InputError(f"{path}: a <polygon> has no <tag> with its class")
             vertices = [(xml_number(point, "X", path), xml_number(point, "Y", path)) for point in polygon.iter("point")]
             label = names.find(name.strip(), path)
+            check_pixels(path, vertices)
             if label is not None and vertices:
                 # A file counts pixels, a stroke runs through their centers.
                 strokes.append(self.stroke(path, size, label, np.array(vertices) + 0.5, self.options.width))
@@ -61,7 +63,8 @@ class ClickReader(TableReader):
         for click in entry:
             kind = click["cls"]
             label = self.names.find(kind.name(), kind.where())
-            xy = [[click["x"].number() + 0.5, click["y"].number() + 0.5]]
+            xy = np.array([[click["x"].number(), click["y"].number()]])
+            check_pixels(kind.where(), xy)
             if label is not None:
-                strokes.append(self.stroke(path, size, label, xy, self.options.width))
+                strokes.append(self.stroke(path, size, label, xy + 0.5, self.options.width))
         return self.build(id, size, strokes=strokes)

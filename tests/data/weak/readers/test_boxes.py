@@ -107,3 +107,62 @@ class TestYoloBoxReader(ReaderChecks):
 
 class TestCsvBoxReader(ReaderChecks):
     sample = "csv_boxes"
+
+
+@pytest.mark.parametrize(
+    ("form", "path", "text"),
+    [
+        ("csv_boxes", "t.csv", "image,class,xmin,ymin,xmax,ymax\na,car,0.1,0.2,0.5,0.9\n"),
+        (
+            "coco_boxes",
+            "coco.json",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "a.png"}],
+                    "categories": [{"id": 1, "name": "car"}],
+                    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0.1, 0.2, 0.4, 0.7]}],
+                }
+            ),
+        ),
+        (
+            "voc_boxes",
+            "w/{id}.xml",
+            "<a><object><name>car</name><bndbox><xmin>0.1</xmin><ymin>0.2</ymin><xmax>0.5</xmax><ymax>0.9</ymax>"
+            "</bndbox></object></a>",
+        ),
+        ("clicks", "clicks.json", json.dumps({"a": [{"cls": "car", "x": 0.25, "y": 0.75}]})),
+        (
+            "scribblesup",
+            "w/{id}.xml",
+            "<a><polygon><tag>car</tag><point><X>0.2</X><Y>0.4</Y></point><point><X>1</X><Y>0.6</Y></point></polygon></a>",
+        ),
+        (
+            "labelme",
+            "w/{id}.json",
+            json.dumps({"shapes": [{"label": "car", "points": [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]}]}),
+        ),
+        (
+            "coco_masks",
+            "masks.json",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "a.png"}],
+                    "categories": [{"id": 1, "name": "car"}],
+                    "annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[0.1, 0.1, 0.9, 0.1, 0.5, 1]]}],
+                }
+            ),
+        ),
+        (
+            "cvat",
+            "cvat.xml",
+            '<annotations><image name="a.png"><box label="car" xtl="0.1" ytl="0.1" xbr="0.5" ybr="1"/></image>'
+            "</annotations>",
+        ),
+    ],
+)
+def test_coordinates_relative_to_the_image_are_refused(root, form, path, text):
+    each(root, path.removeprefix("w/").replace("{id}", "ID"), text) if "{id}" in path else (root / path).write_text(
+        text
+    )
+    with pytest.raises(ValueError, match="lie between 0 and 1 .*pixels are expected: multiply x by the width"):
+        opened(root, {"format": form, "path": path, "unlabelled": "allow"}).read(0)
