@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=names,
         metavar="A,B",
         help="what is trained and shown, with commas; residual adds a head trained on pasted objects (some minutes), "
-        "twin and density can be left out (default: posterior,prior,twin,density)",
+        "twin, density and joint can be left out (default: posterior,prior,twin,density,joint)",
     )
     add_job(parser, "stage")
 

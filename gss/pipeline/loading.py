@@ -23,6 +23,7 @@ def load_pipeline(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     exact: bool = False,
+    stage: str = "",
 ) -> GSSPipeline:
     """Load a pipeline folder without progress bars.
 
@@ -31,6 +32,7 @@ def load_pipeline(
         device: device of the pipeline; None for this process's GPU if there is one, else the CPU.
         dtype: precision of the prior, float32 if None; the other components stay in float32.
         exact: read every cell with all codes, see `gss.pipeline.tokens`.
+        stage: see `find_pipeline`.
 
     Raises:
         InputError: `folder` is not a saved pipeline, is of another pipeline class, or a file in it is missing or
@@ -38,7 +40,7 @@ def load_pipeline(
     """
     # A name of a command is a folder; without it, the hub would be asked.
     with without_bars():
-        pipeline = GSSPipeline.from_pretrained(find_pipeline(folder)).to(device or distributed.device())
+        pipeline = GSSPipeline.from_pretrained(find_pipeline(folder, stage=stage)).to(device or distributed.device())
     pipeline.exact = True if exact else None
     return pipeline if dtype is None else pipeline.to(dtype)
 

@@ -3,15 +3,19 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gss.config.density import DensityConfig
 from gss.config.io import load_config
+from gss.config.joint import JointConfig
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.residual import ResidualConfig
+from gss.core.lookup.run_folders import find_pipeline
 from gss.jobs.quickstart import run as quickstart
 from gss.jobs.quickstart import stages as quickstart_stages
+from gss.jobs.quickstart.drawn import draw_strokes
 from gss.jobs.quickstart.unknown import check_kinds
 
 SPEC = """
@@ -31,6 +35,7 @@ SHRINK = {
     PriorConfig: [*TRAINING, "model.hidden_dim=16", "model.window_size=4"],
     DensityConfig: ["model.num_components=2", "posthoc.correct_only=false", "posthoc.bank_size=50"],
     ResidualConfig: [*TRAINING, "train.eval_every=3", "model.width=16", "outliers.min_pixels=4", "val_images=2"],
+    JointConfig: [*TRAINING, "model.width=8", "model.levels=1", "validation.images=2", "validation.orders=2"],
 }
 
 
@@ -76,11 +81,22 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     assert all(0 <= result["modes"]["aux"]["miou"] <= 1 for result in results.values())
     assert len(list((out / "new_images").iterdir())) == 2
     assert json.loads((out / "predictions" / "predictions.json").read_text())["images"]
+    drawn = summary["drawn"]
+    assert (
+        len(drawn["differing"]) == 6
+        and 0 < drawn["given"] < 0.5
+        and set(drawn["right"]) == {"image", "strokes", "both"}
+    )
+    assert {"bits", "cells", "mask_bits", "given_miou"} <= set(drawn["figures"])
+    for words in ("Drawn masks", "hypothesis 4", "what all agree on", "three strokes", "from both", "imagined"):
+        assert words in html
+    assert html.count("nearest training mask, ") == 6 * 2  # caption, and text of the picture
+    assert find_pipeline(out).parent.name == "prior" and find_pipeline(out, stage="joint").parent.name == "joint"
     weights = (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns
 
     capsys.readouterr()
     quickstart.quickstart(**args)
-    assert capsys.readouterr().out.count("finished before") == 4
+    assert capsys.readouterr().out.count("finished before") == 5
     assert (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns == weights
 
     # Without a data set of unknown objects the report says so and shows heat maps alone.
@@ -100,7 +116,7 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     html = (out / "report.html").read_text()
     for words in ("other val", "AP of residual_energy", "residual_gmm", "gmm_max", "equal bit for bit"):
         assert words in html
-    assert "twin" not in html
+    assert "twin" not in html and "Drawn masks" not in html
     summary = json.loads((out / "results.json").read_text())
     assert summary["masks_unchanged"] is True and set(summary["seconds"]) == {
         "posterior",
@@ -142,3 +158,18 @@ def test_what_is_pasted_is_not_what_is_measured(args, tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "COMPANIONS", {})
     with pytest.raises(ValueError, match="has no objects to paste"):
         quickstart.quickstart(**args)
+
+
+def test_strokes_lie_in_different_classes():
+    labels = np.full((40, 60), 255, np.uint8)
+    labels[:20], labels[20:30, 5:], labels[32:38, 10:50], labels[0:3, 0:3] = 0, 1, 2, 3
+    strokes = draw_strokes(labels, 4)
+    assert set(labels[strokes]) == {0, 1, 2} and 0 < strokes.mean() < 0.3
+    # One class alone: its only region has one stroke; nothing labelled: none.
+    assert draw_strokes(np.zeros((8, 8), np.uint8), 2).any()
+    assert not draw_strokes(np.full((8, 8), 255, np.uint8), 2).any()
+    # Two regions of one class, one of another: each has its stroke.
+    labels = np.full((30, 30), 255, np.uint8)
+    labels[:8], labels[12:18], labels[22:] = 0, 1, 0
+    found = draw_strokes(labels, 2)
+    assert all(found[rows].any() for rows in (slice(0, 8), slice(12, 18), slice(22, 30)))

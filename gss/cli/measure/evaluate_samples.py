@@ -68,7 +68,7 @@ def run(args: Namespace) -> int:
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
     train = open_split(spec, args.train_split) if "layouts" in protocol.parts else None
-    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device))
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), stage="joint")
     result = evaluate_samples(
         pipeline,
         dataset,

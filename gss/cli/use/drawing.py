@@ -62,7 +62,7 @@ def load(args: Namespace, what: str) -> tuple[GSSPipeline, Draws]:
     from gss.pipeline.sampling.arguments import need_joint
     from gss.pipeline.sampling.scheduler import TokenScheduler
 
-    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device))
+    pipeline = load_pipeline(args.pipeline, device=parse_device(args.device), stage="joint")
     joint = need_joint(pipeline.joint, pipeline.likelihood, what)
     scheduler = TokenScheduler(
         mask_token_id=joint.mask_token,

@@ -51,6 +51,7 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from gss.core.distributed import is_main, run_on_main
+    from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import prepare_output
     from gss.data.files import find_inputs
     from gss.data.images import IMAGE_SUFFIXES
@@ -64,10 +65,12 @@ def run(args: Namespace) -> int:
     inputs = find_inputs(args.images, exclude=out, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
     if any(is_video(item.path) for item in inputs):
         load_av()
+    # Of a job that trained a joint prior, the pipeline that has it.
+    folder = find_pipeline(args.pipeline, stage="joint" if args.samples or args.decode == "refined" else "")
     pipeline = load_pipeline(
-        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
+        folder, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
-    weights = digest(Path(args.pipeline))
+    weights = digest(folder)
     if args.backend == "onnx":
         from gss.export import OnnxModel, OnnxPipeline
 

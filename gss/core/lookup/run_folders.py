@@ -17,12 +17,12 @@ CHECKPOINTS = "checkpoints"
 """Folder of a run that holds what it can be resumed from."""
 
 # Stages of a job whose pipelines paint masks, the first one that is there is meant: the others extend it or compare.
-_STAGES = ("prior", "residual", "density", "twin", "teacher")
+_STAGES = ("prior", "residual", "density", "joint", "twin", "teacher")
 _DEPTH = 3
 _SHOWN = 3
 
 
-def find_pipeline(path: str | os.PathLike[str]) -> Path:
+def find_pipeline(path: str | os.PathLike[str], *, stage: str = "") -> Path:
     """Return the folder of the pipeline that a path means.
 
     The path may be the folder itself or a file or component in it; the `--out` of a training, which holds `pipeline`;
@@ -30,6 +30,7 @@ def find_pipeline(path: str | os.PathLike[str]) -> Path:
 
     Args:
         path: what the user gave.
+        stage: stage of a job to look at first, for a command that needs what only this stage adds.
 
     Raises:
         InputError: no pipeline there, or a checkpoint, a posterior or a run that is not finished; the message says
@@ -43,7 +44,7 @@ def find_pipeline(path: str | os.PathLike[str]) -> Path:
     if folder.is_file():
         raise InputError(f"no pipeline at {folder}: it is a file; give the --out folder of a training")
     places = [folder, folder.parent if _is_component(folder) else folder, folder / "pipeline"]
-    places += [folder / stage / "pipeline" for stage in _STAGES]
+    places += [folder / name / "pipeline" for name in (stage, *_STAGES) if name]
     for place in places:
         if (place / PIPELINE_INDEX).is_file():
             return place

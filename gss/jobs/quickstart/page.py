@@ -16,6 +16,7 @@ from gss.evaluation.cross_domain.page import add_matrix
 from gss.evaluation.reconstruction import ReconstructionResult, TokenMetrics
 from gss.evaluation.segmentation.page import add_evaluation
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics
+from gss.jobs.quickstart.drawn import DrawnPictures, add_drawn
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
 from gss.metrics.means import averaged_over
@@ -70,8 +71,10 @@ def write_report(
     results: Mapping[tuple[str, str], EvaluationResult],
     result: QuickstartResult,
     cfg: PriorConfig,
+    *,
+    drawn: DrawnPictures | None = None,
 ) -> None:
-    """Write `out/report.html`: key metrics, pictures, tables, unknown objects, curves, palette and codes.
+    """Write `out/report.html`: key metrics, pictures, drawn masks, tables, unknown objects, curves, palette and codes.
 
     Args:
         out: folder of the job.
@@ -80,6 +83,7 @@ def write_report(
         results: evaluations by network and data set.
         result: everything measured.
         cfg: settings of the prior.
+        drawn: pictures of drawn masks; None without a joint prior.
     """
     pipeline = pipelines["prior"]
     in_domain = results["prior", domains[0]]
@@ -94,6 +98,8 @@ def write_report(
     twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
     report.tiles(_key_metrics(in_domain, twin, result.recon.ceiling, pipeline.vqvae.codebook_size))
     _add_pictures(report, out, pipeline)
+    if result.drawn is not None and drawn is not None:
+        add_drawn(report, pipelines["joint"], result.drawn, drawn)
     report.section("All data sets")
     if len(domains) > 1:
         add_matrix(report, result.matrix, domains[0])

@@ -9,6 +9,7 @@ from gss.core.records import Record
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.result import EvaluationResult
+from gss.jobs.quickstart.drawn import DrawnMasks
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class QuickstartResult(Record):
         matrix: mIoU by "MODEL, MODE" and data set, 0..1.
         unknown: metrics of the out-of-distribution scores; None where no data set has unknown objects.
         masks_unchanged: whether the residual head leaves all masks as they are; None without one.
+        drawn: masks drawn from the joint prior; None without one.
     """
 
     schema_version: ClassVar[int] = 1
@@ -32,3 +34,4 @@ class QuickstartResult(Record):
     matrix: dict[str, dict[str, float | None]]
     unknown: OODEvaluation | None
     masks_unchanged: bool | None
+    drawn: DrawnMasks | None

@@ -1,4 +1,4 @@
-"""The main job: both stages, twin, density and residual head, evaluation, predictions and one report."""
+"""The main job: both stages, twin, heads and joint prior, evaluation, predictions and one report."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.predict import Settings, predict
+from gss.jobs.quickstart.drawn import DrawnMasks, DrawnPictures, draw_masks
 from gss.jobs.quickstart.page import mode_table, model_name, scoring_pipeline, write_report
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, training_stages
@@ -118,6 +119,13 @@ def quickstart(
         if "residual" in pipelines:
             unchanged = same_masks(pipelines["prior"], pipelines["residual"], strange)
     _predict_new(pipelines["prior"], load_spec(data, root), prior_cfg.data.val_split, out)
+    drawn: DrawnMasks | None = None
+    shown: DrawnPictures | None = None
+    if "joint" in pipelines:
+        print(f"drawing masks of {data}")
+        cfg = prior_cfg.data
+        val, train = (open_split(load_spec(data, root), split) for split in (cfg.val_split, cfg.train_split))
+        drawn, shown = draw_masks(pipelines["joint"], val, train, records["joint"].result, seed=seed)
     measured = QuickstartResult(
         seconds={name: records[name].seconds for name in stages},
         recon=ReconstructionResult.from_json(read_json(out / "posterior" / "recon.json")),
@@ -129,9 +137,10 @@ def quickstart(
         },
         unknown=unknown,
         masks_unchanged=unchanged,
+        drawn=drawn,
     )
     write_json(out / "results.json", measured.to_json())
-    write_report(out, pipelines, domains, results, measured, prior_cfg)
+    write_report(out, pipelines, domains, results, measured, prior_cfg, drawn=shown)
     print(mode_table(domains, results).text())
     if unknown:
         print(f"\n{ood_tables(unknown).text()}")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from gss.config.density import DensityConfig
 from gss.config.io import load_config
+from gss.config.joint import JointConfig
 from gss.config.posterior import PosteriorConfig
 from gss.config.prior import PriorConfig
 from gss.config.residual import ResidualConfig
 from gss.core.errors import InputError, unknown_name
 from gss.jobs.stages import Stage, training_stage
 
-STAGES = ("posterior", "prior", "twin", "density", "residual")
-DEFAULT_STAGES = STAGES[:4]
+STAGES = ("posterior", "prior", "twin", "density", "residual", "joint")
+DEFAULT_STAGES = ("posterior", "prior", "twin", "density", "joint")
 
 
 def order_stages(names: Sequence[str]) -> tuple[str, ...]:
@@ -62,4 +63,8 @@ def training_stages(
         overrides = [*common, f"pipeline={out / below[-1] / 'pipeline'}", f"outliers.objects={objects}"]
         residual = load_config(ResidualConfig, ["quickstart/residual.yaml"], overrides)
         stages.append(training_stage("residual", "residual", residual, out, after=below))
+    if "joint" in names:  # on the prior alone, so that heads come and go without training it again
+        overrides = [*common, f"pipeline={out / 'prior' / 'pipeline'}"]
+        joint = load_config(JointConfig, ["quickstart/joint.yaml"], overrides)
+        stages.append(training_stage("joint", "joint", joint, out, after=["prior"]))
     return stages, prior
