@@ -22,6 +22,7 @@ _names, __getattr__, __dir__ = lazy_names(
         "gss.models.config": ["GSSPriorConfig"],
         "gss.models.prior": ["GSSPriorModel"],
         "gss.models.residual": ["ResidualPatternHead"],
+        "gss.pipeline.auto.register": ["register"],
         "gss.pipeline.outputs": ["SegmentationOutput"],
         "gss.pipeline.pipeline": ["GSSPipeline"],
         "gss.pipeline.processor": ["GSSImageProcessor"],
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gss.models.density import GMMDensityHead as GMMDensityHead
     from gss.models.prior import GSSPriorModel as GSSPriorModel
     from gss.models.residual import ResidualPatternHead as ResidualPatternHead
+    from gss.pipeline.auto.register import register as register
     from gss.pipeline.outputs import SegmentationOutput as SegmentationOutput
     from gss.pipeline.pipeline import GSSPipeline as GSSPipeline
     from gss.pipeline.processor import GSSImageProcessor as GSSImageProcessor

@@ -147,15 +147,21 @@ class MaskigeVQModel(ModelMixin, ConfigMixin):
         strip = self.decoder(codes.t()[None, :, None, :])  # [1, 3, f, N*f]
         return rearrange(strip, "1 c i (n j) -> n c i j", j=self.token_stride)
 
-    def forward(self, maskige: Tensor) -> VQModelOutput:
-        """Reconstruct a maskige `[B, 3, H, W]`; in training mode the codebook follows the data."""
+    def forward(self, maskige: Tensor, return_dict: bool = True) -> VQModelOutput | tuple[Any, ...]:
+        """Reconstruct a maskige `[B, 3, H, W]`; in training mode the codebook follows the data.
+
+        Args:
+            maskige: `[B, 3, H, W]` in [-1, 1].
+            return_dict: False for a tuple of the fields.
+        """
         quantized = self.quantizer(self._latents(maskige))
-        return VQModelOutput(
+        output = VQModelOutput(
             sample=self.decoder(quantized.latents),
             indices=quantized.indices,
             loss=quantized.loss,
             latents=quantized.latents,
         )
+        return output if return_dict else output.to_tuple()
 
     def _latents(self, maskige: Tensor) -> Tensor:
         f = self.token_stride

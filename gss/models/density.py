@@ -99,21 +99,29 @@ class GMMDensityHead(ModelMixin, ConfigMixin):
         _check(self.config)
         self.projection = nn.Linear(feature_dim, embed_dim) if embed_dim else None
         self.feature_norm = nn.LayerNorm(dim) if layer_norm else None
-        self.class_scale = nn.Parameter(torch.ones(num_classes)) if logit_norm == "layer_norm" else None
-        self.class_bias = nn.Parameter(torch.zeros(num_classes)) if logit_norm == "layer_norm" else None
-        self.log_temperature = nn.Parameter(torch.zeros(())) if logit_norm == "temperature" else None
+        self.class_scale = (
+            nn.Parameter(torch.ones(num_classes, dtype=torch.float32)) if logit_norm == "layer_norm" else None
+        )
+        self.class_bias = (
+            nn.Parameter(torch.zeros(num_classes, dtype=torch.float32)) if logit_norm == "layer_norm" else None
+        )
+        self.log_temperature = (
+            nn.Parameter(torch.zeros((), dtype=torch.float32)) if logit_norm == "temperature" else None
+        )
         shape = (num_classes, num_components)
-        self.register_buffer("means", torch.zeros(*shape, dim))
-        self.register_buffer("variances", torch.ones(*shape, dim))
-        self.register_buffer("factors", torch.zeros(*shape, dim, rank) if covariance == "low_rank" else None)
-        self.register_buffer("log_weights", torch.full(shape, -math.inf))
+        self.register_buffer("means", torch.zeros(*shape, dim, dtype=torch.float32))
+        self.register_buffer("variances", torch.ones(*shape, dim, dtype=torch.float32))
+        self.register_buffer(
+            "factors", torch.zeros(*shape, dim, rank, dtype=torch.float32) if covariance == "low_rank" else None
+        )
+        self.register_buffer("log_weights", torch.full(shape, -math.inf, dtype=torch.float32))
         if outlier_components:
             extra = (outlier_components, dim)
-            self.register_buffer("outlier_means", torch.zeros(extra))
-            self.register_buffer("outlier_variances", torch.ones(extra))
-            low_rank = torch.zeros(*extra, rank) if covariance == "low_rank" else None
+            self.register_buffer("outlier_means", torch.zeros(extra, dtype=torch.float32))
+            self.register_buffer("outlier_variances", torch.ones(extra, dtype=torch.float32))
+            low_rank = torch.zeros(*extra, rank, dtype=torch.float32) if covariance == "low_rank" else None
             self.register_buffer("outlier_factors", low_rank)
-            self.register_buffer("outlier_log_weights", torch.full(extra[:1], -math.inf))
+            self.register_buffer("outlier_log_weights", torch.full(extra[:1], -math.inf, dtype=torch.float32))
 
     @property
     def num_classes(self) -> int:

@@ -190,12 +190,22 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         else:
             super()._init_weights(module)
 
-    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BackboneOutput:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BackboneOutput | tuple[Any, ...]:
         """Compute the feature maps.
 
         Args:
             pixel_values: Images `[B, 3, H, W]`, normalised to [-1, 1] for the packaged weights.
-            **kwargs: Ignored; other backbones take attention and hidden-state options.
+            output_hidden_states: Also return the maps of the stem and of every stage that is built.
+            output_attentions: Ignored; there is no attention.
+            return_dict: False for a tuple of the fields that are not None; the config's choice if None.
+            **kwargs: Ignored; other backbones have more options.
 
         Returns:
             `feature_maps`: one `[B, C, ceil(H / s), ceil(W / s)]` per entry of `out_features`.
@@ -209,7 +219,12 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
                 else:
                     x = block(x)
             maps[f"stage{i}"] = x
-        return BackboneOutput(feature_maps=tuple(maps[name] for name in self.out_features))
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = BackboneOutput(
+            feature_maps=tuple(maps[name] for name in self.out_features),
+            hidden_states=tuple(maps.values()) if wanted else None,
+        )
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 
 def load_packaged(name: str, config: PreTrainedConfig) -> EfficientNetLiteBackbone:

@@ -133,9 +133,9 @@ def reduced_log_density(x: Tensor, form: QuadraticForm, reduce: Reduce) -> Tenso
     """
     dim = x.shape[1]
     rows = max(1, min(len(x), (BLOCK_NUMBERS if x.device.type == "cpu" else GPU_BLOCK_NUMBERS) // form.width))
-    powers = torch.empty(rows, 2 * dim, device=x.device)
-    density = torch.empty(len(form.constant), rows, device=x.device)
-    explained = torch.empty(0 if form.offset is None else len(form.offset), rows, device=x.device)
+    powers = torch.empty(rows, 2 * dim, device=x.device, dtype=torch.float32)
+    density = torch.empty(len(form.constant), rows, device=x.device, dtype=torch.float32)
+    explained = torch.empty(0 if form.offset is None else len(form.offset), rows, device=x.device, dtype=torch.float32)
     out: Tensor | None = None
     with full_precision(x.device):
         for start in range(0, max(1, len(x)), rows):

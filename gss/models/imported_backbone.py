@@ -58,8 +58,22 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Leave the weights as the class of the user has set them."""
 
-    def forward(self, pixel_values: Tensor, **kwargs: Any) -> BackboneOutput:
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BackboneOutput | tuple[Any, ...]:
         """Return the maps that are used, `[B, C_i, h_i, w_i]`, finest first.
+
+        Args:
+            pixel_values: Images `[B, 3, H, W]`.
+            output_hidden_states: Also return the images and all maps.
+            output_attentions: Ignored.
+            return_dict: False for a tuple of the fields that are not None; the config's choice if None.
+            **kwargs: Ignored.
 
         Raises:
             InputError: the network gives another number of maps, or other channels, than its class states.
@@ -69,7 +83,9 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
         if found != stated:
             raise InputError(f"{self.config.target} states maps of {stated} channels and gives {found}")
         used = [part for name, part in zip(self.stage_names[1:], maps, strict=True) if name in self.out_features]
-        return BackboneOutput(feature_maps=tuple(used))
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = BackboneOutput(feature_maps=tuple(used), hidden_states=(pixel_values, *maps) if wanted else None)
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 
 def backbone_class(target: str) -> type:

@@ -46,11 +46,12 @@ class WindowBlock(nn.Module):
         width = int(dim * mlp_ratio)
         self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, return_attention: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Mix a feature map.
 
         Args:
             x: `[B, C, h, w]`, any h and w; channels-last memory avoids copies.
+            return_attention: also return the attention weights `[B * windows, heads, win * win, win * win]`.
 
         Returns:
             `[B, C, h, w]`.
@@ -58,12 +59,17 @@ class WindowBlock(nn.Module):
         # Each sum goes into the memory of its fresh second part.
         x = self.position(x).add_(x)
         x = x.permute(0, 2, 3, 1)  # [B, h, w, C]
-        x = self.proj(self.attend(self.qkv(self.norm1(x)))).add_(x)
+        mixed, attention = self._attend(self.qkv(self.norm1(x)), return_attention)
+        x = self.proj(mixed).add_(x)
         x = self.mlp(self.norm2(x)).add_(x)
-        return x.permute(0, 3, 1, 2)
+        x = x.permute(0, 3, 1, 2)
+        return x if attention is None else (x, attention)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Attend inside windows: projections `[B, h, w, 3C]` to `[B, h, w, C]`."""
+        return self._attend(qkv)[0]
+
+    def _attend(self, qkv: Tensor, return_attention: bool = False) -> tuple[Tensor, Tensor | None]:
         batch, height, width, _ = qkv.shape
         win = self.window_size
         top = win // 2 if self.shift and height > win else 0
@@ -87,11 +93,17 @@ class WindowBlock(nn.Module):
             real = F.pad(qkv.new_ones(height, width, dtype=torch.bool), (left, right, top, bottom))
             real = rearrange(real, "(rows i) (cols j) -> (rows cols) 1 1 (i j)", i=win, j=win)
             mask = real.repeat(batch, 1, win * win, 1)  # [B * rows * cols, 1, win * win, win * win]
-        x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attention = None
+        if return_attention:  # the fused kernel does not give them
+            scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+            attention = (scores if mask is None else scores.masked_fill(~mask, float("-inf"))).softmax(-1)
+            x = attention @ value
+        else:
+            x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = rearrange(
             x, "(b rows cols) heads (i j) d -> b (rows i) (cols j) (heads d)", b=batch, rows=rows, cols=cols, i=win
         )
-        return x[:, top : top + height, left : left + width] if padded else x
+        return (x[:, top : top + height, left : left + width] if padded else x), attention
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Self, cast
 
 import torch
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Pipelines look `PreTrainedModel` up in this module when they load the component: keep that name here.
-from transformers import PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from gss.core.errors import InputError, unknown_name
 from gss.models.backbone import (
@@ -25,33 +24,12 @@ from gss.models.backbone import (
     load_pretrained_backbone,
 )
 from gss.models.config import FEATURE_SOURCES, GSSPriorConfig
+from gss.models.config import GSSPriorOutput as GSSPriorOutput
 from gss.models.inputs import backbone_input
 from gss.models.layers import ChannelNorm, FeatureFusion, WindowBlock
 
 # Log-probability at which the evidence against a code stops growing, per pixel: one wrong pixel is no proof.
 _LEAST_LOG = -7.0
-
-
-@dataclass
-class GSSPriorOutput(ModelOutput):
-    """Output of `GSSPriorModel`, on the token grid h = H / f, w = W / f.
-
-    Attributes:
-        token_logits: `[B, V, h, w]`, unnormalised log p(z | x); None if not asked for or without codebook.
-        aux_logits: `[B, K, h, w]`, class logits of the auxiliary head at the cell centres.
-        features: `[B, D, h, w]`, input of both heads.
-        token_hidden: `[B, R, h, w]`, input of the last linear layer of the token classifier; None without one.
-        fused: `[B, D, h', w']`, fused levels of the backbone in front of the window blocks, on the context grid of the
-            padded image.
-        maps: `[B, C_i, h_i, w_i]` per level of the backbone, of the padded image; None unless asked for.
-    """
-
-    token_logits: Tensor | None = None
-    aux_logits: Tensor | None = None
-    features: Tensor | None = None
-    token_hidden: Tensor | None = None
-    fused: Tensor | None = None
-    maps: tuple[Tensor, ...] | None = None
 
 
 class GSSPriorModel(PreTrainedModel):
@@ -234,7 +212,10 @@ class GSSPriorModel(PreTrainedModel):
         return_tokens: bool = True,
         return_hidden: bool = True,
         return_maps: bool = False,
-    ) -> GSSPriorOutput:
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> GSSPriorOutput | tuple[Any, ...]:
         """Predict the token distribution and the classes of every cell.
 
         Args:
@@ -242,6 +223,9 @@ class GSSPriorModel(PreTrainedModel):
             return_tokens: Compute `token_logits`; losses that chunk the classifier leave them out.
             return_hidden: Compute `token_hidden` even if `token_logits` are not asked for.
             return_maps: Keep the backbone's maps in the output.
+            output_hidden_states: Keep the maps around the window blocks; the config's choice if None.
+            output_attentions: Keep the attention weights; the config's choice if None.
+            return_dict: False for a tuple of the fields that are not None; the config's choice if None.
 
         Raises:
             InputError: The shape or type of the input does not fit.
@@ -268,11 +252,17 @@ class GSSPriorModel(PreTrainedModel):
         x = fused = self.fusion(maps, (-(-grid[0] // ratio), -(-grid[1] // ratio)))
 
         # 3. Window blocks, same shape.
+        states, weights = [x], []
+        with_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         for block in self.blocks:
-            if self.gradient_checkpointing and self.training:
+            if with_attentions:
+                x, weight = block(x, return_attention=True)
+                weights.append(weight)
+            elif self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x)
             else:
                 x = block(x)
+            states.append(x)
 
         # 4. Finest level joins on the token grid; the padding is cut off, [B, D, h, w].
         if self.detail is not None:
@@ -284,7 +274,11 @@ class GSSPriorModel(PreTrainedModel):
         output.fused = fused
         if return_maps:
             output.maps = tuple(maps)
-        return output
+        if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
+            output.hidden_states = tuple(states)
+        if with_attentions:
+            output.attentions = tuple(weights)
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def read_features(
         self, features: Tensor, *, return_tokens: bool = True, return_hidden: bool = True
@@ -394,3 +388,6 @@ class GSSPriorModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+
+
+AutoModel.register(GSSPriorConfig, GSSPriorModel, exist_ok=True)

@@ -41,10 +41,10 @@ class FittedScores(ModelMixin, ConfigMixin):
         for name, tensors in (shapes or {}).items():
             store = nn.Module()
             for key, shape in tensors.items():
-                store.register_buffer(key, torch.zeros(shape))
+                store.register_buffer(key, torch.zeros(shape, dtype=torch.float32))
             self.add_module(name, store)
         if alarms:
-            self.register_buffer("alarm_thresholds", torch.zeros(len(alarms), len(ALARM_RATES)))
+            self.register_buffer("alarm_thresholds", torch.zeros(len(alarms), len(ALARM_RATES), dtype=torch.float32))
 
     @classmethod
     def from_tensors(

@@ -89,8 +89,8 @@ class Survey:
         self._reservoir = Reservoir(
             num_classes,
             pixels_per_class,
-            features=torch.zeros(0, dim),
-            max_logit=torch.zeros(0),
+            features=torch.zeros(0, dim, dtype=torch.float32),
+            max_logit=torch.zeros(0, dtype=torch.float32),
             correct=torch.zeros(0, dtype=torch.bool),
         )
         self.sample: dict[str, Tensor] = {}

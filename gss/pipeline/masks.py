@@ -28,7 +28,7 @@ class MaskRows:
 
     def __init__(self, content: tuple[int, int], size: tuple[int, int], device: torch.device) -> None:
         self.labels = torch.empty(size, dtype=torch.uint8, device=device)
-        self.confidence = torch.empty(size, device=device)
+        self.confidence = torch.empty(size, device=device, dtype=torch.float32)
         self._content, self._size = content, size
         self._added = self._done = 0  # rows of the probabilities and of the mask
         self._held: Tensor | None = None  # last rows added, [K, rows, w], which rows of the mask still need

@@ -5,8 +5,9 @@ import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
+import diffusers
 import torch
 from torch import Tensor
 
@@ -25,7 +26,15 @@ from gss.pipeline.display.result import Source
 from gss.pipeline.facts import PipelineFacts
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.outputs import OUTPUT_TYPES, SegmentationOutput, image_fields, segments
-from gss.pipeline.processor import GSSImageProcessor, ImageInput, ProcessedImages, RunSize, check_run_size
+from gss.pipeline.placing import PlacingMethods, component_dtypes
+from gss.pipeline.processor import (
+    GSSImageProcessor,
+    ImageInput,
+    ProcessedImages,
+    RunSize,
+    check_run_size,
+    list_images,
+)
 from gss.pipeline.reading import Reader
 from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
@@ -39,7 +48,7 @@ from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 
-class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline):
+class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, DiffusionPipeline):
     """Segmentation of images with a latent prior, a VQ decoder and the maskige codec.
 
     Args:
@@ -59,7 +68,6 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
 
     # A component whose argument has a default is only saved when it is listed here.
     _optional_components = ["vqvae", "likelihood", "density", "ood", "residual", "joint"]
-    model_cpu_offload_seq = "prior->joint->vqvae->codec"
     exact: bool | None = None  # all codes at once, see `gss.pipeline.tokens`; None: if the prior has no rules
 
     def __init__(
@@ -93,11 +101,8 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             InputError: the path is not a pipeline's folder, or a file in it is missing or damaged. A path that exists
                 here is never looked up on the hub.
         """
-        dtype = kwargs.pop("torch_dtype", None) or kwargs.get("dtype")
-        if dtype is None or isinstance(dtype, torch.dtype):
-            # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
-            dtype = {"prior": dtype or torch.float32, "default": torch.float32}
-        kwargs["dtype"] = dtype
+        # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
+        kwargs["dtype"] = component_dtypes(kwargs.pop("torch_dtype", None) or kwargs.get("dtype"))
         return read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
 
     @classmethod
@@ -134,16 +139,6 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
         )
         write_card(Path(save_directory), facts, metrics=metrics, training_data=training_data, licence=licence)
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move all components; a dtype applies to the prior only."""
-        dtypes = [arg for arg in (*args, kwargs.pop("dtype", None)) if isinstance(arg, torch.dtype)]
-        places = [arg for arg in args if not isinstance(arg, torch.dtype)]
-        if places or kwargs:
-            super().to(*places, **kwargs)
-        for dtype in dtypes:
-            self.prior.to(dtype)
-        return self
-
     @torch.no_grad()
     def __call__(
         self,
@@ -165,12 +160,14 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
         score: str | None = None,
         scores: Sequence[str] = (),
         exact: bool | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        return_dict: bool = True,
     ) -> SegmentationOutput:
         """Segment images; results have the size of the input images.
 
         Args:
-            images: path, PIL image, array, tensor, or a list of them in any sizes, see
-                `gss.pipeline.processor.load_images`.
+            images: path, address, PIL image, array, tensor, or a list, generator or data set of them in any sizes,
+                see `gss.pipeline.processor.load_images`.
             decode: one of `decode_modes`; `default_decode` when None.
             window: "whole", "slide", or "auto": slide above `max_pixels`.
             window_size: (H, W) of sliding windows in pixels; the processor's when None.
@@ -188,10 +185,13 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             score: one of `score_names`, implies `return_ood`; `default_score` when None.
             scores: several of `score_names`, for `score_maps` of the output.
             exact: read every cell with all codes; `self.exact` when None, see `gss.pipeline.tokens`.
+            generator: taken as by other pipelines, without effect: a mask is a function of its image. `sample` draws.
+            return_dict: False for a tuple of the fields that are not None.
 
         Raises:
             InputError: bad image or argument; the message says what is allowed.
         """
+        images = list_images(images)
         mode = decode or self.default_decode
         views = self.check_inputs(
             [mode],
@@ -228,7 +228,8 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             )
         output = SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
         output.__dict__["source"] = Source(images, list(self.id2label.values()), self.colors)
-        return output
+        self.maybe_free_model_hooks()
+        return output if return_dict else cast(Any, output.to_tuple())
 
     @torch.no_grad()
     def predict_probabilities(
@@ -322,7 +323,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             needs: needs of the scores, see `OODScore.needs`.
             source: features to describe; `feature_source` if None.
         """
-        images = pad_to_multiple(images.to(self.prior.device), self.size_multiple)
+        images = pad_to_multiple(images.to(self._execution_device), self.size_multiple)
         with evaluation_mode(self.components.values()):
             out = self.predict_tokens(images, return_tokens="tokens" in needs, return_maps="residual" in needs)
             return self._reader.score_inputs(out, (images.shape[-2], images.shape[-1]), needs, source)
@@ -355,7 +356,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
     ) -> Iterator[tuple[int, Dense, MaskRows]]:
         """Yield index, maps and mask of every image; `options` as for `run_images`."""
         with_tokens = with_tokens and self.vqvae is not None
-        options |= {"multiple": self.size_multiple, "device": self.prior.device, "with_tokens": with_tokens}
+        options |= {"multiple": self.size_multiple, "device": self._execution_device, "with_tokens": with_tokens}
         with evaluation_mode(self.components.values()):
             yield from run_images(self._chosen_reader(exact), processed, modes, views, **options)
 
@@ -366,3 +367,7 @@ class GSSPipeline(PipelineFacts, SamplingMethods, HubMethods, DiffusionPipeline)
             return self._reader
         token_reader = self._kept_reader.get(self.prior, self.vqvae, self.codec, self.likelihood)
         return dataclasses.replace(self._reader, token_reader=token_reader)
+
+
+# `DiffusionPipeline.from_pretrained` looks the class that a folder names up among the names of diffusers.
+diffusers.GSSPipeline = GSSPipeline  # type: ignore[attr-defined]

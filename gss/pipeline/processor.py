@@ -1,7 +1,11 @@
 """`GSSImageProcessor`: any image input to float tensors, and the resolution a model is run at."""
 
+import base64
+import binascii
+import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +16,20 @@ from PIL import Image
 from torch import Tensor
 
 # A pipeline looks the base class of a component up in the component's own module when it loads it.
-from transformers.image_processing_base import ImageProcessingMixin
+from transformers.image_processing_base import BatchFeature, ImageProcessingMixin
 from transformers.processing_utils import ImagesKwargs
 
 from gss.core.errors import InputError, quoted
 from gss.data.images import image_from_pil, load_image
+from gss.models.inputs import pad_to_multiple
 from gss.pipeline.scale import TrainScale, with_short_side
 
 ImageInput = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+"""Path, address on the web, image in base64, PIL image, array or tensor."""
 RunSize = tuple[int, int] | int | str | None
 """Size to run at: (H, W), a short side, "native" for that of the image, or None for the processor's choice."""
 NATIVE = "native"
+_LEAST_BASE64 = 64  # characters; shorter texts are paths
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,26 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp(0, 1)
 
 
-def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
+def list_images(inputs: Any) -> Any:
+    """Return one image or a batch as it is; several in a tuple, generator, data set or other iterable as a list."""
+    if isinstance(inputs, str | os.PathLike | Image.Image | np.ndarray | Tensor | list):
+        return inputs
+    if isinstance(inputs, Iterable):
+        return list(inputs)
+    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a data set of torch
+        return [inputs[index] for index in range(len(inputs))]
+    return inputs
+
+
+def load_images(inputs: ImageInput | Iterable[ImageInput], *, timeout: float = 30.0) -> list[Tensor]:
     """Read one image, a batch, or a mixed list of them.
 
     Args:
-        inputs: path or web address; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch `[B, H, W, 3]`;
-            tensor `[3, H, W]` or `[B, 3, H, W]`; or a sequence of these. uint8 and uint16 are scaled from their full
-            range, floats must lie in [0, 1]. Alpha is handled as in `gss.data.images`.
+        inputs: path, web address or base64; PIL image of any mode; array `[H, W]`, `[H, W, 1|3|4]` or a batch
+            `[B, H, W, 3]`; tensor `[3, H, W]` or `[B, 3, H, W]`; or a list, tuple, generator or data set of these.
+            uint8 and uint16 are scaled from their full range, floats must lie in [0, 1]. Alpha is handled as in
+            `gss.data.images`.
+        timeout: seconds to wait for a server.
 
     Returns:
         float32 `[3, H_i, W_i]` in [0, 1] for each image.
@@ -68,15 +88,18 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
     Raises:
         InputError: empty list or batch, missing or corrupt file, other shape, dtype or range, or NaN; names the item.
     """
-    many = isinstance(inputs, list | tuple)
-    items: Sequence[Any] = inputs if isinstance(inputs, list | tuple) else [inputs]
+    inputs = list_images(inputs)
+    many = isinstance(inputs, list)
+    items: Sequence[Any] = inputs if isinstance(inputs, list) else [inputs]
     if not items:
         raise InputError("images is an empty list; pass at least one image")
     loaded: list[Tensor] = []
     for number, item in enumerate(items):
         name = f"images[{number}]" if many else "images"
         if isinstance(item, str) and item.startswith(("http://", "https://")):
-            loaded.append(_from_array(np.asarray(image_from_pil(_fetched(item))), item))
+            loaded.append(_from_array(np.asarray(image_from_pil(_fetched(item, timeout))), item))
+        elif isinstance(item, str) and (encoded := _base64(item)) is not None:
+            loaded.append(_from_array(np.asarray(image_from_pil(_decoded(encoded, name))), name))
         elif isinstance(item, str | os.PathLike):
             loaded.append(_from_array(np.asarray(load_image(item)), os.fspath(item)))
         elif isinstance(item, Image.Image):
@@ -93,12 +116,33 @@ def load_images(inputs: ImageInput | Sequence[ImageInput]) -> list[Tensor]:
     return loaded
 
 
-def _fetched(address: str) -> Image.Image:
+def _base64(text: str) -> bytes | None:
+    """Return the bytes of an image in base64, with or without `data:image/...;base64,`; None for a path."""
+    if text.startswith("data:image/"):
+        text = text.partition(",")[2]
+    elif len(text) < _LEAST_BASE64 or not re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}\s*", text) or os.path.exists(text):
+        return None
+    try:
+        return base64.b64decode(text, validate=False)
+    except binascii.Error:
+        return None
+
+
+def _decoded(content: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        return image
+    except Exception as error:  # of the decoder of the format, in many types
+        raise InputError(f"{name} is base64 of no image: {' '.join(str(error).split())[:200]}") from error
+
+
+def _fetched(address: str, timeout: float) -> Image.Image:
     """Return the image at an address of the web."""
     from transformers.image_utils import load_image as load_from_web  # takes long, and is seldom needed
 
     try:
-        return load_from_web(address)
+        return load_from_web(address, timeout=timeout)
     except Exception as error:  # of the connection, the server or the file, in many types
         raise InputError(f"{address} gives no image: {' '.join(str(error).split())[:200]}") from error
 
@@ -235,21 +279,46 @@ class GSSImageProcessor(ImageProcessingMixin):
             return f"shorter side resized to {size}"
         return self.scale.describe() if size is None and self.scale is not None else "as given"
 
-    def preprocess(self, images: ImageInput | Sequence[ImageInput], *, size: RunSize = None) -> ProcessedImages:
-        """Load and resize images; `size` replaces the configured resolution.
+    def preprocess(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        size: RunSize = None,
+        return_tensors: str | None = None,
+    ) -> Any:
+        """Load and resize images.
+
+        Args:
+            images: see `load_images`.
+            size: replaces the configured resolution.
+            return_tensors: "pt" or "np" for the input of the prior as one batch, in the form of transformers.
+
+        Returns:
+            `ProcessedImages`, or with `return_tensors` a `BatchFeature` with `pixel_values`, float32 `[B, 3, H, W]`:
+            the images in the upper left, padded at the right and below by their last pixels to the largest of them.
 
         Raises:
-            InputError: see `load_images`.
+            InputError: see `load_images`, or unknown `return_tensors`.
         """
+        if return_tensors not in (None, "pt", "np"):
+            raise InputError(f"return_tensors is {quoted(return_tensors)}; allowed are 'pt', 'np' and None")
         loaded = load_images(images)
         sizes = [(image.shape[-2], image.shape[-1]) for image in loaded]
         targets = [self.target_size(*original, size) for original in sizes]
         resized = [resize_images(image[None], target)[0] for image, target in zip(loaded, targets, strict=True)]
-        return ProcessedImages(resized, sizes)
+        if return_tensors is None:
+            return ProcessedImages(resized, sizes)
+        height, width = (max(image.shape[axis] for image in resized) for axis in (-2, -1))
+        padded = [
+            F.pad(image[None], (0, width - image.shape[-1], 0, height - image.shape[-2]), mode="replicate")
+            for image in resized
+        ]
+        batch = pad_to_multiple(torch.cat(padded), self.size_multiple)  # [B, 3, H, W]
+        return BatchFeature({"pixel_values": batch}, tensor_type=return_tensors)
 
-    def __call__(self, images: ImageInput | Sequence[ImageInput], *, size: RunSize = None) -> ProcessedImages:
+    def __call__(self, images: ImageInput | Iterable[ImageInput], **options: Any) -> Any:
         """Call `preprocess`."""
-        return self.preprocess(images, size=size)
+        return self.preprocess(images, **options)
 
 
 def check_run_size(size: RunSize) -> None:

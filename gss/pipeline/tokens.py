@@ -171,8 +171,11 @@ class TokenReader:
         if tokens or "hard" in wanted:
             cells["tokens"] = torch.empty(shape, device=device, dtype=torch.int64)
         if summary:
-            cells |= {name: torch.empty(shape, device=device) for name in ("entropy", "surprise")}
-        maps = {mode: torch.empty(batch, classes, height * f, width * f, device=device) for mode in modes}
+            cells |= {name: torch.empty(shape, device=device, dtype=torch.float32) for name in ("entropy", "surprise")}
+        maps = {
+            mode: torch.empty(batch, classes, height * f, width * f, device=device, dtype=torch.float32)
+            for mode in modes
+        }
         mix = not wanted.isdisjoint(("marginal", "fused"))
         limit = CPU_STRIP if device.type == "cpu" else GPU_STRIP
         strips = list(cell_strips(height, width, classes * f * f, limit))

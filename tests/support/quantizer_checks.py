@@ -81,3 +81,14 @@ class QuantizerChecks:
         torch.testing.assert_close(quantizer.codes(), codes)
         # A code is its own nearest one.
         assert quantizer(codes.t()[None, :, None]).indices.flatten().tolist() == list(range(CODES))
+
+    def test_evaluation_before_training_changes_nothing(self):
+        quantizer = Quantizer(self.kind, CODES, DIM, dict(self.options))
+        before = {name: value.clone() for name, value in quantizer.state_dict().items()}
+        latents, state = torch.randn(2, DIM, 5, 7), torch.get_rng_state()
+        for output in (quantizer.eval()(latents), quantizer.train()(latents, update=False)):
+            assert len(output.indices.unique()) > 1
+            torch.testing.assert_close(quantizer.embed(output.indices).movedim(-1, 1), output.latents)
+        assert torch.equal(torch.get_rng_state(), state)
+        for name, value in quantizer.state_dict().items():
+            assert torch.equal(value, before[name]), name

@@ -108,6 +108,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         nn.init.zeros_(last.weight)
         with torch.no_grad():  # at first all news counts, and 0.8 of the image's fades where all around is known
             cast(Tensor, last.bias).copy_(torch.tensor([math.log(2), math.log(4)]))
+        self.float()  # whatever the default is: it reads logits in float32
 
     @property
     def mask_token(self) -> int:

@@ -27,10 +27,12 @@ def uniform(generators: Generators, items: int, count: int, device: torch.device
     """
     if generators is None or isinstance(generators, torch.Generator):
         source = device if generators is None else generators.device
-        return torch.rand(items, count, generator=generators, device=source).to(device)
+        return torch.rand(items, count, generator=generators, device=source, dtype=torch.float32).to(device)
     if len(generators) != items:
         raise InputError(f"generator is a list of {len(generators)}; give one, or one for each of {items} items")
-    rows = [torch.rand(count, generator=generator, device=generator.device) for generator in generators]
+    rows = [
+        torch.rand(count, generator=generator, device=generator.device, dtype=torch.float32) for generator in generators
+    ]
     return torch.stack(rows).to(device)
 
 

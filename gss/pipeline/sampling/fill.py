@@ -130,7 +130,7 @@ class _OneHotMean:
 
     def __init__(self, sample: Tensor, mask_token: int) -> None:
         n, height, width = sample.shape
-        padded = torch.zeros(n, mask_token + 1, height, width, device=sample.device)
+        padded = torch.zeros(n, mask_token + 1, height, width, device=sample.device, dtype=torch.float32)
         self._rows = padded.scatter_(1, sample[:, None], 1.0)[:, :mask_token]
 
     def add(self, logits: Tensor, drawn: Tensor) -> None:
@@ -202,6 +202,6 @@ def fill_windows(
         tokens[:, rows, columns] = paths.tokens
         if paths.probabilities is not None:
             if mean is None:
-                mean = torch.zeros(joint.mask_token, *tokens.shape[1:], device=tokens.device)
+                mean = torch.zeros(joint.mask_token, *tokens.shape[1:], device=tokens.device, dtype=torch.float32)
             mean[:, rows, columns] = torch.where(unknown, paths.probabilities, mean[:, rows, columns])
     return Paths(tokens, mean)

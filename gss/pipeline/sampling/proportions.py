@@ -28,7 +28,7 @@ def read_proportions(proportions: Mapping[str, float], id2label: Mapping[int, st
         InputError: an unknown class, a share outside 0..1, or another sum.
     """
     index = {name: number for number, name in id2label.items()}
-    target = torch.zeros(len(id2label))
+    target = torch.zeros(len(id2label), dtype=torch.float32)
     for name, share in proportions.items():
         if name not in index:
             raise unknown_name("class", name, list(index), where="proportions", plural="classes")

@@ -139,7 +139,7 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         items, height, width = sample.shape
         self._known = known
         self._unknown_at_start = masked.flatten(1).sum(1)
-        self._certainty = torch.ones(items, height * width, device=sample.device)
+        self._certainty = torch.ones(items, height * width, device=sample.device, dtype=torch.float32)
         start = uniform(generator, items, 1, sample.device)[:, 0]
         self._keys = halton_keys(height, width, start)
 

@@ -1,0 +1,1 @@
+"""A pipeline behind the auto classes and `transformers.pipeline`."""

@@ -1,0 +1,75 @@
+"""Precision and devices of the components, and what other pipelines of diffusers take."""
+
+import numpy as np
+import pytest
+import torch
+from joint_toys import joint_pipeline
+from tiny_pipeline import tiny_pipeline
+
+from gss import GSSPipeline
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+ALL = ("prior", "codec", "vqvae", "likelihood")
+
+
+def dtypes(pipeline):
+    return {name: getattr(pipeline, name).dtype for name in ALL}
+
+
+def only_prior(dtype):
+    return {name: dtype if name == "prior" else torch.float32 for name in ALL}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_dtype_is_that_of_the_prior(dtype, tmp_path):
+    tiny_pipeline().save_pretrained(tmp_path)
+    for options in ({"dtype": dtype}, {"torch_dtype": dtype}, {"dtype": {"default": dtype}}):
+        assert dtypes(GSSPipeline.from_pretrained(tmp_path, **options)) == only_prior(dtype), options
+    for arguments, options in (
+        ((dtype,), {}),
+        ((), {"dtype": dtype}),
+        (("cpu", dtype), {}),
+        (("cpu",), {"dtype": dtype}),
+    ):
+        assert dtypes(tiny_pipeline().to(*arguments, **options)) == only_prior(dtype)
+    given = GSSPipeline.from_pretrained(tmp_path, dtype={"prior": dtype, "vqvae": dtype})
+    assert dtypes(given) == {**only_prior(dtype), "vqvae": dtype}
+    assert dtypes(GSSPipeline.from_pretrained(tmp_path)) == only_prior(torch.float32)
+
+
+def test_another_default_precision(tmp_path):
+    expected = tiny_pipeline()
+    expected.save_pretrained(tmp_path)
+    wanted = expected(PHOTO, return_probabilities=True, return_ood=True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = GSSPipeline.from_pretrained(tmp_path)
+        assert dtypes(loaded) == only_prior(torch.float32)
+        found = loaded(PHOTO, return_probabilities=True, return_ood=True)
+        for pipeline in (tiny_pipeline(), tiny_pipeline(classifier="tied"), joint_pipeline()):
+            for mode in pipeline.decode_modes:
+                fresh = pipeline(PHOTO, decode=mode, window="slide", window_size=(32, 32), return_ood=True)
+                assert fresh.confidence[0].dtype == fresh.ood_scores[0].dtype == np.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in ("masks", "probabilities", "ood_scores", "confidence"):
+        assert found[name][0].dtype == wanted[name][0].dtype and np.array_equal(found[name][0], wanted[name][0]), name
+
+
+def test_tuples_and_generators():
+    pipeline = tiny_pipeline()
+    expected = pipeline(PHOTO)
+    found = pipeline(PHOTO, return_dict=False, generator=torch.Generator().manual_seed(1))
+    assert isinstance(found, tuple) and len(found) == len(expected.to_tuple())
+    assert np.array_equal(found[0][0], expected.masks[0])
+
+
+def test_the_prior_waits_on_the_cpu_between_calls():
+    pipeline = tiny_pipeline()
+    expected = pipeline(PHOTO)
+    assert set(pipeline.model_cpu_offload_seq.split("->")) == set(pipeline.components) - {"processor"}
+    pipeline.enable_model_cpu_offload(device="cpu:0")
+    assert hasattr(pipeline.prior, "_hf_hook") and not hasattr(pipeline.likelihood, "_hf_hook")
+    for _ in range(2):
+        assert np.array_equal(pipeline(PHOTO).masks[0], expected.masks[0])
+    assert hasattr(pipeline.prior, "_hf_hook")
