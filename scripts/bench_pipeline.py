@@ -27,8 +27,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
-from gss.cli.runtime import keep_memory
 from gss.config.prior import PriorModelConfig
+from gss.core.machine import keep_memory
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.models.efficientnet_lite import EfficientNetLiteConfig

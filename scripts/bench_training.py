@@ -22,7 +22,7 @@ from bench_core import Case, Row, run
 from bench_pipeline import pipeline, trained
 from torch import Tensor
 
-from gss.cli.runtime import keep_memory
+from gss.core.machine import keep_memory
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.pipeline.pipeline import GSSPipeline

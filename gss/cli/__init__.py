@@ -15,9 +15,10 @@ import gss
 from gss.cli.endings import written
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
-from gss.cli.runtime import announce, flush_denormals, forgive_characters, keep_memory, one_line, quiet, show_warning
+from gss.cli.runtime import announce, forgive_characters, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
+from gss.core.machine import flush_denormals, keep_memory
 from gss.core.outputs import check_files, release_outputs, take_over_locks
 
 COMMANDS: Mapping[str, str | Mapping[str, str]] = {

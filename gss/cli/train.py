@@ -5,7 +5,8 @@ from argparse import ArgumentParser, Namespace
 
 from gss.cli.endings import train_ending
 from gss.cli.parser import add_configs, add_force
-from gss.cli.runtime import announce, flush_denormals
+from gss.cli.runtime import announce
+from gss.core.machine import flush_denormals
 from gss.training.engine.run_folder import explained
 from gss.training.stages import STAGES
 

@@ -6,7 +6,7 @@ import os
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -58,6 +58,33 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         return image_from_pil(decode(path, "image").image)
     except _PixelError as error:
         raise InputError(f"image {path}: {error}") from error
+
+
+def image_from_bytes(data: bytes, name: str) -> Image.Image:
+    """Read an encoded image from memory as `load_image` does.
+
+    Args:
+        data: content of an image file.
+        name: what errors call it.
+
+    Raises:
+        InputError: see `load_image`.
+    """
+    return load_image(cast(Any, _NamedBytes(data, name)))
+
+
+class _NamedBytes(BytesIO):
+    """Content of a file with the name that errors give."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.label = name
+
+    def __str__(self) -> str:
+        return self.label
+
+    def __repr__(self) -> str:
+        return repr(self.label)  # as Pillow names a file
 
 
 class _PixelError(InputError):
@@ -270,7 +297,7 @@ def decode(path: str | os.PathLike[str], kind: str, *, count_pages: bool = False
     asked = orientation(image) if image.format == "TIFF" else 0  # Pillow turns a TIFF when it loads it
     if asked >= 5:
         # Pillow maps the file of an uncompressed image into memory with rows and columns exchanged.
-        with image, open(path, "rb") as file:
+        with image, _binary(path) as file:
             image = _open(BytesIO(file.read()), kind)
     if image.format in ("BMP", "DIB") and image.mode in ("1", "L"):
         _check_bmp(path, kind, image)
@@ -287,7 +314,7 @@ def decode(path: str | os.PathLike[str], kind: str, *, count_pages: bool = False
 
 def _check_bmp(path: str | os.PathLike[str], kind: str, image: Image.Image) -> None:
     """Refuse a BMP whose grey palette is shorter than its bits allow; Pillow reads it with fewer bits."""
-    with open(path, "rb") as file:
+    with _binary(path) as file:
         header = file.read(30)
     at = 14 if image.format == "BMP" else 0
     at += 10 if header[at] == 12 else 14
@@ -303,6 +330,11 @@ def _open(path: str | os.PathLike[str] | BytesIO, kind: str) -> Image.Image:
         return Image.open(path)
     except Exception as error:
         raise _unreadable(path, kind, error) from error
+
+
+def _binary(path: str | os.PathLike[str] | BytesIO) -> BinaryIO:
+    """Open a file, or content in memory, from its beginning."""
+    return BytesIO(path.getvalue()) if isinstance(path, BytesIO) else open(path, "rb")
 
 
 def _unreadable(path: str | os.PathLike[str] | BytesIO, kind: str, error: Exception) -> InputError:
@@ -327,7 +359,7 @@ def _unreadable(path: str | os.PathLike[str] | BytesIO, kind: str, error: Except
 def _tiff_layout(path: str | os.PathLike[str] | BytesIO) -> str:
     """Return bands, bits and type of the samples of a TIFF in words, if Pillow knows no mode for them; else empty."""
     try:
-        with open(path, "rb") as file:  # type: ignore[arg-type]  # a TypeError for bytes, see below
+        with _binary(path) as file:
             header = file.read(8)
             if header[:2] not in (b"II", b"MM"):
                 return ""

@@ -37,13 +37,25 @@ def save_picture(path: str | os.PathLike[str], picture: Image.Image, *, quality:
         picture: image to write.
         quality: quality of a JPEG, 1 to 95.
     """
+    data = picture_bytes(picture, Path(path).suffix, quality=quality)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def picture_bytes(picture: Image.Image, suffix: str = ".png", *, quality: int = 90) -> bytes:
+    """Return what `save_picture` writes.
+
+    Args:
+        picture: image to encode.
+        suffix: suffix of a file in the wanted format.
+        quality: quality of a JPEG, 1 to 95.
+    """
     buffer = io.BytesIO()
     # A PNG of a phone's photo takes half a second at the usual level.
     level = 1 if picture.width * picture.height > _LARGE else 6
-    kind = Image.registered_extensions().get(Path(path).suffix.lower(), "PNG")
+    kind = Image.registered_extensions().get(suffix.lower(), "PNG")
     picture.save(buffer, kind, quality=quality, compress_level=level)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:

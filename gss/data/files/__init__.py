@@ -7,7 +7,14 @@ from gss.core.lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "gss.data.files.arguments": ["Found", "find_images", "find_inputs", "output_names"],
+        "gss.data.files.arguments": [
+            "Found",
+            "distinct_names",
+            "find_images",
+            "find_inputs",
+            "natural_key",
+            "output_names",
+        ],
         "gss.data.files.lists": ["ListEntry", "read_list", "resolve_list"],
         "gss.data.files.patterns": ["check_patterns", "find_files", "find_ids", "without_suffix"],
         "gss.data.files.samples": ["Sample", "pair_up"],
@@ -17,8 +24,10 @@ __all__, __getattr__, __dir__ = lazy_names(
 
 if TYPE_CHECKING:
     from gss.data.files.arguments import Found as Found
+    from gss.data.files.arguments import distinct_names as distinct_names
     from gss.data.files.arguments import find_images as find_images
     from gss.data.files.arguments import find_inputs as find_inputs
+    from gss.data.files.arguments import natural_key as natural_key
     from gss.data.files.arguments import output_names as output_names
     from gss.data.files.lists import ListEntry as ListEntry
     from gss.data.files.lists import read_list as read_list

@@ -83,7 +83,7 @@ def find_inputs(
         if max(map(len, folders.values()), default=1) == 1:
             break
     paths = [path for path, _ in found]
-    return [Found(path, name) for path, name in zip(paths, _distinct(names(), paths), strict=True)]
+    return [Found(path, name) for path, name in zip(paths, distinct_names(names(), paths), strict=True)]
 
 
 def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -104,7 +104,7 @@ def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[s
             base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         else:
             raise InputError(f"{argument}: no such image or folder; check the path (quote globs)")
-        candidates = sorted(candidates, key=_natural)
+        candidates = sorted(candidates, key=natural_key)
         unread = [candidate.suffix.lower() for candidate in candidates if candidate.suffix.lower() in _UNREAD]
         if unread:
             endings = ", ".join(sorted({*unread}))
@@ -128,7 +128,7 @@ def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[s
     return list(images.values())
 
 
-def _natural(path: Path) -> tuple[list[list[tuple[int, str]]], str]:
+def natural_key(path: Path) -> tuple[list[list[tuple[int, str]]], str]:
     """Return the key of an order in which numbers in names count as numbers."""
     parts = [[(int(run), "") if run.isdecimal() else (-1, run) for run in _RUNS.findall(part)] for part in path.parts]
     return parts, str(path)
@@ -154,10 +154,10 @@ def output_names(paths: Sequence[Path]) -> list[str]:
             if counts[names[index].lower()] > 1:
                 parents = [part for part in path.parts[:-1] if part != path.anchor][-depth:]
                 names[index] = "_".join([*parents, path.stem])
-    return _distinct(names, full)
+    return distinct_names(names, full)
 
 
-def _distinct(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+def distinct_names(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
     """Return names that differ where case is ignored: with the suffix of the file, or a number."""
     counts = Counter(name.lower() for name in names)
     names = [

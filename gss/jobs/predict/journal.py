@@ -41,11 +41,9 @@ class Journal:
 
     def rewrite(self) -> None:
         """Write the whole file anew."""
-        head = _line({**self.result.head(), "images": []}).removesuffix("]}")
-        rows = [_line(record.to_json()) for record in self.result.images]
-        body = (head + "".join(f"{',' if index else ''}\n{row}" for index, row in enumerate(rows))).encode()
+        body, tail = file_parts(self.result)
         with atomic_path(self.path) as temporary:
-            temporary.write_bytes(body + self._tail())
+            temporary.write_bytes(body + tail)
         self._end = len(body)
         if self._file >= 0:
             self.close()
@@ -57,10 +55,10 @@ class Journal:
         Raises:
             OSError: the file cannot be written; it holds what it held.
         """
-        before = self._tail()
+        before = _tail(self.result)
         text = b""
         if isinstance(record, Prediction):
-            text = f"{',' if self.result.images else ''}\n{_line(record.to_json())}".encode()
+            text = f"{',' if self.result.images else ''}\n{json_line(record.to_json())}".encode()
             self.result.images.append(record)
         elif isinstance(record, Video):
             self.result.videos.append(record)
@@ -68,7 +66,7 @@ class Journal:
             self.result.failed.append(record)
         try:
             with naming(self.path):
-                self._write(text + self._tail())
+                self._write(text + _tail(self.result))
         except OSError:
             os.ftruncate(self._file, self._end)
             self._write(before)
@@ -100,10 +98,18 @@ class Journal:
         while done < len(data):
             done += os.pwrite(self._file, data[done:], self._end + done)
 
-    def _tail(self) -> bytes:
-        videos = ",\n".join(_line(record.to_json()) for record in self.result.videos)
-        failed = ",\n".join(_line(record.to_json()) for record in self.result.failed)
-        return f'\n], "videos": [\n{videos}\n], "failed": [\n{failed}\n]}}\n'.encode()
+
+def file_parts(result: Predictions) -> tuple[bytes, bytes]:
+    """Return the content of a file of predictions: up to the last image, and the rest."""
+    head = json_line({**result.head(), "images": []}).removesuffix("]}")
+    rows = [json_line(record.to_json()) for record in result.images]
+    return (head + "".join(f"{',' if index else ''}\n{row}" for index, row in enumerate(rows))).encode(), _tail(result)
+
+
+def _tail(result: Predictions) -> bytes:
+    videos = ",\n".join(json_line(record.to_json()) for record in result.videos)
+    failed = ",\n".join(json_line(record.to_json()) for record in result.failed)
+    return f'\n], "videos": [\n{videos}\n], "failed": [\n{failed}\n]}}\n'.encode()
 
 
 def read_journal(path: Path, head: Mapping[str, Any]) -> tuple[list[Prediction], list[Video]]:
@@ -116,9 +122,14 @@ def read_journal(path: Path, head: Mapping[str, Any]) -> tuple[list[Prediction],
     Raises:
         InputError: it is another file, or was written with other settings.
     """
-    if not path.is_file():
-        return [], []
-    first, *lines = read_text(path).splitlines()
+    return parse_journal(path, read_text(path), head) if path.is_file() else ([], [])
+
+
+def parse_journal(
+    path: str | os.PathLike[str], text: str, head: Mapping[str, Any]
+) -> tuple[list[Prediction], list[Video]]:
+    """Return the records in the text of a file, as `read_journal`."""
+    first, *lines = text.splitlines() or [""]
     try:
         earlier = json.loads(first + "]}")
     except ValueError as error:
@@ -149,7 +160,8 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _line(value: Any) -> str:
+def json_line(value: Any) -> str:
+    """Return a value as JSON of one line and plain ASCII."""
     # Escapes keep names of files that are not UTF-8, and line separators in names.
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
 

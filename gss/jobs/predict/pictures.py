@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gss.core.files import atomic_path
 from gss.jobs.predict.records import DISAGREEMENT, ClassShare, Failure, Prediction, ScoreSummary, Settings
 from gss.pipeline.outputs import SegmentationOutput
 from gss.pipeline.pipeline import GSSPipeline
-from gss.report.pictures import heatmap, index_image, overlay, save_picture
+from gss.report.pictures import heatmap, index_image, overlay, picture_bytes
 
 ENDINGS = {
     "mask": "_mask.png",
@@ -139,11 +140,18 @@ class Writer:
 
 def save(path: Path, content: Image.Image | np.ndarray) -> None:
     """Write a picture, or an array as a NumPy file, atomically."""
-    if isinstance(content, Image.Image):
-        save_picture(path, content, quality=92)
-        return
+    data = encode(content, path.suffix)
     with atomic_path(path) as temporary:
-        np.save(temporary, content, allow_pickle=False)
+        temporary.write_bytes(data)
+
+
+def encode(content: Image.Image | np.ndarray, suffix: str) -> bytes:
+    """Return a picture in the format of a suffix, or an array as a NumPy file."""
+    if isinstance(content, Image.Image):
+        return picture_bytes(content, suffix, quality=92)
+    buffer = io.BytesIO()
+    np.save(buffer, content, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def failure(path: str, error: Exception) -> Failure:

@@ -10,7 +10,7 @@ from gss.jobs.predict.records import Predictions
 from gss.jobs.predict.video import is_video
 
 
-def summary(result: Predictions, inputs: int, out: Path) -> Iterator[str]:
+def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
     """Yield the lines of the summary.
 
     Args:

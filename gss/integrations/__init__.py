@@ -1,0 +1,1 @@
+"""Pipelines on engines that others maintain."""

@@ -1,0 +1,77 @@
+"""The cluster of Ray that a run uses: one that is there, or one of this machine for the time of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gss.core.errors import InputError
+
+_OBJECT_STORE = 256 * 2**20  # bytes: what passes between processes are records, not images
+
+
+def load_ray() -> Any:
+    """Return Ray with Ray Data.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise InputError("--engine ray needs Ray Data: pip install 'gss[ray]'") from error
+    return ray
+
+
+@contextmanager
+def cluster(address: str | None = None, actors: int | None = None) -> Iterator[Any]:
+    """Yield Ray, connected to a cluster.
+
+    A connection that is there is used, and kept. Otherwise there is a new one for the time of the block: to a cluster
+    by its address, or to a new one of this machine.
+
+    Args:
+        address: address of a cluster; `RAY_ADDRESS` if None.
+        actors: number of actors that there must be room for on this machine.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster is at the address.
+    """
+    ray = load_ray()
+    if ray.is_initialized():
+        with _quiet(ray):
+            yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run sends nothing to anybody
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    here = {"num_cpus": max(actors or 0, os.cpu_count() or 1), "include_dashboard": False}
+    options = {"address": address} if address else {**here, "object_store_memory": _OBJECT_STORE}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError) as error:
+        place = f"at {address}" if address else "on this machine"
+        raise InputError(f"no cluster of Ray {place}: {' '.join(str(error).split())}") from error
+    try:
+        with _quiet(ray):
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Keep Ray Data from drawing bars and telling its plan for the time of the block."""
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before[0]
+        logger.setLevel(before[1])
