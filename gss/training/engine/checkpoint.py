@@ -4,7 +4,7 @@
         model.safetensors       task.state_dict(): trainable modules with buffers, no frozen ones
         optimizer.safetensors   "state.PARAMETER.KEY", as torch flattens the state of an optimizer
         ema.safetensors         averaged parameters (only with an EMA)
-        state.json              step, configuration, inputs, gradient scaler, digests of the other files
+        state.json              step, configuration, inputs, gradient scaler, digests of all other files
         config.yaml             the configuration, ready to be loaded again
 
 A folder is written under another name and renamed when complete, so a kill at any moment leaves the newest
@@ -101,9 +101,9 @@ def save_checkpoint(
         save_tensors(_optimizer_state(task, optimizer), temporary / "optimizer.safetensors")
         if ema is not None:
             save_tensors(ema.average, temporary / "ema.safetensors")
-        digests = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
         if config is not None:
             save_config(config, temporary / "config.yaml")
+        digests = {file.name: _digest(file) for file in sorted(temporary.iterdir())}
         state = {
             "format": FORMAT,
             "step": step,

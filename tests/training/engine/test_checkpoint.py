@@ -102,7 +102,7 @@ def test_other_configuration_names_the_key(tmp_path: Path) -> None:
     load_checkpoint(path, task=task, optimizer=optimizer, ema=ema, config=free)
 
 
-FILES = ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"]
+FILES = ["state.json", "config.yaml", "model.safetensors", "optimizer.safetensors", "ema.safetensors"]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -188,7 +188,9 @@ def test_resume_in_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "pictures" / "holiday.jpg").exists()
 
 
-@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.safetensors", "ema.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["state.json", "config.yaml", "model.safetensors", "optimizer.safetensors", "ema.safetensors"]
+)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tmp_path: Path, capfd: pytest.CaptureFixture, name: str
 ) -> None:
