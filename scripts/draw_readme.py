@@ -54,7 +54,7 @@ def draw(pipeline: GSSPipeline, image: Image.Image) -> Image.Image:
     names = [pipeline.id2label[index] for index in sorted(pipeline.id2label)]
     columns = {
         "image": image,
-        "mask": overlay(image, np.asarray(output.masks[0]), pipeline.colors),
+        "mask": overlay(image, np.asarray(output.masks[0]), pipeline.colors, clear=pipeline.background),
         "confidence": heatmap(confidence, low=0.0, high=1.0),
         "out-of-distribution score": heatmap(score, palette="magma"),
     }

@@ -104,6 +104,7 @@ def graph_facts(pipeline: GSSPipeline, graph: PipelineGraph, size: tuple[int, in
         "score": graph.score,
         "labels": [pipeline.id2label[index] for index in sorted(pipeline.id2label)],
         "colors": pipeline.colors.tolist(),
+        "background": list(pipeline.background),
         "token_stride": pipeline.prior.config.token_stride,
         "train_scale": None if scale is None else scale.to_json(),
         "run_size": pipeline.processor.size,

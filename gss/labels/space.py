@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gss.core.errors import InputError, quoted, unknown_name
+from gss.labels.colors import background_classes, class_colors, voc_colors
+from gss.labels.colors import default_colors as default_colors
 
 IGNORE_INDEX = 255
 """Label of pixels without a class, everywhere inside the package."""
@@ -22,27 +24,6 @@ MAX_CLASSES = 255
 """Largest number of classes: labels are stored as 8-bit integers and the last value is `IGNORE_INDEX`."""
 
 
-def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Return distinct display colours for classes without given ones.
-
-    This is the colour map of PASCAL VOC: the bits of the class number become the high bits of R, G and B in turn, so
-    that the first colours are far apart and none is repeated below 256. Numbering starts at 1; black is left to void.
-
-    Args:
-        num_classes: number of colours, at most 255.
-
-    Returns:
-        `(r, g, b)` of each class, each 0..255.
-    """
-    colors = []
-    for number in range(1, num_classes + 1):
-        rgb = [0, 0, 0]
-        for bit in range(8):
-            rgb[bit % 3] |= ((number >> bit) & 1) << (7 - bit // 3)
-        colors.append((rgb[0], rgb[1], rgb[2]))
-    return tuple(colors)
-
-
 @dataclass(frozen=True)
 class LabelSpace:
     """Classes of a data set or model, in index order.
@@ -50,7 +31,8 @@ class LabelSpace:
     Args:
         names: unique, non-empty name of each class.
         colors: display colour `(r, g, b)` of each class, 0..255. Two classes may share a colour (some published
-            colour sets do), because masks are never decoded by these. Empty: `default_colors`.
+            colour sets do), because masks are never decoded by these. All pictures show the classes in them. Empty:
+            `gss.labels.colors.class_colors`, which colour-blind readers tell apart for up to 20 classes.
 
     Raises:
         InputError: no class, more than 255 classes, a repeated or empty name, or a malformed colour.
@@ -73,7 +55,7 @@ class LabelSpace:
             raise InputError(f"class {[not name.strip() for name in names].index(True)} has an empty name")
         colors = tuple(_checked_color(color, name) for color, name in zip(self.colors, names, strict=False))
         if not self.colors:
-            colors = default_colors(len(names))
+            colors = class_colors(names)
         elif len(self.colors) != len(names):
             raise InputError(f"{len(names)} class names but {len(self.colors)} colours; give one colour per class")
         object.__setattr__(self, "names", names)
@@ -83,6 +65,11 @@ class LabelSpace:
     def num_classes(self) -> int:
         """Number of classes K; valid labels are 0..K-1."""
         return len(self.names)
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """Numbers of the classes that are not painted over a photograph, see `background_classes`."""
+        return background_classes(self.names)
 
     def index(self, name: str) -> int:
         """Return the class number of `name`.
@@ -107,7 +94,11 @@ class LabelSpace:
         """
         if "names" not in data:
             raise InputError(f"a label space needs the key 'names', got keys: {', '.join(map(str, data)) or 'none'}")
-        return cls(names=tuple(data["names"]), colors=tuple(data.get("colors") or ()))
+        names, colors = tuple(data["names"]), tuple(data.get("colors") or ())
+        # Files of earlier versions state the colours of PASCAL VOC where none were given.
+        if tuple(map(tuple, colors)) == voc_colors(len(names)):
+            colors = ()
+        return cls(names=names, colors=colors)
 
 
 def _checked_color(color: Any, name: str) -> tuple[int, int, int]:

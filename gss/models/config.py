@@ -47,6 +47,7 @@ class GSSPriorConfig(PreTrainedConfig):
         freeze_batch_norm: Keep the running statistics of the backbone's batch norms fixed while training.
         image_mean: RGB mean of the backbone's input, of images in 0..1; that of its weights if None.
         image_std: RGB standard deviation of the backbone's input; that of its weights if None.
+        label_colors: RGB in which pictures show each class; None in models of earlier versions.
     """
 
     model_type = "gss_prior"
@@ -69,6 +70,7 @@ class GSSPriorConfig(PreTrainedConfig):
     freeze_batch_norm: bool = False
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
+    label_colors: list[list[int]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Build the backbone's configuration and fill the normalisation."""

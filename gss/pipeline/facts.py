@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from gss.core.errors import InputError
+from gss.data.specs.known import known_colors
+from gss.labels.colors import background_classes
 from gss.ood import available_scores
 from gss.ood.alarms import check_rate
 from gss.pipeline.decode import available_modes
@@ -43,8 +45,16 @@ class PipelineFacts:
 
     @property
     def colors(self) -> np.ndarray:
-        """uint8 `[K, 3]`, palette of the codec."""
-        return self.codec.display_colors
+        """uint8 `[K, 3]`, colours in which pictures show the classes; the maskige has others (`codec.palette`)."""
+        names, saved = tuple(self.id2label.values()), self.prior.config.label_colors
+        # Those of a known data set for pipelines that were saved without colours.
+        colors = saved if saved is not None and len(saved) == len(names) else known_colors(names)
+        return np.array(colors, dtype=np.uint8)
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """Numbers of the classes that an overlay leaves unpainted, see `gss.labels.colors.background_classes`."""
+        return background_classes(list(self.id2label.values()))
 
     @property
     def decode_modes(self) -> tuple[str, ...]:

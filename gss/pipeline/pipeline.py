@@ -134,6 +134,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
         super().save_pretrained(save_directory, *args, **kwargs)
         facts = card_facts(
             **{name: self.components[name] for name in ("processor", "prior", "codec", "vqvae", "likelihood")},
+            colors=self.colors,
             decode_modes=self.decode_modes,
             default_decode=self.default_decode,
         )
@@ -227,7 +228,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
                 scores=scores,
             )
         output = SegmentationOutput(**{name: [result[name] for result in results] for name in results[0]})
-        output.__dict__["source"] = Source(images, list(self.id2label.values()), self.colors)
+        output.__dict__["source"] = Source(images, list(self.id2label.values()), self.colors, self.background)
         self.maybe_free_model_hooks()
         return output if return_dict else cast(Any, output.to_tuple())
 

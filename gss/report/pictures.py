@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -93,14 +93,21 @@ def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
 
 
 def overlay(
-    image: Image.Image, labels: np.ndarray, colors: Colors, *, opacity: float = 0.55, contours: bool = True
+    image: Image.Image,
+    labels: np.ndarray,
+    colors: Colors,
+    *,
+    clear: Collection[int] = (),
+    opacity: float = 0.55,
+    contours: bool = True,
 ) -> Image.Image:
-    """Blend class colors over the image; void pixels show the image alone.
+    """Blend class colors over the image; void pixels and those of a background show the image alone.
 
     Args:
         image: picture of the size of `labels`.
         labels: integers `[H, W]`, 0..K-1 or 255.
         colors: RGB of each class, 0..255.
+        clear: classes that are not painted, such as `LabelSpace.background`.
         opacity: share of the class color, 0..1.
         contours: draw a thin white line where the class changes.
 
@@ -113,12 +120,13 @@ def overlay(
     if contours:
         edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
         edge[1:] |= labels[1:] != labels[:-1]
+    bare = np.isin(np.arange(IGNORE_INDEX + 1), [*clear, IGNORE_INDEX])
     # In strips of rows: the float copies of a huge picture would not stay in the cache.
     result = np.empty_like(base)
     rows = max(1, _STRIP_PIXELS // labels.shape[1])
     for top in range(0, len(labels), rows):
         part = slice(top, top + rows)
-        weight = np.where(labels[part] == IGNORE_INDEX, 0.0, opacity).astype(np.float32)[..., None]
+        weight = np.where(bare[labels[part]], 0.0, opacity).astype(np.float32)[..., None]
         blended = base[part].astype(np.float32)
         blended *= 1 - weight
         weighted = paint[part].astype(np.float32)

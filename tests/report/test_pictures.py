@@ -123,3 +123,9 @@ def test_a_full_disk_leaves_no_cut_picture(tmp_path):
     assert int(done.stdout) == errno.EFBIG
     assert [path.name for path in tmp_path.iterdir()] == ["whole.jpg"]
     Image.open(tmp_path / "whole.jpg").load()
+
+
+def test_overlay_leaves_a_background_to_the_photograph():
+    image = Image.new("RGB", (3, 2), (100, 100, 100))
+    drawn = np.asarray(overlay(image, LABELS, COLORS, clear=(0,), contours=False))
+    assert (drawn[LABELS == 0] == 100).all() and (drawn[LABELS == 1] != 100).any()

@@ -56,7 +56,9 @@ def _draw_domain(spec: DataSpec, reports: Sequence[SplitReport]) -> Image.Image:
     for number in chosen:
         report, index, _ = candidates[number]
         image, labels, name = _thumbnail(spec, report.split, index)
-        rows.append([image, colorize(labels, colors), overlay(image, labels, colors)])
+        rows.append(
+            [image, colorize(labels, colors), overlay(image, labels, colors, clear=spec.label_space.background)]
+        )
         captions.append(f"{report.split}: {name}")
     sheet = contact_sheet(rows, ["image", "mask (void black)", "overlay"], captions=captions, width=_THUMBNAIL)
     pixels = np.sum([report.pixels for report in reports], axis=0)

@@ -119,10 +119,11 @@ def draw_sheet(dataset: MixedImages, rows: int = _ROWS) -> Image.Image:
         sample = dataset[index]
         row = []
         for kind, table in (("", colors), ("context_", foreign)):
+            ground = () if kind else space.background
             if f"{kind}image" in sample:
                 pixels = (sample[f"{kind}image"] * 255).round().byte().permute(1, 2, 0).numpy()
                 labels = sample[f"{kind}labels"].numpy().astype(np.uint8)
-                row += [Image.fromarray(pixels), overlay(Image.fromarray(pixels), labels, table)]
+                row += [Image.fromarray(pixels), overlay(Image.fromarray(pixels), labels, table, clear=ground)]
         pictures.append(row)
         share = float((sample["labels"] == OUTLIER_LABEL).float().mean())
         captions.append(f"{sample['id']}: {100 * share:.1f} % pasted")

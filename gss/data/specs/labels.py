@@ -9,11 +9,18 @@ import numpy as np
 from gss.core.errors import InputError, quoted
 from gss.data.label_map import LabelMap
 from gss.data.scenes.labels import LABELS
+from gss.labels.colors import are_grey, voc_colors
 from gss.labels.space import IGNORE_INDEX, LabelSpace
 
 
-def make_label_space(classes: Any) -> LabelSpace:
+def make_label_space(classes: Any, *, color_coded: bool = False) -> LabelSpace:
     """Build a label space from the `classes` key: a list of names, or a mapping of names to colours.
+
+    Colours that are black, white and grey alone are no colours to look at, and are replaced.
+
+    Args:
+        classes: the key.
+        color_coded: whether the colours say how masks are stored; then they are checked, and not shown.
 
     Raises:
         InputError: it is something else, or names or colours are invalid.
@@ -25,7 +32,8 @@ def make_label_space(classes: Any) -> LabelSpace:
     colors = tuple(classes.values())
     if all(color is None for color in colors):
         return LabelSpace(tuple(map(str, classes)))
-    return LabelSpace(tuple(map(str, classes)), colors)
+    stated = LabelSpace(tuple(map(str, classes)), colors)
+    return LabelSpace(stated.names) if color_coded or are_grey(colors, stated.names) else stated
 
 
 def generated_labels(data: dict[str, Any]) -> tuple[LabelSpace, LabelMap]:
@@ -62,7 +70,7 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
     mapping = data.get("label_map")
     values: list[list[int]] = [[] for _ in space.names]
     if mapping is None:
-        values = [_raws(list(c), True) for c in space.colors] if color_coded else [[k] for k in range(len(values))]
+        values = _stored_colors(data["classes"]) if color_coded else [[k] for k in range(len(values))]
     elif isinstance(mapping, list):
         if len(mapping) != space.num_classes:
             raise InputError(f"label_map lists {len(mapping)} entries for {space.num_classes} classes; give one each")
@@ -74,6 +82,13 @@ def spec_label_map(data: dict[str, Any], space: LabelSpace) -> LabelMap:
     else:
         raise InputError("label_map must list the raw value(s) of each class, or map raw values to class names")
     return LabelMap(tuple(map(tuple, values)), tuple(ignore), unlisted, color_coded)
+
+
+def _stored_colors(classes: Any) -> list[list[int]]:
+    """Return the colour of each class in colour-coded masks; without any, that of PASCAL VOC from number 1 on."""
+    stated: list[Any] = list(classes.values()) if isinstance(classes, dict) else [None] * len(classes)
+    colors: Any = voc_colors(len(stated)) if all(color is None for color in stated) else stated
+    return [_raws(list(color), True) for color in colors]
 
 
 def _raws(entry: Any, color_coded: bool) -> list[int]:

@@ -169,7 +169,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         check_patterns(*(str(data[key]).replace("{split}", part) for key in ("image", mask_key)))
     if data.get("panoptic") and data.get("color_coded"):
         raise InputError("panoptic and color_coded exclude each other; panoptic masks hold segment ids, not colours")
-    label_space = make_label_space(data["classes"])
+    label_space = make_label_space(data["classes"], color_coded=bool(data.get("color_coded")))
     return DataSpec(
         name=name,
         label_space=label_space,

@@ -53,6 +53,6 @@ def draw_rows(
         for column in columns:
             probabilities = protocol.run(column.pipeline, image, column.side, [column.mode], [])[column.mode]
             best = column.pair.mapping.predict(probabilities).to("cpu").numpy().astype(np.uint8)
-            drawn.append(overlay(image, best, colors))
+            drawn.append(overlay(image, best, colors, clear=images.label_space.background))
         rows.append((str(images.ids[index]), drawn))
     return rows

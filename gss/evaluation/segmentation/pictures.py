@@ -78,7 +78,7 @@ def _draw(
     return [
         image,
         colorize(labels, colors),
-        overlay(image, prediction, colors),
+        overlay(image, prediction, colors, clear=dataset.label_space.background),
         heatmap(np.asarray(output.confidence[0]), low=0.0, high=1.0),
         error_map(prediction, labels, image),
     ]

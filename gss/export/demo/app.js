@@ -180,8 +180,8 @@ function layer(color) {
   const picture = context.createImageData(w, h);
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) {
-      const [r, g, b] = color(y * WIDTH + x);
-      picture.data.set([r, g, b, 255], 4 * (y * w + x));
+      const painted = color(y * WIDTH + x); // null leaves the photo alone
+      if (painted) picture.data.set([...painted, 255], 4 * (y * w + x));
     }
   }
   context.putImageData(picture, 0, 0);
@@ -207,7 +207,7 @@ function paintLayers() {
   const grey = (value) => Math.round(255 * Math.min(1, Math.max(0, value)));
   const [low, high] = facts.range || range(ood);
   state.layers = {
-    mask: layer((i) => facts.colors[labels[i]]),
+    mask: layer((i) => (facts.background.includes(labels[i]) ? null : facts.colors[labels[i]])),
     confidence: layer((i) => Array(3).fill(grey(confidence[i]))),
     ood: layer((i) => facts.heat[grey((ood[i] - low) / (high - low))]),
   };

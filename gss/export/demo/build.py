@@ -67,6 +67,7 @@ def page_facts(facts: dict[str, Any], alarm_rate: float | None = None) -> dict[s
     kept = {name: facts[name] for name in ("size", "outputs", "decode", "score", "labels", "colors")}
     return {
         **kept,
+        "background": facts.get("background", []),
         "threshold": None if known is None else threshold_at(known, rate),
         "rate": rate,
         # From the usual score to the one that few pixels of training images reach.

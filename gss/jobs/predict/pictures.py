@@ -77,7 +77,7 @@ class Writer:
         if "mask" in chosen:
             content["mask"] = index_image(labels, colors)
         if "overlay" in chosen:
-            content["overlay"] = overlay(image, labels, colors)
+            content["overlay"] = overlay(image, labels, colors, clear=self.pipeline.background)
         if "confidence" in chosen:
             content["confidence"] = Image.fromarray((confidence * 255).round().clip(0, 255).astype(np.uint8))
         if "maskige" in chosen and output.maskiges is not None:

@@ -85,7 +85,10 @@ def sample_images(
         information, agreement = np.asarray(output.mutual_information[0]), np.asarray(output.agreement[0])
         shown = {f"{number}": colorize(mask, pipeline.colors) for number, mask in enumerate(masks[:MOST_SHOWN], 1)}
         certain = np.where(agreement == 1, consensus, 255).astype(np.uint8)
-        agreed = {"all agree": overlay(image, certain, pipeline.colors), "information": information_map(information)}
+        agreed = {
+            "all agree": overlay(image, certain, pipeline.colors, clear=pipeline.background),
+            "information": information_map(information),
+        }
         pictures = mask_pictures(masks, pipeline.colors) | {
             "_consensus.png": index_image(consensus, pipeline.colors),
             "_information.png": information_map(information),

@@ -30,11 +30,13 @@ class Source:
         images: images as they were given to the pipeline.
         names: class names.
         colors: uint8 `[K, 3]`.
+        background: numbers of the classes that an overlay leaves unpainted.
     """
 
     images: Any
     names: Sequence[str]
     colors: np.ndarray
+    background: Sequence[int] = ()
 
     def photo(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return the photo of a result of `size` (H, W), read again; plain grey if its file is gone."""
@@ -83,7 +85,7 @@ class SegmentedImage:
         photo = Image.new("RGB", size[::-1], (128, 128, 128))
         if self.source is not None:
             photo = self.source.photo(self.index, size)
-        return overlay(photo, labels, self._colors())
+        return overlay(photo, labels, self._colors(), clear=() if self.source is None else self.source.background)
 
     def show(self) -> None:
         """Show the overlay in the system's viewer of pictures."""

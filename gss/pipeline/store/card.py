@@ -72,12 +72,13 @@ def card_facts(
     processor: GSSImageProcessor,
     prior: GSSPriorModel,
     codec: MaskigeCodec,
+    colors: np.ndarray,
     vqvae: MaskigeVQModel | None,
     likelihood: CellLikelihood | None,
     decode_modes: Sequence[str],
     default_decode: str,
 ) -> CardFacts:
-    """Collect the facts of a card from the components of a pipeline and its decode modes."""
+    """Collect the facts of a card from the components of a pipeline, the colours of its classes and its modes."""
     posterior = []
     if vqvae is not None:
         codes = f"{vqvae.codebook_size} codes, {vqvae.token_stride} pixels per cell side"
@@ -96,7 +97,7 @@ def card_facts(
     ]
     return CardFacts(
         names=list(prior.config.id2label.values()),
-        colors=codec.display_colors,
+        colors=colors,
         decode_modes=decode_modes,
         default_decode=default_decode,
         generative=vqvae is not None,

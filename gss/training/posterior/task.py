@@ -16,6 +16,7 @@ from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation import reconstruction as recon
 from gss.evaluation.segmentation.result import domain_means
+from gss.labels.colors import class_colors, voc_colors
 from gss.labels.counts import count_labels
 from gss.labels.space import LabelSpace
 from gss.metrics.means import or_nan
@@ -147,7 +148,8 @@ def build_codec(cfg: PosteriorConfig, space: LabelSpace) -> MaskigeCodec:
         if len(palette) != space.num_classes:
             raise InputError(f"codec.colors has {len(palette)} colours for {space.num_classes} classes: give one each")
     else:
-        colors = space.colors if codec.palette == "display" else None
+        stated = space.colors != class_colors(space.names)
+        colors = (space.colors if stated else voc_colors(space.num_classes)) if codec.palette == "display" else None
         palette = build(codec.palette, space.num_classes, codec.palette_seed, colors=colors)
     return MaskigeCodec(
         colors=[[int(v) for v in color] for color in palette],

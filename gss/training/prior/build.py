@@ -52,6 +52,7 @@ def build_prior(cfg: PriorConfig, posterior: Posterior, train: LabelledImages, *
         raise InputError(f"model.backbone_config does not fit: {' '.join(str(error).split())}") from error
     prior.config.id2label = dict(enumerate(names))
     prior.config.label2id = {name: index for index, name in enumerate(names)}
+    prior.config.label_colors = [list(color) for color in train.label_space.colors]
     if model.init_from:
         start_from(prior, model.init_from, taken, posterior)
     if model.classifier == "tied" and tokens:

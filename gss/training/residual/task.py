@@ -142,12 +142,12 @@ class ResidualTask(Task):
     def pictures(self) -> dict[str, Image.Image]:
         """Draw some validation images with truth, plain and residual energy."""
         pipeline, rows = self.pipeline(self.head), []
-        colors = [*self._val_set.label_space.colors]
+        space = self._val_set.label_space
         for index in evenly_spaced(len(self._val_set), _PICTURES):
             image, truth = self._val_set.read(index)
             scores = pipeline.predict_probabilities(image, modes=[], scores=["energy", "residual_energy"])
             heat = [heatmap(maps[0][0].cpu().numpy(), palette="magma") for maps in scores.values()]
-            rows.append([overlay(image, truth, colors), *heat])
+            rows.append([overlay(image, truth, space.colors, clear=space.background), *heat])
         return {"residual": contact_sheet(rows, ["truth", "energy", "residual energy"], width=320)}
 
     def pipeline(self, head: ResidualPatternHead) -> GSSPipeline:

@@ -102,11 +102,11 @@ class SeedComparison:
             truth: full masks of the images.
         """
         ids = sorted(self.classifiers[0].maps)
-        rows = []
+        rows, space = [], truth.label_space
         for id in ids:
             image, mask = truth.read(truth.ids.index(id))
             heat = [heatmap(seeds.maps[id], low=0, high=1) for seeds in self.classifiers]
-            rows.append([image, overlay(image, mask, truth.label_space.colors), *heat])
+            rows.append([image, overlay(image, mask, space.colors, clear=space.background), *heat])
         titles = ["image", "truth", *(Path(seeds.classifier).parent.name for seeds in self.classifiers)]
         return contact_sheet(rows, titles, captions=ids, width=200)
 

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
+from gss.data.specs.load import load_spec
+from gss.labels.space import LabelSpace
 from gss.pipeline.outputs import SegmentationOutput
 
 IMAGES = [np.random.default_rng(i).integers(0, 256, (20, 20 + 8 * i, 3), dtype=np.uint8) for i in range(2)]
@@ -62,3 +64,31 @@ def test_a_pipeline_in_one_line():
     text = repr(tiny_pipeline(short_side=48))
     assert text.startswith("GSSPipeline(5 classes: road, sky, tree, car, pole; decode marginal; images shorter side")
     assert "\n" not in text and "cpu, float32" in text
+
+
+def test_pictures_of_two_classes_have_color_and_leave_the_background_alone():
+    pipeline = tiny_pipeline(classes=2)
+    pipeline.prior.config.id2label = {0: "background", 1: "sheep"}
+    assert pipeline.background == (0,)
+    assert pipeline.colors.tolist() == [list(color) for color in LabelSpace(("background", "sheep")).colors]
+    photo = np.full((24, 24, 3), 128, np.uint8)  # grey, so that all colour is that of a class
+    result = pipeline(photo)[0]
+    result.mask = np.zeros((24, 24), np.uint8)
+    result.mask[:, 12:] = 1
+    shown = np.asarray(result.overlay()).astype(int)
+    assert (shown[:, :12] == 128).all()
+    assert (np.ptp(shown[:, 13:], axis=2) > 40).all()
+
+
+def test_a_pipeline_shows_the_colors_of_its_data():
+    pipeline = tiny_pipeline()
+    before = pipeline(IMAGES[0], output_type="np")
+    pipeline.prior.config.label_colors = [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [200, 9, 9]]
+    after = pipeline(IMAGES[0], output_type="np")
+    assert pipeline.colors.tolist() == pipeline.prior.config.label_colors
+    assert np.array_equal(after.maskiges[0], before.maskiges[0])  # painted in the colours that it was trained on
+    # One saved without colours has those of the data set that is known by these names.
+    pipeline.prior.config.label_colors = None
+    camvid = load_spec("camvid").label_space
+    pipeline.prior.config.id2label = dict(enumerate(camvid.names))
+    assert pipeline.colors.tolist() == [list(color) for color in camvid.colors]
