@@ -12,8 +12,7 @@ REPO = Path(__file__).resolve().parents[2]
 PAGES = [
     REPO / "README.md",
     REPO / "CONTRIBUTING.md",
-    *sorted((REPO / "docs").glob("*.md")),
-    *sorted((REPO / "docs" / "results").glob("*.md")),
+    *sorted((REPO / "docs").rglob("*.md")),
 ]
 
 
@@ -30,7 +29,7 @@ def test_there_are_commands():
     assert sum(len(commands(page)) for page in PAGES) > 50
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 def test_commands_of_the_documentation_parse(page, capsys):
     for line in commands(page):
         if "…" in line:

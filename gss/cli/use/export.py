@@ -38,6 +38,7 @@ def run(args: Namespace) -> None:
     from pathlib import Path
 
     from gss.core.errors import InputError
+    from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import check_writable, locked
     from gss.export.job import export
     from gss.pipeline.loading import load_pipeline
@@ -45,7 +46,7 @@ def run(args: Namespace) -> None:
 
     if args.images and args.data:
         raise InputError("--images and --data exclude each other: give one of them")
-    onnx = Path(args.onnx) if args.onnx else None if args.pt2 else Path(args.pipeline) / "onnx" / "model.onnx"
+    onnx = Path(args.onnx) if args.onnx else None if args.pt2 else find_pipeline(args.pipeline) / "onnx" / "model.onnx"
     pt2 = Path(args.pt2) if args.pt2 else None
     if args.int8 and onnx is None:
         raise InputError("--int8 is about ONNX files: name one with --onnx")

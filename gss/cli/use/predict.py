@@ -135,9 +135,10 @@ def _run_here(args: Namespace) -> int:
     )
     weights = digest(folder)
     if args.backend == "onnx":
+        from gss.core.lookup.run_folders import find_pipeline
         from gss.export import OnnxModel, OnnxPipeline
 
-        model = OnnxModel(args.onnx or Path(args.pipeline) / "onnx" / "model.onnx")
+        model = OnnxModel(args.onnx or find_pipeline(args.pipeline) / "onnx" / "model.onnx")
         pipeline = OnnxPipeline.wrap(pipeline, model, weights=weights)
     settings = _settings(args, pipeline)
     # Once for all processes: the second would find the first one's files.

@@ -176,7 +176,8 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Return a digest of the settings and weights of a saved pipeline, which copies share."""
+    """Return a digest of the settings and weights of a saved pipeline, or of that of a run; copies share it."""
+    folder = find_pipeline(folder)
     total = hashlib.sha256()
     index = read_json(folder / INDEX)
     parts = [

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tiny_pipeline import tiny_pipeline
 from gss.core.errors import InputError
 from gss.pipeline.loading import load_pipeline
 from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.store.saving import digest
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,7 @@ def test_the_right_folder_is_named(saved, wrong, words, load, monkeypatch, no_ne
 def test_paths_that_people_type_lead_to_the_pipeline(saved, path, load, monkeypatch, no_network):
     monkeypatch.chdir(saved.parents[1])
     assert load(path).decode_modes == load("prior/pipeline").decode_modes
+    assert digest(Path(path)) == digest(Path("prior/pipeline"))
 
 
 def test_a_relative_path_of_two_parts_is_a_folder_here(saved, monkeypatch, no_network):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "results").glob("*.md"))]
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.parent.name != "extending")]
 SNIPPETS = [
-    pytest.param(code, id=f"{page.stem}-{number}")
+    pytest.param(code, id=f"{page.relative_to(ROOT).with_suffix('')}-{number}")
     for page in PAGES
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
 ]
@@ -35,7 +36,7 @@ def test_there_are_snippets():
     assert len(SNIPPETS) > 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page):
     for target, anchor in re.findall(r"\]\(([\w./-]*\.md)?(#[\w-]+)?\)", page.read_text()):
         other = (page.parent / target).resolve() if target else page
@@ -46,7 +47,7 @@ def test_links_between_pages_lead_somewhere(page):
             assert anchor[1:] in anchors, f"{page.name} links to {other.name}{anchor}, which does not exist"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_modules_named_in_pages_exist(page):
     for name in set(re.findall(r"`(gss(?:\.\w+)+)`", page.read_text())):
         module, _, attribute = name.rpartition(".")
