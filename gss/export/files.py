@@ -9,15 +9,17 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gss.core.errors import InputError
 from gss.core.files import atomic_path
 from gss.export.graph import INPUT, PipelineGraph, check_graph_size, graph_facts
+from gss.export.joint import EncodeGraph, StepGraph, joint_facts
 from gss.models.evaluation_mode import evaluation_mode
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -63,24 +65,61 @@ def export_onnx(
     Raises:
         InputError: a size that the network cannot have, a package that is missing, or a pipeline that has no ONNX form.
     """
-    onnx = load_onnx()
+    load_onnx()
     graph, example = _prepare(pipeline, size, decode, score)
-    with evaluation_mode([graph]), torch.no_grad(), _constants(pipeline, graph, example), _quiet():
+    with _constants(pipeline, graph, example):
+        _write(graph, (example,), path, [INPUT], graph.outputs, graph_facts(pipeline, graph, size, weights))
+
+
+def export_joint(pipeline: GSSPipeline, encode: Path, step: Path, size: tuple[int, int], *, weights: str = "") -> None:
+    """Write the joint prior of a pipeline as two ONNX files, see `EncodeGraph` and `StepGraph`.
+
+    Args:
+        pipeline: the pipeline, on a CPU in float32.
+        encode: file to write, which runs once an image.
+        step: file to write, which runs once a step.
+        size: (H, W) of the image.
+        weights: digest of the pipeline's files.
+
+    Raises:
+        InputError: the pipeline has no joint prior, and see `export_onnx`.
+    """
+    load_onnx()
+    height, width = check_graph_size(pipeline, size)
+    first, second = EncodeGraph(pipeline), StepGraph(pipeline)
+    image = torch.rand(1, 3, height, width)
+    with evaluation_mode([first, second]), torch.no_grad():
+        features = first(image)
+        tokens = torch.full((1, *features[0].shape[-2:]), second.mask_token)
+    for graph, inputs, path in ((first, (image,), encode), (second, (tokens, *features), step)):
+        _write(graph, inputs, path, graph.inputs, graph.outputs, joint_facts(pipeline, graph, size, weights))
+
+
+def _write(
+    graph: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a graph as an ONNX file with facts in its metadata."""
+    onnx = load_onnx()
+    with evaluation_mode([graph]), torch.no_grad(), _quiet():
         try:
             program = torch.onnx.export(
                 graph,
-                (example,),
+                example,
                 dynamo=True,  # the older exporter does not know the sizes that pooling needs
                 opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=graph.outputs,
+                input_names=list(inputs),
+                output_names=list(outputs),
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise InputError(f"this pipeline has no ONNX form: {_plain_text(error)}") from error
     assert program is not None
     model = program.model_proto
-    facts = graph_facts(pipeline, graph, size, weights)
     onnx.helper.set_model_props(model, {METADATA: json.dumps(facts)})
     with atomic_path(path) as temporary:
         onnx.save_model(model, temporary)
@@ -140,7 +179,7 @@ def _prepare(
 @contextlib.contextmanager
 def _constants(pipeline: GSSPipeline, graph: PipelineGraph, example: torch.Tensor) -> Iterator[None]:
     """Compute what depends on weights alone beforehand."""
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, evaluation_mode([graph]), torch.no_grad():
         if pipeline.density is not None:
             stack.enter_context(pipeline.density.kept_forms())
         graph(example)

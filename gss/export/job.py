@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from gss.core.files import write_json
 from gss.core.records import Record
-from gss.export.files import METADATA, export_onnx, export_pt2, quantize
+from gss.export.files import METADATA, export_joint, export_onnx, export_pt2, quantize
 from gss.export.graph import PipelineGraph
-from gss.export.parity import Parity, Runner, measure_parity
-from gss.export.runtime import OnnxModel
+from gss.export.parity import JointAgreement, Parity, Runner, measure_joint, measure_parity
+from gss.export.runtime import OnnxJoint, OnnxModel
 from gss.models.evaluation_mode import evaluation_mode
 from gss.pipeline.pipeline import GSSPipeline
 
@@ -46,6 +46,7 @@ def export(
     onnx: Path | None = None,
     pt2: Path | None = None,
     int8: bool = False,
+    joint: bool = False,
     decode: str | None = None,
     score: str | None = None,
     weights: str = "",
@@ -63,6 +64,7 @@ def export(
         onnx: ONNX file to write.
         pt2: torch.export archive to write.
         int8: also write the ONNX file with 8-bit integers, `NAME.int8.onnx`.
+        joint: also write the joint prior, as `NAME.encode.onnx` and `NAME.step.onnx`.
         decode: decode mode; the default one if None.
         score: out-of-distribution score; the default one if None.
         weights: digest of the pipeline's files.
@@ -92,16 +94,26 @@ def export(
         quantize(onnx, small)
         runners[small.name] = OnnxModel(small).run
         files.append(small)
+    pair: list[Path] = []
+    if joint and onnx is not None:
+        pair = [onnx.with_suffix(f".{kind}.onnx") for kind in ("encode", "step")]
+        say(f"exporting {pair[0]} and {pair[1].name}")
+        export_joint(pipeline, pair[0], pair[1], size, weights=weights)
+        files += pair
 
     # 2. What they say.
     say("comparing with the pipeline")
-    graph = PipelineGraph(pipeline, decode=decode, score=score)
+    graph, compared = PipelineGraph(pipeline, decode=decode, score=score), list(images)
     with evaluation_mode([graph]):
         classes = len(pipeline.id2label)
-        parity = measure_parity(graph, runners, images, size, classes=classes, source=source)
+        parity = measure_parity(graph, runners, compared, size, classes=classes, source=source)
     try:
         for file in exact:
             parity.check(file.name)
+        if pair:
+            found = _compare_joint(pipeline, pair, [image for image, _ in compared], size)
+            found.check(f"{pair[0].name} and {pair[1].name}")
+            parity = replace(parity, joint=found)
     except Exception:
         for file in files:
             file.unlink(missing_ok=True)
@@ -110,6 +122,18 @@ def export(
     report = first.with_name(f"{first.name}.parity.json")
     write_json(report, parity.to_json())
     return Exported([str(file) for file in files], str(report), parity)
+
+
+def _compare_joint(
+    pipeline: GSSPipeline, pair: Sequence[Path], images: Sequence[Any], size: tuple[int, int]
+) -> JointAgreement:
+    """Return how far the two files of a joint prior agree with it."""
+    joint, prior = pipeline.joint, pipeline.prior
+    assert joint is not None
+    with evaluation_mode([joint, prior]):
+        return measure_joint(
+            joint, lambda image: joint.encode(pipeline.predict_tokens(image)), OnnxJoint(*pair), images, size
+        )
 
 
 def load_pt2(path: Path) -> Runner:

@@ -15,12 +15,17 @@ from torch.nn import functional as F
 from gss.core.errors import InputError
 from gss.core.records import Record
 from gss.export.graph import PipelineGraph
+from gss.export.runtime import OnnxJoint
 from gss.labels.space import IGNORE_INDEX
 from gss.metrics.segmentation import SegmentationMetrics
+from gss.models.joint import JointContext, JointPriorModel
 from gss.pipeline.processor import load_images, resize_images
 
 LEAST_EQUAL = 0.9999
 MOST_DIFFERENT = 1e-4
+
+KNOWN_SHARES = (0.0, 0.3, 0.9)
+"""Shares of the known cells that files of a joint prior are compared at."""
 
 Runner = Callable[[Tensor], Mapping[str, Tensor]]
 """Function from an image `[1, 3, H, W]` to the outputs of `PipelineGraph` by name."""
@@ -46,6 +51,35 @@ class Agreement(Record):
 
 
 @dataclass(frozen=True)
+class JointAgreement(Record):
+    """Comparison of the files of a joint prior with PyTorch, with 0, 30 and 90 % of the cells known.
+
+    Attributes:
+        tokens_equal: share of the unknown cells with the same most probable token, 0..1.
+        probability_difference: largest difference of the probability of a token.
+        torch_seconds: processor time of one image and one step in PyTorch, in seconds.
+        seconds: that of the two files.
+    """
+
+    tokens_equal: float
+    probability_difference: float
+    torch_seconds: float
+    seconds: float
+
+    def check(self, names: str) -> None:
+        """Require that the files say what PyTorch says.
+
+        Raises:
+            InputError: they do not; names the figures.
+        """
+        if self.probability_difference > MOST_DIFFERENT:
+            raise InputError(
+                f"{names} are not what the joint prior is: probabilities of tokens differ by up to "
+                f"{self.probability_difference:.2g} (allowed is {MOST_DIFFERENT:g}); they were removed"
+            )
+
+
+@dataclass(frozen=True)
 class Parity(Record):
     """Result of `measure_parity`, written beside an exported file.
 
@@ -58,6 +92,7 @@ class Parity(Record):
         torch_miou: mean IoU of the pipeline in PyTorch against the truth; None without labels.
         torch_seconds: processor time of an image in PyTorch, in seconds.
         runs: name of a file to its agreement with PyTorch.
+        joint: agreement of the files of the joint prior; None without them.
     """
 
     schema_version = 1
@@ -70,6 +105,7 @@ class Parity(Record):
     torch_miou: float | None
     torch_seconds: float
     runs: dict[str, Agreement]
+    joint: JointAgreement | None = None
 
     def check(self, name: str) -> None:
         """Require that a file says what PyTorch says.
@@ -151,6 +187,48 @@ def measure_parity(
     results = {name: count.agreement(number, labelled=labelled) for name, count in counts.items()}
     torch_run = results.pop("torch")
     return Parity(number, source, size, graph.mode, graph.score, torch_run.miou, torch_run.seconds, results)
+
+
+@torch.no_grad()
+def measure_joint(
+    joint: JointPriorModel,
+    encode: Callable[[Tensor], JointContext],
+    runner: OnnxJoint,
+    images: Iterable[Any],
+    size: tuple[int, int],
+) -> JointAgreement:
+    """Run a joint prior in PyTorch and as two files on the same images and known cells.
+
+    Args:
+        joint: the joint prior, in evaluation mode.
+        encode: function from an image `[1, 3, H, W]` to its context in PyTorch.
+        runner: the files.
+        images: images in any form that a pipeline takes.
+        size: (H, W) that images are resized to.
+    """
+    generator = torch.Generator().manual_seed(0)
+    equal = cells = 0
+    difference = 0.0
+    seconds = {"torch": 0.0, "files": 0.0}
+    steps = 0
+    for image in images:
+        pixels = resize_images(load_images(image)[0][None], size)
+        best = encode(pixels).base.argmax(1)  # type: ignore[union-attr]
+        for known in KNOWN_SHARES:
+            hidden = torch.rand(best.shape, generator=generator) >= known
+            tokens = best.masked_fill(hidden, joint.mask_token)
+            logits: dict[str, Tensor] = {}
+            for name, read, model in (("torch", encode, joint), ("files", runner.encode, runner)):
+                started = time.process_time()
+                logits[name] = model(tokens, read(pixels)).token_logits.movedim(1, -1)[hidden]  # [M, V]
+                seconds[name] += time.process_time() - started
+            steps += 1
+            equal += int((logits["torch"].argmax(1) == logits["files"].argmax(1)).sum())
+            cells += len(logits["torch"])
+            spread = (logits["torch"].softmax(1) - logits["files"].softmax(1)).abs()
+            difference = max(difference, float(spread.max()) if spread.numel() else 0.0)
+    taken = {name: round(value / max(1, steps), 4) for name, value in seconds.items()}
+    return JointAgreement(equal / max(1, cells), difference, taken["torch"], taken["files"])
 
 
 def _difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor], name: str) -> float:

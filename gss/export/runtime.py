@@ -15,11 +15,14 @@ from torch import Tensor
 from gss.core.errors import InputError
 from gss.export.files import METADATA
 from gss.export.graph import FORMAT, INPUT
+from gss.export.joint import FEATURES, TOKENS, image_context
+from gss.models.joint import JointContext, JointPriorOutput
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.windows import Dense
 
 _KEYS = ("size", "outputs", "decode", "score", "labels", "weights", "multiple")
+_JOINT_KEYS = ("size", "outputs", "labels", "weights", "mask_token")
 
 
 class OnnxModel:
@@ -39,21 +42,7 @@ class OnnxModel:
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"no file {path}: 'gss export PIPELINE --onnx {path} --size HxW' makes it")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError("ONNX files need ONNX Runtime: pip install 'gss[export]'") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has no base class of its errors
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {reason}") from error
-        self.facts = _facts(self.path, self._session.get_modelmeta().custom_metadata_map)
+        self._session, self.facts = _load(self.path, "pipeline", threads)
         self.size: tuple[int, int] = (int(self.facts["size"][0]), int(self.facts["size"][1]))
 
     def run(self, image: Tensor) -> dict[str, Tensor]:
@@ -163,13 +152,86 @@ class _OnnxReader:
         return Dense({name: maps[name] for name in (*modes, *scores)}, None)
 
 
-def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+class OnnxJoint:
+    """The two files of a joint prior in ONNX Runtime, in the place of `JointPriorModel` where masks are drawn.
+
+    Args:
+        encode: file that runs once an image.
+        step: file that runs once a step.
+        threads: threads of one run; 0 takes those of torch.
+
+    Attributes:
+        facts: what the file of the steps says about itself, see `gss.export.joint.joint_facts`.
+        size: (H, W) of the image.
+        mask_token: V, the token of unknown cells.
+
+    Raises:
+        InputError: see `OnnxModel`; or the files are not of one export.
+    """
+
+    def __init__(self, encode: str | os.PathLike[str], step: str | os.PathLike[str], *, threads: int = 0) -> None:
+        self._encode, first = _load(Path(encode), "encode", threads)
+        self._step, self.facts = _load(Path(step), "step", threads)
+        for key in ("size", "mask_token", "labels", "weights"):
+            if first[key] != self.facts[key]:
+                raise InputError(f"{encode} and {step} differ in {key}: export both at once")
+        self.size: tuple[int, int] = (int(first["size"][0]), int(first["size"][1]))
+        self.mask_token: int = self.facts["mask_token"]
+
+    def encode(self, image: Tensor) -> JointContext:
+        """Return what every step reads of an image `[1, 3, H, W]` in [0, 1]."""
+        values = self._encode.run(None, {INPUT: np.ascontiguousarray(image.numpy(), dtype=np.float32)})
+        return image_context({name: torch.from_numpy(value) for name, value in zip(FEATURES, values, strict=True)})
+
+    def __call__(self, tokens: Tensor, context: JointContext) -> JointPriorOutput:
+        """Return token logits of every cell given the known ones, see `JointPriorModel.forward`."""
+        rows = []
+        for index in range(len(tokens)):
+            inputs = {TOKENS: tokens[index : index + 1].numpy()}
+            for name in FEATURES:
+                part = getattr(context, name)
+                inputs[name] = (part if len(part) == 1 else part[index : index + 1]).numpy()
+            rows.append(torch.from_numpy(self._step.run(None, inputs)[0]))
+        return JointPriorOutput(token_logits=torch.cat(rows))
+
+
+def _load(path: Path, kind: str, threads: int) -> tuple[Any, dict[str, Any]]:
+    """Return the session of a file, and what it says about itself.
+
+    Args:
+        path: the file.
+        kind: "pipeline", "encode" or "step".
+        threads: threads of one run; 0 takes those of torch.
+    """
+    if not path.is_file():
+        joint = "" if kind == "pipeline" else " --joint"
+        made = path if kind == "pipeline" else path.name.replace(f".{kind}.", ".")
+        raise InputError(f"no file {path}: 'gss export PIPELINE --onnx {made}{joint} --size HxW' makes it")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError("ONNX files need ONNX Runtime: pip install 'gss[export]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no base class of its errors
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {reason}") from error
+    return session, _facts(path, session.get_modelmeta().custom_metadata_map, kind)
+
+
+def _facts(path: Path, metadata: Mapping[str, str], kind: str) -> dict[str, Any]:
     """Return the facts in the metadata of a file."""
     try:
         facts = json.loads(metadata[METADATA])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} is not a file of 'gss export': it does not name its classes") from error
     found = facts.get("format") if isinstance(facts, dict) else None
-    if found != FORMAT or not all(key in facts for key in _KEYS):
+    is_kind = facts.get("kind", "pipeline") if found == FORMAT else kind
+    if is_kind != kind:
+        raise InputError(f"{path} holds the {is_kind} of an export, not its {kind}: name another file")
+    if found != FORMAT or not all(key in facts for key in (_KEYS if kind == "pipeline" else _JOINT_KEYS)):
         raise InputError(f"{path} has format {found}, this version of gss reads {FORMAT}: export the pipeline anew")
     return facts

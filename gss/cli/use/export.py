@@ -21,6 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pt2", metavar="FILE", help="write a torch.export archive here")
     parser.add_argument("--size", type=size, required=True, metavar="HxW", help="height and width of the image")
     parser.add_argument("--int8", action="store_true", help="also write FILE.int8.onnx, with 8-bit integers")
+    help = "also write the joint prior: FILE.encode.onnx once an image, FILE.step.onnx once a step of drawing"
+    parser.add_argument("--joint", action="store_true", help=help)
     parser.add_argument("--decode", metavar="MODE", help="decode mode (default: best)")
     parser.add_argument("--score", metavar="NAME", help="out-of-distribution score (default: best)")
     help = "images to compare the file and the pipeline on (default: generated scenes)"
@@ -42,6 +44,7 @@ def run(args: Namespace) -> None:
     from gss.core.outputs import check_writable, locked
     from gss.export.job import export
     from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.sampling.arguments import need_joint
     from gss.pipeline.store.saving import digest
 
     if args.images and args.data:
@@ -50,7 +53,11 @@ def run(args: Namespace) -> None:
     pt2 = Path(args.pt2) if args.pt2 else None
     if args.int8 and onnx is None:
         raise InputError("--int8 is about ONNX files: name one with --onnx")
+    if args.joint and onnx is None:
+        raise InputError("--joint is about ONNX files: name one with --onnx")
     pipeline = load_pipeline(args.pipeline, device="cpu")
+    if args.joint:
+        need_joint(pipeline.joint, pipeline.likelihood, "--joint")
     for option, file, ending in (("--onnx", onnx, ".onnx"), ("--pt2", pt2, ".pt2")):
         if file is None:
             continue
@@ -72,6 +79,7 @@ def run(args: Namespace) -> None:
             onnx=onnx,
             pt2=pt2,
             int8=args.int8,
+            joint=args.joint,
             decode=args.decode,
             score=args.score,
             weights=digest(Path(args.pipeline)),
@@ -84,6 +92,12 @@ def run(args: Namespace) -> None:
         print(
             f"{name}: {100 * found.labels_equal:.4f} % of the labels equal, probabilities within "
             f"{found.probability_difference:.2g}, {_miou(found.miou)}{found.seconds:.3f} s an image"
+        )
+    if parity.joint is not None:
+        print(
+            f"joint prior: {100 * parity.joint.tokens_equal:.4f} % of the tokens equal, probabilities within "
+            f"{parity.joint.probability_difference:.2g}, {parity.joint.seconds:.3f} s an image and step "
+            f"(PyTorch: {parity.joint.torch_seconds:.3f} s)"
         )
     print(f"report: {result.report}")
 

@@ -226,15 +226,8 @@ class JointPriorModel(ModelMixin, ConfigMixin):
                 logits = logits + context.pixels
             return JointPriorOutput(token_logits=logits.log_softmax(1))
 
-        # 2. The news of the known cells counts as far as the gate says, and that of the image fades where they know
-        #    better: base + gate * (heard - silence) - fade * (base - constant - silence).
-        silence = cast(Tensor, context.silence)
-        gate, fade = (part * known[:, None, None, None] for part in self._gate(context, belief, counts))
-        evidence = torch.cat([gate * (heard - silence) + fade * silence, fade], 1)  # [B, K + R + 1, h, w]
-        weight = torch.cat([self._weight(), self._constant()[:, :, 0]], 1).expand(context.batch, -1, -1)
-        # In one pass over the logits: they are as large as everything else together.
-        logits = context.base * (1 - fade)
-        logits.flatten(2).baddbmm_(weight, evidence.flatten(2))
+        # 2. What they change of what the image says.
+        logits = self._corrected(context, known, heard, belief, counts)
         if context.pixels is not None:
             logits += context.pixels
 
@@ -243,6 +236,39 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             alone = self._codes(heard) + self._constant()
             logits = torch.where(context.image[:, None, None, None], logits, alone.log_softmax(1))
         return JointPriorOutput(token_logits=logits)
+
+    def step(self, tokens: Tensor, context: JointContext) -> Tensor:
+        """Return the token logits `[B, V, h, w]` of images without given pixels, as a graph without branches.
+
+        The values are those of `forward`, which leaves out what no item of a batch needs.
+
+        Args:
+            tokens: int64 `[B, h, w]`, `mask_token` where unknown.
+            context: what `encode` returned for images.
+        """
+        known = (tokens != self.mask_token).flatten(1).any(1)
+        return self._corrected(context, known, *self._listen(tokens, None, context.rows))
+
+    def _corrected(self, context: JointContext, known: Tensor, heard: Tensor, belief: Tensor, counts: Tensor) -> Tensor:
+        """Return the token logits of images, corrected by what known cells say, `[B, V, h, w]`.
+
+        Args:
+            context: of images.
+            known: bool `[B]`, whether anything is known.
+            heard: first result of `_listen`; the others are `belief` and `counts`.
+            belief: see `heard`.
+            counts: see `heard`.
+        """
+        # The news of the known cells counts as far as the gate says, and that of the image fades where they know
+        # better: base + gate * (heard - silence) - fade * (base - constant - silence).
+        base, silence = cast(Tensor, context.base), cast(Tensor, context.silence)
+        gate, fade = (part * known[:, None, None, None] for part in self._gate(context, belief, counts))
+        evidence = torch.cat([gate * (heard - silence) + fade * silence, fade], 1)  # [B, K + R + 1, h, w]
+        weight = torch.cat([self._weight(), self._constant()[:, :, 0]], 1).expand(len(base), -1, -1)
+        # In one pass over the logits: they are as large as everything else together.
+        logits = base * (1 - fade)
+        logits.flatten(2).baddbmm_(weight, evidence.flatten(2))
+        return logits
 
     def _listen(self, tokens: Tensor, mass: Tensor | None, rows: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what known cells say.
