@@ -158,10 +158,11 @@ class Quantizer(nn.Module):
     def forward(self, latents: Tensor, *, update: bool = True) -> QuantizerOutput:
         """Quantise latents `[B, D, h, w]`; with `update=False` training leaves the codebook as it is."""
         grid = {"h": latents.shape[2], "w": latents.shape[3]}
-        rows = rearrange(latents, "b d h w -> b (h w) d").float()  # the codebook works in float32
+        rows = rearrange(latents, "b d h w -> b (h w) d").float()  # the codebook works in float32,
+        rows = rows.to(next(self.wrapped.parameters(), rows).dtype)  # and layers around it in that of their weights
         if self._waits_for_training and not (self.training and update):
             # The library would start the codebook from these latents, in evaluation too.
-            codes = self.codes()
+            codes = self.codes().to(rows.dtype)
             indices = torch.cdist(rows, codes).argmin(-1)
             quantized, loss = codes[indices], rows.new_zeros(())
         elif isinstance(self.wrapped, VectorQuantize):

@@ -3,6 +3,7 @@
 import importlib
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +14,11 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 
 from gss.core.errors import InputError
+from gss.models.layers import select_states
 
 # (kernel, stride, expansion, channels, blocks) of each stage; EfficientNet-B0 without squeeze-excitation.
 _STAGES = (
@@ -56,10 +59,15 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Align `out_features` and `out_indices`; the default is one map each at strides 4, 8, 16 and 32."""
+        """Align `out_features` and `out_indices`.
+
+        Without either there is one map each at strides 4, 8, 16 and 32; where both are given as None, as for any
+        backbone of transformers, that of the last stage.
+        """
         self.stage_names = ["stem", *(f"stage{i}" for i in range(1, len(_STAGES) + 1))]
+        given = {"out_features", "out_indices"} & kwargs.keys()
         features, indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
-        if features is None and indices is None:
+        if not given:
             features = ["stage2", "stage3", "stage5", "stage7"]
         self.set_output_features_output_indices(out_features=features, out_indices=indices)
         super().__post_init__(**kwargs)
@@ -68,6 +76,11 @@ class EfficientNetLiteConfig(BackboneConfigMixin, PreTrainedConfig):
         """Check the value; called by `strict` once the types of the fields are checked."""
         if self.output_stride not in (8, 16, 32):
             raise InputError(f"output_stride={self.output_stride} must be 8, 16 or 32")
+
+    @property
+    def depths(self) -> list[int]:
+        """Number of blocks of every stage."""
+        return [stage[4] for stage in self.stages]
 
     @property
     def stages(self) -> list[tuple[int, int, int, int, int]]:
@@ -118,7 +131,7 @@ class _ConvNorm(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU6(inplace=True)] if act else []))
 
 
-class _InvertedResidual(nn.Module):
+class _InvertedResidual(GradientCheckpointingLayer):
     def __init__(
         self,
         config: EfficientNetLiteConfig,
@@ -165,7 +178,6 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         super().__init__(config)
         stages = config.stages
         self.num_features = [_STEM_CHANNELS, *(stage[3] for stage in stages)]
-        self.gradient_checkpointing = False
         total = sum(stage[4] for stage in stages)
         self.stem = _ConvNorm(config, 3, _STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
@@ -193,7 +205,7 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | Sequence[int] | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
@@ -202,7 +214,8 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
 
         Args:
             pixel_values: Images `[B, 3, H, W]`, normalised to [-1, 1] for the packaged weights.
-            output_hidden_states: Also return the maps of the stem and of every stage that is built.
+            output_hidden_states: Also return the maps of the stem and of every stage that is built, or some of them
+                by their indices.
             output_attentions: Ignored; there is no attention.
             return_dict: False for a tuple of the fields that are not None; the config's choice if None.
             **kwargs: Ignored; other backbones have more options.
@@ -214,15 +227,12 @@ class EfficientNetLiteBackbone(BackboneMixin, PreTrainedModel):
         maps = {"stem": x}
         for i, stage in enumerate(self.stages, start=1):
             for block in cast(nn.ModuleList, stage):
-                if self.gradient_checkpointing and self.training:
-                    x = self._gradient_checkpointing_func(block.__call__, x)
-                else:
-                    x = block(x)
+                x = block(x)
             maps[f"stage{i}"] = x
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = BackboneOutput(
             feature_maps=tuple(maps[name] for name in self.out_features),
-            hidden_states=tuple(maps.values()) if wanted else None,
+            hidden_states=select_states(tuple(maps.values()), wanted),
         )
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 

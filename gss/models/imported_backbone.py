@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BackboneOutput
 
 from gss.core.errors import InputError
 from gss.core.lookup.plugins import find_class
+from gss.models.layers import select_states
 
 
 class ImportedBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
@@ -61,7 +62,7 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | Sequence[int] | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
@@ -70,7 +71,7 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
 
         Args:
             pixel_values: Images `[B, 3, H, W]`.
-            output_hidden_states: Also return the images and all maps.
+            output_hidden_states: Also return the images and all maps, or some of them by their indices.
             output_attentions: Ignored.
             return_dict: False for a tuple of the fields that are not None; the config's choice if None.
             **kwargs: Ignored.
@@ -84,7 +85,7 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
             raise InputError(f"{self.config.target} states maps of {stated} channels and gives {found}")
         used = [part for name, part in zip(self.stage_names[1:], maps, strict=True) if name in self.out_features]
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = BackboneOutput(feature_maps=tuple(used), hidden_states=(pixel_values, *maps) if wanted else None)
+        output = BackboneOutput(feature_maps=tuple(used), hidden_states=select_states((pixel_values, *maps), wanted))
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 

@@ -1,6 +1,7 @@
 """Layers for feature maps of any size: window attention, channel norm, fusion of levels, enlargement."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -171,3 +172,19 @@ def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def select_states(states: tuple[Tensor, ...], wanted: bool | int | Sequence[int] | None) -> tuple[Any, ...] | None:
+    """Return the hidden states that are asked for, in the form of transformers.
+
+    Args:
+        states: all of them.
+        wanted: whether all are, or indices, negative ones from the end.
+
+    Returns:
+        All states, with None in the places that are not wanted; None if none is.
+    """
+    if isinstance(wanted, bool) or wanted is None:
+        return states if wanted else None
+    indices = {index % len(states) for index in ([wanted] if isinstance(wanted, int) else wanted)}
+    return tuple(state if index in indices else None for index, state in enumerate(states))

@@ -26,7 +26,7 @@ from gss.models.backbone import (
 from gss.models.config import FEATURE_SOURCES, GSSPriorConfig
 from gss.models.config import GSSPriorOutput as GSSPriorOutput
 from gss.models.inputs import backbone_input
-from gss.models.layers import ChannelNorm, FeatureFusion, WindowBlock
+from gss.models.layers import ChannelNorm, FeatureFusion, WindowBlock, select_states
 
 # Log-probability at which the evidence against a code stops growing, per pixel: one wrong pixel is no proof.
 _LEAST_LOG = -7.0
@@ -212,7 +212,7 @@ class GSSPriorModel(PreTrainedModel):
         return_tokens: bool = True,
         return_hidden: bool = True,
         return_maps: bool = False,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | int | Sequence[int] | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> GSSPriorOutput | tuple[Any, ...]:
@@ -223,7 +223,8 @@ class GSSPriorModel(PreTrainedModel):
             return_tokens: Compute `token_logits`; losses that chunk the classifier leave them out.
             return_hidden: Compute `token_hidden` even if `token_logits` are not asked for.
             return_maps: Keep the backbone's maps in the output.
-            output_hidden_states: Keep the maps around the window blocks; the config's choice if None.
+            output_hidden_states: Keep the maps around the window blocks, all or those of some indices; the config's
+                choice if None.
             output_attentions: Keep the attention weights; the config's choice if None.
             return_dict: False for a tuple of the fields that are not None; the config's choice if None.
 
@@ -274,8 +275,8 @@ class GSSPriorModel(PreTrainedModel):
         output.fused = fused
         if return_maps:
             output.maps = tuple(maps)
-        if self.config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            output.hidden_states = tuple(states)
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output.hidden_states = select_states(tuple(states), wanted)
         if with_attentions:
             output.attentions = tuple(weights)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()

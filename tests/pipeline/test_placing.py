@@ -7,6 +7,7 @@ from joint_toys import joint_pipeline
 from tiny_pipeline import tiny_pipeline
 
 from gss import GSSPipeline
+from gss.core.errors import InputError
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 ALL = ("prior", "codec", "vqvae", "likelihood")
@@ -73,3 +74,18 @@ def test_the_prior_waits_on_the_cpu_between_calls():
     for _ in range(2):
         assert np.array_equal(pipeline(PHOTO).masks[0], expected.masks[0])
     assert hasattr(pipeline.prior, "_hf_hook")
+
+
+def test_saved_and_loaded_in_every_form_of_diffusers(tmp_path):
+    pipeline = tiny_pipeline()
+    expected = pipeline(PHOTO).masks[0]
+    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {})):
+        pipeline.save_pretrained(tmp_path / name, max_shard_size="50KB", **extra)
+        assert np.array_equal(GSSPipeline.from_pretrained(tmp_path / name, **extra)(PHOTO).masks[0], expected)
+    with pytest.raises(InputError, match="no file named"):
+        GSSPipeline.from_pretrained(tmp_path / "variant")
+    assert np.array_equal(GSSPipeline(**pipeline.components)(PHOTO).masks[0], expected)
+    assert np.array_equal(GSSPipeline.from_pipe(pipeline)(PHOTO).masks[0], expected)
+    without = GSSPipeline.from_pretrained(tmp_path / "shards", likelihood=None)
+    without.save_pretrained(tmp_path / "without")
+    assert GSSPipeline.from_pretrained(tmp_path / "without").likelihood is None

@@ -92,3 +92,28 @@ def test_bad_options(options, words):
 def test_indivisible_size_names_the_next_one():
     with pytest.raises(InputSizeError, match="20x32"):
         trained().encode(torch.zeros(1, 3, 18, 30))
+
+
+@pytest.mark.parametrize("kind", ["vq", "fsq", "lfq", "simvq"])
+def test_saved_and_loaded_in_every_form_of_diffusers(kind, tmp_path):
+    maskige = torch.rand(2, 3, 16, 24)
+    options = {"quantizer_type": kind, "codebook_size": 64, "hidden_dim": 32, "depth": 1, "latent_dim": 8}
+    model = MaskigeVQModel(**options)
+    model(maskige)
+    model.eval()
+    expected = model(maskige)
+    for first, second in zip(model(maskige, return_dict=False), expected.to_tuple(), strict=True):
+        assert torch.equal(first, second)
+    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {})):
+        model.save_pretrained(tmp_path / name, max_shard_size="40KB", **extra)
+        assert torch.equal(MaskigeVQModel.from_pretrained(tmp_path / name, **extra)(maskige).sample, expected.sample)
+    with pytest.raises(OSError, match="no file named"):
+        MaskigeVQModel.from_pretrained(tmp_path / "variant")
+    for dtype in (torch.float16, torch.bfloat16):
+        model.to(dtype).save_pretrained(tmp_path / "half")
+        for low in (True, False):
+            loaded = MaskigeVQModel.from_pretrained(tmp_path / "half", torch_dtype=dtype, low_cpu_mem_usage=low)
+            found = loaded(maskige.to(dtype)).sample
+            assert loaded.dtype == found.dtype == dtype
+            assert torch.equal(found, model(maskige.to(dtype)).sample)
+        model.float()
