@@ -36,6 +36,41 @@ _COCO_TAGS = {
     "categories": [{"id": 7, "name": "Car"}],
     "annotations": [{"id": 5, "image_id": 1, "category_id": 7}],
 }
+_LABELME = {
+    "imageHeight": 20,
+    "imageWidth": 30,
+    "shapes": [
+        {"label": "car", "points": [[5, 5], [15, 5], [15, 12]], "shape_type": "polygon"},
+        {"label": "person", "points": [[20, 3], [26, 18]], "shape_type": "rectangle"},
+        {"label": "person", "points": [[9, 15], [11, 15]], "shape_type": "circle"},
+    ],
+}
+_COCO_MASKS = {
+    "images": [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}],
+    "categories": [{"id": 7, "name": "car"}],
+    "annotations": [
+        {"id": 5, "image_id": 1, "category_id": 7, "segmentation": [[5, 5, 15, 5, 15, 15, 5, 15]]},
+        {"id": 6, "image_id": 1, "category_id": 7, "segmentation": {"size": [20, 30], "counts": [100, 60, 440]}},
+    ],
+}
+_CVAT = """<annotations><image id="0" name="a.png" width="30" height="20">
+<polygon label="car" points="5,5;15,5;15,12" z_order="1"/><box label="person" xtl="20" ytl="3" xbr="26" ybr="18"/>
+<mask label="car" rle="2, 3, 4" left="2" top="14" width="3" height="3"/></image></annotations>"""
+_BOXED = {"x": 50, "y": 25, "width": 20, "height": 40, "rotation": 0, "rectanglelabels": ["person"]}
+_DRAWN = {"points": [[10, 20], [40, 20], [40, 60]], "polygonlabels": ["car"]}
+_LABEL_STUDIO = [
+    {
+        "data": {"image": "/data/upload/1/0123abcd-a.png"},
+        "annotations": [
+            {
+                "result": [
+                    {"original_width": 30, "original_height": 20, "value": _DRAWN},
+                    {"original_width": 30, "original_height": 20, "value": _BOXED},
+                ]
+            }
+        ],
+    }
+]
 COCO_OBJECTS = {
     "images": [{"id": 1, "file_name": "1.png", "height": 20, "width": 30}, {"id": 2, "file_name": "2.png"}],
     "categories": [{"id": 18, "name": "dog", "isthing": 1}, {"id": 52, "name": "banana"}],
@@ -84,6 +119,11 @@ WEAK_LABELS: dict[str, tuple[str, str, bytes]] = {
     "gss": ("gss", ".json", encoded(_OWN)),
     "masks": ("masks", ".png", _mask()),
     "polygons": ("polygons", ".json", encoded({"imgHeight": 20, "imgWidth": 30, "objects": [_POLYGON]})),
+    "labelme": ("labelme", ".json", encoded(_LABELME)),
+    "coco_masks": ("coco_masks", ".json", encoded(_COCO_MASKS)),
+    "cvat": ("cvat", ".xml", _CVAT.encode()),
+    "label_studio": ("label_studio", ".json", encoded(_LABEL_STUDIO)),
+    "yolo_polygons": ("yolo_polygons", ".txt", b"1 0.1 0.1 0.5 0.1 0.5 0.6\n2 0.6 0.2 0.9 0.2 0.9 0.9 0.6 0.9\n"),
     "scribblesup": ("scribblesup", ".xml", _SCRIBBLE.encode()),
     "clicks": (
         "clicks",

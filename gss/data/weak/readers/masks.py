@@ -12,7 +12,7 @@ from gss.core.errors import InputError
 from gss.data.images import MASK_SUFFIXES, load_color_mask, load_mask
 from gss.data.weak.errors import LabelSettingError
 from gss.data.weak.labels import Size, WeakLabels
-from gss.data.weak.raster import polygon_fits
+from gss.data.weak.raster import check_pixels, polygon_fits
 from gss.data.weak.readers.base import Options, Reader, check_size
 from gss.data.weak.readers.files import read_json_value
 from gss.labels.space import IGNORE_INDEX
@@ -120,6 +120,7 @@ class PolygonReader(Reader):
             single = name.removesuffix("group")
             label = names.find(single if single != name and name.lower() != "polegroup" else name, item.where())
             corners = [tuple(corner.numbers(2)) for corner in item["polygon"]]
+            check_pixels(item.where(), corners)
             if not polygon_fits([value for corner in corners for value in corner], size):
                 raise item.error(f"lies far outside the image of {size[1]}x{size[0]} pixels")
             if len(corners) > 1:
