@@ -16,6 +16,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
         ("bench_pipeline.py", "fused, 360x480"),
         ("bench_ood.py", "aux + score, 360x480"),
         ("bench_weak.py", "20 thresholds"),
+        ("bench_many.py", "processes"),
     ],
 )
 def test_benchmark_writes_its_rows(script: str, row: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import warnings
@@ -111,6 +112,12 @@ def predict_source(
                     failed.append(record)
                 else:
                     done[record.image] = record
+    except BaseException:
+        # Batches that actors finished, and whose records had not come back yet.
+        if not sink.only_here:
+            with contextlib.suppress(InputError):
+                done = _earlier(sink, result, order) | done
+        raise
 
     # 3. The records of all, in the order of the source.
     finally:

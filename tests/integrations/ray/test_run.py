@@ -139,21 +139,38 @@ def test_a_killed_run_goes_on_from_the_records_of_its_batches(saved, inline, tmp
     assert results(tmp_path / "out") == results(tmp_path / "one")
 
 
+def test_a_stopped_run_leaves_what_actors_have_done(saved, inline, tmp_path, monkeypatch):
+    photos = photo_folder(tmp_path / "photos", count=8)
+    written, seen = run_module._written, []
+
+    def stop(sink, row):
+        seen.append(row)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return written(sink, row)
+
+    monkeypatch.setattr(run_module, "_written", stop)
+    assert _predict(saved, photos, tmp_path / "out", "--batch-size", "2") == 130
+    report = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    # The broken one is the first of all; three rows came back, and the batch of the fourth was written.
+    assert len(report["images"]) == 3 and not (tmp_path / "out" / ".predictions").exists()
+    assert all((tmp_path / "out" / record["files"]["mask"]).is_file() for record in report["images"])
+
+
 def test_a_worker_reads_the_records_of_a_batch_that_it_had_done(saved, inline, tmp_path, monkeypatch):
     calls = []
     segment = run_module.Worker._done
 
     def twice(worker, images):
         first = segment(worker, images)
-        monkeypatch.setattr(worker.segmenter, "segment", lambda images: calls.append(images))
-        assert [row.record for row in segment(worker, images)] == [row.record for row in first]
-        monkeypatch.undo()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(worker.segmenter, "segment", calls.append)
+            assert [row.record for row in segment(worker, images)] == [row.record for row in first]
         return first
 
     monkeypatch.setattr(Worker, "_done", twice)
-    run_module.cluster = inline_cluster
     photos = photo_folder(tmp_path / "photos", count=2)
-    _predict(saved, photos, tmp_path / "out", "--batch-size", "8")
+    assert _predict(saved, photos, tmp_path / "out", "--batch-size", "8") == 1
     assert calls == []
 
 
