@@ -57,3 +57,40 @@ def test_modules_named_in_pages_exist(page):
             assert hasattr(importlib.import_module(module), attribute), (
                 f"{page.name} names {name}, which does not exist"
             )
+
+
+# Folders of runs that pages use without making them, to the page that makes them and is linked.
+MADE_ELSEWHERE = {
+    "runs/posterior": "training.md#the-stages-one-by-one",
+    "runs/prior": "training.md#the-stages-one-by-one",
+    "runs/camvid/posterior": "results/posterior.md",
+    "runs/camvid": "results/twin.md",
+}
+
+
+def folders_read(block):
+    """Yield the folders of runs that each line of a block reads, and those that it makes."""
+    for line in re.sub(r"\\\n\s*", "", block).splitlines():
+        made = re.findall(r"--out[ =](\S+)", line)
+        found = re.findall(r"(?<![\w/])runs/[\w./-]*\w", line)
+        yield [folder for folder in found if folder not in made], made
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.parent.name != "results" and page.stem != "weak-tags"],
+    ids=lambda page: page.stem,
+)
+def test_folders_of_runs_are_made_by_commands_above_or_on_a_linked_page(page):
+    text, made = page.read_text(encoding="utf-8"), ["runs/quickstart"]
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S):
+        for read, new in folders_read(block):
+            for folder in read:
+                if any(folder == known or folder.startswith(f"{known}/") for known in made):
+                    continue
+                home = next((link for known, link in MADE_ELSEWHERE.items() if folder.startswith(known)), None)
+                assert home is not None, f"{page.name}: no command above makes {folder}"
+                assert page.name == Path(home.partition("#")[0]).name or home in text, (
+                    f"{page.name}: link {home} for {folder}"
+                )
+            made += new
