@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import gss
 from gss.cli.endings import written
+from gss.cli.following import following
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
 from gss.cli.runtime import announce, forgive_characters, one_line, quiet, show_warning
@@ -103,8 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 warnings.showwarning = show_warning()
                 code = module.run(args) or 0
             files = [getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)]
-            if files and not getattr(args, "quiet", False) and os.environ.get("RANK", "0") == "0":
-                print(written(files))
+            if not getattr(args, "quiet", False) and os.environ.get("RANK", "0") == "0":
+                ending = [written(files)] if files else []
+                ending += filter(None, [following(args.prog, args)])
+                if ending:
+                    print("\n".join(ending))
             return code
     except KeyboardInterrupt as stop:
         stop = stop if isinstance(stop, Interrupted) else Interrupted()

@@ -46,12 +46,12 @@ def train_ending(stage: str, cfg: Any, out: str | Path) -> str:
     settings = [f"data.spec={data[0]}", *([f"data.root={data[1]}"] if data[1] else [])]
     if stage == "posterior":
         following = [
-            command("gss", "train", "prior", *settings, f"posterior={folder}", "--out", _beside(folder, "prior"))
+            command("gss", "train", "prior", *settings, f"posterior={folder}", "--out", beside(folder, "prior"))
         ]
     elif stage in ("density", "residual"):
         following = [command("gss", "predict", folder, "PHOTO.jpg", "--out", "masks")]
     elif stage == "weak-agmm" or stage == "weak-tags":
-        following = [command("gss", "weak", "produce", folder, *spec, "--out", _beside(folder, "pseudo"))]
+        following = [command("gss", "weak", "produce", folder, *spec, "--out", beside(folder, "pseudo"))]
     else:
         following = [
             command("gss", "evaluate", folder, *spec, "--html", folder / "report.html"),
@@ -68,6 +68,6 @@ def _data(cfg: Any) -> tuple[str, str | None]:
     return str(data.spec), None if data.root is None else str(data.root)
 
 
-def _beside(folder: Path, name: str) -> Path:
+def beside(folder: Path, name: str) -> Path:
     """Return a folder of another name beside one; one more where the name is taken by this one."""
     return folder.parent / (name if folder.name != name else f"{name}_2")

@@ -50,6 +50,11 @@ class Progress:
         self._start, self._first = time.monotonic(), initial
         self._said = self._start
 
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return self._words[1]
+
     def update(self, count: int = 1) -> None:
         """Count units that are done."""
         self.count += count
@@ -61,6 +66,17 @@ class Progress:
             left = tqdm.format_interval(each * max(0, self.total - self.count))
             rate = f"{each:.2f} s a {unit}" if each >= 0.1 else f"{1 / max(each, 1e-9):.0f} {unit}s/s"
             print(f"{desc}: {self.count} of {self.total} {unit}s, {rate}, {left} left", file=sys.stderr, flush=True)
+
+    def expect(self, count: int, unit: str) -> None:
+        """Count in another unit, of which `count` more are expected; what was counted in an earlier unit is dropped."""
+        if unit != self._words[1]:
+            self._words = (self._words[0], unit)
+            self.total = self.count = self._first = 0
+            self._bar.unit = unit
+            self._bar.reset(0)
+        self.total += count
+        self._bar.total = self.total
+        self._bar.refresh()
 
     def note(self, **figures: Any) -> None:
         """Show figures behind the bar."""

@@ -220,7 +220,7 @@ def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: S
             lines += [[f"  {domain}", None, way, *_row(part), None, None] for domain, part in metrics.domains.items()]
             title = f"{name} {way}" if f"{name} {way}" not in columns else f"{folder} {way}"
             columns[title] = metrics.iou
-    header = ["posterior", "cell", "codes by", "mIoU", "bound. F", "accuracy", "codes in use", "dead codes"]
+    header = ["posterior", "cell", "codes by", "mIoU", "boundary F", "accuracy", "codes in use", "dead codes"]
     notes = [
         "How well codes can paint the true masks, in percent: no prior can be better. Cell: pixels per side that a "
         "code paints. Codes by: chosen by the encoder, or as those of greatest likelihood (exact). mIoU: overlap of "
@@ -230,7 +230,7 @@ def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: S
     fewer = {count for *_, result in rows for m in result.ways.values() if (count := averaged_over(m.iou))}
     notes += [f"Means go over {', '.join(sorted(fewer))}; the others occur nowhere."] if fewer else []
     classes = [list(row) for row in zip(names, *columns.values(), strict=True)]
-    formats = dict.fromkeys(("mIoU", "bound. F", "accuracy", "dead codes"), ".1%") | {"codes in use": ".1f"}
+    formats = dict.fromkeys(("mIoU", "boundary F", "accuracy", "dead codes"), ".1%") | {"codes in use": ".1f"}
     ceiling = Table("Reconstruction", header, lines, notes=notes, formats=formats)
     ious = Table("IoU per class", ["class", *columns], classes, formats=dict.fromkeys(columns, ".1%"))
     return tables_text([ceiling, ious])

@@ -117,6 +117,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
         save_directory: str | os.PathLike[str],
         *args: Any,
         metrics: Mapping[str, Any] | None = None,
+        measured_on: str | None = None,
         training_data: str | None = None,
         licence: str | None = None,
         **kwargs: Any,
@@ -127,6 +128,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             save_directory: folder; created if missing.
             *args: arguments of diffusers.
             metrics: results for the card: `SegmentationMetrics.compute()`, or one such dict per decode mode.
+            measured_on: what they were measured on, for the card: data set and split.
             training_data: one sentence for the card: data set, splits, sizes.
             licence: licence of the weights for the card, as the hub abbreviates it, such as "cc-by-4.0".
             **kwargs: arguments of diffusers.
@@ -138,7 +140,8 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             decode_modes=self.decode_modes,
             default_decode=self.default_decode,
         )
-        write_card(Path(save_directory), facts, metrics=metrics, training_data=training_data, licence=licence)
+        words = {"measured_on": measured_on, "training_data": training_data, "licence": licence}
+        write_card(Path(save_directory), facts, metrics=metrics, **words)
 
     @torch.no_grad()
     def __call__(

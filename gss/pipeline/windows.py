@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gss.core.errors import InputError, quoted, unknown_name
+from gss.core.watching import count_steps, expect_steps
 from gss.models.inputs import pad_to_multiple
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.processor import check_size, resize_images
@@ -258,6 +259,7 @@ def _slide_one(
     bands: dict[str, Tensor] = {}  # [C, size_h, W], weighted sums of the rows from `top` on
     total = torch.zeros(size_h, width, device=image.device, dtype=torch.float32)
     tokens: _NearestTokens | None = None
+    expect_steps(len(tops) * len(lefts))
     for top, next_top in zip(tops, [*tops[1:], height], strict=True):
         # 1. A row of windows.
         for first in range(0, len(lefts), batch_size):
@@ -274,6 +276,7 @@ def _slide_one(
                 tokens = tokens or _NearestTokens(out.tokens, (height, width), (size_h, size_w))
                 for value, left in zip(out.tokens, batch, strict=True):
                     tokens.add(value, top, left)
+            count_steps(len(batch))
 
         # 2. Rows that the next windows do not reach are finished, [C, rows, W].
         rows = next_top - top

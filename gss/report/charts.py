@@ -15,6 +15,9 @@ from gss.report import templates
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 42
 SERIES_COLORS = 7
+MOST_CURVES = 6
+"""Number of curves that a reader can follow in one chart."""
+
 MAX_POINTS = 600
 
 
@@ -66,9 +69,10 @@ class _Frame:
     def path(self, points: Iterable[tuple[float, float]]) -> str:
         return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
-    def finish(self, title: str, names: Sequence[str]) -> Markup:
+    def finish(self, title: str, names: Sequence[str], more: str = "") -> Markup:
         svg = _svg(HEIGHT, title, self.parts)
         keys = [f'<span><i class="{_style(i)}"></i>{escape(name)}</span>' for i, name in enumerate(names)]
+        keys += [f"<span>{escape(more)}</span>"] if more else []
         return Markup(svg + (f'<div class="keys">{"".join(keys)}</div>' if len(names) > 1 else ""))
 
 
@@ -82,7 +86,7 @@ def line_chart(
     log_y: bool = False,
     smooth: float = 0.0,
 ) -> Markup:
-    """Return curves over a common axis (learning curves, precision over recall).
+    """Return curves over a common axis (learning curves, precision over recall), of the first `MOST_CURVES` series.
 
     Args:
         series: points (x, y) in drawing order by name; points that are not finite (or not positive with `log_y`)
@@ -99,11 +103,12 @@ def line_chart(
     """
     if not 0 <= smooth < 1:
         raise InputError(f"smooth must be in [0, 1), got {smooth}")
+    drawn_names, left_out = list(series)[:MOST_CURVES], max(len(series) - MOST_CURVES, 0)
     clean = {
         name: [
             (float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
         ]
-        for name, points in series.items()
+        for name, points in ((name, series[name]) for name in drawn_names)
     }
     drawable = [point for points in clean.values() for point in points]
     if not drawable:
@@ -124,7 +129,8 @@ def line_chart(
         frame.parts.append(f'<path class="line {style}" d="{frame.path(drawn)}"><title>{hint}</title></path>')
         dot = f'<circle class="{style}" cx="{frame.x(last_x):.1f}" cy="{frame.y(last_y):.1f}" r="3.5">'
         frame.parts.append(f"{dot}<title>{hint}</title></circle>")
-    return frame.finish(f"{y_label} over {x_label}", list(clean))
+    more = f"{left_out} more not drawn" if left_out else ""
+    return frame.finish(f"{y_label} over {x_label}", list(clean), more)
 
 
 def histogram(
@@ -170,6 +176,7 @@ def bar_chart(
     colors: Sequence[Sequence[int]] | None = None,
     high: float = 1.0,
     digits: int = 3,
+    percent: bool = False,
 ) -> Markup:
     """Return horizontal bars, in one group per label (IoU by class of one or several decode modes).
 
@@ -179,6 +186,7 @@ def bar_chart(
         colors: RGB of each label's bar, only used with one series.
         high: value of a full bar; values are drawn from 0.
         digits: decimals of the printed values.
+        percent: whether shares are printed in percent with one decimal.
 
     Raises:
         InputError: lengths do not fit.
@@ -206,12 +214,13 @@ def bar_chart(
             length = max(min(value / high, 1.0), 0.0) * span
             single = colors is not None and len(series) == 1
             paint = f' style="fill:rgb({",".join(str(int(c)) for c in colors[row])})"' if single and colors else ""
-            hint = f"<title>{escape(name)} {escape(label)}: {value:.{digits}f}</title>"
+            number = f"{value:.1%}" if percent else f"{value:.{digits}f}"
+            hint = f"<title>{escape(name)} {escape(label)}: {number}</title>"
             parts.append(
                 f'<rect class="track" x="{name_width}" y="{y}" width="{span}" height="{thick}" rx="3"/>'
                 f'<rect class="bar s{index % SERIES_COLORS}"{paint} x="{name_width}" y="{y}" rx="3" '
                 f'width="{length:.1f}" height="{thick}">{hint}</rect>'
-                f'<text x="{name_width + span + 6}" y="{y + thick / 2 + 4:.1f}">{value:.{digits}f}</text>'
+                f'<text x="{name_width + span + 6}" y="{y + thick / 2 + 4:.1f}">{number}</text>'
             )
     svg = _svg(len(labels) * group + 4, "bars", parts)
     keys = [f'<span><i class="s{i % SERIES_COLORS}"></i>{escape(name)}</span>' for i, name in enumerate(series)]
@@ -254,6 +263,7 @@ def heat_table(
     low: float = 0.0,
     high: float = 1.0,
     digits: int = 2,
+    percent: bool = False,
     corner: str = "",
 ) -> Markup:
     """Return a table whose cells are shaded by value (confusion matrix, cross-domain matrix).
@@ -265,6 +275,7 @@ def heat_table(
         low: value without shade.
         high: value with full shade.
         digits: decimals of the printed values.
+        percent: whether shares are printed in percent with one decimal, without the sign.
         corner: text of the upper left cell.
 
     Raises:
@@ -278,14 +289,41 @@ def heat_table(
             None
             if value is None
             else {
-                "shade": min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0),
-                "hint": f"{name} / {column}: {value:.{digits + 2}f}",
-                "text": f"{value:.{digits}f}",
+                **_shades(min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)),
+                "hint": f"{name} / {column}: " + (f"{value:.2%}" if percent else f"{value:.{digits + 2}f}"),
+                "text": f"{100 * value:.1f}" if percent else f"{value:.{digits}f}",
             }
             for column, value in zip(columns, line, strict=True)
         ]
         lines.append((name, cells))
     return templates.part("heat_table", corner, columns, lines)
+
+
+def heat_colors(share: float, *, dark: bool = False) -> tuple[str, str]:
+    """Return the colours of a cell and of its text, as `#rrggbb`.
+
+    The text is black or white, whichever has the larger contrast by WCAG 2.2 (relative luminance); one of them always
+    has at least 4.58 : 1.
+
+    Args:
+        share: 0..1, from the colour of the card to the full one.
+        dark: True for the dark theme.
+    """
+    start, end = ((0x1C, 0x1F, 0x25), (0x6F, 0xB1, 0xFF)) if dark else ((0xFF, 0xFF, 0xFF), (0x0B, 0x4F, 0xB0))
+    red, green, blue = (round(low + share * (high - low)) for low, high in zip(start, end, strict=True))
+    light = luminance((red, green, blue))
+    text = "#000000" if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else "#ffffff"
+    return f"#{red:02x}{green:02x}{blue:02x}", text
+
+
+def luminance(color: Sequence[int]) -> float:
+    """Return the relative luminance of an sRGB colour of 0..255, 0 for black and 1 for white (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _shades(share: float) -> dict[str, tuple[str, str]]:
+    return {"light": heat_colors(share), "dark": heat_colors(share, dark=True)}
 
 
 def _style(index: int) -> str:

@@ -4,7 +4,8 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from markupsafe import Markup
@@ -32,6 +33,28 @@ class Report:
         self.subtitle = subtitle
         self._sections: list[str] = []
         self._parts: list[Markup] = []
+        self._answer: Markup | None = None
+
+    def answer(
+        self, text: str, *, pictures: Sequence[tuple[Image.Image, str]] = (), chart: Markup | None = None
+    ) -> "Report":
+        """Set the sentence that answers the question of the page, and the picture that proves it, above all sections.
+
+        Args:
+            text: one sentence.
+            pictures: (picture, caption) side by side, four at most; the first two stay side by side on a phone.
+            chart: chart that is shown where there is no picture.
+        """
+        cells = [(embedded(picture, caption, 480), caption) for picture, caption in pictures[:4]]
+        self._answer = templates.part("answer", text, cells, "" if cells or chart is None else chart)
+        return self
+
+    @contextmanager
+    def folded(self, title: str) -> Iterator["Report"]:
+        """Fold the parts that are added inside the block under a line that opens them."""
+        self._add("fold", title)
+        yield self
+        self._add("fold_end")
 
     def section(self, title: str, text: str = "") -> "Report":
         """Start a section; it appears in the navigation bar."""
@@ -140,7 +163,8 @@ class Report:
 
     def html(self) -> str:
         """Return the whole page as text."""
-        return templates.page(title=self.title, subtitle=self.subtitle, sections=self._sections, parts=self._parts)
+        head = {"title": self.title, "subtitle": self.subtitle, "answer": self._answer}
+        return templates.page(**head, sections=self._sections, parts=self._parts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page; an existing file is replaced only once the new one is complete."""

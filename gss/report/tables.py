@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -61,6 +62,21 @@ class Table:
         """Whether each column holds numbers, texts that begin with one, or nothing; such columns are right-aligned."""
         columns = [[row[index] for row in self.rows if row[index] is not None] for index in range(len(self.columns))]
         return [index > 0 and (not cells or any(map(_is_number, cells))) for index, cells in enumerate(columns)]
+
+    def ranked(self, column: str | None = None) -> Table:
+        """Return the table with its best row first; rows without a value come last, ties keep their order.
+
+        Args:
+            column: one of `best` to sort by; the first by default.
+        """
+        if not self.best:
+            return self
+        column = next(iter(self.best)) if column is None else column
+        place, sign = list(self.columns).index(column), -1 if self.best[column] == "max" else 1
+        values = [_value(row[place]) for row in self.rows]
+        order = sorted(range(len(values)), key=lambda i: math.inf if values[i] is None else sign * values[i])  # type: ignore[operator]
+        colors = None if self.colors is None else [self.colors[i] for i in order]
+        return replace(self, rows=[self.rows[i] for i in order], colors=colors)
 
     def cells(self, missing: str = "–") -> list[list[str]]:
         """Return the rows as texts.
@@ -142,6 +158,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
+def share_text(value: float | None) -> str:
+    """Return a share in percent with one decimal, as tables show it; a dash for None."""
+    return "–" if value is None else f"{value:.1%}"
+
+
 def escape_markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, in a paragraph or in a cell of a table, on one line."""
     return _MARKDOWN.sub(r"\\\g<0>", _line(text)).translate(_HTML)
@@ -151,6 +172,14 @@ def _line(text: str) -> str:
     """Return a text on one line, without control characters."""
     spaced = "".join(" " if character.isspace() else character for character in text)
     return "".join(character for character in spaced if character.isprintable())
+
+
+def _value(cell: Cell) -> float | None:
+    """Return the number of a cell, of a text the one that it begins with; None without one."""
+    if isinstance(cell, str):
+        found = re.match(r"[-+]?\d+(\.\d+)?", cell)
+        return float(found[0]) if found else None
+    return None if cell is None or cell != cell else float(cell)
 
 
 def _is_number(cell: Cell) -> bool:

@@ -179,3 +179,49 @@ def test_bars_have_lengths_in_proportion():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours `#rrggbb`, WCAG 2.2, written out once more."""
+
+    def luminance(code):
+        parts = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_cell_of_a_heat_map_can_be_read():
+    values = [step / 500 for step in range(501)]
+    page = charts.heat_table([values], ["a"], [str(step) for step in range(501)], percent=True)
+    cells = re.findall(r'style="background:(#\w{6});color:(#\w{6});--bg:(#\w{6});--fg:(#\w{6})"', page)
+    assert len(cells) == 501
+    for light, text, dark, dark_text in cells:
+        assert contrast(light, text) >= 4.5 and contrast(dark, dark_text) >= 4.5
+    assert cells[0][0] == "#ffffff" and len({light for light, *_ in cells}) > 200
+    assert ">100.0</td>" in page and ">50.0</td>" in page
+
+
+def test_the_answer_stands_above_everything_with_its_proof():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 90, 3), dtype=np.uint8))
+    report = Report("t").section("one").section("two").answer("It works.", pictures=[(photo, "proof")])
+    page = report.html()
+    Checker(page)
+    assert page.index("It works.") < page.index("data:image/") < page.index("<nav") < page.index('id="section-1"')
+    chart = charts.bar_chart(["a"], {"b": [0.5]}, percent=True)
+    drawn = Report("t").answer("It works.", chart=chart).html()
+    assert "50.0%" in drawn and "<svg" in drawn
+    assert "<svg" not in Report("t").answer("It works.", pictures=[(photo, "")], chart=chart).html()
+    assert 'class="answer"' not in Report("t").html().partition("</style>")[2]
+
+
+def test_parts_can_be_folded():
+    report = Report("t").section("one")
+    with report.folded(NASTY):
+        report.table(["a"], [["inside"]])
+    page = report.paragraph("outside").html()
+    Checker(page)
+    assert page.index("<details") < page.index(">inside<") < page.index("</details>") < page.index(">outside<")
+    assert NASTY not in page

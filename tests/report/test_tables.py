@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gss.report.page import Report
-from gss.report.tables import Table, escape_markdown, percent, tables_markdown, tables_text
+from gss.report.tables import Table, escape_markdown, percent, share_text, tables_markdown, tables_text
 
 TABLE = Table(
     "Results",
@@ -105,3 +105,18 @@ def test_bad_input(options, message):
 
 def test_percent():
     assert (percent(0.12345), percent(0.5, 1), percent(None)) == ("12.35", "50.0", "–")
+
+
+def test_the_best_row_comes_first():
+    rows = [["a", 0.1, "1.5 ± 0.1%"], ["b", None, "9.0 ± 0.1%"], ["c", 0.3, None], ["d", 0.3, "10.0 ± 2.0%"]]
+    table = Table(
+        "", ["n", "up", "text"], rows, best={"up": "max", "text": "min"}, colors=[(i, i, i) for i in range(4)]
+    )
+    assert [row[0] for row in table.ranked().rows] == ["c", "d", "a", "b"]
+    assert table.ranked().colors == [(2, 2, 2), (3, 3, 3), (0, 0, 0), (1, 1, 1)]
+    assert [row[0] for row in table.ranked("text").rows] == ["a", "b", "d", "c"]
+    assert Table("", ["n"], [["b"], ["a"]]).ranked().rows == [["b"], ["a"]]
+
+
+def test_shares_are_in_percent_with_one_decimal():
+    assert [share_text(value) for value in (0.12345, 1.0, None)] == ["12.3%", "100.0%", "–"]

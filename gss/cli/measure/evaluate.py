@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.endings import command
 from gss.cli.parser import add_data, add_files, add_running, add_size, add_window, names
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
@@ -25,15 +24,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Measure, write and print; return 1 when images could not be read."""
     from dataclasses import replace
+    from pathlib import Path
 
     from gss.core.distributed import is_main
     from gss.core.files import write_json
+    from gss.core.lookup.run_folders import find_pipeline
     from gss.data.open import open_split
     from gss.data.specs.load import load_spec
     from gss.evaluation.segmentation.evaluate import evaluate
     from gss.evaluation.segmentation.page import build_page
     from gss.evaluation.segmentation.tables import segmentation_tables
     from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.store.results import add_results
 
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
@@ -61,5 +63,15 @@ def run(args: Namespace) -> int:
         if args.html:
             build_page(result).save(args.html)
         print(segmentation_tables(result).text())
-        print(f"next: {command('gss', 'predict', args.pipeline, 'PHOTO.jpg', '--out', 'masks')}")
+        # The card states what the whole split gave at the usual size.
+        if not args.limit and args.size is None and Path(args.pipeline).expanduser().is_dir():
+            card = add_results(
+                find_pipeline(args.pipeline),
+                {mode: metrics.to_json() for mode, metrics in result.modes.items()},
+                f"{spec.name} {args.split}",
+                names=result.class_names,
+                mode=result.default_mode,
+            )
+            if card is not None:
+                print(f"wrote {card}: the model card has these figures now")
     return report_unreadable(result.unreadable)

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from gss.cli.endings import command
 from gss.cli.parser import add_data, add_device, add_files, add_workers
 from gss.cli.runtime import parse_device, report_unreadable
 
@@ -43,7 +42,4 @@ def run(args: Namespace) -> int:
             results = [{"posterior": name, "downsample": stride, **part.to_json()} for name, stride, part in rows]
             write_json(args.json, {"schema_version": 1, "data": spec.name, "split": args.split, "results": results})
         print(format_table(rows, dataset.label_space.names))
-        settings = [f"data.spec={args.data}", *([f"data.root={args.root}"] if args.root else [])]
-        words = [*settings, f"posterior={args.posterior[0]}", "--out", "runs/prior"]
-        print(f"next: {command('gss', 'train', 'prior', *words)}")
     return report_unreadable(image for *_, result in rows for image in result.unreadable)

@@ -20,7 +20,7 @@ METRIC_TITLES = {
     "miou_common": "mIoU, common classes",
     "miou_all": "mIoU, all classes",
     "boundary_f": "boundary F",
-    "ece": "ECE",
+    "ece": "calibration error",
 }
 
 

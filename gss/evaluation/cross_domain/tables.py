@@ -21,9 +21,9 @@ from gss.report.tables import Cell, Table
 # Column of a matrix behind those of the test sets: attribute of `Transfer` -> title.
 MEAN_TITLES = {
     "mean": "mean",
-    "harmonic": "harm. mean",
+    "harmonic": "harmonic mean",
     "away": "out of domain",
-    "away_harmonic": "harm. out of domain",
+    "away_harmonic": "harmonic mean out of domain",
     "drop": "drop",
 }
 _DROP = "Out of domain: mean of the test sets out of domain. Drop: in domain minus that."
@@ -39,19 +39,30 @@ def cross_domain_tables(result: CrossDomainResult) -> ResultTables:
     return ResultTables("Train here, measure there", facts, [*tables, _mappings(result)], result.notes)
 
 
-def matrix_tables(result: CrossDomainResult) -> list[Table]:
-    """Return the mIoU by model and test set, and that of the common classes if there are any."""
+def matrix_tables(result: CrossDomainResult, *, brief: bool = False) -> list[Table]:
+    """Return the mIoU by model and test set, and that of the common classes if there are any.
+
+    Args:
+        result: a matrix.
+        brief: leave the harmonic means out.
+    """
     note = "In the classes of the test set that the pipeline can predict."
-    same_classes = len({tuple(data.classes) for data in result.data.values()}) == 1
+    same_classes = same_matrix(result) or len({tuple(data.classes) for data in result.data.values()}) == 1
     if same_classes or not result.common:
-        tables = [_matrix(result, "miou", [note, _DROP])]
+        tables = [_matrix(result, "miou", [note, _DROP], brief=brief)]
     else:
         advice = "Test sets differ in classes, so some are easier: read the drop in the common classes."
-        tables = [_matrix(result, "miou", [note, advice], drop=False)]
-    if result.common:
+        tables = [_matrix(result, "miou", [note, advice], drop=False, brief=brief)]
+    if result.common and not same_matrix(result):
         note = f"In the {len(result.common)} classes that all tell apart: {', '.join(result.common)}."
-        tables.append(_matrix(result, "miou_common", [note, _DROP]))
+        tables.append(_matrix(result, "miou_common", [note, _DROP], brief=brief))
     return tables
+
+
+def same_matrix(result: CrossDomainResult) -> bool:
+    """Return whether the common classes are all classes, so that their mIoU says nothing new."""
+    cells = [result.metrics(name, data, mode) for _, name, mode in result.lines() for data in result.data]
+    return bool(result.common) and all(cell.miou_common == cell.miou for cell in cells)
 
 
 def matrix_table(
@@ -61,6 +72,7 @@ def matrix_table(
     *,
     notes: Sequence[str] = (),
     drop: bool = True,
+    brief: bool = False,
 ) -> Table:
     """Return a matrix: a metric by test set, then its means and the drop.
 
@@ -70,24 +82,28 @@ def matrix_table(
         lines: title of a row to the metric by test set and its means; numbers, or their `Spread` over the seeds.
         notes: notes of the table.
         drop: whether to show the drop.
+        brief: leave the harmonic means out.
     """
-    means = [key for key in MEAN_TITLES if drop or key != "drop"]
+    means = [key for key in MEAN_TITLES if (drop or key != "drop") and not (brief and key.endswith("harmonic"))]
     rows = [
         [name, *map(cell_text, values), *(cell_text(transfer[key]) for key in means)]
         for name, (values, transfer) in lines.items()
     ]
     columns = [*test_sets, *(MEAN_TITLES[key] for key in means)]
     best: dict[str, Literal["max", "min"]] = {name: "min" if name == MEAN_TITLES["drop"] else "max" for name in columns}
-    return Table(title, ["model · decode", *columns], rows, notes=notes, best=best)
+    table = Table(
+        title, ["model · decode", *columns], rows, notes=notes, formats=dict.fromkeys(columns, ".1%"), best=best
+    )
+    return table.ranked(MEAN_TITLES["mean"])
 
 
 def cell_text(value: float | Spread | None) -> float | str | None:
-    """Return a cell: the number itself, or mean ± standard deviation over the seeds."""
+    """Return a cell: the share itself, or mean ± standard deviation over the seeds in percent."""
     if not isinstance(value, Spread):
         return value
     if value.mean is None or value.std is None:
         return value.mean
-    return f"{value.mean:.3f} ± {value.std:.3f}"
+    return f"{100 * value.mean:.1f} ± {100 * value.std:.1f}%"
 
 
 def _averages(result: CrossDomainResult) -> list[str]:
@@ -101,17 +117,20 @@ def _averages(result: CrossDomainResult) -> list[str]:
     return [f"Means go over {', '.join(found)}; the others occur nowhere."] if found else []
 
 
-def _matrix(result: CrossDomainResult, metric: str, notes: Sequence[str], *, drop: bool = True) -> Table:
+def _matrix(
+    result: CrossDomainResult, metric: str, notes: Sequence[str], *, drop: bool = True, brief: bool = False
+) -> Table:
     notes = [*notes, *(_averages(result) if metric == "miou" else [])]
     lines = {}
     for title, name, mode in result.lines():
         values = [result.metrics(name, data, mode)[metric] for data in result.data]
         lines[title] = (values, result.groups[name].summary[mode][PROBABILITIES][metric])
-    return matrix_table(METRIC_TITLES[metric], list(result.data), lines, notes=notes, drop=drop)
+    return matrix_table(METRIC_TITLES[metric], list(result.data), lines, notes=notes, drop=drop, brief=brief)
 
 
 def _details(result: CrossDomainResult) -> Table:
-    metrics = [metric for metric in METRIC_TITLES if result.common or metric != "miou_common"]
+    shown = bool(result.common) and not same_matrix(result)
+    metrics = [metric for metric in METRIC_TITLES if shown or metric != "miou_common"]
     rows = []
     for title, name, mode in result.lines():
         for data in result.data:
@@ -127,7 +146,7 @@ def _details(result: CrossDomainResult) -> Table:
         "missed."
     )
     header = ["model · decode · test set", "mapping", *(METRIC_TITLES[metric] for metric in metrics)]
-    return Table("Both mappings", header, rows, notes=[note])
+    return Table("Both mappings", header, rows, notes=[note], formats=dict.fromkeys(header[2:], ".1%"))
 
 
 def _classes(result: CrossDomainResult) -> list[Table]:
@@ -140,11 +159,17 @@ def _classes(result: CrossDomainResult) -> list[Table]:
         columns = [(group, data) for group in result.groups for data in result.data]
         header = ["common class", *(f"{group} · {data}" for group, data in columns)]
         note = "IoU of each common class on every test set, default decode mode."
-        made.append(Table("Classes across domains", header, rows(result.common, "iou_common", columns), notes=[note]))
-    for data, test_set in result.data.items():
+        shares = dict.fromkeys(header[1:], ".1%")
+        table = rows(result.common, "iou_common", columns)
+        made.append(Table("Classes across domains", header, table, notes=[note], formats=shares))
+    # The same classes everywhere are in one table already.
+    agree = bool(made) and all(len(data.classes) == len(result.common) for data in result.data.values())
+    for data, test_set in () if agree else result.data.items():
         columns = [(group, data) for group in result.groups]
         ious = rows(test_set.classes, "iou", columns)
-        made.append(Table(f"Classes of {data}", ["class", *result.groups], ious, colors=test_set.colors))
+        shares = dict.fromkeys(result.groups, ".1%")
+        header = ["class", *result.groups]
+        made.append(Table(f"Classes of {data}", header, ious, formats=shares, colors=test_set.colors))
     return made
 
 
@@ -158,12 +183,12 @@ def _alarms(result: CrossDomainResult) -> Table:
             rows.append([f"{name} · {score} ({group.reference})", *map(cell_text, [*known, *unknown])])
     share = result.settings["false_alarms"]
     note = (
-        f"Share of the labelled pixels that raise an alarm; the threshold is set at {share:.0%} on the test set in "
+        f"Share of the labelled pixels that raise an alarm; the threshold is set at {share:.1%} on the test set in "
         "brackets. Pixels of classes that the pipeline knows: none of these classes is unknown to the model, so any "
         "increase is caused by the change of domain."
     )
     header = ["model · score (threshold)", *result.data, *(f"{data}, classes unknown to the model" for data in foreign)]
-    return Table("Alarms", header, rows, notes=[note])
+    return Table("Alarms", header, rows, notes=[note], formats=dict.fromkeys(header[1:], ".1%"))
 
 
 def _mappings(result: CrossDomainResult) -> Table:

@@ -51,7 +51,7 @@ def draw_frames(
         frame = maps.frame(dataset, Sample(index, *dataset.read_labels(index)), tuple(scores))
         heat = [heatmap(frame.maps[name], low=ranges[name][0], high=ranges[name][1]) for name in scores]
         truth = colorize(frame.truth, OOD_LABELS.colors, void=VOID)
-        rows.append((f"{rank} · {frame.id} · AP {ap:.3f}", [frame.image, truth, *heat]))
+        rows.append((f"{rank} · {frame.id} · AP {ap:.1%}", [frame.image, truth, *heat]))
     return rows
 
 

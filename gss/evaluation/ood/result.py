@@ -121,14 +121,19 @@ class OODEvaluation(Record):
         return metrics.pooled if metrics.per_image is None else metrics.per_image
 
     def row(self, score: str) -> dict[str, Bounded | None]:
-        """Return metrics by column title, which names mode and rule; best F1 needs one ranking of all pixels."""
-        result, mode = self.result(score), self.mode.replace("_", " ")
+        """Return metrics by column title, which names the mode in words; best F1 needs one ranking of all pixels."""
+        result, over = self.result(score), self.over_images
         row = {
-            f"AP ({mode})": result.ap,
-            f"AUROC ({mode})": result.auroc,
-            f"FPR95 ({mode}, {self.fpr_rule})": result.fpr[self.fpr_rule],
+            f"AP, {over}": result.ap,
+            f"AUROC, {over}": result.auroc,
+            f"FPR at 95% TPR, {over}": result.fpr[self.fpr_rule],
         }
-        return row | ({f"best F1 ({mode})": result.best_f1} if self.mode == "pooled" else {})
+        return row | ({f"best F1, {over}": result.best_f1} if self.mode == "pooled" else {})
+
+    @property
+    def over_images(self) -> str:
+        """How the metrics of a table are taken over the images, in words."""
+        return "pooled over images" if self.mode == "pooled" else "mean over images"
 
     def threshold(self, score: str) -> float | None:
         """Return the best-F1 threshold of a score over all pixels."""

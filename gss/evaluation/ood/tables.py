@@ -16,26 +16,46 @@ def ood_tables(result: OODEvaluation) -> ResultTables:
     return ResultTables("Out-of-distribution results", facts, tables, result.remarks)
 
 
-def score_table(result: OODEvaluation, *, title: str = "Scores") -> Table:
-    """Return the pixel metrics of each score, with a column of bounds where three decimals show them.
+LEGEND = (
+    "AP: area under precision over recall, the share of right alarms at every share found. AUROC: probability that an "
+    "unknown pixel scores higher than a known one. FPR at 95% TPR: share of known pixels that raise an alarm where 95% "
+    "of the unknown ones do."
+)
+_RULES = {
+    "first_at_least": "at the first threshold with at least 95%",
+    "first_above": "at the first threshold with more than 95%",
+    "nearest": "at the threshold with the nearest to 95%",
+    "nearest_thinned": "at the threshold of the thinned curve with the nearest to 95%",
+}
+
+
+def score_table(result: OODEvaluation, *, title: str = "Scores", bounds: bool = True) -> Table:
+    """Return the pixel metrics of each score, best first, with a column of bounds where a decimal shows them.
 
     Args:
         result: an evaluation.
         title: title of the table.
+        bounds: whether to show bounds.
     """
     rows = {name: result.row(name) for name in result.scores}
     columns = list(rows[result.lead])
-    bounded = [column for column in columns if any("[" in (bounded_text(row[column]) or "") for row in rows.values())]
+    bounded = [
+        column
+        for column in columns
+        if bounds and any("[" in (bounded_text(row[column]) or "") for row in rows.values())
+    ]
     cells: list[list[Cell]] = []
     for name, row in rows.items():
         values = [None if metric is None else metric.value for metric in row.values()]
         cells.append([name, *values, result.threshold(name), *(bounded_text(row[column]) for column in bounded)])
     return Table(
         title,
-        ["score", *columns, "F1 threshold (pooled)", *(f"{c.partition(' (')[0]} with bounds" for c in bounded)],
+        ["score", *columns, "threshold of best F1", *(f"{c.partition(',')[0]} with bounds" for c in bounded)],
         cells,
+        notes=[f"{LEGEND[:-1]}, {_RULES[result.fpr_rule]} ({result.fpr_rule})."],
+        formats=dict.fromkeys(columns, ".1%"),
         best={column: "min" if column.startswith("FPR") else "max" for column in columns},
-    )
+    ).ranked()
 
 
 def object_tables(result: OODEvaluation) -> list[Table]:
@@ -49,8 +69,10 @@ def object_tables(result: OODEvaluation) -> list[Table]:
                 f"Whole objects at the best-F1 threshold ({component_rules(result)})",
                 ["score", "sIoU", "PPV", "mean F1", "true", "predicted"],
                 [[name, *_component_row(metrics)] for name, metrics in components.items()],
-                best={"sIoU": "max", "PPV": "max", "mean F1": "max"},
-            )
+                notes=["sIoU: how well objects are covered. PPV: how much of what is found belongs to an object."],
+                formats=dict.fromkeys(("sIoU", "PPV", "mean F1"), ".1%"),
+                best={"mean F1": "max", "sIoU": "max", "PPV": "max"},
+            ).ranked()
         )
     if open_set:
         tables.append(
@@ -58,8 +80,9 @@ def object_tables(result: OODEvaluation) -> list[Table]:
                 f"Open set, threshold at 95 % TPR on {result.settings['threshold_from']}",
                 ["score", "open mIoU", "closed mIoU", "gap", "anomaly IoU", "rejected", "threshold"],
                 [[name, *_open_set_row(metrics)] for name, metrics in open_set.items()],
+                formats=dict.fromkeys(("open mIoU", "closed mIoU", "gap", "anomaly IoU", "rejected"), ".1%"),
                 best={"open mIoU": "max", "gap": "min", "anomaly IoU": "max"},
-            )
+            ).ranked()
         )
     return tables
 
@@ -74,11 +97,11 @@ def component_rules(result: OODEvaluation) -> str:
 
 
 def bounded_text(metric: Bounded | None) -> str | None:
-    """Return a metric, with its bounds where three decimals show them."""
+    """Return a metric in percent, with its bounds where one decimal shows them."""
     if metric is None:
         return None
-    value, lower, upper = (f"{part:.3f}" for part in metric)
-    return value if lower == value == upper else f"{value} [{lower}, {upper}]"
+    value, lower, upper = (f"{100 * part:.1f}" for part in metric)
+    return f"{value}%" if metric.upper - metric.lower < 0.001 else f"{value}% [{lower}, {upper}]"
 
 
 def _component_row(metrics: ComponentResult) -> list[Cell]:

@@ -64,6 +64,7 @@ def hypotheses_tables(result: HypothesesResult) -> list[Table]:
             "Matched IoU: of the best matching. Diversity: distance of two hypotheses. Mode L1: found against true "
             "probabilities of the modes. Components: connected regions over those of the truth; 1 is right."
         ],
+        formats={"matched IoU": ".1%"},
     )
     several = Table(
         "One and several masks",
@@ -80,10 +81,10 @@ def hypotheses_tables(result: HypothesesResult) -> list[Table]:
     )
     decodes = Table(
         "Decode modes",
-        ["decode", "mIoU", "bound. F", "ECE"],
+        ["decode", "mIoU", "boundary F", "calibration error"],
         [[mode, values["miou"], values["boundary_f"], values["ece"]] for mode, values in result.decodes.items()],
-        formats=dict.fromkeys(("mIoU", "bound. F", "ECE"), ".1%"),
-        best={"mIoU": "max", "bound. F": "max", "ECE": "min"},
+        formats=dict.fromkeys(("mIoU", "boundary F", "calibration error"), ".1%"),
+        best={"mIoU": "max", "boundary F": "max", "calibration error": "min"},
     )
     uncertainty = Table(
         "Uncertainty against errors",
@@ -94,6 +95,7 @@ def hypotheses_tables(result: HypothesesResult) -> list[Table]:
         ],
         notes=["Errors of marginal. AURC: mean error of the most certain pixels, over all their shares."],
         digits=4,
+        formats={"AUROC": ".1%", "errors in the top 5 %": ".1%"},
         best={"AUROC": "max", "AURC": "min", "errors in the top 5 %": "max"},
     )
     return [energy, several, decodes, uncertainty]
@@ -178,4 +180,5 @@ def layout_table(result: SampleResult) -> Table:
             "Nearest: mean distance from the nearest training mask, share of differing pixels. Authentic: share of "
             "masks farther from it than that one is from the other training masks."
         ],
+        formats=dict.fromkeys(("precision", "recall", "coverage", "nearest", "authentic"), ".1%"),
     )

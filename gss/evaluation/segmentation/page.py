@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from gss.evaluation.images import unreadable_notes
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES
@@ -27,12 +28,38 @@ def build_page(result: EvaluationResult) -> Report:
     """Return the page of an evaluation."""
     tables = segmentation_tables(result)
     report = Report(tables.title, subtitle=tables.subtitle)
+    report.answer(answer_sentence(result), pictures=proof_pictures(result), chart=_class_bars(result))
     add_evaluation(report, result)
     values = result.to_json()
     report.section("Raw numbers")
     report.details("Settings", values["settings"])
     report.details("Score of each image", values.pop("image_scores"))
     return report.details("All results", values)
+
+
+def answer_sentence(result: EvaluationResult) -> str:
+    """Return one sentence: how well the masks fit, and which classes are found best and worst."""
+    best = result.modes[result.default_mode]
+    if best.miou is None:
+        return f"Nothing could be measured: no pixel of the {result.images} images of {result.data} has a label."
+    over = averaged_over(best.iou) or f"{len(result.class_names)} classes"
+    text = f"On {result.images} images of {result.data} the masks reach a mIoU of {best.miou:.1%} over {over}"
+    known = [(value, name) for value, name in zip(best.iou, result.class_names, strict=True) if value is not None]
+    if len(known) > 1:
+        (low, worst), (high, top) = min(known), max(known)
+        text += f"; {top} is found best ({high:.1%}) and {worst} worst ({low:.1%})"
+    return f"{text}."
+
+
+def proof_pictures(result: EvaluationResult) -> list[tuple[Image.Image, str]]:
+    """Return image, prediction, truth and errors of an image of usual quality; none without pictures."""
+    if not result.pictures:
+        return []
+    row = next((row for row in result.pictures if row[0].startswith("median")), result.pictures[0])
+    named = dict(zip(PICTURE_TITLES, row[1], strict=True))
+    caption = row[0].replace(" · ", ", ")
+    titles = {"image": f"image ({caption})", "prediction": "prediction", "truth": "truth", "errors": "errors, red"}
+    return [(named[key], title) for key, title in titles.items()]
 
 
 def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "") -> None:
@@ -59,17 +86,9 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         memory = f"{result.peak_memory_mib:,.0f} MiB peak"
         tiles.append(("Images/s", f"{result.images_per_second:.3g}", f"{result.device}, {memory}"))
     report.tiles(tiles)
-    for table in (mode_table(result), *extra_tables(result), *domain_tables(result)):
-        report.add_table(table)
+    report.add_table(mode_table(result).ranked())
     for note in unreadable_notes(result.unreadable, result.images):
         report.paragraph(f"{note}.")
-    report.section(_title(title, "Classes"))
-    report.charts(_class_charts(result))
-    report.add_table(class_table(result))
-    report.section(_title(title, "Confusions"))
-    if len(result.class_names) <= LARGEST_MATRIX:
-        report.charts([("Share of each true class", _confusion_chart(result))])
-    report.add_table(confusion_table(result))
     if result.pictures:
         report.section(
             _title(title, "Pictures"),
@@ -78,13 +97,25 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         )
         report.legend(result.class_names, result.class_colors)
         report.picture_rows(PICTURE_TITLES, result.pictures)
+    report.section(_title(title, "Classes"))
+    report.charts(_class_charts(result))
+    with report.folded("Every class in every decode mode"):
+        report.add_table(class_table(result).ranked())
+    if tables := [*extra_tables(result), *domain_tables(result)]:
+        report.section(_title(title, "Domains and further metrics" if result.domains else "Further metrics"))
+        for table in tables:
+            report.add_table(table)
+    report.section(_title(title, "Confusions"))
+    report.add_table(confusion_table(result))
+    if len(result.class_names) <= LARGEST_MATRIX:
+        with report.folded("Share of each true class that is found as each class, in percent"):
+            report.charts([("Rows: truth; columns: prediction", _confusion_chart(result))])
 
 
 def _class_charts(result: EvaluationResult) -> list[tuple[str, charts.Markup]]:
     """Return the IoU of each class, and the calibration if it was measured."""
     best = result.modes[result.default_mode]
-    ious = charts.bar_chart(result.class_names, {result.default_mode: best.iou}, colors=result.class_colors)
-    plots = [(f"IoU of each class ({result.default_mode})", ious)]
+    plots = [(f"IoU of each class, best first ({result.default_mode} decode)", _class_bars(result))]
     if best.ece is not None:
         correct = [part.pixels * (part.accuracy or 0.0) for part in best.reliability]
         wrong = [part.pixels - hits for part, hits in zip(best.reliability, correct, strict=True)]
@@ -99,12 +130,19 @@ def _class_charts(result: EvaluationResult) -> list[tuple[str, charts.Markup]]:
     return plots
 
 
+def _class_bars(result: EvaluationResult) -> charts.Markup:
+    ious = result.modes[result.default_mode].iou
+    order = sorted(range(len(ious)), key=lambda k: 1.0 if (value := ious[k]) is None else -value)
+    names, colors = [result.class_names[k] for k in order], [result.class_colors[k] for k in order]
+    return charts.bar_chart(names, {"IoU": [ious[k] for k in order]}, colors=colors, percent=True)
+
+
 def _confusion_chart(result: EvaluationResult) -> charts.Markup:
     counts = np.asarray(result.confusion, dtype=np.float64)
     rows = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(rows, 1)
     matrix = [[float(v) if rows[i] > 0 else None for v in line] for i, line in enumerate(shares)]
-    return charts.heat_table(matrix, result.class_names, result.class_names, corner="truth \\ prediction")
+    return charts.heat_table(matrix, result.class_names, result.class_names, percent=True)
 
 
 def _title(prefix: str, title: str) -> str:

@@ -63,7 +63,7 @@ def draw_images(
     """
     rows = []
     for rank, index, miou in pick_images(images, count):
-        caption = f"{rank} · {dataset.ids[index]} · mIoU {miou:.3f}"
+        caption = f"{rank} · {dataset.ids[index]} · mIoU {miou:.1%}"
         rows.append((caption, _draw(pipeline, dataset, index, mode=mode, options=options)))
     return rows
 

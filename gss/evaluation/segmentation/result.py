@@ -145,6 +145,16 @@ class EvaluationResult(Record):
         return values
 
 
+def by_mode(figures: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return decode mode to metrics out of the figures of a log (`EvaluationResult.figures`), without domains."""
+    modes: dict[str, dict[str, float]] = {}
+    for name, value in figures.items():
+        for key in ("miou", "boundary_f"):
+            if name.endswith(f"_{key}"):
+                modes.setdefault(name.removesuffix(f"_{key}"), {})[key] = value
+    return modes
+
+
 def domain_means(name: str, domains: Mapping[str, ModeMetrics], metric: str) -> dict[str, float]:
     """Return one metric of each domain, and its means over domains, as `NAME/DOMAIN` (see `domain_figures`)."""
     return domain_figures(name, {domain: {metric: part[metric]} for domain, part in domains.items()}, metric)

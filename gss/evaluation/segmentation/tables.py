@@ -13,16 +13,16 @@ from gss.report.tables import Cell, Table
 # Key of a metric -> title in tables.
 METRIC_TITLES = {
     "miou": "mIoU",
-    "boundary_f": "bound. F",
+    "boundary_f": "boundary F",
     "accuracy": "accuracy",
-    "mean_accuracy": "mean acc.",
+    "mean_accuracy": "mean accuracy",
     "fwiou": "fwIoU",
-    "ece": "ECE",
+    "ece": "calibration error",
 }
 LEGEND = (
     "In percent. mIoU: overlap of predicted and true regions, mean over the classes; fwIoU weights it by their pixels. "
-    "Bound. F: share of borders met within 3 pixels. Accuracy: share of right pixels; mean acc.: the same, mean over "
-    "the classes. ECE: how far confidence is from accuracy."
+    "Boundary F: share of borders met within 3 pixels. Accuracy: share of right pixels; mean accuracy: the same, mean "
+    "over the classes. Calibration error (ECE): how far confidence is from accuracy."
 )
 _PERCENT = dict.fromkeys(METRIC_TITLES.values(), ".1%")
 # Number of confusions that are listed.
@@ -110,7 +110,7 @@ def domain_tables(result: EvaluationResult) -> list[Table]:
 def class_table(result: EvaluationResult) -> Table:
     """Return the share of the pixels, the IoU and the boundary F-measure of each class."""
     best = result.modes[result.default_mode]
-    columns = ["share of pixels", *(f"IoU {mode}" for mode in result.modes), f"bound. F {result.default_mode}"]
+    columns = ["share of pixels", *(f"IoU {mode}" for mode in result.modes), f"boundary F {result.default_mode}"]
     return Table(
         "Classes",
         ["class", *columns],
@@ -125,6 +125,7 @@ def class_table(result: EvaluationResult) -> Table:
         ],
         notes=["A dash: neither in the truth nor in the prediction."],
         formats=dict.fromkeys(columns, ".1%"),
+        best={f"IoU {result.default_mode}": "max"},
         colors=result.class_colors,
     )
 

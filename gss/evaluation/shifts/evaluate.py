@@ -221,8 +221,8 @@ def _draw(
         drawn = [image, colorize(labels, colors)]
         for part in counts.values():
             (maps,) = part.run([image])
-            labels = maps[part.modes[0]].argmax(0).cpu().numpy()
-            drawn.append(overlay(image, labels, colors, clear=dataset.label_space.background))
+            found = maps[part.modes[0]].argmax(0).cpu().numpy()
+            drawn.append(overlay(image, found, colors, clear=dataset.label_space.background))
             for score, threshold in list(part.thresholds.items())[:1]:
                 raised = (maps[score] >= threshold).cpu().numpy().astype(np.uint8)
                 drawn.append(error_map(raised, void_or_known, image))

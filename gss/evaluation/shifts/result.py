@@ -13,7 +13,7 @@ from gss.evaluation.images import Unreadable
 from gss.metrics.means import mean
 
 # Key of a metric of a decode mode -> title in tables.
-METRIC_TITLES = {"miou": "mIoU", "boundary_f": "bound. F", "ece": "ECE"}
+METRIC_TITLES = {"miou": "mIoU", "boundary_f": "boundary F", "ece": "calibration error"}
 ALARMS = "alarms"
 """Name of the false alarms where a metric is asked for; their keys are scores, not decode modes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gss.evaluation.images import unreadable_notes
 from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.shifts.result import ALARMS, METRIC_TITLES, ShiftResult
@@ -42,9 +44,9 @@ def summary_table(result: ShiftResult) -> Table:
         ["pipeline · decode", *columns, _DROP],
         rows,
         notes=["All shifts have the same weight. The drop is relative to the clean images."],
-        formats={_DROP: ".1%"},
-        best={name: "min" if "ECE" in name or name == _DROP else "max" for name in (*columns, _DROP)},
-    )
+        formats=dict.fromkeys((*columns, _DROP), ".1%"),
+        best={name: "min" if "error" in name or name == _DROP else "max" for name in (*columns, _DROP)},
+    ).ranked("mIoU shifted")
 
 
 def mean_table(result: ShiftResult, metric: str, by: str) -> Table:
@@ -59,19 +61,30 @@ def mean_table(result: ShiftResult, metric: str, by: str) -> Table:
     means = [result.pipelines[name].summary.means(key, metric) for _, name, key in lines]
     rows: list[list[Cell]] = [["clean", *(part.clean for part in means)]]
     if by == "by_shift":
-        rows += [[shift, *(part.by_shift[shift] for part in means)] for shift in result.shifts]
+        shifts: list[list[Cell]] = [[shift, *(part.by_shift[shift] for part in means)] for shift in result.shifts]
+        low = metric in ("ece", ALARMS)  # what is least harmful comes first
+        rows += sorted(shifts, key=lambda row: _order(row[1], low))
         rows.append(["mean of shifts", *(part.shifted for part in means)])
     else:
         rows += [[f"severity {level}", *(part.by_severity[level] for part in means)] for level in result.severities]
     title = "False alarms" if metric == ALARMS else METRIC_TITLES[metric]
     notes = [alarm_note(result)] if metric == ALARMS and by == "by_shift" else []
-    return Table(f"{title} {by.replace('_', ' ')}", ["", *(title for title, _, _ in lines)], rows, notes=notes)
+    columns = [title for title, _, _ in lines]
+    name = f"{title} {by.replace('_', ' ')}"
+    return Table(name, ["", *columns], rows, notes=notes, formats=dict.fromkeys(columns, ".1%"))
+
+
+def _order(value: Cell, low: bool) -> float:
+    """Return the key that sorts the best value first, missing ones last."""
+    if not isinstance(value, int | float) or value != value:
+        return math.inf
+    return value if low else -value
 
 
 def alarm_note(result: ShiftResult) -> str:
     """Return how false alarms are counted."""
     share, source = result.settings["false_alarms"], result.settings["threshold_from"]
     return (
-        f"Share of the labelled pixels whose score reaches the threshold that {share:.0%} of the pixels reach on "
+        f"Share of the labelled pixels whose score reaches the threshold that {share:.1%} of the pixels reach on "
         f"{source}. The images show no unknown object, so any increase is caused by the shift."
     )

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from gss.core.ahead import read_ahead
 from gss.core.distributed import gather_objects, is_main, process_index, shard
 from gss.core.errors import InputError
+from gss.core.progress import Progress
+from gss.core.watching import Listener, watching
 from gss.data.files import Found
 from gss.data.images import load_image
 from gss.jobs.predict.batches import batches, segment
@@ -92,10 +93,11 @@ def predict(
     share = [open_inputs[index] for index in shard(len(open_inputs))]
     images = [index for index in share if not is_video(inputs[index].path)]
     try:
-        with tqdm(total=len(share), desc="segmenting", unit="image", disable=quiet or not is_main()) as bar:
+        with Progress(len(share), "segmenting", shown=not quiet) as bar, watching(_of_windows(bar, len(share))):
             for index, record in _segment_images(pipeline, inputs, images, writer, journal, batch_size, workers):
                 report.setdefault(index, []).append(record)
-                bar.update()
+                if bar.unit == "image":
+                    bar.update()
             for index in share:
                 if is_video(inputs[index].path):
                     for part in segment_video(pipeline, inputs[index], writer, journal, batch_size):
@@ -126,6 +128,24 @@ def predict(
             file.unlink(missing_ok=True)
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _of_windows(bar: Progress, images: int) -> Listener:
+    """Return what shows the windows of an image: the bar of a single image counts them, that of many names them."""
+    done = total = 0
+
+    def listen(finished: int, new: int) -> None:
+        nonlocal done, total
+        if images == 1:
+            if new:
+                bar.expect(new, "window")
+            bar.update(finished)
+            return
+        done, total = (0, new) if new and done == total else (done + finished, total + new)
+        if total > 1:
+            bar.note(windows=f"{done}/{total}")
+
+    return listen
 
 
 def _file_name(process: int) -> str:

@@ -31,8 +31,13 @@ from gss.training.engine.log import read_metrics
 
 QUICK_LEGEND = (
     "mIoU: overlap of predicted and true regions, mean over the classes. Boundary F: share of borders met within 3 "
-    "pixels. ECE: how far confidence is from accuracy (0 is best)."
+    "pixels. Calibration error: how far confidence is from accuracy (0 is best)."
 )
+
+
+METRICS = ("mIoU", "boundary F", "calibration error")
+_KEYS = ("miou", "boundary_f", "ece")
+PICTURE_TITLES = ("image", "mask", "maskige painted by the tokens", "confidence")
 
 
 def scoring_pipeline(pipelines: Mapping[str, GSSPipeline]) -> GSSPipeline:
@@ -45,23 +50,45 @@ def model_name(network: str) -> str:
     return "generative" if network == "prior" else network
 
 
-def mode_table(domains: Sequence[str], results: Mapping[tuple[str, str], EvaluationResult]) -> Table:
-    """Return mIoU, boundary F and calibration error by network, decode mode and data set."""
-    columns = [f"{metric} {domain}" for domain in domains for metric in ("mIoU", "boundary F", "ECE")]
+def mode_table(
+    domains: Sequence[str], results: Mapping[tuple[str, str], EvaluationResult], *, metrics: Sequence[str] = METRICS
+) -> Table:
+    """Return mIoU, boundary F and calibration error by network, decode mode and data set, best first.
+
+    Args:
+        domains: data sets.
+        results: evaluations by network and data set.
+        metrics: those of `METRICS` that get columns.
+    """
+    columns = [f"{metric} {domain}" for metric in metrics for domain in domains]
     rows: list[list[Cell]] = []
     for name in dict.fromkeys(name for name, _ in results):
         for mode in results[name, domains[0]].modes:
             modes = [results[name, domain].modes[mode] for domain in domains]
-            metrics = [value for part in modes for value in (part.miou, part.boundary_f, part.ece)]
-            rows.append([f"{model_name(name)}, {mode}", *metrics])
-    best: dict[str, Any] = {text: "min" if text.startswith("ECE") else "max" for text in columns}
+            by_metric = dict(zip(METRICS, [[getattr(part, key) for part in modes] for key in _KEYS], strict=True))
+            values = [value for metric in metrics for value in by_metric[metric]]
+            rows.append([f"{model_name(name)}, {mode}", *values])
+    best: dict[str, Any] = {text: "min" if text.startswith("calibration") else "max" for text in columns}
     measured = [over for result in results.values() for m in result.modes.values() if (over := averaged_over(m.iou))]
     notes = ["In percent, on images that training has not seen. " + QUICK_LEGEND]
     notes += [f"Means go over {', '.join(sorted(set(measured)))}; the others occur nowhere."] if measured else []
     formats = dict.fromkeys(columns, ".1%")
     return Table(
         "Trained on the first data set only", ["model, decode", *columns], rows, notes, formats=formats, best=best
+    ).ranked()
+
+
+def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: ModeMetrics | None) -> str:
+    """Return one sentence: how good the masks of unseen images are, and after how long a training."""
+    best, minutes = result.modes[result.default_mode], sum(found.seconds.values()) / 60
+    text = (
+        f"After {minutes:.0f} minutes of training the masks of {result.images} unseen images reach a mIoU of "
+        f"{_digits(best.miou)}"
     )
+    over = averaged_over(best.iou)
+    text += f" over {over}" if over else ""
+    text += f"; the same network trained as a plain classifier reaches {_digits(twin.miou)}" if twin else ""
+    return f"{text}."
 
 
 def write_report(
@@ -87,23 +114,32 @@ def write_report(
     """
     pipeline = pipelines["prior"]
     in_domain = results["prior", domains[0]]
+    twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
     report = Report(
         "Generative segmentation", subtitle=f"{in_domain.data} · seed {cfg.train.seed} · {in_domain.device}"
     )
+    rows = _segmented(out, pipeline)
+    caption, shown = rows[0]
+    captions = (f"new image ({caption})", *PICTURE_TITLES[1:])
+    report.answer(answer_sentence(in_domain, result, twin), pictures=list(zip(shown[:3], captions[:3], strict=True)))
     report.section(
         "In short",
         "A mask is painted as an image, an autoencoder encodes such images with a small number of codes, and a network "
         "predicts these codes from a photo.",
     )
-    twin = results["twin", domains[0]].modes["aux"] if "twin" in pipelines else None
     report.tiles(_key_metrics(in_domain, twin, result.recon.ceiling, pipeline.vqvae.codebook_size))
-    _add_pictures(report, out, pipeline)
+    report.section("New images", "Segmented from files that no stage of training has seen.")
+    report.legend(list(pipeline.id2label.values()), pipeline.colors.tolist())
+    report.picture_rows(PICTURE_TITLES, rows)
     if result.drawn is not None and drawn is not None:
         add_drawn(report, pipelines["joint"], result.drawn, drawn)
     report.section("All data sets")
     if len(domains) > 1:
         add_matrix(report, result.matrix, domains[0])
-    report.add_table(mode_table(domains, results))
+        with report.folded("Borders and confidence"):
+            report.add_table(mode_table(domains, results, metrics=("boundary F", "calibration error")))
+    else:
+        report.add_table(mode_table(domains, results))
     if result.unknown:
         add_unknown(report, out, tuple(pipelines), result.unknown, unchanged=result.masks_unchanged)
     else:
@@ -139,19 +175,17 @@ def _digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def _add_pictures(report: Report, out: Path, pipeline: GSSPipeline) -> None:
-    names, colors = list(pipeline.id2label.values()), pipeline.colors
-    report.section("New images", "Segmented from files that no stage of training has seen.")
-    report.legend(names, colors.tolist())
-    rows = []
+def _segmented(out: Path, pipeline: GSSPipeline) -> list[tuple[str, list[Image.Image]]]:
+    """Return (file, pictures with the titles `PICTURE_TITLES`) of each new image."""
+    colors, rows = pipeline.colors, []
     for path in sorted((out / "new_images").iterdir()):
         image = Image.open(path).convert("RGB")
         output = pipeline(image)
         assert output.maskiges is not None
         prediction = colorize(np.asarray(output.masks[0]), colors)
         confidence = heatmap(np.asarray(output.confidence[0]), low=0.0, high=1.0)
-        rows.append((path.name, [image, Image.fromarray(np.asarray(output.maskiges[0])), prediction, confidence]))
-    report.picture_rows(["image", "maskige painted by the tokens", "prediction", "confidence"], rows)
+        rows.append((path.name, [image, prediction, Image.fromarray(np.asarray(output.maskiges[0])), confidence]))
+    return rows
 
 
 def _add_training(report: Report, out: Path) -> None:
@@ -176,8 +210,12 @@ def _add_posterior(report: Report, out: Path, result: EvaluationResult, recon: R
     ]
     columns = ["tokens from", "mIoU", "boundary F", "perplexity", "dead codes", "largest share"]
     title = "Masks of the validation split, encoded and decoded: the ceiling of stage 2"
-    report.add_table(Table(title, columns, rows))
+    shares = ("mIoU", "boundary F", "dead codes", "largest share")
+    report.add_table(Table(title, columns, rows, digits=1, formats=dict.fromkeys(shares, ".1%")))
     reached = result.modes[result.default_mode].iou
     rows = [[name, *(m.iou[k] for m in recon.ways.values()), reached[k]] for k, name in enumerate(names)]
     columns = ["class", *(f"ceiling ({way})" for way in recon.ways), f"reached ({result.default_mode})"]
-    report.add_table(Table("IoU of each class", columns, rows, colors=palette.tolist()))
+    shown = list(posterior.label_space.colors)
+    classes = Table("IoU of each class", columns, rows, formats=dict.fromkeys(columns[1:], ".1%"), colors=shown)
+    with report.folded("IoU of each class, ceiling and reached"):
+        report.add_table(classes, titled=False)

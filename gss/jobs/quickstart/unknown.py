@@ -14,7 +14,7 @@ from gss.data.protocols import LabelledImages
 from gss.data.scenes.strangers import stranger_kinds
 from gss.data.specs.load import load_spec
 from gss.evaluation.ood.evaluate import evaluate_ood
-from gss.evaluation.ood.page import add_curves, add_frames, key_metrics
+from gss.evaluation.ood.page import add_curves, add_frames, best_scores, key_metrics
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.ood.tables import score_table
 from gss.pipeline.pipeline import GSSPipeline
@@ -24,10 +24,6 @@ from gss.report.pictures import heatmap
 IMAGES = 30
 BASELINES = ("msp", "max_logit", "energy", "entropy")
 """Scores of plain class logits, which the twin has too."""
-CURVES = (
-    *("residual_energy", "residual_gmm", "gmm_max", "sml", "combined", "token_entropy", "msp", "energy"),
-    "twin energy",
-)
 HEAT_MAPS = 4
 
 
@@ -88,9 +84,9 @@ def add_unknown(
     if unchanged is not None:
         report.paragraph(equality(unchanged))
     report.tiles(key_metrics(found))
-    report.add_table(score_table(found, title=f"Scores on {found.images} images"))
-    add_curves(report, found, names=[name for name in CURVES if name in found.scores])
     add_frames(report, found)
+    report.add_table(score_table(found, title=f"Scores on {found.images} images", bounds=False))
+    add_curves(report, found, names=best_scores(found))
 
 
 def equality(unchanged: bool) -> str:
@@ -134,14 +130,14 @@ def _what(out: Path, stages: Collection[str]) -> str:
         texts.append(
             "The density head is a Gaussian mixture for each class over the features of the trained network: its score "
             "is high where the features are unlike all of training. As a classifier the mixtures reach "
-            f"{figures['density_miou']:.3f} mIoU on known scenes, the pipeline {own:.3f}."
+            f"a mIoU of {figures['density_miou']:.1%} on known scenes, the pipeline {own:.1%}."
         )
     if "residual" in stages:
         scores = json.loads((out / "residual" / "residual.json").read_text())["scores"]
         texts.append(
             "The residual head was trained on objects of other kinds, pasted into training scenes, and lowers the "
             "logits where something like them does not belong; the frozen network does not see it. On such pasted "
-            f"objects held out of training it reaches an AP of {scores['residual_energy']['ap']:.3f}, the energy of "
-            f"the network alone {scores['energy']['ap']:.3f}."
+            f"objects held out of training it reaches an AP of {scores['residual_energy']['ap']:.1%}, the energy of "
+            f"the network alone {scores['energy']['ap']:.1%}."
         )
     return " ".join(texts)

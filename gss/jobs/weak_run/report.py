@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ from gss.pipeline.pipeline import GSSPipeline
 from gss.report import charts
 from gss.report.page import Report
 from gss.report.pictures import colorize
-from gss.report.tables import percent
+from gss.report.tables import Table, share_text
 from gss.training.engine.log import read_metrics
 
 _ROWS = 6
@@ -79,8 +79,14 @@ def write_results(
     }
     write_json(out / "results.json", summary)
     report = Report("From weak labels", subtitle=f"{weak.spec.name} · {len(weak)} images")
+    captions, rows = _pictures(weak, pseudo, truth, pipeline)
+    shown = [(picture, title) for title, picture in rows[0].items()] if rows else []
+    report.answer(_answer(summary, result), pictures=shown)
     _add_figures(report, summary, result)
-    _add_pictures(report, weak, pseudo, truth, pipeline)
+    report.section("Training images", "In pseudo-masks white is where the teacher abstains.")
+    report.legend(weak.label_space.names, weak.label_space.colors)
+    titles = list(rows[0]) if rows else []
+    report.picture_rows(titles, [(caption, list(row.values())) for caption, row in zip(captions, rows, strict=True)])
     _add_classes(report, summary, weak, result)
     _add_training(report, out)
     if result is not None:
@@ -99,22 +105,22 @@ def _add_figures(report: Report, summary: Mapping[str, Any], result: EvaluationR
     if "tagged" in labels:
         by_hand = ("Tags", f"{sum(labels['tagged'])}", f"of {labels['images']} images")
     else:
-        by_hand = ("Labelled", percent(labels["coverage"], 1), f"% of the pixels of {labels['images']} images")
+        by_hand = ("Labelled", share_text(labels["coverage"]), f"of the pixels of {labels['images']} images")
     tiles = [
         by_hand,
-        ("Pseudo-masks", percent(pseudo["coverage"], 1), "% of the pixels"),
+        ("Pseudo-masks", share_text(pseudo["coverage"]), "of the pixels"),
     ]
     if "miou" in pseudo:
         tiles += [
-            ("Precision", percent(pseudo["precision"], 1), "% of these pixels that are right"),
-            ("Pseudo-mask mIoU", percent(pseudo["miou"], 1), "against full masks; abstention is a miss"),
+            ("Precision", share_text(pseudo["precision"]), "of these pixels are right"),
+            ("Pseudo-mask mIoU", share_text(pseudo["miou"]), "against full masks; abstention is a miss"),
         ]
     if "ece" in pseudo:
-        tiles.append(("Calibration error", f"{pseudo['ece']:.3f}", "of the confidence of pseudo-masks"))
+        tiles.append(("Calibration error", share_text(pseudo["ece"]), "of the confidence of pseudo-masks"))
     if result is not None:
         best = result.modes[result.default_mode]
         facts = [f"{result.default_mode} decode", f"{result.images} unseen images", averaged_over(best.iou)]
-        tiles.append(("mIoU", percent(best["miou"], 1), ", ".join(filter(None, facts))))
+        tiles.append(("mIoU", share_text(best["miou"]), ", ".join(filter(None, facts))))
     report.tiles(tiles)
     notes = [labels.get("coding")]
     if labels["unlabelled_images"] and "tagged" not in labels:
@@ -125,18 +131,35 @@ def _add_figures(report: Report, summary: Mapping[str, Any], result: EvaluationR
         report.paragraph(f"{note[0].upper()}{note[1:]}.")
 
 
-def _add_pictures(
-    report: Report,
+def _answer(summary: Mapping[str, Any], result: EvaluationResult | None) -> str:
+    """Return one sentence: what the labels were, and how good the masks are."""
+    labels, pseudo = summary["labels"], summary["pseudo"]
+    if "tagged" in labels:
+        given = f"From the tags of {labels['images']} images"
+    else:
+        given = f"From {share_text(labels['coverage'])} labelled pixels in {labels['images']} images"
+    if result is not None:
+        best = result.modes[result.default_mode]
+        over = averaged_over(best.iou)
+        reached = f"masks of unseen images reach a mIoU of {share_text(best.miou)}" + (f" over {over}" if over else "")
+        return f"{given} {reached}, measured on {summary['measured_on']}."
+    if "miou" in pseudo:
+        return f"{given} the pseudo-masks of the training images reach a mIoU of {share_text(pseudo['miou'])}."
+    return f"{given} a pipeline was trained; how good it is was not measured, for which --val names images with masks."
+
+
+def _pictures(
     weak: SegmentationDataset,
     pseudo: SegmentationDataset,
     truth: LabelledImages | None,
     pipeline: GSSPipeline,
-) -> None:
-    """Photo, weak label if it has pixels, pseudo-mask and prediction of training images, and their truth."""
+) -> tuple[list[str], list[dict[str, Image.Image]]]:
+    """Return captions and pictures by title of training images: photo, labels, pseudo-mask, prediction, truth."""
     space = weak.label_space
     tagged = is_tagged(weak)
     masks, full = ({id: i for i, id in enumerate(data.ids)} if data else {} for data in (pseudo, truth))
-    captions, rows = [], []
+    captions: list[str] = []
+    rows: list[dict[str, Image.Image]] = []
     for index in evenly_spaced(len(weak), _ROWS):
         id = weak.ids[index]
         if id not in masks:
@@ -156,10 +179,7 @@ def _add_pictures(
         names = [space.names[k] for k in np.flatnonzero(known.present())]
         captions.append(f"{id}: {', '.join(names)}")
         rows.append(row)
-    report.section("Training images", "In pseudo-masks white is where the teacher abstains.")
-    report.legend(space.names, space.colors)
-    titles = list(rows[0]) if rows else []
-    report.picture_rows(titles, [(caption, list(row.values())) for caption, row in zip(captions, rows, strict=True)])
+    return captions, rows
 
 
 def _add_classes(
@@ -179,7 +199,10 @@ def _add_classes(
     space = weak.label_space
     report.section("Classes, from label to result")
     rows = [[name, *(column[k] for column in columns.values())] for k, name in enumerate(space.names)]
-    report.table(["class", *columns], rows, colors=space.colors)
+    shares = [name for name, column in columns.items() if any(isinstance(value, float) for value in column)]
+    best: dict[str, Literal["max", "min"]] = {name: "max" for name in shares[-1:]}
+    table = Table("", ["class", *columns], rows, formats=dict.fromkeys(shares, ".1%"), best=best, colors=space.colors)
+    report.add_table(table.ranked())
     if "reliability" in pseudo:
         curve = {"precision": [(point["coverage"], point["precision"]) for point in pseudo["curve"]]}
         report.charts(

@@ -42,6 +42,8 @@ _DISCRIMINATIVE = (
     "The discriminative baseline: the network of a latent prior, trained with its auxiliary pixel head alone."
 )
 _NOT_RECORDED = "Not recorded."
+RESULTS = "## Results"
+NO_RESULTS = "Not recorded; `gss evaluate` measures them."
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,16 @@ def write_card(
     facts: CardFacts,
     *,
     metrics: Mapping[str, Any] | None = None,
+    measured_on: str | None = None,
     training_data: str | None = None,
     licence: str | None = None,
 ) -> None:
     """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
     save_picture(folder / "palette.png", swatch(facts.colors, facts.names))
     with atomic_path(folder / "README.md") as temporary:
-        card = render_card(facts, metrics=metrics, training_data=training_data, licence=licence)
+        card = render_card(
+            facts, metrics=metrics, measured_on=measured_on, training_data=training_data, licence=licence
+        )
         temporary.write_text(card, encoding="utf-8")
 
 
@@ -125,19 +130,20 @@ def render_card(
     facts: CardFacts,
     *,
     metrics: Mapping[str, Any] | None = None,
+    measured_on: str | None = None,
     training_data: str | None = None,
     licence: str | None = None,
 ) -> str:
     """Render the model card as Markdown; arguments as in `GSSPipeline.save_pretrained`."""
     columns = _columns(metrics)
     parts = [
-        f"---\n{_metadata(facts, columns, training_data, licence)}---",
+        f"---\n{_metadata(facts, columns, measured_on or training_data, licence)}---",
         f"# Generative semantic segmentation, {len(facts.names)} classes",
         _GENERATIVE if facts.generative else _DISCRIMINATIVE,
         f"## Use\n\n```python\n{_usage(facts)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
         "## Model\n\n" + _table(["", ""], facts.table),
         "## Training data\n\n" + (training_data or _NOT_RECORDED),
-        "## Results\n\n" + (_results(columns) if columns else "Not recorded; `gss evaluate` measures them."),
+        f"{RESULTS}\n\n" + (_measured(columns, measured_on) if columns else NO_RESULTS),
         "## Classes\n\n![palette](palette.png)\n\n" + _classes(facts, columns),
         "## Limits\n\n" + _limits(facts),
         "## Licence\n\n" + (licence or _NOT_RECORDED),
@@ -159,25 +165,29 @@ def read_training_data(folder: str | os.PathLike[str]) -> str | None:
 
 
 def _metadata(
-    facts: CardFacts, columns: Mapping[str, Mapping[str, Any]], training_data: str | None, licence: str | None
+    facts: CardFacts, columns: Mapping[str, Mapping[str, Any]], measured_on: str | None, licence: str | None
 ) -> str:
     """Return the YAML at the head of the card, with results in the form of the hub's model index."""
     head: dict[str, Any] = {"library_name": "gss", "pipeline_tag": "image-segmentation"}
     head["tags"] = ["semantic-segmentation"]
     if licence:
         head["license"] = licence
+    result = hub_result(columns, measured_on or "validation data")
+    if result["metrics"]:
+        head["model-index"] = [{"name": f"gss, {len(facts.names)} classes", "results": [result]}]
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+
+
+def hub_result(columns: Mapping[str, Mapping[str, Any]], measured_on: str) -> dict[str, Any]:
+    """Return an entry of the hub's model index; shares stay fractions there."""
     figures = [
         {"type": key, "name": title if mode == "value" else f"{title} ({mode})", "value": float(values[key])}
         for mode, values in columns.items()
         for key, title in METRICS.items()
         if values.get(key) is not None and values[key] == values[key]
     ]
-    if figures:
-        task = {"type": "image-segmentation", "name": "Semantic segmentation"}
-        dataset = {"type": "custom", "name": training_data or "validation data"}
-        results = [{"task": task, "dataset": dataset, "metrics": figures}]
-        head["model-index"] = [{"name": f"gss, {len(facts.names)} classes", "results": results}]
-    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    task = {"type": "image-segmentation", "name": "Semantic segmentation"}
+    return {"task": task, "dataset": {"type": "custom", "name": measured_on}, "metrics": figures}
 
 
 def _usage(facts: CardFacts) -> str:
@@ -205,9 +215,15 @@ def _columns(metrics: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     return nested or {"value": metrics}
 
 
-def _results(columns: Mapping[str, Mapping[str, Any]]) -> str:
+def _measured(columns: Mapping[str, Mapping[str, Any]], measured_on: str | None) -> str:
+    """Return the results, under a heading of what they were measured on if that is known."""
+    return "\n\n".join(filter(None, [measured_on and f"### {measured_on}", results_table(columns)]))
+
+
+def results_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the metrics by decode mode, and what their means go over."""
     rows = [
-        [title, *(_number(values.get(key)) for values in columns.values())]
+        [title, *(number(values.get(key)) for values in columns.values())]
         for key, title in METRICS.items()
         if any(values.get(key) is not None for values in columns.values())
     ]
@@ -222,7 +238,7 @@ def _classes(facts: CardFacts, columns: Mapping[str, Mapping[str, Any]]) -> str:
     for index, name in enumerate(facts.names):
         red, green, blue = (int(channel) for channel in facts.colors[index])
         # A class absent from the evaluated data has no IoU and is not counted.
-        scores = [_number(scores[index]) for scores in per_class.values()]
+        scores = [number(scores[index]) for scores in per_class.values()]
         rows.append([str(index), name, f"`#{red:02x}{green:02x}{blue:02x}`", *scores])
     titles = [f"IoU {mode}" if mode != "value" else "IoU" for mode in per_class]
     return _table(["index", "class", "colour", *titles], rows)
@@ -237,8 +253,9 @@ def _limits(facts: CardFacts) -> str:
     )
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.4f}"
+def number(value: float | None) -> str:
+    """Return a share in percent; a dash without a value."""
+    return "-" if value is None or value != value else f"{value:.1%}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

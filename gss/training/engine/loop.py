@@ -380,6 +380,7 @@ class _Run:
         """Validate and export; signals act as usual again, because the last checkpoint is written."""
         checkpoints.check_finite(self.step, self.task, self.ema)
         metrics = self._recorded_validation() or self._validate()
+        self.task.figures = metrics
         with self._evaluation():
             if self.accelerator.is_main_process:
                 # An export may draw random numbers; one that is repeated after a crash must draw the same.

@@ -1,8 +1,9 @@
 """`Task`: modules, loss, validation and product of a stage, independent of the loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -22,10 +23,12 @@ class Task(nn.Module, ABC):
         export_name: name of the folder in the run's folder that `export` fills.
         keeps_best: True if `validate` changes what is saved (the best weights so far, as modules or buffers);
             a checkpoint is then written again before the validation is recorded.
+        figures: results of the last validation, which `export` may state.
     """
 
     export_name: str = "model"
     keeps_best: bool = False
+    figures: Mapping[str, float] = MappingProxyType({})
     _frozen: dict[str, nn.Module]
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation.evaluate import evaluate
+from gss.evaluation.segmentation.result import by_mode
 from gss.labels.space import IGNORE_INDEX
 from gss.models.prior import GSSPriorOutput
 from gss.pipeline.pipeline import GSSPipeline
@@ -210,4 +211,9 @@ class PriorTask(Task):
     def export(self, folder: Path) -> None:
         """Write the pipeline."""
         data = self.cfg.data
-        self.pipeline().save_pretrained(folder, training_data=f"{data.spec}, split {data.train_split}")
+        self.pipeline().save_pretrained(
+            folder,
+            metrics=by_mode(self.figures),
+            measured_on=f"{data.spec} {data.val_split}",
+            training_data=f"{data.spec}, split {data.train_split}",
+        )

@@ -73,6 +73,7 @@ def build_page(rows: Sequence[tuple[str, str, float]], excluded: Sequence[str], 
         InputError: an image that cannot be read any more.
     """
     report = Report("Images that look like a class", subtitle=title)
+    report.answer(_answer(rows))
     report.paragraph(
         "Each picture should hold none of the classes. Check those that do, download the list, and give it to the next "
         "run as --exclude rejected.txt."
@@ -84,6 +85,16 @@ def build_page(rows: Sequence[tuple[str, str, float]], excluded: Sequence[str], 
     # "</script>" in a path would end the script.
     earlier = json.dumps(list(excluded)).replace("<", "\\u003c")
     return report.markup(Markup(_BAR + _SCRIPT.replace("EARLIER", earlier)))
+
+
+def _answer(rows: Sequence[tuple[str, str, float]]) -> str:
+    """Return one sentence: how many images were found, and which looks most like a class."""
+    if not rows:
+        return "No image looks like a class."
+    name, _, score = max(rows, key=lambda row: row[2])
+    count = len({path for _, path, _ in rows})
+    images = f"{count} images look" if count > 1 else "1 image looks"
+    return f"{images} like a class although it should hold none; the most like one is taken for {name} ({score:.3f})."
 
 
 def _cell(name: str, path: str, score: float) -> str:

@@ -186,7 +186,7 @@ def test_texts_and_files(result, tmp_path):
     for text in (
         "prior · marginal",
         "twin · aux · far",
-        "harm. mean",
+        "harmonic mean",
         "out of domain",
         "drop",
         "±",
@@ -205,8 +205,8 @@ def test_texts_and_files(result, tmp_path):
     assert all(line.count("|") == text_columns for _, lines in blocks(text) for text_columns, line in lines)
     write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
-    assert page.count('class="heat"') == 4
-    assert page.count("data:image/") == 2 * 2 * 4  # test sets, images, and image, truth, two models
+    assert page.count('class="heat"') == 2  # boundary F and calibration error; mIoU is in the table
+    assert page.count("data:image/") == 2 * 2 * 4 + 4  # test sets, images, and image, truth, two models; a row on top
     for name in ("sea", "Pictures of far", "prior · marginal"):
         assert name in page
 

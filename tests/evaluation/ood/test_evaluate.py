@@ -106,7 +106,12 @@ def test_pooled_figures_are_those_of_the_metrics(pipeline, dataset):
         assert figures.curve["tpr"][-1] == 1 and sum(figures.histogram["inliers"]) == pytest.approx(1)
     text = result_tables(result).text()
     assert "2 of 5 images hold no outlier pixel (1 of them void all over)" in text
-    for words in ("AP (pooled)", "FPR95 (pooled, first_at_least)", "obstacle track: predicted from 50 px"):
+    for words in (
+        "AP, pooled over images",
+        "FPR at 95% TPR, pooled over images",
+        "(first_at_least)",
+        "obstacle track: predicted from 50 px",
+    ):
         assert words in text
 
 
@@ -120,7 +125,7 @@ def test_per_image_figures_and_frames(pipeline, dataset):
         for id, truth, scores in maps(pipeline, dataset, name):
             metrics.update(scores, truth, ids=id)
         assert figures.per_image == metrics.compute() == result.result(name)
-        assert result.row(name)["FPR95 (per image, nearest)"] == metrics.compute().fpr["nearest"]
+        assert result.row(name)["FPR at 95% TPR, mean over images"] == metrics.compute().fpr["nearest"]
     # Two frames have an AP, so two are shown, the worse one first.
     ranked = sorted((frame.ap, frame.id) for frame in result.frames if frame.ap is not None)
     assert [caption.split(" · ")[:2] for caption, _ in result.pictures] == [
@@ -326,7 +331,13 @@ def test_command(saved, data, classes, tmp_path, capsys):
     argv = ["evaluate-ood", saved, "--data", str(data), str(copy), "--split", "val", "--limit", "3", "--size", "32x48"]
     assert main([*argv, *scores, *files, "--components", "obstacle"]) == 0
     printed = capsys.readouterr().out
-    for words in ("strange val · 3 images", "copy val", "AP (pooled)", "F1 threshold", "Whole objects"):
+    for words in (
+        "strange val · 3 images",
+        "copy val",
+        "AP, pooled over images",
+        "threshold of best F1",
+        "Whole objects",
+    ):
         assert words in printed
     results = json.loads((tmp_path / "r.json").read_text())["results"]
     assert [result["data"] for result in results] == ["strange val", "copy val"]
@@ -335,9 +346,15 @@ def test_command(saved, data, classes, tmp_path, capsys):
     assert 0 <= figure["lower"] <= figure["value"] <= figure["upper"] <= 1
     assert results[0]["scores"] == results[1]["scores"]
     page = (tmp_path / "r.html").read_text()
-    for words in ("Overview", "strange val: curves", "Precision over recall (pooled)", "worst · frame", "mean F1"):
+    for words in (
+        "Overview",
+        "strange val: curves",
+        "Precision over recall, pooled over images",
+        "worst · frame",
+        "mean F1",
+    ):
         assert words in page
-    assert page.count("data:image/") == 2 * 2 * 4 and "http://" not in page
+    assert page.count("data:image/") == 2 * 2 * 4 + 4 and "http://" not in page
     assert len(list((tmp_path / "s").rglob("*.npy"))) == 2 * 2 * 3
 
 
@@ -396,12 +413,12 @@ def test_choices_of_the_command_are_those_of_the_modules():
     assert actions["save_as"] == FORMATS and actions["save_dtype"] == DTYPES
 
 
-def test_many_series_are_told_apart():
-    from gss.report.charts import line_chart
+def test_a_chart_draws_no_more_curves_than_a_reader_can_follow():
+    from gss.report.charts import MOST_CURVES, line_chart
 
     chart = line_chart({f"score {index}": [(0, 0), (1, 1)] for index in range(16)})
-    for words in ('class="line s0"', 'class="line s0 d1"', 'class="line s1 d2"', '<i class="s1 d2">'):
-        assert words in chart
+    assert MOST_CURVES == 6 and chart.count('class="line ') == 6
+    assert "score 5" in chart and "score 6" not in chart and "10 more not drawn" in chart
 
 
 def test_two_processes_equal_one(saved, data, classes, tmp_path):

@@ -134,7 +134,7 @@ def test_json_and_html(result, tmp_path):
     page = (tmp_path / "result.html").read_text()
     for name in (*NAMES, *result.modes, "worst · ", "Most frequent confusions"):
         assert name in page
-    assert page.count("data:image/") == 15
+    assert page.count("data:image/") == 15 + 4  # and the four that prove the answer
 
 
 def test_class_names_are_no_markup(result, tmp_path):
@@ -150,7 +150,7 @@ def test_command(saved, data, tmp_path, capsys):
     files = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
     assert main(["evaluate", saved, "--data", str(data), "--limit", "2", "--size", "32x48", *files]) == 0
     printed = capsys.readouterr().out
-    for word in ("mIoU", "bound. F", "images/s", "fused", "marginal", *NAMES):
+    for word in ("mIoU", "boundary F", "images/s", "fused", "marginal", *NAMES):
         assert word in printed
     assert json.loads((tmp_path / "r.json").read_text())["pipeline"] == saved
     assert (tmp_path / "r.html").stat().st_size > 10_000

@@ -173,7 +173,7 @@ def test_texts_and_files(result, tmp_path):
     write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert page.count("<svg") == 4 * 2  # mIoU, boundary F, ECE and alarms of two shifts
-    assert page.count("data:image/") == 2 * 6 and "fog, severity 4" in page
+    assert page.count("data:image/") == 2 * 6 + 4 and "fog, severity 4" in page
     for name in (*NAMES, "twin · alarms of max_logit", "Means"):
         assert name in page
 

@@ -16,7 +16,7 @@ def test_card_holds_config_classes_metrics_and_data(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: gss\n")
     assert "Scenes, 600 images." in card
-    assert "| mIoU | 0.5000 | 0.6250 |" in card and "| expected calibration error | - | 0.0500 |" in card
+    assert "| mIoU | 50.0% | 62.5% |" in card and "| expected calibration error | - | 5.0% |" in card
     assert "reliability" not in card
     assert "64 codes" in card and "swin" in card and "96x128" in card
     for index, name in enumerate(NAMES):
@@ -32,7 +32,7 @@ def test_card_without_metrics_and_with_flat_metrics(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert "Not recorded" in card and "default hard" in card
     pipeline.save_pretrained(tmp_path, metrics={"miou": 0.75, "iou": [0.75] * 5})
-    assert "| mIoU | 0.7500 |" in (tmp_path / "README.md").read_text()
+    assert "| mIoU | 75.0% |" in (tmp_path / "README.md").read_text()
 
 
 def test_snippet_of_the_card_runs(tmp_path, capsys):
