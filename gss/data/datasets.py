@@ -77,6 +77,10 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        """Return data set, split and number of images in one line."""
+        return f"SegmentationDataset({self.spec.name} {self.split}: {len(self)} images, {self.label_space!r})"
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch whose augmentations `__getitem__` draws in this process."""
         self.epoch = epoch

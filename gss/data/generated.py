@@ -68,6 +68,11 @@ class ScenesDataset(Dataset[dict[str, Any]]):
         if min(self.size) < 16:
             raise InputError(f"size is {self.size}; it must be (height, width) of at least 16 pixels")
 
+    def __repr__(self) -> str:
+        """Return split, number and size of the scenes in one line."""
+        size = "x".join(map(str, self.size))
+        return f"ScenesDataset({self.split}, {self.domain}: {len(self.ids)} scenes of {size}, {self.label_space!r})"
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -107,7 +107,7 @@ class LabelMapping:
 
     source: LabelSpace
     target: LabelSpace
-    shares: tuple[tuple[tuple[int, float], ...], ...]
+    shares: tuple[tuple[tuple[int, float], ...], ...] = field(repr=False)
 
     def __post_init__(self) -> None:
         if len(self.shares) != self.source.num_classes:

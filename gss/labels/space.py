@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,12 @@ OUTLIER_LABEL = 254
 
 MAX_CLASSES = 255
 """Largest number of classes: labels are stored as 8-bit integers and the last value is `IGNORE_INDEX`."""
+
+
+def first_names(names: Sequence[str], shown: int = 6) -> str:
+    """Return the number of classes and the names of the first, such as "3 classes: road, sky, tree"."""
+    more = ", ..." if len(names) > shown else ""
+    return f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(names[:shown])}{more}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,10 @@ class LabelSpace:
             raise InputError(f"{len(names)} class names but {len(self.colors)} colours; give one colour per class")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "colors", colors)
+
+    def __repr__(self) -> str:
+        """Return the number of classes and the first of them in one line."""
+        return f"LabelSpace({first_names(self.names)})"
 
     @property
     def num_classes(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from gss.core.errors import InputError
 from gss.data.specs.known import known_colors
 from gss.labels.colors import background_classes
+from gss.labels.space import first_names
 from gss.ood import available_scores
 from gss.ood.alarms import check_rate
 from gss.pipeline.decode import available_modes
@@ -25,11 +26,9 @@ class PipelineFacts:
 
     def __repr__(self) -> str:
         """Return what matters of a pipeline in one line."""
-        names = list(self.id2label.values())
-        classes = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         parts = ", ".join(name for name, part in self.components.items() if part is not None)
         return (
-            f"{type(self).__name__}({len(names)} classes: {classes}; decode {self.default_decode}; "
+            f"{type(self).__name__}({first_names(list(self.id2label.values()))}; decode {self.default_decode}; "
             f"images {self.processor.describe()}; {parts}; {self.prior.device}, {str(self.dtype).split('.')[-1]})"
         )
 

@@ -96,6 +96,14 @@ class MaskigeCodec(ModelMixin, ConfigMixin):
         self.refiner = build_inverse(inverse, len(palette), width=inverse_width, reduction=inverse_reduction)
         self._table: tuple[np.ndarray, np.ndarray] | None = None
 
+    def extra_repr(self) -> str:
+        """Return the first colours, before any training, and how they are inverted."""
+        colors = ["#{:02x}{:02x}{:02x}".format(*map(int, color)) for color in self.config["colors"][:6]]
+        more = ["..."] if self.num_classes > len(colors) else []
+        learned = "learned, " if self.palette_shift is not None else ""
+        listed = ", ".join([*colors, *more])
+        return f"{self.num_classes} colours: {listed}; {learned}inverse {self.config['inverse']}"
+
     @property
     def num_classes(self) -> int:
         """K."""

@@ -45,6 +45,10 @@ class CellLikelihood(ModelMixin, ConfigMixin):
         # How much a pixel of class c counts when a token is chosen for a cell [K].
         self.register_buffer("pixel_weight", torch.ones(num_classes, dtype=torch.float32))
 
+    def extra_repr(self) -> str:
+        """Return the sizes of the table."""
+        return f"{len(self.table)} codes, {self.num_classes} classes, cells of {self.token_stride} pixels"
+
     @property
     def num_classes(self) -> int:
         """K."""
