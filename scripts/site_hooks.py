@@ -11,7 +11,7 @@ from gss.training.stages import STAGES
 
 COMMANDS_MARK = "<!-- the help of every command -->"
 SETTINGS_MARK = "<!-- the settings of every stage -->"
-_WIDTH = "100"
+_WIDTH = "84"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
