@@ -147,8 +147,13 @@ class MaskDistances(CountMetric):
             return torch.zeros(0, *self.size, dtype=torch.uint8)
         return self.masks if isinstance(self.masks, Tensor) else torch.cat(self.masks)
 
-    def compute(self, other: MaskDistances) -> np.ndarray:
-        """Return the distances `[n, m]` of these masks from those of another set; 1 where no pixel can be compared."""
+    def compute(self, other: MaskDistances | None = None) -> np.ndarray:
+        """Return the distances `[n, m]` of these masks from those of another set; 1 where no pixel can be compared.
+
+        Args:
+            other: the other set; this one itself if None, as in a `MetricCollection`.
+        """
+        other = self if other is None else other
         if other.settings != self.settings:
             raise InputError(f"cannot compare masks with {self.settings} and {other.settings}")
         rows, columns = self.rows().flatten(1), other.rows().flatten(1)

@@ -159,8 +159,13 @@ class LayoutStatistics(CountMetric):
         stacked = [rows if isinstance(rows, Tensor) else torch.cat(rows) for rows in (self.histograms, self.shapes)]
         return stacked[0].cpu().numpy(), stacked[1].cpu().numpy()
 
-    def compute(self, other: LayoutStatistics) -> LayoutDistance:
-        """Return the distance from another set, on one process after both were summed over all."""
+    def compute(self, other: LayoutStatistics | None = None) -> LayoutDistance:
+        """Return the distance from another set, on one process after both were summed over all.
+
+        Args:
+            other: the other set; this one itself if None, as in a `MetricCollection`.
+        """
+        other = self if other is None else other
         histograms, shapes = zip(self.rows(), other.rows(), strict=True)
         counts = (len(histograms[0]), len(histograms[1]))
         means = tuple(float(rows[:, 0].sum(1).mean()) if len(rows) else None for rows in shapes)
