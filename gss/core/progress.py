@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -14,6 +16,11 @@ from gss.core.distributed import is_main
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item", covariant=True)
+
+Listener = Callable[[int, int], None]
+"""Function from the steps just done and the steps that are new to do."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 _EVERY = 30.0
 """Seconds between two lines where the output is no terminal."""
@@ -113,3 +120,27 @@ def tracked(
         for item in items:
             yield item
             progress.update()
+
+
+@contextmanager
+def watching(listen: Listener) -> Iterator[None]:
+    """Call `listen` at every step inside the block, in this thread."""
+    token = _listener.set(listen)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def expect_steps(count: int) -> None:
+    """Say that `count` steps follow."""
+    listen = _listener.get()
+    if listen is not None:
+        listen(0, count)
+
+
+def count_steps(count: int) -> None:
+    """Say that `count` of the expected steps are done."""
+    listen = _listener.get()
+    if listen is not None:
+        listen(count, 0)

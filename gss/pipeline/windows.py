@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gss.core.errors import InputError, quoted, unknown_name
-from gss.core.watching import count_steps, expect_steps
+from gss.core.progress import count_steps, expect_steps
 from gss.models.inputs import pad_to_multiple
 from gss.pipeline.masks import MaskRows
 from gss.pipeline.processor import check_size, resize_images

@@ -11,8 +11,7 @@ from PIL import Image
 from gss.core.ahead import read_ahead
 from gss.core.distributed import gather_objects, is_main, process_index, shard
 from gss.core.errors import InputError
-from gss.core.progress import Progress
-from gss.core.watching import Listener, watching
+from gss.core.progress import Listener, Progress, watching
 from gss.data.files import Found
 from gss.data.images import load_image
 from gss.jobs.predict.batches import batches, segment

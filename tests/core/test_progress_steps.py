@@ -2,8 +2,7 @@
 
 import torch
 
-from gss.core.progress import Progress
-from gss.core.watching import count_steps, expect_steps, watching
+from gss.core.progress import Progress, count_steps, expect_steps, watching
 from gss.pipeline.windows import Dense, Views, run_views
 
 
