@@ -157,10 +157,6 @@ def _seeds(args: Namespace) -> list[str]:
     return [command("gss", "weak", "produce", best, "--data", args.data, *_root(args), "--out", "runs/pseudo")]
 
 
-def _palette(args: Namespace) -> list[str]:
-    return [] if args.out else [command("gss", "palette", str(args.num_classes), "--out", "palette.png")]
-
-
 FOLLOWING: Mapping[str, Following] = {
     "evaluate": _evaluate,
     "evaluate-ood": _evaluate_ood,
@@ -186,6 +182,5 @@ FOLLOWING: Mapping[str, Following] = {
     "weak report": _weak_report,
     "weak collect": _collect,
     "weak seeds": _seeds,
-    "palette": _palette,
 }
 """Command to what follows it. The others end with it themselves, or with files that are opened by hand."""

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gss.config.limits import broken_limits
+from gss.config.root import config_root as config_root
 from gss.core.errors import InputError, did_you_mean, nearest, quoted, shorten
 from gss.core.files import atomic_path
 
@@ -28,13 +29,6 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 T = TypeVar("T")
-
-
-def config_root() -> Path:
-    """Return the folder of the configs that come with gss: in an installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def load_config(cls: type[T], files: list[str], overrides: list[str]) -> T:

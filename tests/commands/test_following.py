@@ -10,7 +10,7 @@ from gss.cli.following import FOLLOWING, following
 from gss.cli.overview import EXAMPLES
 
 # These say it themselves, in the middle of their last lines, or end with a page to look at.
-OWN_ENDING = {"quickstart", "train", "config", "zoo", "demo", "data init", "data check"}
+OWN_ENDING = {"quickstart", "train", "config", "palette", "zoo", "demo", "data init", "data check"}
 
 
 def commands(table=COMMANDS, before=""):

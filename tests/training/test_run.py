@@ -85,7 +85,13 @@ def test_prior_learns_and_leaves_the_posterior_alone(spec, local, tmp_path):
     for path, tensors in before.items():
         part = getattr(pipeline, path.parent.name).state_dict()
         assert all(torch.equal(tensors[name], part[name]) for name in tensors)
-    assert list(pipeline.id2label.values()) == list(Posterior.from_pretrained(local[0]).label_space.names)
+    space = Posterior.from_pretrained(local[0]).label_space
+    assert list(pipeline.id2label.values()) == list(space.names)
+    assert pipeline.colors.tolist() == [list(color) for color in space.colors]  # pictures show those of the data
+    card = (tmp_path / "pipeline" / "README.md").read_text()
+    assert "### tiny val" in card and "Not recorded; `gss evaluate`" not in card
+    for mode in ("marginal", "hard"):
+        assert f"{metrics[f'{mode}_miou']:.1%}" in card  # what the validation at the end has measured
 
 
 def test_posterior_stays_in_eval_and_out_of_the_checkpoint(spec, local):

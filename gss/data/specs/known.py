@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gss.config.io import config_root
+from gss.config.root import config_root
 from gss.core.yaml import read_yaml
 from gss.data.specs.labels import make_label_space
 from gss.labels.colors import Color, class_colors

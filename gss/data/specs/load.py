@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gss.config.io import config_root
+from gss.config.root import config_root
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns

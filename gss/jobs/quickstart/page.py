@@ -80,10 +80,10 @@ def mode_table(
 
 def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: ModeMetrics | None) -> str:
     """Return one sentence: how good the masks of unseen images are, and after how long a training."""
-    best, minutes = result.modes[result.default_mode], sum(found.seconds.values()) / 60
+    best, minutes = result.modes[result.default_mode], max(round(sum(found.seconds.values()) / 60), 1)
     text = (
-        f"After {minutes:.0f} minutes of training the masks of {result.images} unseen images reach a mIoU of "
-        f"{_digits(best.miou)}"
+        f"After {minutes} minute{'s' * (minutes > 1)} of training the masks of {result.images} unseen images reach a "
+        f"mIoU of {_digits(best.miou)}"
     )
     over = averaged_over(best.iou)
     text += f" over {over}" if over else ""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from gss.config.prior import PriorConfig
 from gss.core.errors import InputError
 from gss.core.sampling import evenly_spaced
+from gss.data.datasets import SegmentationDataset
 from gss.data.protocols import LabelledImages
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import by_mode
@@ -211,9 +212,12 @@ class PriorTask(Task):
     def export(self, folder: Path) -> None:
         """Write the pipeline."""
         data = self.cfg.data
+        # As `gss evaluate` names it, whose results on the same data then take the place of these.
+        val = self._val_set
+        name = val.spec.name if isinstance(val, SegmentationDataset) else Path(str(data.spec)).stem
         self.pipeline().save_pretrained(
             folder,
             metrics=by_mode(self.figures),
-            measured_on=f"{data.spec} {data.val_split}",
+            measured_on=f"{name} {data.val_split.rpartition(':')[2]}",
             training_data=f"{data.spec}, split {data.train_split}",
         )
