@@ -16,7 +16,7 @@ from gss.cli.endings import written
 from gss.cli.following import following
 from gss.cli.overview import epilog, overview
 from gss.cli.parser import Parser
-from gss.cli.runtime import announce, forgive_characters, one_line, quiet, show_warning
+from gss.cli.runtime import announce, forgive_characters, highlight, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
 from gss.core.machine import flush_denormals, keep_memory
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("GSS_DEBUG", "") not in ("", "0"):
             raise
         hint = f" (see {help_page})" if isinstance(error, InputError) else ""
-        print(f"gss: error: {_message(error)}{hint}", file=sys.stderr)
+        print(highlight(f"gss: error: {_message(error)}{hint}"), file=sys.stderr)
         return 2
     except Exception:
         traceback.print_exc()

@@ -5,7 +5,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, NoReturn
 
-from gss.cli.runtime import one_line
+from gss.cli.runtime import highlight, one_line
 from gss.core.errors import did_you_mean, quoted
 
 FORM_NAMES = ("points", "scribbles", "blocks", "boxes", "coarse", "tags")
@@ -34,7 +34,7 @@ class Parser(ArgumentParser):
         if choice:
             hint = did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
             message = f"{message}; {hint}" if hint else message
-        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
+        self.exit(2, highlight(f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n"))
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
         """Parse arguments, with positionals on both sides of options.

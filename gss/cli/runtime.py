@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -87,13 +88,28 @@ def one_line(text: str) -> str:
     return shorten_words(line.replace(" ;", ";"))
 
 
+_COLORS = {"error:": "31", "warning:": "33"}
+
+
+def highlight(line: str) -> str:
+    """Return a line for stderr with its first `error:` or `warning:` in colour, if people read it in a terminal.
+
+    `NO_COLOR` with any value, or a terminal named `dumb`, switches colours off.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty()
+    found = None if plain else re.search("|".join(_COLORS), line)
+    if found is None:
+        return line
+    return f"{line[: found.start()]}\x1b[1;{_COLORS[found[0]]}m{found[0]}\x1b[0m{line[found.end() :]}"
+
+
 def report_unreadable(images: Iterable[Unreadable]) -> int:
     """Print one line per image that was left out, on the main process; return the exit code, 1 if there are any."""
     from gss.core.distributed import is_main
 
     lines = dict.fromkeys(one_line(f"gss: error: {image.id}: {image.reason}") for image in images)
     for line in lines if is_main() else ():
-        print(line, file=sys.stderr)
+        print(highlight(line), file=sys.stderr)
     return 1 if lines else 0
 
 
@@ -109,6 +125,6 @@ def show_warning() -> Callable[..., None]:
             others(message, category, filename, *rest)
         elif str(message) not in seen:
             seen.add(str(message))
-            tqdm.write(f"gss: warning: {one_line(str(message))}", file=sys.stderr)
+            tqdm.write(highlight(f"gss: warning: {one_line(str(message))}"), file=sys.stderr)
 
     return show
