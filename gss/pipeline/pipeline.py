@@ -112,6 +112,12 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
         current_modules(loaded[0] if isinstance(loaded, tuple) else loaded)
         return loaded
 
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read model_index.json for `DiffusionPipeline.from_pretrained`, which does not call `load_config` of ours."""
+        current_modules(config_dict)
+        return super().extract_init_dict(config_dict, **kwargs)
+
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -182,6 +183,11 @@ def test_components_and_the_pipeline_by_generic_classes(folder):
     own = tiny_pipeline()
     loaded = diffusers.DiffusionPipeline.from_pretrained(folder)
     assert type(loaded) is gss.GSSPipeline and np.array_equal(loaded(PHOTO).masks[0], own(PHOTO).masks[0])
+    old = Path(__file__).parents[2] / "data" / "pipeline_v0.1" / "pipeline"  # names modules that are elsewhere today
+    assert (
+        diffusers.DiffusionPipeline.from_pretrained(old).decode_modes
+        == gss.GSSPipeline.from_pretrained(old).decode_modes
+    )
     prior = transformers.AutoModel.from_pretrained(folder / "prior").eval()
     processor = transformers.AutoImageProcessor.from_pretrained(folder / "processor")
     inputs = processor([PHOTO, OTHER], return_tensors="pt")
