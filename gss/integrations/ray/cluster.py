@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,8 @@ def cluster(address: str | None = None, actors: int | None = None) -> Iterator[A
             yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run sends nothing to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     here = {"num_cpus": max(actors or 0, os.cpu_count() or 1), "include_dashboard": False}
@@ -61,6 +64,18 @@ def cluster(address: str | None = None, actors: int | None = None) -> Iterator[A
             yield ray
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Require that something answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not port.isdecimal():
+        return  # another form, which Ray reads
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"no cluster of Ray at {address}: {reason}; check --address and RAY_ADDRESS") from error
 
 
 @contextmanager

@@ -97,41 +97,44 @@ def predict_source(
     items = find_items(job.source, exclude=job.out)
     sink.prepare(overwrite=job.overwrite, resume=job.resume)
     order = {item.id: index for index, item in enumerate(items)}
-    done = _earlier(sink, result, order) if job.resume else {}
+    done = _earlier(sink, result, items) if job.resume else {}
     result.images, result.skipped = list(done.values()), len(done)
-    sink.begin(result)
 
     # 2. The rest, on the cluster.
     failed: list[Failure] = []
-    try:
-        with cluster(job.address, job.actors) as ray:
-            for record in tqdm(
-                _segment(ray, sink, result, items, set(done), job), desc="segmenting", unit="image", disable=quiet
-            ):
+    with contextlib.ExitStack() as stack:
+        ray = stack.enter_context(cluster(job.address, job.actors))
+        sink.begin(result)
+        try:
+            records = _segment(ray, sink, result, items, set(done), job)
+            for record in tqdm(records, desc="segmenting", unit="image", disable=quiet):
                 if isinstance(record, Failure):
                     failed.append(record)
                 else:
                     done[record.image] = record
-    except BaseException:
-        # Batches that actors finished, and whose records had not come back yet.
-        if not sink.only_here:
-            with contextlib.suppress(InputError):
-                done = _earlier(sink, result, order) | done
-        raise
+        except BaseException:
+            stack.close()
+            # Batches that actors finished, and whose records had not come back yet.
+            if not sink.only_here:
+                with contextlib.suppress(InputError):
+                    done = _earlier(sink, result, items) | done
+            raise
 
-    # 3. The records of all, in the order of the source.
-    finally:
-        result.images = sorted(done.values(), key=lambda record: _place(record.image, order))
-        result.failed = sorted(failed, key=lambda record: _place(record.image, order))
-        result.segmented = len(result.images) - result.skipped
-        sink.finish(result)
+        # 3. The records of all, in the order of the source.
+        finally:
+            result.images = sorted(done.values(), key=lambda record: _place(record.image, order))
+            result.failed = sorted(failed, key=lambda record: _place(record.image, order))
+            result.segmented = len(result.images) - result.skipped
+            sink.finish(result)
     result.seconds = time.perf_counter() - started
     return result
 
 
-def _earlier(sink: Sink, head: Predictions, order: Mapping[str, int]) -> dict[str, Prediction]:
+def _earlier(sink: Sink, head: Predictions, items: Sequence[Item]) -> dict[str, Prediction]:
     """Return what an earlier run has done of this source, in its order."""
-    found = {id: record for id, record in sink.earlier(head.head()).items() if _item_id(id) in order}
+    order = {item.id: index for index, item in enumerate(items)}
+    changed = {item.id: time for item in items if not item.is_shard and (time := item.changed) is not None}
+    found = {id: record for id, record in sink.earlier(head.head(), changed).items() if _item_id(id) in order}
     return {id: found[id] for id in sorted(found, key=lambda id: _place(id, order))}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
@@ -149,8 +150,12 @@ class Sink:
         found |= {record.image: record for record in failed}
         return [found[id] for id in ids] if len(found) == len(ids) and all(id in found for id in ids) else None
 
-    def earlier(self, head: Mapping[str, Any]) -> dict[str, Prediction]:
+    def earlier(self, head: Mapping[str, Any], changed: Mapping[str, float]) -> dict[str, Prediction]:
         """Return what an earlier run has done whose files are there, by the id of the image.
+
+        Args:
+            head: head of this run.
+            changed: times of the last change of images on this machine; results that are older do not count.
 
         Raises:
             InputError: it had other settings.
@@ -163,7 +168,14 @@ class Sink:
                 text = self._files.cat_file(self._path(name)).decode()
                 images, _ = parse_journal(f"{self.url}/{name}", text, head)
                 found |= {record.image: record for record in images}
-        return {id: record for id, record in found.items() if held.issuperset(record.files.values())}
+        there = {id: record for id, record in found.items() if held.issuperset(record.files.values())}
+        if not self.is_local:
+            return there
+        return {
+            id: record
+            for id, record in there.items()
+            if all(os.stat(self._path(file)).st_mtime >= changed.get(id, 0.0) for file in record.files.values())
+        }
 
     def begin(self, result: Predictions) -> None:
         """Keep the records that a continued run begins with, and remove all others.
@@ -171,9 +183,10 @@ class Sink:
         Args:
             result: head of the run, with these records.
         """
-        if self.is_zip:
-            return
         with one_error(f"write output {self.url}"):
+            if self.is_zip:
+                self._open_zip()
+                return
             self.write(FILE, b"".join(file_parts(result)))
             self._forget()
 
@@ -190,6 +203,8 @@ class Sink:
             raise InputError(f"output {self.url} is a zip file, which cannot be continued: write to a folder")
         if self._files.exists(self._root) and not overwrite:
             raise InputError(f"output {self.url} exists: pass --overwrite to replace it, or choose another --out")
+
+    def _open_zip(self) -> None:
         if is_local(self._target):
             file: Any = self._stack.enter_context(atomic_path(Path(self._root)))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ class Item:
     def only_here(self) -> bool:
         """Whether other processes cannot read it."""
         return only_here(self.url)
+
+    @property
+    def changed(self) -> float | None:
+        """Time of the last change of a file of this machine, in seconds; None if it is not known."""
+        try:
+            return os.stat(self.path).st_mtime if is_local(self.url) else None
+        except OSError:
+            return None
 
 
 def find_items(source: str, *, exclude: str | None = None) -> list[Item]:

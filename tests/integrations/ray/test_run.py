@@ -139,6 +139,27 @@ def test_a_killed_run_goes_on_from_the_records_of_its_batches(saved, inline, tmp
     assert results(tmp_path / "out") == results(tmp_path / "one")
 
 
+def test_an_image_that_has_changed_is_done_again(saved, inline, tmp_path, capsys):
+    photos = photo_folder(tmp_path / "photos", count=3)
+    (photos / "part0" / "broken.jpg").unlink()
+    assert _predict(saved, photos, tmp_path / "out", "--outputs", "mask") == 0
+    image, mask = photos / "part1" / "img_1.png", tmp_path / "out" / "part1" / "img_1_mask.png"
+    before = mask.read_bytes()
+    image.write_bytes(png(99))
+    os.utime(image, (mask.stat().st_mtime + 5,) * 2)
+    capsys.readouterr()
+    assert _predict(saved, photos, tmp_path / "out", "--outputs", "mask", "--resume") == 0
+    assert "(2 by an earlier run)" in capsys.readouterr().out and mask.read_bytes() != before
+
+
+def test_a_cluster_that_is_not_there(saved, tmp_path, capsys):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'gss[ray]'")
+    photos = photo_folder(tmp_path / "photos", count=1)
+    assert _predict(saved, photos, tmp_path / "out", "--address", "127.0.0.1:1") == 2
+    assert "no cluster of Ray at 127.0.0.1:1: Connection refused" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "predictions.json").exists()
+
+
 def test_a_stopped_run_leaves_what_actors_have_done(saved, inline, tmp_path, monkeypatch):
     photos = photo_folder(tmp_path / "photos", count=8)
     written, seen = run_module._written, []
