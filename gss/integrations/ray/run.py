@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from gss.core.errors import InputError
+from gss.core.progress import Progress
 from gss.data.files import natural_key
 from gss.integrations.ray.cluster import cluster
 from gss.integrations.ray.segment import Segmented
@@ -107,7 +106,7 @@ def predict_source(
         sink.begin(result)
         try:
             records = _segment(ray, sink, result, items, set(done), job)
-            for record in tqdm(records, desc="segmenting", unit="image", disable=quiet):
+            for record in _shown(records, sum(not item.is_shard and item.id not in done for item in items), quiet):
                 if isinstance(record, Failure):
                     failed.append(record)
                 else:
@@ -128,6 +127,16 @@ def predict_source(
             sink.finish(result)
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _shown(records: Iterator[Prediction | Failure], images: int, quiet: bool) -> Iterator[Prediction | Failure]:
+    """Yield records while their progress is shown; images of shards are counted as they come."""
+    with Progress(images, "segmenting", shown=not quiet) as bar:
+        for record in records:
+            yield record
+            if bar.count == bar.total:
+                bar.expect(1, "image")
+            bar.update()
 
 
 def _earlier(sink: Sink, head: Predictions, items: Sequence[Item]) -> dict[str, Prediction]:
