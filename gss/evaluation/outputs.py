@@ -11,7 +11,6 @@ from gss.evaluation.cross_domain.tables import cross_domain_tables
 from gss.evaluation.ood.page import build_page as build_ood_page
 from gss.evaluation.ood.result import OODEvaluation
 from gss.evaluation.ood.tables import ood_tables
-from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.samples.page import build_page as build_sample_page
 from gss.evaluation.samples.result import SampleResult
 from gss.evaluation.samples.tables import sample_tables
@@ -21,6 +20,7 @@ from gss.evaluation.segmentation.tables import segmentation_tables
 from gss.evaluation.shifts.page import build_page as build_shift_page
 from gss.evaluation.shifts.result import ShiftResult
 from gss.evaluation.shifts.tables import shift_tables
+from gss.evaluation.table_set import ResultTables
 from gss.report.page import Report
 
 Result = EvaluationResult | ShiftResult | CrossDomainResult | OODEvaluation | SampleResult

@@ -83,7 +83,7 @@ def background_classes(names: Sequence[str]) -> tuple[int, ...]:
 
 def is_grey(color: Sequence[int]) -> bool:
     """Return whether a colour is black, white or grey."""
-    return max(color) - min(color) <= 8
+    return max(color) == min(color)
 
 
 def are_grey(colors: Iterable[Sequence[int]], names: Sequence[str]) -> bool:

@@ -1,5 +1,12 @@
+import pkgutil
+
 import pytest
 
+import gss.data
+import gss.evaluation
+import gss.metrics
+import gss.pipeline
+import gss.report
 from gss.evaluation.names import short_names
 
 
@@ -9,3 +16,10 @@ def test_short_names():
     assert short_names(["pipeline"]) == {"pipeline": "pipeline"}
     with pytest.raises(ValueError, match="given twice"):
         short_names(["x/a", "x/a/"])
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    """Importing such a module would put it in the place of the function."""
+    for package in (gss.evaluation, gss.pipeline, gss.data, gss.report, gss.metrics):
+        modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        assert not modules & set(package.__all__), package.__name__

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from page_checks import check_answer
 
 from gss.config.density import DensityConfig
 from gss.config.io import load_config
@@ -65,6 +66,7 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     quickstart.quickstart(**args)
     out = tmp_path / "out"
     html = (out / "report.html").read_text()
+    assert "of training the masks of 2 unseen images reach a mIoU of" in check_answer(html)
     assert html.count("data:image/") > 10 and "<svg" in html
     assert "http://" not in html.replace("http://www.w3.org", "") and "<script src" not in html
     summary = json.loads((out / "results.json").read_text())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_checks import check_answer
 from PIL import Image
 from tiny_runs import SWIN
 
@@ -103,6 +104,7 @@ def test_scribbles_to_measured_pipeline(photos, finished):
         drawn, made = weak.read(index)[1], pseudo.read(index)[1]
         assert set(np.unique(made)) <= set(np.unique(drawn)) and (made[drawn != 255] == drawn[drawn != 255]).all()
     html = (finished / "report.html").read_text()
+    assert "masks of unseen images reach a mIoU of" in check_answer(html)
     assert ">pseudo-mask<" in html and ">weak label<" in html
     assert all(words in html for words in ("prediction", "Learning curves", "full masks"))
     assert html.count("data:image/") >= 6 * 4 + 3 * 5

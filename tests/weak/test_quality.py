@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from page_checks import check_answer
 from PIL import Image
 
 from gss.cli import main
@@ -56,6 +57,7 @@ def test_command(folder, capsys):
     found, wanted = json.loads((folder / "r.json").read_text()), quality.compute()
     assert found["miou"] == pytest.approx(wanted["miou"]) and found["ece"] == pytest.approx(wanted["ece"], abs=1e-4)
     page = (folder / "r.html").read_text()
+    assert "the labels reach a mIoU of" in check_answer(page)
     assert all(text in page for text in ("Reliability", "Precision over coverage", "Calibration error", "confidence"))
     assert page.count('loading="lazy"') == 15 + 4  # those that prove the answer come twice
 

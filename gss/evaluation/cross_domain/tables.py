@@ -14,7 +14,7 @@ from gss.evaluation.cross_domain.result import (
     Spread,
     Transfer,
 )
-from gss.evaluation.result_tables import ResultTables
+from gss.evaluation.table_set import ResultTables
 from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gss.evaluation.ood.result import OODEvaluation, OpenSetScore
-from gss.evaluation.result_tables import ResultTables
+from gss.evaluation.table_set import ResultTables
 from gss.metrics.components import ComponentResult
 from gss.metrics.ood import Bounded
 from gss.report.tables import Cell, Table

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gss.evaluation.images import unreadable_notes
-from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.samples.bits import BitsResult
 from gss.evaluation.samples.completion import GUIDES, CompletionResult
 from gss.evaluation.samples.corrections import CorrectionsResult
 from gss.evaluation.samples.hypotheses import HypothesesResult
 from gss.evaluation.samples.result import SampleResult
+from gss.evaluation.table_set import ResultTables
 from gss.metrics.hypotheses.pairs import CONVENTIONS
 from gss.report.tables import Cell, Table
 

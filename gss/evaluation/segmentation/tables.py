@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gss.evaluation.images import unreadable_notes
-from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics, domain_means
+from gss.evaluation.table_set import ResultTables
 from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from gss.evaluation.images import unreadable_notes
-from gss.evaluation.result_tables import ResultTables
 from gss.evaluation.shifts.result import ALARMS, METRIC_TITLES, ShiftResult
+from gss.evaluation.table_set import ResultTables
 from gss.metrics.means import averaged_over
 from gss.report.tables import Cell, Table
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from domain_toys import SPACE, map_file, write_domain, write_domains
 from lockstep import Lockstep
+from page_checks import check_answer
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
@@ -205,6 +206,7 @@ def test_texts_and_files(result, tmp_path):
     assert all(line.count("|") == text_columns for _, lines in blocks(text) for text_columns, line in lines)
     write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
+    assert "reaches a mIoU of" in check_answer(page)
     assert page.count('class="heat"') == 2  # boundary F and calibration error; mIoU is in the table
     assert page.count("data:image/") == 2 * 2 * 4 + 4  # test sets, images, and image, truth, two models; a row on top
     for name in ("sea", "Pictures of far", "prior · marginal"):

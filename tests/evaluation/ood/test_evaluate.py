@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from page_checks import check_answer
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
@@ -346,6 +347,7 @@ def test_command(saved, data, classes, tmp_path, capsys):
     assert 0 <= figure["lower"] <= figure["value"] <= figure["upper"] <= 1
     assert results[0]["scores"] == results[1]["scores"]
     page = (tmp_path / "r.html").read_text()
+    assert "The unknown is found best by" in check_answer(page)
     for words in (
         "Overview",
         "strange val: curves",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from joint_toys import joint_pipeline
+from page_checks import check_answer
 from PIL import Image
 from tiny_pipeline import NAMES, tiny_pipeline
 
@@ -72,6 +73,7 @@ def test_every_part_is_there_and_is_json(result, tmp_path):
     write_html(result, tmp_path / "page.html")
     write_markdown(result, tmp_path / "page.md")
     page, text = ((tmp_path / name).read_text() for name in ("page.html", "page.md"))
+    assert "With the joint prior the true masks" in check_answer(page)
     for word in ("Bits per pixel", "Hypotheses", "Completion", "Corrections", "Masks without image"):
         assert word in page and word in text
     assert "mutual information" in page

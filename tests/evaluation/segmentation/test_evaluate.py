@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from image_folders import SIZES, write_folder
+from page_checks import check_answer
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
@@ -13,6 +14,7 @@ from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation import evaluate, result_tables, write_html, write_markdown
 from gss.evaluation.checks import check_classes
+from gss.evaluation.segmentation.page import build_page
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES, pick_images
 from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics
@@ -134,6 +136,10 @@ def test_json_and_html(result, tmp_path):
     page = (tmp_path / "result.html").read_text()
     for name in (*NAMES, *result.modes, "worst · ", "Most frequent confusions"):
         assert name in page
+    miou = result.modes[result.default_mode].miou
+    assert f"a mIoU of {miou:.1%}" in check_answer(page)
+    bare = build_page(dataclasses.replace(result, pictures=[])).html()
+    assert "a mIoU of" in check_answer(bare)  # with a chart in place of pictures
     assert page.count("data:image/") == 15 + 4  # and the four that prove the answer
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from image_folders import SIZES, write_folder
 from lockstep import Lockstep
+from page_checks import check_answer
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
@@ -172,6 +173,7 @@ def test_texts_and_files(result, tmp_path):
     assert stored["pipelines"]["twin"]["shifts"]["fog"]["4"] == result.pipelines["twin"].shifts["fog"][4].to_json()
     write_html(result, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
+    assert "falls from" in check_answer(page)
     assert page.count("<svg") == 4 * 2  # mIoU, boundary F, ECE and alarms of two shifts
     assert page.count("data:image/") == 2 * 6 + 4 and "fog, severity 4" in page
     for name in (*NAMES, "twin · alarms of max_logit", "Means"):
