@@ -16,6 +16,7 @@ class JointModelConfig:
         levels: levels of the network; each halves the context grid
         rank: features in front of the token logits
         embed_dim: channels of the token embeddings
+        shift: known cells also tell how the image errs around them
     """
 
     width: int = limits(64, low=1)
@@ -23,6 +24,7 @@ class JointModelConfig:
     levels: int = limits(4, low=1, high=8)
     rank: int = limits(32, low=1)
     embed_dim: int = limits(24, low=1)
+    shift: bool = True
 
 
 @dataclass
@@ -34,8 +36,9 @@ class JointLossConfig:
         pixel: weight of the likelihood of their pixels through the code table, which the bound measures
         masks_only: share of the steps, at the start, that see no image
         image_drop: share of the masks without image in the other steps
-        structured: share of the masks whose known cells have a form (rectangles, regions, borders, strokes)
+        structured: share of the masks whose known cells have a form (rectangles, regions, borders, strokes, marks)
         repeats: masks drawn for each image
+        cells: unknown cells of each mask that the loss is taken at; 0 takes all
         match_evidence: set data.shift so that training images leave the prior as unsure as validation images do
     """
 
@@ -45,6 +48,7 @@ class JointLossConfig:
     image_drop: float = limits(0.25, low=0.0, high=1.0)
     structured: float = limits(0.5, low=0.0, high=1.0)
     repeats: int = limits(2, low=1)
+    cells: int = limits(768, low=0)
     match_evidence: bool = True
 
 

@@ -92,7 +92,7 @@ def test_quickstart(args, tmp_path, capsys, monkeypatch):
     assert {"bits", "cells", "mask_bits", "given_miou"} <= set(drawn["figures"])
     for words in ("Drawn masks", "hypothesis 4", "what all agree on", "three strokes", "from both", "imagined"):
         assert words in html
-    assert html.count("nearest training mask, ") == 6 * 2  # caption, and text of the picture
+    assert html.count("nearest training mask: ") == 6 * 2  # caption, and text of the picture
     assert find_pipeline(out).parent.name == "prior" and find_pipeline(out, stage="joint").parent.name == "joint"
     weights = (out / "prior" / "pipeline" / "prior" / "model.safetensors").stat().st_mtime_ns
 

@@ -5,6 +5,7 @@ import torch
 
 from gss.core.errors import InputError
 from gss.models.joint import JointContext, JointPriorModel
+from gss.models.joint.pyramid import LocalShift, known_around
 from gss.models.prior import GSSPriorOutput
 
 V, K, F = 24, 3, 4
@@ -20,6 +21,11 @@ def joint_prior(**config):
     return joint
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "shift"])
+def joint(request):
+    return joint_prior(shift=request.param)
+
+
 def image_output(batch=3, h=5, w=7):
     return GSSPriorOutput(token_logits=torch.randn(batch, V, h, w) * 3)
 
@@ -28,8 +34,8 @@ def unknown(batch=3, h=5, w=7):
     return torch.full((batch, h, w), V)
 
 
-def test_nothing_known_is_the_prior_bit_for_bit_whatever_else_is_in_the_batch():
-    joint, output = joint_prior(), image_output()
+def test_nothing_known_is_the_prior_bit_for_bit_whatever_else_is_in_the_batch(joint):
+    output = image_output()
     context = joint.encode(output)
     assert torch.equal(joint(unknown(), context).token_logits, output.token_logits)
     tokens = unknown()
@@ -51,8 +57,8 @@ def test_known_cells_change_what_is_near():
     assert classes[joint.share[7].argmax(), 4, 6] > 0
 
 
-def test_items_are_independent():
-    joint, output = joint_prior(), image_output()
+def test_items_are_independent(joint):
+    output = image_output()
     tokens = torch.where(torch.rand(3, 5, 7) < 0.3, torch.randint(0, V, (3, 5, 7)), V)
     together = joint(tokens, joint.encode(output)).token_logits
     for item in range(3):
@@ -119,3 +125,36 @@ def test_bad_input():
         joint.encode(None, labels=torch.full((1, 8, 8), 5))
     with pytest.raises(InputError, match="width=0"):
         JointPriorModel(V, K, F, width=0)
+
+
+def test_cells_that_are_asked_for_are_those_of_the_whole_grid(joint):
+    output = image_output(2)
+    labels = torch.full((2, 5 * F, 7 * F), 255)
+    labels[:, :F, : F // 2] = 1
+    tokens = torch.where(torch.rand(2, 5, 7) < 0.3, torch.randint(0, V, (2, 5, 7)), V)
+    cells = torch.stack([torch.randperm(35)[:9] for _ in range(2)])
+    dropped = joint.encode(output, labels=labels)
+    dropped.image[1] = False
+    for context in (joint.encode(output), dropped, JointContext.empty(2, 5, 7)):
+        for grid in (tokens, unknown(2)):
+            whole = joint(grid, context).token_logits.flatten(2)
+            some = joint(grid, context, cells=cells).token_logits
+            torch.testing.assert_close(some, whole.gather(2, cells[:, None].expand(-1, V, -1)))
+
+
+def test_the_local_shift_is_zero_where_the_image_is_right_and_follows_the_known_cells_elsewhere():
+    shift = LocalShift(3)
+    known = torch.zeros(1, K, 8, 11)
+    known[0, 1, 2:4, 3:6] = 1
+    right = known_around(known, 3)
+    torch.testing.assert_close(shift(right, right), torch.zeros(1, K, 8, 11))
+    # The image said class 0 there: class 1 gains, class 0 loses, class 2 stays; less so farther away.
+    wrong = known_around(known[:, [1, 0, 2]], 3)
+    found = shift(right, wrong)
+    assert found[0, 1].min() > 0 and found[0, 0].max() < 0 and found[0, 2].abs().max() < 1e-6
+    assert found[0, 1, 2, 4] > found[0, 1, 7, 10]
+    # By hand, at one level: (N + k) / (E + k) with the weights 1, 1/2 and 1/4 of the neighbours.
+    single = LocalShift(1)
+    single.log_strength.data.fill_(0.0)
+    corner = single(known_around(known, 1), known_around(known / 4, 1))[0, 1, 1, 2]
+    torch.testing.assert_close(corner, torch.tensor((0.25 + 1) / (0.25 / 4 + 1)).log())

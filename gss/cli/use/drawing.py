@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gss.pipeline.pipeline import GSSPipeline
 
 ORDERS = ("halton", "confidence", "random", "spread_entropy")
-SCHEDULES = ("arccos", "cosine", "linear")
+SCHEDULES = ("arccos", "cosine", "linear", "geometric")
 """Those of `gss.pipeline.sampling`, whose import takes long."""
 
 

@@ -25,7 +25,7 @@ TRAINING_MASKS = 200
 """Largest number of training masks that imagined ones are compared with."""
 
 _EIGHT = np.ones((3, 3), bool)
-_WHITE = (255, 255, 255)
+_NEUTRAL = (150, 150, 150)  # palettes have white, black and saturated colors
 _Pictures = list[tuple[Image.Image, str]]
 
 
@@ -58,7 +58,7 @@ class DrawnPictures:
     Attributes:
         hypotheses: an image, its hypotheses, and what they agree on.
         completion: an image, strokes, completions, truth.
-        imagined: imagined masks, each followed by its nearest training mask.
+        imagined: imagined masks, each with its nearest training mask on its right.
     """
 
     hypotheses: _Pictures
@@ -111,7 +111,7 @@ def add_drawn(report: Report, pipeline: GSSPipeline, drawn: DrawnMasks, pictures
     )
     report.legend(list(pipeline.id2label.values()), pipeline.colors.tolist())
     report.paragraph(
-        f"{HYPOTHESES} masks drawn for one image. They agree on {drawn.agreed:.0%} of its pixels; the others are white "
+        f"{HYPOTHESES} masks drawn for one image. They agree on {drawn.agreed:.0%} of its pixels; the others are grey "
         "in the last picture, and are where to look first (gss sample)."
     )
     report.pictures(pictures.hypotheses, columns=3)
@@ -121,9 +121,9 @@ def add_drawn(report: Report, pipeline: GSSPipeline, drawn: DrawnMasks, pictures
     )
     report.pictures(pictures.completion, columns=3)
     report.paragraph(
-        f"{IMAGINED} masks drawn without an image (gss generate), each beside the training mask that is nearest to it."
+        f"{IMAGINED} masks drawn without an image (gss generate), each with its nearest training mask on its right."
     )
-    report.pictures(pictures.imagined, columns=4)
+    report.pictures(pictures.imagined, columns=2)
 
 
 def _shares(right: Mapping[str, float | None]) -> str:
@@ -137,7 +137,7 @@ def _hypotheses(pipeline: GSSPipeline, val: LabelledImages, generator: torch.Gen
     output = pipeline.sample([image], n=HYPOTHESES, generator=generator)
     masks = np.asarray(output.masks[0])
     agreed = (masks == masks[0]).all(0)
-    common = colorize(np.where(agreed, masks[0], IGNORE_INDEX), pipeline.colors, void=_WHITE)
+    common = colorize(np.where(agreed, masks[0], IGNORE_INDEX), pipeline.colors, void=_NEUTRAL)
     pictures = [(image, "image")]
     pictures += [(colorize(mask, pipeline.colors), f"hypothesis {number}") for number, mask in enumerate(masks, 1)]
     return float(agreed.mean()), [*pictures, (common, "what all agree on")]
@@ -162,7 +162,7 @@ def _completion(
         "from both": masks["both"],
         "truth": labels,
     }
-    pictures = [(colorize(mask, pipeline.colors, void=_WHITE), name) for name, mask in shown.items()]
+    pictures = [(colorize(mask, pipeline.colors, void=_NEUTRAL), name) for name, mask in shown.items()]
     return float(given.mean()), right, [(image, "image"), *pictures]
 
 
@@ -223,9 +223,9 @@ def _imagined(
     nearest = nearest_figures(drawn.compute(known), known.compute(known))
     pictures: _Pictures = []
     for mask, index, distance in zip(masks, nearest.index, nearest.distance, strict=True):
-        pictures.append((colorize(mask, pipeline.colors), "imagined"))
-        other = train.read(chosen[index])[1]
-        pictures.append(
-            (colorize(other, pipeline.colors), f"nearest training mask, {distance:.0%} of the pixels differ")
-        )
+        other = colorize(train.read(chosen[index])[1], pipeline.colors)
+        both = Image.new("RGB", (2 * mask.shape[1] + 8, mask.shape[0]), _NEUTRAL)
+        both.paste(colorize(mask, pipeline.colors), (0, 0))
+        both.paste(other.resize((mask.shape[1], mask.shape[0]), Image.Resampling.NEAREST), (mask.shape[1] + 8, 0))
+        pictures.append((both, f"imagined, and its nearest training mask: {distance:.0%} of the pixels differ"))
     return nearest.distance, nearest.authentic, pictures

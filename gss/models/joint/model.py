@@ -3,10 +3,11 @@
 The prior predicts every token of an image on its own. What is known of some cells says more about the others:
 
     log p(z | x, known) = log p(z | x) + gate * (log p(z | known) - log p(z)) - fade * (log p(z | x) - log p(z))
+                          + turn * sum_c p(c | z) log (known cells of c around / those that the image expected)
 
 with p(z | known) of a network that has seen masks alone. The first bracket is what the known cells add, the second what
-the image adds. Where nothing is known, the first is zero and so is `fade`: the joint prior with nothing known is the
-prior itself, bit for bit. Gate and fade are learnt from how sure both sides are.
+the image adds, the sum how the image errs around. Where nothing is known, all are zero: the joint prior with nothing
+known is the prior itself, bit for bit. Gate, fade and turn are learnt from how sure both sides are.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.models.joint.context import JointContext
 from gss.models.joint.network import TokenNetwork
-from gss.models.joint.pyramid import BackOff
+from gss.models.joint.pyramid import BackOff, LocalShift, known_around
 from gss.models.prior import GSSPriorOutput
 
+_Listened = tuple[Tensor, Tensor, Tensor, list[Tensor]]
 # Least class share that a log is taken of.
 _LEAST = 1e-4
+# Levels of the local shift: beyond 2^4 cells, errors of the image have little in common.
+_SHIFT_LEVELS = 5
 
 
 @dataclass
@@ -40,8 +44,8 @@ class JointPriorOutput(BaseOutput):
     """Output of `JointPriorModel`.
 
     Attributes:
-        token_logits: float32 `[B, V, h, w]`, unnormalised log p(token | known tokens, image) of every cell; of known
-            cells they mean nothing.
+        token_logits: float32 `[B, V, h, w]`, unnormalised log p(token | known tokens, image) of every cell, or
+            `[B, V, M]` of the cells that were asked for; of known cells they mean nothing.
     """
 
     token_logits: Tensor
@@ -60,6 +64,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         levels: levels of the network; each halves the context grid.
         rank: channels R in front of the token logits.
         embed_dim: channels of the token embeddings.
+        shift: whether known cells also tell how the image errs around them, see `LocalShift`.
 
     Raises:
         InputError: an argument is out of range.
@@ -82,6 +87,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         levels: int = 4,
         rank: int = 48,
         embed_dim: int = 32,
+        shift: bool = False,  # models of earlier versions have none
     ) -> None:
         super().__init__()
         sizes = {"codebook_size": codebook_size, "num_labels": num_labels, "token_stride": token_stride}
@@ -103,11 +109,16 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         self.code_head = nn.Linear(rank, codebook_size, bias=False)
         self.code_bias = nn.Parameter(torch.zeros(codebook_size))
         nn.init.zeros_(self.code_head.weight)
-        self.gate = nn.Sequential(nn.Conv2d(7 + count, 32, 1), nn.GELU(), nn.Conv2d(32, 2, 1))
+        self.local_shift = LocalShift(min(_SHIFT_LEVELS, count)) if shift else None
+        outputs = 3 if shift else 2
+        self.gate = nn.Sequential(nn.Conv2d((9 if shift else 7) + count, 32, 1), nn.GELU(), nn.Conv2d(32, outputs, 1))
         last = cast(nn.Conv2d, self.gate[2])
         nn.init.zeros_(last.weight)
-        with torch.no_grad():  # at first all news counts, and 0.8 of the image's fades where all around is known
-            cast(Tensor, last.bias).copy_(torch.tensor([math.log(2), math.log(4)]))
+        # At first all news counts and 0.8 of the image fades where all around is known; with a shift, half of the news
+        # counts and 0.1 fades.
+        odds = [0.5, 1 / 9, 2.0] if shift else [2.0, 4.0]
+        with torch.no_grad():
+            cast(Tensor, last.bias).copy_(torch.tensor(odds).log())
         self.float()  # whatever the default is: it reads logits in float32
 
     @property
@@ -196,12 +207,14 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         image = torch.ones(batch, dtype=torch.bool, device=base.device)
         return JointContext((h, w), image, rows, base, doubt, share.log(), silence, pixels, given, mass)
 
-    def forward(self, tokens: Tensor, context: JointContext) -> JointPriorOutput:
-        """Return token logits of every cell given the known ones.
+    def forward(self, tokens: Tensor, context: JointContext, *, cells: Tensor | None = None) -> JointPriorOutput:
+        """Return token logits of cells given the known ones.
 
         Args:
             tokens: int64 `[B, h, w]`, `mask_token` where unknown.
             context: what `encode` returned.
+            cells: int64 `[B, M]`, positions in the flattened grid of the cells to predict, which costs less; None for
+                all.
 
         Raises:
             InputError: the shape of the tokens differs from that of the context.
@@ -216,26 +229,25 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             known = known | context.mass.flatten(1).any(1)
         # Bit for bit the prior where nothing is known, whatever else is in the batch.
         if context.base is not None and bool(context.image.all()) and not bool(known.any()):
-            return JointPriorOutput(token_logits=context.base)
+            return JointPriorOutput(token_logits=context.base if cells is None else _pick(context.base, cells))
 
-        # 1. What the known cells say, [B, K + R, h, w], and how much is known around, [B, levels, h, w].
-        heard, belief, counts = self._listen(tokens, context.mass, context.rows)
-        if context.base is None:
-            logits = self._codes(heard) + self._constant()
-            if context.pixels is not None:
-                logits = logits + context.pixels
-            return JointPriorOutput(token_logits=logits.log_softmax(1))
-
-        # 2. What they change of what the image says.
-        logits = self._corrected(context, known, heard, belief, counts)
+        # 1. What the known cells say, and what it changes of what the image says, [B, V, M].
+        listened = self._listen(tokens, context.mass, context.rows)
+        alone = (
+            self._codes(_pick(listened[0], cells)) if context.base is None or not bool(context.image.all()) else None
+        )
+        logits = (
+            cast(Tensor, alone) if context.base is None else self._corrected(tokens, context, known, listened, cells)
+        )
         if context.pixels is not None:
-            logits += context.pixels
+            logits = logits + _pick(context.pixels, cells)
 
-        # 3. Items whose image was dropped.
-        if not bool(context.image.all()):
-            alone = self._codes(heard) + self._constant()
-            logits = torch.where(context.image[:, None, None, None], logits, alone.log_softmax(1))
-        return JointPriorOutput(token_logits=logits)
+        # 2. Masks without image, and items whose image was dropped.
+        if context.base is None:
+            logits = logits.log_softmax(1)
+        elif alone is not None:
+            logits = torch.where(context.image[:, None, None], logits, alone.log_softmax(1))
+        return JointPriorOutput(token_logits=logits.unflatten(2, context.size) if cells is None else logits)
 
     def step(self, tokens: Tensor, context: JointContext) -> Tensor:
         """Return the token logits `[B, V, h, w]` of images without given pixels, as a graph without branches.
@@ -247,67 +259,97 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             context: what `encode` returned for images.
         """
         known = (tokens != self.mask_token).flatten(1).any(1)
-        return self._corrected(context, known, *self._listen(tokens, None, context.rows))
+        listened = self._listen(tokens, None, context.rows)
+        return self._corrected(tokens, context, known, listened, None).unflatten(2, context.size)
 
-    def _corrected(self, context: JointContext, known: Tensor, heard: Tensor, belief: Tensor, counts: Tensor) -> Tensor:
-        """Return the token logits of images, corrected by what known cells say, `[B, V, h, w]`.
+    def _corrected(
+        self, tokens: Tensor, context: JointContext, known: Tensor, listened: _Listened, cells: Tensor | None
+    ) -> Tensor:
+        """Return the token logits of images, corrected by what known cells say, `[B, V, M]`.
 
         Args:
+            tokens: int64 `[B, h, w]`.
             context: of images.
             known: bool `[B]`, whether anything is known.
-            heard: first result of `_listen`; the others are `belief` and `counts`.
-            belief: see `heard`.
-            counts: see `heard`.
+            listened: result of `_listen`.
+            cells: see `forward`.
         """
         # The news of the known cells counts as far as the gate says, and that of the image fades where they know
-        # better: base + gate * (heard - silence) - fade * (base - constant - silence).
-        base, silence = cast(Tensor, context.base), cast(Tensor, context.silence)
-        gate, fade = (part * known[:, None, None, None] for part in self._gate(context, belief, counts))
-        evidence = torch.cat([gate * (heard - silence) + fade * silence, fade], 1)  # [B, K + R + 1, h, w]
-        weight = torch.cat([self._weight(), self._constant()[:, :, 0]], 1).expand(len(base), -1, -1)
+        # better: base + gate * (heard - silence) - fade * (base - constant - silence); and the shift of the classes.
+        heard = _pick(listened[0], cells)  # [B, K + R, M]
+        silence = _pick(cast(Tensor, context.silence).expand(len(tokens), -1, -1, -1), cells)
+        found = self._gate(tokens, context, listened, cells)
+        gate, fade, turned = (part * known[:, None, None] for part in found)
+        evidence = gate * (heard - silence) + fade * silence
+        evidence = torch.cat([evidence[:, : turned.shape[1]] + turned, evidence[:, turned.shape[1] :], fade], 1)
+        weight = torch.cat([self._weight(), self._constant()], 1).expand(len(tokens), -1, -1)
         # In one pass over the logits: they are as large as everything else together.
-        logits = base * (1 - fade)
-        logits.flatten(2).baddbmm_(weight, evidence.flatten(2))
+        logits = _pick(cast(Tensor, context.base), cells) * (1 - fade)
+        logits.baddbmm_(weight, evidence)
         return logits
 
-    def _listen(self, tokens: Tensor, mass: Tensor | None, rows: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
+    def _listen(self, tokens: Tensor, mass: Tensor | None, rows: tuple[float, float]) -> _Listened:
         """Return what known cells say.
 
         Returns:
             Class evidence and features `[B, K + R, h, w]`; class shares `[B, K, h, w]`; known cells around
-            `[B, levels, h, w]`.
+            `[B, levels, h, w]`; result of `known_around`.
         """
         unknown = torch.zeros_like(self.share[:1])
         spread = F.embedding(tokens, torch.cat([self.share, unknown])).movedim(-1, 1).contiguous()  # [B, K, h, w]
         if mass is not None:
             spread = torch.where((tokens == self.mask_token)[:, None], mass, spread)
-        belief, counts = self.back_off(spread, self.class_share)
+        around = known_around(spread, len(self.back_off.log_strength))
+        belief, counts = self.back_off(around, self.class_share)
         ratio = belief.clamp(min=_LEAST).log() - self.class_share.clamp(min=_LEAST).log()[:, None, None]
         embedded = self.embedding(tokens).movedim(-1, 1)
         features = self.network(torch.cat([embedded, ratio / 4, counts], 1), rows)
-        return torch.cat([self.class_scale * ratio, features], 1), belief, counts
+        return torch.cat([self.class_scale * ratio, features], 1), belief, counts, around
 
     def _codes(self, evidence: Tensor) -> Tensor:
-        """Return token logits `[B, V, h, w]` of class evidence and features `[B, K + R, h, w]`."""
-        return F.conv2d(evidence, self._weight()[:, :, None, None])
+        """Return token logits `[B, V, M]` of class evidence and features `[B, K + R, M]`."""
+        return self._weight() @ evidence + self._constant()
 
     def _weight(self) -> Tensor:
         """Return the weights `[V, K + R]` of class evidence and features in the token logits."""
         return torch.cat([self.share, self.code_head.weight], 1)
 
     def _constant(self) -> Tensor:
-        """Return the token logits without evidence, `[V, 1, 1]`."""
-        return (self.token_log_share + self.code_bias)[:, None, None]
+        """Return the token logits without evidence, `[V, 1]`."""
+        return (self.token_log_share + self.code_bias)[:, None]
 
-    def _gate(self, context: JointContext, belief: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how much of the known cells' news counts and how much of the image's fades, `[B, 1, h, w]` each."""
+    def _gate(
+        self,
+        tokens: Tensor,
+        context: JointContext,
+        listened: _Listened,
+        cells: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return how much of the known cells' news counts and how much of the image's fades, and the class evidence.
+
+        Returns:
+            Gate and fade `[B, 1, M]`; `turn` times the log of the ratio of `LocalShift`, `[B, K, M]`, of no classes
+            without one.
+        """
         image = cast(Tensor, context.belief).exp()
-        agreement = (image * belief).sum(1, keepdim=True)
-        facts = [cast(Tensor, context.doubt), *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
-        gate, fade = self.gate(torch.cat([*facts, counts], 1)).chunk(2, 1)
+        picked, belief, counts = (_pick(part, cells) for part in (image, *listened[1:3]))
+        agreement = (picked * belief).sum(1, keepdim=True)
+        doubt = _pick(cast(Tensor, context.doubt), cells)
+        facts = [doubt, *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
+        shift = None
+        if self.local_shift is not None:
+            whole = (tokens != self.mask_token)[:, None]
+            share = (
+                whole.float() if context.mass is None else torch.where(whole, 1.0, context.mass.sum(1, keepdim=True))
+            )
+            expected = known_around(image * share, len(self.local_shift.log_strength))
+            shift = _pick(self.local_shift(listened[3], expected), cells)
+            facts += [(picked * shift).sum(1, keepdim=True), shift.abs().amax(1, keepdim=True) / 4]
+        found = self.gate(torch.cat([*facts, counts], 1)[:, :, None])[:, :, 0]
         # The image's word fades near known cells only: one correction must not unsettle the whole mask.
         near = counts[:, :3].amax(1, keepdim=True)
-        return 1.5 * gate.sigmoid(), fade.sigmoid() * near
+        turned = found[:, :0] if shift is None else 1.5 * found[:, 2:3].sigmoid() * shift
+        return 1.5 * found[:, :1].sigmoid(), found[:, 1:2].sigmoid() * near, turned
 
     def _read_pixels(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return evidence of given pixels, tokens of whole cells and known share by class, see `JointContext`."""
@@ -328,7 +370,13 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         return score.masked_fill(whole, 0), given, mass
 
 
+def _pick(x: Tensor, cells: Tensor | None) -> Tensor:
+    """Return the values of cells of `[B, C, h, w]`, `[B, C, M]`; of all if `cells` is None, else those of `[B, M]`."""
+    flat = x.flatten(2)
+    return flat if cells is None else flat.gather(2, cells[:, None].expand(-1, flat.shape[1], -1))
+
+
 def _sureness(share: Tensor) -> list[Tensor]:
-    """Return entropy relative to that of equal shares, and largest share, of class shares `[B, K, h, w]`."""
+    """Return entropy relative to that of equal shares, and largest share, of class shares `[B, K, ..]`."""
     entropy = torch.special.entr(share).sum(1, keepdim=True) / math.log(max(share.shape[1], 2))
     return [entropy, share.amax(1, keepdim=True)]

@@ -28,23 +28,17 @@ class BackOff(nn.Module):
         super().__init__()
         self.log_strength = nn.Parameter(torch.linspace(-3.0, 4.0, levels))
 
-    def forward(self, mass: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, around: list[Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shares and how much is known.
 
         Args:
-            mass: `[B, K, h, w]`, known share of each cell by class: sums to 1 over K in a known cell, 0 in others.
+            around: result of `known_around`, of as many levels.
             share: `[K]`, shares of the classes in the data set.
 
         Returns:
             Class shares `[B, K, h, w]` of sum 1; and known cells around, n / (n + 1) of each level `[B, levels, h, w]`.
         """
-        # 1. Known cells of each class around every cell, at every level: [B, K, h / 2^s, w / 2^s].
-        around = [_blur(mass)]
-        for _ in range(len(self.log_strength) - 1):
-            mass = 4 * F.avg_pool2d(F.pad(mass, (0, mass.shape[3] % 2, 0, mass.shape[2] % 2)), 2)
-            around.append(_blur(mass))
-
-        # 2. From coarse to fine.
+        # 1. From coarse to fine.
         belief = share[:, None, None].expand_as(around[-1])
         counts = []
         for known, strength in zip(reversed(around), self.log_strength.exp().flip(0), strict=True):
@@ -54,9 +48,60 @@ class BackOff(nn.Module):
             belief = (known + strength * belief) / (count + strength)
             counts.append(count / (count + 1))
 
-        # 3. The counts on the finest grid, [B, levels, h, w].
+        # 2. The counts on the finest grid, [B, levels, h, w].
         size = (around[0].shape[-2], around[0].shape[-1])
         return belief, torch.cat([enlarge(count, size) for count in reversed(counts)], 1)
+
+
+class LocalShift(nn.Module):
+    """How much more often than the image says the classes occur around every cell.
+
+    With N_s the known cells of a class around a cell at level s, and E_s the number that the image expects at the same
+    known cells, the mean of a Gamma distribution whose prior is the level above:
+
+        ratio_s = (N_s + strength_s * ratio_(s+1)) / (E_s + strength_s),  1 above the coarsest level.
+
+    Where the image is right about what is known, the ratio is 1: the known cells add nothing. Known cells that the
+    image itself drew leave it at 1 in the mean. It is the correction of class frequencies of Saerens et al. (Neural
+    Computation 2002), for every place of the image.
+
+    Args:
+        levels: number of levels; each halves the grid.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.log_strength = nn.Parameter(torch.linspace(0.0, 2.0, levels))
+
+    def forward(self, around: list[Tensor], expected: list[Tensor]) -> Tensor:
+        """Return the log of the ratio, `[B, K, h, w]`.
+
+        Args:
+            around: result of `known_around`, of at least as many levels.
+            expected: the same of the class shares by the image at the known cells.
+        """
+        levels = len(self.log_strength)
+        ratio = torch.ones_like(around[levels - 1])
+        for level in reversed(range(levels)):
+            height, width = around[level].shape[-2:]
+            strength = self.log_strength[level].exp()
+            ratio = _enlarge_twice(ratio, height, width)
+            ratio = (around[level] + strength * ratio) / (expected[level] + strength)
+        return ratio.clamp(min=1e-3).log()
+
+
+def known_around(mass: Tensor, levels: int) -> list[Tensor]:
+    """Return the known cells of each class around every cell at every level, `[B, K, h / 2^s, w / 2^s]` each.
+
+    Args:
+        mass: `[B, K, h, w]`, known share of each cell by class: sums to 1 over K in a known cell, 0 in others.
+        levels: number of levels.
+    """
+    around = [_blur(mass)]
+    for _ in range(levels - 1):
+        mass = 4 * F.avg_pool2d(F.pad(mass, (0, mass.shape[3] % 2, 0, mass.shape[2] % 2)), 2)
+        around.append(_blur(mass))
+    return around
 
 
 def _blur(x: Tensor) -> Tensor:

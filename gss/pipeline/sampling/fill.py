@@ -100,12 +100,14 @@ def fill(
             unknown = sample == mask_token
             if not unknown.any():
                 continue
-            logits = joint(sample, copies).token_logits
+            # Logits of the cells that are drawn; a guide reads those of all.
+            cells = scheduler.next_cells(max(timestep, 0), sample) if guide is None else None
+            logits = joint(sample, copies, cells=cells).token_logits
             logits = logits if guide is None else guide(logits, sample, slice(first, first + len(sample)))
-            output = scheduler.step(logits, max(timestep, 0), sample, generator=sources)
+            output = scheduler.step(logits, max(timestep, 0), sample, generator=sources, cells=cells)
             sample = output.prev_sample
             if mean is not None:
-                mean.add(logits, output.drawn)
+                mean.add(logits, output.drawn, cells)
         results.append(sample)
         if mean is not None:
             total = mean.total if total is None else total + mean.total
@@ -133,8 +135,15 @@ class _OneHotMean:
         padded = torch.zeros(n, mask_token + 1, height, width, device=sample.device, dtype=torch.float32)
         self._rows = padded.scatter_(1, sample[:, None], 1.0)[:, :mask_token]
 
-    def add(self, logits: Tensor, drawn: Tensor) -> None:
-        self._rows = torch.where(drawn[:, None], logits.softmax(1), self._rows)
+    def add(self, logits: Tensor, drawn: Tensor, cells: Tensor | None) -> None:
+        if cells is None:
+            self._rows = torch.where(drawn[:, None], logits.softmax(1), self._rows)
+            return
+        rows, index = self._rows.flatten(2), cells[:, None].expand(-1, self._rows.shape[1], -1)
+        fresh = drawn.flatten(1).gather(1, cells)[:, None]
+        self._rows = rows.scatter(2, index, torch.where(fresh, logits.softmax(1), rows.gather(2, index))).view_as(
+            self._rows
+        )
 
     @property
     def total(self) -> Tensor:

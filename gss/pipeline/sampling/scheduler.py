@@ -16,12 +16,17 @@ from gss.core.errors import InputError, unknown_name
 from gss.pipeline.sampling.draw import Generators, draw_tokens, token_probabilities, uniform
 from gss.pipeline.sampling.orders import ORDERS, halton_keys, spread_keys
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "arccos": lambda time: math.acos(time) / (math.pi / 2),
-    "cosine": lambda time: math.cos(time * math.pi / 2),
-    "linear": lambda time: 1 - time,
+SCHEDULES: dict[str, Callable[[float, int], float]] = {
+    "arccos": lambda time, cells: math.acos(time) / (math.pi / 2),
+    "cosine": lambda time, cells: math.cos(time * math.pi / 2),
+    "linear": lambda time, cells: 1 - time,
+    "geometric": lambda time, cells: 1 - cells ** (time - 1),
 }
-"""Share of the unknown cells that is left at a time in 0..1; `arccos` and `cosine` draw fewer cells early."""
+"""Share of the unknown cells that is left at a time in 0..1, of the number of cells that were unknown at the start.
+
+`cosine` draws fewer cells early. `geometric` starts with single cells and draws in every step the same multiple of
+those known: no step draws many cells of which little is known yet, as the first of the others do.
+"""
 
 # Least number under a logarithm of a random number or a probability.
 _TINY = 1e-20
@@ -33,8 +38,8 @@ class TokenSchedulerOutput(BaseOutput):
 
     Attributes:
         prev_sample: int64 `[B, h, w]`, tokens after the step, the mask token where still unknown.
-        pred_original_sample: int64 `[B, h, w]`, the same with the unknown cells drawn too; not the start of a next
-            step.
+        pred_original_sample: int64 `[B, h, w]`, the same with the unknown cells drawn too of which there are logits;
+            not the start of a next step.
         drawn: bool `[B, h, w]`, cells that were unknown before the step and are not after it.
     """
 
@@ -143,44 +148,72 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         start = uniform(generator, items, 1, sample.device)[:, 0]
         self._keys = halton_keys(height, width, start)
 
+    def next_cells(self, timestep: int | Tensor, sample: Tensor) -> Tensor | None:
+        """Return the cells that a step will draw, int64 `[B, M]`, so that only their logits need to be computed.
+
+        Items that draw fewer cells than others have further cells at the end. None for orders that depend on the logits
+        or on random numbers of the step.
+
+        Args:
+            timestep: see `step`.
+            sample: see `step`.
+        """
+        if self.config["order"] != "halton":
+            return None
+        masked = (sample == self.config["mask_token_id"]).flatten(1)
+        count = masked.sum(1) - self._left(int(timestep), masked.sum(1))
+        keys = self._keys.masked_fill(~masked, -torch.inf)
+        return keys.argsort(dim=1, descending=True, stable=True)[:, : max(int(count.max()), 1)]
+
     def step(
-        self, model_output: Tensor, timestep: int | Tensor, sample: Tensor, *, generator: Generators = None
+        self,
+        model_output: Tensor,
+        timestep: int | Tensor,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        cells: Tensor | None = None,
     ) -> TokenSchedulerOutput:
         """Draw some unknown cells of every item.
 
         Args:
-            model_output: logits `[B, V, h, w]`.
+            model_output: logits `[B, V, h, w]`, or `[B, V, M]` of `cells`.
             timestep: one of `timesteps`; at 0 nothing stays unknown.
             sample: int64 `[B, h, w]`, result of the step before.
             generator: random source; every step takes as many numbers of it, whatever is unknown.
+            cells: result of `next_cells`; None for the logits of all cells.
 
         Raises:
             InputError: shapes do not fit, or `begin` or `set_timesteps` was not called.
         """
-        self._check(model_output, sample)
+        self._check(model_output, sample, cells)
         items, height, width = sample.shape
         mask_token, tokens = self.config["mask_token_id"], sample.flatten(1)
         masked = tokens == mask_token  # [B, N]; known cells have tokens
         draws = uniform(generator, items, height * width, sample.device)
         ties = uniform(generator, items, height * width, sample.device)
 
-        # 1. A token for every unknown cell, [M].
-        logits = model_output.movedim(1, -1).flatten(1, 2)[masked].float()  # [M, V]
+        # 1. A token for every unknown cell of which there are logits, [M].
+        rows = model_output.flatten(2).movedim(1, -1)  # [B, M, V]
+        if cells is None:
+            cells = torch.arange(height * width, device=sample.device).expand(items, -1)
+        asked = masked.gather(1, cells)
+        logits = rows[asked].float()
+        item = torch.arange(items, device=sample.device)[:, None].expand_as(cells)[asked]
+        place = (item, cells[asked])
         probabilities = token_probabilities(logits, temperature=self.config["temperature"], top_p=self.config["top_p"])
-        drawn = draw_tokens(probabilities, draws[masked])
-        certainty = logits.softmax(1).gather(1, drawn[:, None])[:, 0]
-        proposal = tokens.clone()
-        proposal[masked] = drawn
+        drawn = draw_tokens(probabilities, draws[place])
+        proposal, chances = tokens.clone(), torch.zeros_like(self._certainty)
+        proposal[place] = drawn
+        chances[place] = logits.softmax(1).gather(1, drawn[:, None])[:, 0]
 
         # 2. Those that stay: the first of each item in the order, [B, N].
         left = self._left(int(timestep), masked.sum(1))
-        keys = self._priorities(masked, ties, logits, certainty, (height, width))
+        keys = self._priorities(masked, ties, logits, chances[place], (height, width))
         rank = keys.masked_fill(~masked, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         stay = masked & (rank < (masked.sum(1) - left)[:, None])
 
         # 3. Tokens and certainties after the step.
-        chances = torch.zeros_like(self._certainty)
-        chances[masked] = certainty
         self._certainty = torch.where(stay, chances, self._certainty)
         result = torch.where(stay, proposal, tokens)
         return TokenSchedulerOutput(*(part.view(items, height, width) for part in (result, proposal, stay)))
@@ -206,8 +239,9 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         """Return how many cells `[B]` stay unknown after a step; items of few cells draw one at a time."""
         if timestep == 0:
             return torch.zeros_like(unknown)
-        share = SCHEDULES[self.config["schedule"]](1 - timestep / self.num_inference_steps)
-        left = (self._unknown_at_start * share).floor().long()
+        time, schedule = 1 - timestep / self.num_inference_steps, SCHEDULES[self.config["schedule"]]
+        shares = [schedule(time, max(count, 1)) for count in self._unknown_at_start.tolist()]
+        left = (self._unknown_at_start * torch.tensor(shares, device=unknown.device)).floor().long()
         one_by_one = self._unknown_at_start <= self.num_inference_steps
         left = torch.where(one_by_one, unknown - 1, torch.minimum(left, unknown - 1))
         return left.clamp(min=0)
@@ -238,13 +272,14 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         grids = (part.view(-1, *size) for part in (keys, masked, ties))
         return spread_keys(*grids)
 
-    def _check(self, model_output: Tensor, sample: Tensor) -> None:
+    def _check(self, model_output: Tensor, sample: Tensor, cells: Tensor | None) -> None:
         if self._known is None or not self.num_inference_steps:
             raise InputError("call set_timesteps and begin before step")
         if sample.shape != self._known.shape:
             raise InputError(f"sample has shape {list(sample.shape)}, begin was given {list(self._known.shape)}")
         items, height, width = sample.shape
-        expected = [items, self.config["mask_token_id"], height, width]
+        size = [height, width] if cells is None else [cells.shape[1]]
+        expected = [items, self.config["mask_token_id"], *size]
         if list(model_output.shape) != expected:
             raise InputError(
                 f"model_output has shape {list(model_output.shape)}, expected {expected}: a logit for every code, "

@@ -38,6 +38,7 @@ def build_joint(cfg: JointConfig, pipeline: GSSPipeline, plain: LabelledImages) 
         levels=model.levels,
         rank=model.rank,
         embed_dim=model.embed_dim,
+        shift=model.shift,
     )
     joint.set_table(pipeline.likelihood.table.cpu())
     joint.set_shares(count_tokens(pipeline, plain))

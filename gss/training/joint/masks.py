@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-KINDS = ("random", "rectangles", "regions", "border", "strokes", "holes")
+KINDS = ("random", "rectangles", "regions", "border", "strokes", "marks", "holes")
 
 
 def draw_known(classes: Tensor, structured: float) -> Tensor:
@@ -43,7 +43,8 @@ def known_cells(rng: np.random.Generator, classes: np.ndarray, kind: str, unknow
         rng: random source.
         classes: most frequent class of each cell `[h, w]`.
         kind: one of `KINDS`: single cells; rectangles are unknown; whole regions of one class are unknown; a band along
-            the border is known, or all but a band; strokes are known; strokes are unknown.
+            the border is known, or all but a band; strokes are known; strokes inside of regions are known, as people
+            give them; strokes are unknown.
         unknown: share of unknown cells, met exactly by "random" and about by the others.
     """
     h, w = classes.shape
@@ -63,6 +64,8 @@ def known_cells(rng: np.random.Generator, classes: np.ndarray, kind: str, unknow
         depth = np.minimum.reduce(np.broadcast_arrays(*_edges(h, w)))
         band = depth < max(1, round(min(h, w) / 2 * (1 - math.sqrt(unknown))))
         return band if rng.random() < 0.5 else ~band
+    if kind == "marks":
+        return _strokes(rng, h, w, 1 - unknown, classes)
     strokes = _strokes(rng, h, w, 1 - unknown if kind == "strokes" else unknown)
     return strokes if kind == "strokes" else ~strokes
 
@@ -93,18 +96,27 @@ def _regions(rng: np.random.Generator, classes: np.ndarray, share: float) -> np.
     return picked[numbers] | chosen
 
 
-def _strokes(rng: np.random.Generator, h: int, w: int, share: float) -> np.ndarray:
-    """Draw random strokes until they cover `share` of the cells, at most half, at least one; bool `[h, w]`."""
+def _strokes(rng: np.random.Generator, h: int, w: int, share: float, classes: np.ndarray | None = None) -> np.ndarray:
+    """Draw random strokes until they cover `share` of the cells, at most half, at least one; bool `[h, w]`.
+
+    With `classes` `[h, w]`, a stroke stays in the class it starts in, and half of the strokes start in any class alike.
+    """
     drawn = np.zeros((h, w), bool)
     wanted = min(share, 0.5) * h * w
     for _ in range(200):
         place, angle = rng.random(2) * (h, w), rng.random() * 2 * math.pi
+        if classes is not None and rng.random() < 0.5:
+            start = np.argwhere(classes == rng.choice(np.unique(classes)))
+            place = start[int(rng.integers(len(start)))] + 0.5
+        first = None if classes is None else classes[int(place[0]), int(place[1])]
         width = int(rng.integers(1, 3))
+        stroke = np.zeros((h, w), bool)
         for _ in range(int(rng.integers(3, max(h, w)))):
             row, column = int(place[0]), int(place[1])
-            drawn[max(row, 0) : row + width, max(column, 0) : column + width] = True
+            stroke[max(row, 0) : row + width, max(column, 0) : column + width] = True
             angle += rng.normal() * 0.4
             place = np.clip(place + (math.sin(angle), math.cos(angle)), 0, (h - 1, w - 1))
+        drawn |= stroke if classes is None else stroke & (classes == first)
         if drawn.sum() >= wanted:
             break
     return drawn

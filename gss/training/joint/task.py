@@ -54,13 +54,20 @@ class JointTask(Task):
         loss, repeats = self.cfg.loss, self.cfg.loss.repeats
         # 1. Tokens of the masks; what is known of each copy, [B * repeats, h, w].
         images, labels = batch["image"], batch["labels"]
-        tokens = self.likelihood.tokens(labels).repeat_interleave(repeats, 0)
-        scores = cell_scores(self.joint.table, labels).repeat_interleave(repeats, 0)  # [B * repeats, V, h, w]
+        grids = self.likelihood.tokens(labels)
+        tokens = grids.repeat_interleave(repeats, 0)
         classes = self.joint.share.argmax(1)[tokens.clamp(min=0)]
         known = draw_known(classes, loss.structured) & (tokens >= 0)
         given = torch.where(known, tokens, self.joint.mask_token)
 
-        # 2. The frozen prior on the images that are seen; the samples of a batch come in random order.
+        # 2. Unknown cells at which the loss is taken, [B * repeats, M]; their tokens, and scores of codes [.., V, M].
+        unknown = (~known & (tokens >= 0)).flatten(1)
+        cells = _some_cells(unknown, loss.cells)
+        wanted = tokens.flatten(1).gather(1, cells)
+        scores = cell_scores(self.joint.table, labels).flatten(2).repeat_interleave(repeats, 0)
+        scores = scores.gather(2, cells[:, None].expand(-1, scores.shape[1], -1))
+
+        # 3. The frozen prior on the images that are seen; the samples of a batch come in random order.
         pictured = 0
         if step >= loss.masks_only * self.cfg.train.steps:
             pictured = round(len(images) * (1 - loss.image_drop))
@@ -69,19 +76,20 @@ class JointTask(Task):
             with torch.no_grad():
                 output = self.prior(images[:pictured], return_hidden=False)
             context = self.joint.encode(output).repeat(repeats)
-            logits.append(self.joint(given[: pictured * repeats], context).token_logits)
+            seen = slice(0, pictured * repeats)
+            logits.append(self.joint(given[seen], context, cells=cells[seen]).token_logits)
         if pictured < len(images):
-            rest = given[pictured * repeats :]
-            context = JointContext.empty(len(rest), rest.shape[1], rest.shape[2]).to(rest.device)
-            logits.append(self.joint(rest, context).token_logits)
+            rest = slice(pictured * repeats, None)
+            context = JointContext.empty(len(given[rest]), *given.shape[1:]).to(given.device)
+            logits.append(self.joint(given[rest], context, cells=cells[rest]).token_logits)
 
-        # 3. Mean over the unknown cells of a mask, then over masks.
+        # 4. Mean over the unknown cells of a mask, then over masks.
         token_logits = torch.cat(logits)
-        weight = (~known & (tokens >= 0)).float()
-        weight = weight / (weight.sum((1, 2), keepdim=True).clamp(min=1) * len(weight))
+        weight = unknown.gather(1, cells).float()
+        weight = weight / (weight.sum(1, keepdim=True).clamp(min=1) * len(weight))
         area = self.joint.token_stride**2
         pixel = (cell_nats(token_logits, scores) * weight).sum() / area
-        token = (F.cross_entropy(token_logits, tokens, reduction="none", ignore_index=-100) * weight).sum()
+        token = (F.cross_entropy(token_logits, wanted, reduction="none", ignore_index=-100) * weight).sum()
         # Per cell, as the token loss; and every parameter has a gradient on every process.
         total = loss.pixel * area * pixel + loss.token * token
         total = total + 0 * sum(parameter.sum() for parameter in self.joint.parameters())
@@ -98,3 +106,12 @@ class JointTask(Task):
     def export(self, folder: Path) -> None:
         """Write the pipeline with the joint prior."""
         export(self.pipeline(), folder, source=Path(self.cfg.pipeline))
+
+
+def _some_cells(unknown: Tensor, count: int) -> Tensor:
+    """Choose cells of each item at random, int64 `[B, M]`: unknown ones `[B, N]` first; all if `count` is 0."""
+    cells = unknown.shape[1]
+    if not 0 < count < cells:
+        return torch.arange(cells, device=unknown.device).expand_as(unknown)
+    keys = torch.rand(unknown.shape, device=unknown.device) + unknown
+    return keys.topk(count, 1).indices

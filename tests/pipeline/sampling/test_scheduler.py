@@ -129,8 +129,20 @@ def test_the_schedule_is_about_the_unknown_cells_of_each_item(schedule):
     scheduler.begin(tokens)
     for number, timestep in enumerate(scheduler.timesteps):
         tokens = scheduler.step(torch.zeros(2, V, 10, 10), timestep, tokens).prev_sample
-        share = SCHEDULES[schedule]((number + 1) / 4) if number < 3 else 0
-        assert (tokens == V).flatten(1).sum(1).tolist() == [int(100 * share), int(20 * share)]
+        left = [int(cells * SCHEDULES[schedule]((number + 1) / 4, cells)) if number < 3 else 0 for cells in (100, 20)]
+        assert (tokens == V).flatten(1).sum(1).tolist() == left
+
+
+def test_the_geometric_schedule_starts_with_few_cells():
+    tokens = torch.full((1, 48, 64), V)
+    scheduler = TokenScheduler(mask_token_id=V, schedule="geometric")
+    scheduler.set_timesteps(12)
+    scheduler.begin(tokens)
+    known = []
+    for timestep in scheduler.timesteps:
+        tokens = scheduler.step(torch.zeros(1, V, 48, 64), timestep, tokens).prev_sample
+        known.append(int((tokens != V).sum()))
+    assert known[0] <= 2 and known[2] <= 8 and known[-2:] == [1574, 3072]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (5, 8), (30, 40), (64, 64)])
@@ -211,3 +223,23 @@ def test_bad_input_is_refused():
         scheduler.step(torch.zeros(2, V + 1, 2, 3), 0, tokens)
     with pytest.raises(InputError, match="list of 1; give one, or one for each of 2 items"):
         scheduler.step(torch.zeros(2, V, 2, 3), 0, tokens, generator=[torch.Generator()])
+
+
+def test_logits_of_the_cells_that_are_drawn_are_enough():
+    start = random_tokens(4, 6, 7, torch.Generator().manual_seed(3))
+    logits = torch.randn(4, V, 6, 7, generator=torch.Generator().manual_seed(4))
+    results = []
+    for part in (False, True):
+        scheduler = TokenScheduler(mask_token_id=V, corrector_sweeps=1)
+        scheduler.set_timesteps(3)
+        generator = torch.Generator().manual_seed(5)
+        tokens = start
+        scheduler.begin(tokens, generator=generator)
+        for timestep in (2, 1, 0, -1):
+            tokens = scheduler.remask(tokens) if timestep < 0 else tokens
+            cells = scheduler.next_cells(max(timestep, 0), tokens) if part else None
+            given = logits if cells is None else logits.flatten(2).gather(2, cells[:, None].expand(-1, V, -1))
+            tokens = scheduler.step(given, max(timestep, 0), tokens, generator=generator, cells=cells).prev_sample
+        results.append(tokens)
+    assert torch.equal(*results) and bool((results[0] != V).all())
+    assert TokenScheduler(mask_token_id=V, order="confidence").next_cells(0, start) is None
