@@ -183,8 +183,8 @@ class OnnxJoint:
         values = self._encode.run(None, {INPUT: np.ascontiguousarray(image.numpy(), dtype=np.float32)})
         return image_context({name: torch.from_numpy(value) for name, value in zip(FEATURES, values, strict=True)})
 
-    def __call__(self, tokens: Tensor, context: JointContext) -> JointPriorOutput:
-        """Return token logits of every cell given the known ones, see `JointPriorModel.forward`."""
+    def __call__(self, tokens: Tensor, context: JointContext, *, cells: Tensor | None = None) -> JointPriorOutput:
+        """Return token logits of cells given the known ones, see `JointPriorModel.forward`; the file computes all."""
         rows = []
         for index in range(len(tokens)):
             inputs = {TOKENS: tokens[index : index + 1].numpy()}
@@ -192,7 +192,10 @@ class OnnxJoint:
                 part = getattr(context, name)
                 inputs[name] = (part if len(part) == 1 else part[index : index + 1]).numpy()
             rows.append(torch.from_numpy(self._step.run(None, inputs)[0]))
-        return JointPriorOutput(token_logits=torch.cat(rows))
+        logits = torch.cat(rows)
+        if cells is not None:
+            logits = logits.flatten(2).gather(2, cells[:, None].expand(-1, logits.shape[1], -1))
+        return JointPriorOutput(token_logits=logits)
 
 
 def _load(path: Path, kind: str, threads: int) -> tuple[Any, dict[str, Any]]:

@@ -18,7 +18,9 @@ SCHEDULES = ("arccos", "cosine", "linear", "geometric")
 """Those of `gss.pipeline.sampling`, whose import takes long."""
 
 
-def add_sampling(parser: ArgumentParser, *, n: int, what: str, steps: int = 8) -> None:
+def add_sampling(
+    parser: ArgumentParser, *, n: int, what: str, steps: int = 8, schedule: str = "arccos", top_p: float = 1.0
+) -> None:
     """Add `-n`, `--steps`, `--seed`, `--device` and the settings of the scheduler.
 
     Args:
@@ -26,6 +28,8 @@ def add_sampling(parser: ArgumentParser, *, n: int, what: str, steps: int = 8) -
         n: default of `-n`.
         what: what n counts.
         steps: default of `--steps`.
+        schedule: default of `--schedule`.
+        top_p: default of `--top-p`.
     """
     parser.add_argument("-n", type=count, default=n, metavar="N", help=f"{what} (default: %(default)s)")
     help = "steps; in each, some unknown cells are drawn given all others (default: %(default)s)"
@@ -34,11 +38,11 @@ def add_sampling(parser: ArgumentParser, *, n: int, what: str, steps: int = 8) -
     help = "order in which cells are drawn (default: %(default)s)"
     parser.add_argument("--order", choices=ORDERS, default="halton", help=help)
     help = "how the number of unknown cells falls (default: %(default)s)"
-    parser.add_argument("--schedule", choices=SCHEDULES, default="arccos", help=help)
+    parser.add_argument("--schedule", choices=SCHEDULES, default=schedule, help=help)
     help = "divisor of the token logits, 0 for the most probable token (default: %(default)s)"
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help=help)
     help = "share of the probability that tokens are drawn from (default: %(default)s)"
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=help)
+    parser.add_argument("--top-p", type=float, default=top_p, metavar="P", help=help)
     help = "times that the least certain cells are drawn again, given the rest (default: %(default)s)"
     parser.add_argument("--sweeps", type=count_or_none, default=0, metavar="N", help=help)
     add_device(parser)

@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("pipeline", help="folder of a pipeline with a joint prior")
     add_out(parser)
-    add_sampling(parser, n=6, what="number of masks", steps=16)
+    add_sampling(parser, n=6, what="number of masks", steps=16, schedule="geometric", top_p=0.9)
     add_size(parser, "size of the masks (default: that of a window)")
     help = "wanted shares of the pixels by class, which sum to 1, such as road=0.4,sky=0.6"
     parser.add_argument("--proportions", type=proportions, metavar="CLASS=SHARE,...", help=help)

@@ -29,6 +29,9 @@ from gss.pipeline.sampling.regions import find_regions
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.pipeline.windows import resize_map
 
+GENERATE_SETTINGS: dict[str, Any] = {"schedule": "geometric", "top_p": 0.9}
+"""Settings of the scheduler of masks without image: without them, masks of short trainings are speckled."""
+
 
 class SamplingMethods:
     """Methods of a pipeline with a joint prior.
@@ -201,7 +204,7 @@ class SamplingMethods:
                 `gss.pipeline.sampling.proportions.guide_shares`; `GeneratedOutput.proportions` are those reached.
             steps: number of steps in a window.
             generator: random source, or None for the global one.
-            scheduler: see `sample`.
+            scheduler: see `sample`; if None, one of `GENERATE_SETTINGS`.
             window_size: (H, W) of windows; the processor's when None.
             overlap: overlap of neighbouring windows, fraction in [0, 1).
             output_type: "np", "pil" or "pt".
@@ -210,6 +213,7 @@ class SamplingMethods:
             InputError: no joint prior, or a bad argument; the message says what is allowed.
         """
         joint = need_joint(self.joint, self.likelihood, "generate")
+        scheduler = scheduler or TokenScheduler(mask_token_id=joint.mask_token, **GENERATE_SETTINGS)
         scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
         window = check_size(window_size or self.processor.window_size, "window_size")
         height, width = content = check_size(size or window, "size")
