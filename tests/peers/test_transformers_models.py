@@ -24,15 +24,21 @@ class PriorTester:
     hidden_size, num_hidden_layers, num_attention_heads = 16, 2, 2
     seq_length = 64
 
-    def __init__(self, parent):
-        self.parent = parent
+    def __init__(self, parent, classifier):
+        self.parent, self.classifier = parent, classifier
 
     def get_config(self):
         backbone = {"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]}
         backbone |= {"window_size": 4, "image_size": 64, "drop_path_rate": 0.0}
         backbone["out_features"] = ["stage1", "stage2", "stage3", "stage4"]
         return GSSPriorConfig(
-            backbone_config=backbone, codebook_size=32, hidden_dim=16, depth=2, num_heads=2, classifier_rank=8
+            backbone_config=backbone,
+            codebook_size=32,
+            hidden_dim=16,
+            depth=2,
+            num_heads=2,
+            classifier=self.classifier,
+            classifier_rank=8,
         )
 
     def prepare_config_and_inputs_for_common(self):
@@ -41,6 +47,7 @@ class PriorTester:
 
 class TestPrior(models.ModelTesterMixin, unittest.TestCase):
     all_model_classes = (GSSPriorModel,)
+    classifier = "low_rank"
     test_resize_embeddings = False
     test_mismatched_shapes = False  # it sets every setting that ends in _std to 1e-10, and image_std is a list
     _is_composite = True
@@ -52,7 +59,7 @@ class TestPrior(models.ModelTesterMixin, unittest.TestCase):
     test_training_gradient_checkpointing_use_reentrant_true = test_training_gradient_checkpointing
 
     def setUp(self):
-        self.model_tester = PriorTester(self)
+        self.model_tester = PriorTester(self, self.classifier)
         self.config_tester = configs.ConfigTester(self, config_class=GSSPriorConfig, has_text_modality=False)
 
     def test_config(self):
@@ -62,6 +69,17 @@ class TestPrior(models.ModelTesterMixin, unittest.TestCase):
         config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
         states = GSSPriorModel(config).eval()(**inputs, output_hidden_states=True).hidden_states
         self.assertEqual([tuple(state.shape) for state in states], [(2, 16, 8, 8)] * (config.depth + 1))
+
+
+class TestTiedPrior(TestPrior):
+    classifier = "tied"
+    test_init_weights_can_init_buffers = does_not_apply(
+        "codes are random until they are tied, and it compares two draws"
+    )
+
+
+class TestEvidencePrior(TestPrior):
+    classifier = "evidence"
 
 
 class BackboneTester:
