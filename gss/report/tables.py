@@ -159,8 +159,10 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def share_text(value: float | None) -> str:
-    """Return a share in percent with one decimal, as tables show it; a dash for None."""
-    return "–" if value is None else f"{value:.1%}"
+    """Return a share in percent with one decimal, as tables show it; a dash for None, "<0.1%" for a trace."""
+    if value is None:
+        return "–"
+    return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
 
 
 def escape_markdown(text: str) -> str:

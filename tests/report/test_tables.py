@@ -119,4 +119,6 @@ def test_the_best_row_comes_first():
 
 
 def test_shares_are_in_percent_with_one_decimal():
-    assert [share_text(value) for value in (0.12345, 1.0, None)] == ["12.3%", "100.0%", "–"]
+    assert [share_text(value) for value in (0.12345, 1.0, 0.0, 0.0001, None)] == [
+        *("12.3%", "100.0%", "0.0%", "<0.1%", "–")
+    ]

@@ -15,6 +15,7 @@ from gss.data.images import load_image
 from gss.data.open import open_split
 from gss.data.specs.spec import DataSpec
 from gss.report.pictures import colorize, contact_sheet, legend, overlay
+from gss.report.tables import share_text
 
 _SAMPLES = 8
 _THUMBNAIL = 240
@@ -62,8 +63,8 @@ def _draw_domain(spec: DataSpec, reports: Sequence[SplitReport]) -> Image.Image:
         captions.append(f"{report.split}: {name}")
     sheet = contact_sheet(rows, ["image", "mask (void black)", "overlay"], captions=captions, width=_THUMBNAIL)
     pixels = np.sum([report.pixels for report in reports], axis=0)
-    share = 100 * pixels / max(int(pixels.sum()), 1)
-    texts = [f"{name} {part:.2f} %" for name, part in zip(spec.label_space.names, share, strict=True)]
+    share = pixels / max(int(pixels.sum()), 1)
+    texts = [f"{name} {share_text(float(part))}" for name, part in zip(spec.label_space.names, share, strict=True)]
     key = legend(texts, colors, width=sheet.width)
     page = Image.new("RGB", (sheet.width, sheet.height + key.height), "white")
     page.paste(sheet, (0, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gss.core.errors import shorten_words
 from gss.data.check.report import DataReport, DomainReport
 from gss.data.check.split import EXAMPLES, SplitReport
+from gss.report.tables import share_text
 
 
 def format_data(report: DataReport) -> str:
@@ -74,7 +75,9 @@ def _class_table(names: tuple[str, ...], reports: tuple[SplitReport, ...]) -> li
     lines = ["", f"{'class':<{width}}" + "".join(f"  {f'{r.split} pixels':>14}  images" for r in reports)]
     totals = [max(int(report.pixels.sum()) + report.void, 1) for report in reports]
     for k, name in enumerate(names):
-        cells = (f"  {100 * r.pixels[k] / t:12.3f} %  {r.present[k]:6d}" for r, t in zip(reports, totals, strict=True))
+        cells = (
+            f"  {share_text(r.pixels[k] / t):>14}  {r.present[k]:6d}" for r, t in zip(reports, totals, strict=True)
+        )
         lines.append(f"{name:<{width}}" + "".join(cells))
-    cells = (f"  {100 * r.void / t:12.3f} %        " for r, t in zip(reports, totals, strict=True))
+    cells = (f"  {share_text(r.void / t):>14}        " for r, t in zip(reports, totals, strict=True))
     return [*lines, (f"{'(void)':<{width}}" + "".join(cells)).rstrip()]

@@ -14,7 +14,7 @@ from gss.data.weak.labels import WeakLabels
 from gss.evaluation.images import Unreadable
 from gss.labels.counts import count_labels
 from gss.labels.space import IGNORE_INDEX
-from gss.report.tables import Table
+from gss.report.tables import Table, share_text
 
 DISTANCE_EDGES = (0, 1, 2, 4, 8, 16, 32, 64)
 """Lower edges of the bins of distances to the nearest class border, in pixels."""
@@ -85,15 +85,15 @@ class LabelReport(Record):
             f"{self.boxes_per_image:.1f} boxes; classes exhaustive in {self.exhaustive_images} images"
         ]
         if self.correct_share is not None:
-            notes.append(f"labelled pixels that are right: {self.correct_share:.2%}")
+            notes.append(f"labelled pixels that are right: {share_text(self.correct_share)}")
         if self.never_labelled:
             notes.append(f"never labelled: {', '.join(self.never_labelled)}")
         return Table(
-            f"{self.form}: {self.images} images, {self.labelled_share:.2%} of all pixels labelled",
+            f"{self.form}: {self.images} images, {share_text(self.labelled_share)} of all pixels labelled",
             ["class", "pixels", "share of class", "images", "named", "named wrongly"],
             [list(entry.to_json().values()) for entry in self.classes],
             notes,
-            formats={"share of class": ".2%"},
+            formats={"share of class": ".1%"},
         )
 
 
