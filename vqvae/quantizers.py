@@ -66,7 +66,8 @@ def _build_fsq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Modu
 
 def _build_lfq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:
     _bits(codebook_size, "lfq")
-    return LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
+    quantizer = LFQ(codebook_size=codebook_size, dim=dim, **{"entropy_loss_weight": 0.02, **options})
+    return quantizer.to(torch.get_default_dtype())  # its codes are float32 whatever its layers are
 
 
 def _build_simvq(codebook_size: int, dim: int, options: dict[str, Any]) -> nn.Module:

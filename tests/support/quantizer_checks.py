@@ -92,3 +92,14 @@ class QuantizerChecks:
         assert torch.equal(torch.get_rng_state(), state)
         for name, value in quantizer.state_dict().items():
             assert torch.equal(value, before[name]), name
+
+    def test_another_default_precision(self):
+        torch.set_default_dtype(torch.float64)
+        try:
+            quantizer = Quantizer(self.kind, CODES, DIM, dict(self.options))
+            latents = torch.randn(2, DIM, 5, 7, requires_grad=True)
+            output = quantizer(latents)
+            (output.latents.sum() + output.loss).backward()
+            assert quantizer.eval().embed(quantizer(latents).indices).shape == (2, 5, 7, DIM)
+        finally:
+            torch.set_default_dtype(torch.float32)
