@@ -1,4 +1,6 @@
 import importlib
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -223,3 +225,27 @@ def test_auto_backbone_reads_folders(tmp_path):
         images = torch.randn(1, 3, 64, 64)
         for first, second in zip(loaded(images).feature_maps, model(images).feature_maps, strict=True):
             assert torch.equal(first, second)
+
+
+class Halving(torch.nn.Module):
+    """A backbone of one's own: two maps."""
+
+    channels = (4, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(3, 4, 4, stride=4), torch.nn.Conv2d(4, 8, 2, stride=2)
+
+    def forward(self, images):
+        fine = self.first(images)
+        return [fine, self.second(fine)]
+
+
+def test_hidden_states_of_a_backbone_of_ones_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_backbones", SimpleNamespace(Halving=Halving))
+    model = build_backbone(build_backbone_config("own_backbones:Halving")).eval()
+    images = torch.randn(1, 3, 64, 96)
+    plain, found = model(images), model(images, output_hidden_states=[-1])
+    assert plain.hidden_states is None and [state is None for state in found.hidden_states] == [True, True, False]
+    assert torch.equal(found.hidden_states[2], plain.feature_maps[1])
+    assert torch.equal(model(images, return_dict=False)[0][0], plain.feature_maps[0])
