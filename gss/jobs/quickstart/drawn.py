@@ -58,7 +58,7 @@ class DrawnPictures:
     Attributes:
         hypotheses: an image, its hypotheses, and what they agree on.
         completion: an image, strokes, completions, truth.
-        imagined: imagined masks, each with its nearest training mask on its right.
+        imagined: imagined masks, each with its nearest training mask below.
     """
 
     hypotheses: _Pictures
@@ -121,9 +121,9 @@ def add_drawn(report: Report, pipeline: GSSPipeline, drawn: DrawnMasks, pictures
     )
     report.pictures(pictures.completion, columns=3)
     report.paragraph(
-        f"{IMAGINED} masks drawn without an image (gss generate), each with its nearest training mask on its right."
+        f"{IMAGINED} masks drawn without an image (gss generate), each with its nearest training mask below."
     )
-    report.pictures(pictures.imagined, columns=2)
+    report.pictures(pictures.imagined, columns=3)
 
 
 def _shares(right: Mapping[str, float | None]) -> str:
@@ -224,8 +224,9 @@ def _imagined(
     pictures: _Pictures = []
     for mask, index, distance in zip(masks, nearest.index, nearest.distance, strict=True):
         other = colorize(train.read(chosen[index])[1], pipeline.colors)
-        both = Image.new("RGB", (2 * mask.shape[1] + 8, mask.shape[0]), _NEUTRAL)
+        height, width = mask.shape
+        both = Image.new("RGB", (width, 2 * height + 8), _NEUTRAL)
         both.paste(colorize(mask, pipeline.colors), (0, 0))
-        both.paste(other.resize((mask.shape[1], mask.shape[0]), Image.Resampling.NEAREST), (mask.shape[1] + 8, 0))
+        both.paste(other.resize((width, height), Image.Resampling.NEAREST), (0, height + 8))
         pictures.append((both, f"imagined, and its nearest training mask: {distance:.0%} of the pixels differ"))
     return nearest.distance, nearest.authentic, pictures
