@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gss.core.errors import InputError, quoted, unknown_name
+from gss.core.lookup.run_folders import find_pipeline
 from gss.data.mapping import find_mapping, read_mapping
 from gss.data.open import open_split
 from gss.data.protocols import ReadableImages
@@ -200,9 +201,10 @@ def find_training_domain(
         in_domain: name of the test set; by default the one in the model cards, or the first if they record nothing.
 
     Raises:
-        InputError: the cards of the seeds name different training data, or there is no test set `in_domain`.
+        InputError: the cards of the seeds name different training data, there is no test set `in_domain`, or a folder
+            holds no pipeline.
     """
-    recorded = list(dict.fromkeys(read_training_data(folder) or "" for folder in folders))
+    recorded = list(dict.fromkeys(read_training_data(find_pipeline(folder)) or "" for folder in folders))
     if len(recorded) > 1:
         different = " against ".join(text or "nothing recorded" for text in recorded)
         raise InputError(

@@ -108,6 +108,8 @@ def test_where_a_group_comes_from(folders, tmp_path):
         home = find_training_domain("g", [paths[name]], tests)
         assert (home.in_domain, home.source) == ("home", "model card")
     assert find_training_domain("g", [paths["a"]], tests, "far").in_domain == "far"
+    twin.save_pretrained(tmp_path / "run" / "pipeline", training_data="home, split train")
+    assert find_training_domain("g", [str(tmp_path / "run")], tests).source == "model card"
     unknown = find_training_domain("g", [paths["c"]], tests)
     assert unknown.in_domain == "far" and "records nothing" in unknown.source
     away = find_training_domain("g", [paths["a"]], {"far": tests["far"]})
