@@ -103,6 +103,11 @@ class OnnxPipeline(GSSPipeline):
         return self.model.facts["decode"]
 
     @property
+    def has_maskiges(self) -> bool:
+        """False, as there are no tokens to paint."""
+        return False
+
+    @property
     def score_names(self) -> tuple[str, ...]:
         """Score of the file."""
         return (self.model.facts["score"],)

@@ -62,6 +62,11 @@ class PipelineFacts:
         return available_modes(self.likelihood, tokens=there["vqvae"], density=there["density"], joint=there["joint"])
 
     @property
+    def has_maskiges(self) -> bool:
+        """Whether results may have maskiges: tokens are found and painted."""
+        return self.vqvae is not None
+
+    @property
     def score_names(self) -> tuple[str, ...]:
         """Out-of-distribution scores of this pipeline."""
         return available_scores(**self.score_parts)

@@ -76,6 +76,13 @@ def test_predict_with_onnx(exported, tmp_path, capsys):
     assert main([*command, "--out", str(out), "--scores", "best"]) == 0
     report = json.loads((out / "predictions.json").read_text())
     assert len(report["images"]) == 3 and set(report["images"][0]["scores"]) == {"max_logit"}
+    assert "maskige" not in capsys.readouterr().out
+    for record in report["images"]:
+        assert {"mask", "overlay", "confidence"} <= set(record["files"])
+        assert all((out / file).is_file() for file in record["files"].values())
+    assert main([*command, "--out", str(tmp_path / "no"), "--outputs", "mask,maskige"]) == 2
+    error = capsys.readouterr().err
+    assert "--outputs maskige is not there with --backend onnx" in error and error.count("\n") == 1
     assert main([*command, "--out", str(tmp_path / "no"), "--decode", "hard"]) == 2
     assert "Decode modes: marginal" in capsys.readouterr().err
 

@@ -195,6 +195,8 @@ def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
             raise InputError(f"--outputs {kind} needs scores: name some with --scores, such as --scores best")
     if "alarms" in asked and rate is None:
         raise InputError("--outputs alarms needs thresholds of these scores: 'gss train density' learns them")
+    if "maskige" in asked and args.backend == "onnx":
+        raise InputError("--outputs maskige is not there with --backend onnx: leave it out, or use --backend torch")
     if asked == ("maskige",) and pipeline.vqvae is None:
         raise InputError("--outputs maskige needs tokens, which a discriminative network does not have")
     return Settings(

@@ -60,7 +60,7 @@ class Writer:
         """
         chosen = self.settings.outputs
         kinds = {kind: name + ending for kind, ending in ENDINGS.items() if kind in chosen}
-        if self.pipeline.vqvae is None:
+        if not self.pipeline.has_maskiges:
             kinds.pop("maskige", None)
         for score in self.settings.maps:
             kinds |= {score: f"{name}_{score}.npy"} if "scores" in chosen else {}
