@@ -15,6 +15,7 @@ from gss.core.errors import InputError
 from gss.data.files import find_inputs
 from gss.jobs.predict.journal import Journal, read_journal
 from gss.jobs.predict.records import Failure, Prediction, Predictions, Settings
+from gss.jobs.predict.video import read_video
 from gss.ood import FittedScores
 from gss.ood.alarms import ALARM_RATES
 
@@ -194,6 +195,39 @@ def test_a_video_keeps_its_times(saved, tmp_path, capsys):
     assert main(["predict", saved, str(damaged), "--out", str(tmp_path / "cut")]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gss: error")]
     assert len(errors) == 1 and "cut.mp4" in errors[0]
+    assert "is it cut off? an mp4 has its index at the end" in errors[0]
+
+
+@pytest.mark.parametrize("times", [range(0, 1500, 50), [*range(0, 1000, 50), 1600, 1650]])
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_matroska_video_that_is_cut_off(tmp_path, times, sound):
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    random = np.random.default_rng(0)
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        tone = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(random.integers(0, 256, (64, 96, 3), dtype=np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for index in range(60 if tone is not None else 0):  # longer than the pictures
+            part = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            part.sample_rate, part.pts = 16000, 1024 * index
+            container.mux(tone.encode(part))
+        if tone is not None:
+            container.mux(tone.encode())
+    assert len(list(read_video(whole))) == len(times)
+
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    found = []
+    with pytest.raises(InputError, match=r"cut.mkv is cut off after \d+ frames: it has .* of 1\.\d+ seconds"):
+        for frame in read_video(cut):
+            found.append(frame.index)
+    assert found == list(range(len(found))) and len(times) // 3 < len(found) < len(times)
 
 
 def test_where_drawn_masks_differ(photos, tmp_path, capsys):

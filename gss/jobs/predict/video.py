@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ from gss.pipeline.outputs import SegmentationOutput
 from gss.pipeline.pipeline import GSSPipeline
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+_INDEX_AT_END = (".mp4", ".mov", ".m4v")
 # Times of frames in a written video; any frame rate, also a varying one, is a multiple of it up to 11 microseconds.
 _TIME_BASE = Fraction(1, 90_000)
 
@@ -67,13 +68,14 @@ def read_video(path: Path) -> Iterator[Frame]:
     """
     av = load_av()
     count, last = 0, -1.0
+    step = 0.0  # longest time that a frame was shown, in seconds
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"video {path} holds no pictures")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            expected = stream.frames
+            expected, end = stream.frames, _stated_end(container, stream)
             for frame in container.decode(stream):
                 image = frame.to_image()
                 if frame.rotation:
@@ -81,16 +83,44 @@ def read_video(path: Path) -> Iterator[Frame]:
                 # A frame without a time, or of an earlier one, follows the last by a tenth of a second at most.
                 time = float(frame.time) if frame.time is not None else last
                 rate = float(stream.average_rate or 10)
-                last = time if time > last else last + min(0.1, 1 / rate)
+                before, last = last, time if time > last else last + min(0.1, 1 / rate)
+                shown = float((frame.duration or 0) * (frame.time_base or 0))
+                step = max(step, 1 / rate, shown, last - before if count else 0.0)
                 yield Frame(count, last, image)
                 count += 1
     except av.FFmpegError as error:
         reason = f"is damaged or cut off after {count} frames" if count else "cannot be read as a video"
-        raise InputError(f"video {path} {reason} ({error.strerror or error})") from error
+        index = path.suffix.lower() in _INDEX_AT_END and not count
+        hint = "; is it cut off? an mp4 has its index at the end" if index else ""
+        raise InputError(f"video {path} {reason} ({error.strerror or error}){hint}") from error
     if not count:
         raise InputError(f"video {path} holds no frame")
     if count < expected:
         raise InputError(f"video {path} is cut off: it has {count} of {expected} frames")
+    # Times are rounded to milliseconds in Matroska.
+    if not expected and end is not None and end - last > 2 * step + 0.002:
+        raise InputError(f"video {path} is cut off after {count} frames: it has {last:.3g} of {end:.3g} seconds")
+
+
+def _stated_end(container: Any, stream: Any) -> float | None:
+    """Return the time in seconds at which the pictures of an open video end, as its header states; None if it does not.
+
+    Args:
+        container: the video in PyAV.
+        stream: its stream of pictures.
+    """
+    stated = []
+    if stream.duration:
+        stated.append(float(stream.duration * stream.time_base))
+    # Matroska states it for each stream in a tag such as 00:01:02.500000000.
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    with suppress(ValueError):
+        stated.append(3600 * int(hours) + 60 * int(minutes) + float(seconds))
+    # The sound may be longer than the pictures. Without a header the duration is guessed from the bit rate.
+    if stated or (len(container.streams) == 1 and not stream.codec_context.bit_rate):
+        stated += [container.duration / 1_000_000] if container.duration else []
+    return min(stated, default=None)
 
 
 class VideoWriter:
