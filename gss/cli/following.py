@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gss.cli.endings import beside, command
+from gss.core.errors import InputError
+from gss.core.lookup.run_folders import find_pipeline
 
 Following = Callable[[Namespace], list[str]]
 
@@ -85,7 +88,24 @@ def _compare(args: Namespace) -> list[str]:
 
 
 def _predicted(args: Namespace) -> list[str]:
-    return [command("gss", "demo", args.pipeline, "--size", "256x320", "--out", "page")]
+    if args.backend == "onnx":
+        file = args.onnx or Path(args.pipeline) / "onnx" / "model.onnx"
+        return [command("gss", "demo", args.pipeline, "--onnx", file, "--out", "page")]
+    return [command("gss", "demo", args.pipeline, "--size", _page_size(args.pipeline), "--out", "page")]
+
+
+def _page_size(pipeline: str) -> str:
+    """Return a size HxW at the scale of training, for photos of 4 to 3; photos run in windows at a smaller one."""
+    try:
+        folder = find_pipeline(pipeline) / "processor"
+        facts = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        multiple, side = int(facts["size_multiple"]), facts.get("short_side")
+        side = side or (facts.get("train_scale") or {}).get("short_side")
+        sides = facts.get("size") or ([side, side * 4 / 3] if side else facts["window_size"])
+        height, width = (math.ceil(length / multiple) * multiple for length in sides)
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        return "256x320"  # nothing is lost but the advice
+    return f"{height}x{width}"
 
 
 def _sample(args: Namespace) -> list[str]:
