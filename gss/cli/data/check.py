@@ -33,6 +33,7 @@ def run(args: Namespace) -> int:
         save_picture(args.sheet, draw_sheets(report))
     if not report.num_problems:
         root = ["--root", args.root] if args.root else []
-        text += f"\nnext: {command('gss', 'quickstart', '--data', args.spec, *root, '--out', 'runs/mine')}"
+        following = ("--data", args.spec, *root, "--stages", "posterior,prior", "--out", "runs/mine")
+        text += f"\nnext: {command('gss', 'quickstart', *following)}"
     print(text)
     return 1 if report.num_problems else 0

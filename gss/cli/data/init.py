@@ -44,7 +44,8 @@ def run(args: Namespace) -> None:
     print(f"{root}: {line}")
     print(f"wrote {path}: {spec.label_space.num_classes} classes, splits {', '.join(splits(spec))}")
     data = root if path == root / FOLDER_SPEC else path
-    print(f"next: gss data check {data} --sheet sheet.png\nthen: gss quickstart --data {data}")
+    print(f"next: gss data check {data} --sheet sheet.png")
+    print(f"then: gss quickstart --data {data} --stages posterior,prior --out runs/mine")
 
 
 def splits(spec) -> list[str]:  # type: ignore[no-untyped-def]

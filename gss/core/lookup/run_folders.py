@@ -13,6 +13,9 @@ PIPELINE_INDEX = "model_index.json"
 POSTERIOR_INDEX = "posterior.json"
 """File that marks the folder of a posterior."""
 
+JOB_RECORDS = "stages.json"
+"""File that marks the folder of a job of several stages."""
+
 CHECKPOINTS = "checkpoints"
 """Folder of a run that holds what it can be resumed from."""
 
@@ -103,17 +106,31 @@ def _reason(folder: Path) -> str:
         return f"it is a checkpoint; finish its training with --resume --out {run}, which writes {run / 'pipeline'}"
     for place in (folder, folder / "posterior"):
         if (place / POSTERIOR_INDEX).is_file():
+            job = _job_of(folder)
+            if job is not None:
+                return f"it holds a posterior, the first stage; the pipeline of its job is in {job}: give that folder"
             return (
                 f"it holds a posterior, the first stage; train the second with 'gss train prior posterior={folder} "
                 "data.spec=DATA --out FOLDER' and give that folder"
             )
     if _is_unfinished(folder):
         return f"its training is not finished: continue it with --resume --out {folder}"
+    if (folder / JOB_RECORDS).is_file():
+        return "the job in it has not finished its stage prior: wait, or call it again, and it goes on where it stopped"
     below = _below(folder)
     if below:
         listed = ", ".join(map(str, below[:_SHOWN])) + (", …" if len(below) > _SHOWN else "")
         return f"{PIPELINE_INDEX} is missing; there {'are' if len(below) > 1 else 'is'} {listed}"
     return f"{PIPELINE_INDEX} is missing; give the --out folder of a training"
+
+
+def _job_of(folder: Path) -> Path | None:
+    """Return the folder of the job that a run is a stage of, if the job has a pipeline."""
+    for job in (folder.parent, folder.parent.parent):
+        found = any((job / name / "pipeline" / PIPELINE_INDEX).is_file() for name in _STAGES)
+        if found and (job / JOB_RECORDS).is_file():
+            return job
+    return None
 
 
 def _below(folder: Path) -> list[Path]:

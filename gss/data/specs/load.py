@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gss.config.root import config_root
-from gss.core.errors import InputError, quoted, unknown_name
+from gss.core.errors import InputError, nearest, quoted, unknown_name
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.specs.flips import with_flips
@@ -73,7 +73,7 @@ def load_spec(ref: str | Path, root: str | Path | None = None) -> DataSpec:
     elif not path.is_file() and (source := find_source(str(ref))) is not None:
         return imported_spec(str(ref), source, root)
     if not path.is_file():
-        raise unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
+        raise _nothing_there(str(ref), names)
     try:
         data = _read(path)
         if "domains" in data and "label_flips" in data:
@@ -118,6 +118,18 @@ def understood_spec(root: Path, hints: Mapping[str, Any] | None = None) -> DataS
     """
     keys, line = folder_keys(root, hints)
     return replace(_build(keys, root / FOLDER_SPEC), root=root, note=line)
+
+
+def _nothing_there(ref: str, names: Collection[str]) -> InputError:
+    """Build the error for a data spec that is neither a built-in name nor a path that exists."""
+    path = Path(ref).expanduser()
+    parent = path.parent if path.parent.is_dir() else Path()
+    near = nearest(path.name, [item.name for item in parent.iterdir() if item.is_dir() or item.suffix == ".yaml"])
+    if near is not None and nearest(ref, names) is None:
+        return InputError(f"no data set {quoted(ref)}: there is no such folder or file; did you mean {parent / near}?")
+    if len(path.parts) > 1:
+        return InputError(f"no data set {quoted(ref)}: there is no such folder or file; check the path")
+    return unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

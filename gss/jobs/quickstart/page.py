@@ -19,6 +19,7 @@ from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics
 from gss.jobs.quickstart.drawn import DrawnPictures, add_drawn
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
+from gss.labels.colors import background_classes
 from gss.metrics.means import averaged_over
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
@@ -73,9 +74,8 @@ def mode_table(
     notes = ["In percent, on images that training has not seen. " + QUICK_LEGEND]
     notes += [f"Means go over {', '.join(sorted(set(measured)))}; the others occur nowhere."] if measured else []
     formats = dict.fromkeys(columns, ".1%")
-    return Table(
-        "Trained on the first data set only", ["model, decode", *columns], rows, notes, formats=formats, best=best
-    ).ranked()
+    title = "Trained on the first data set only" if len(domains) > 1 else "Of images that training has not seen"
+    return Table(title, ["model, decode", *columns], rows, notes, formats=formats, best=best).ranked()
 
 
 def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: ModeMetrics | None) -> str:
@@ -85,6 +85,11 @@ def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: Mod
         f"After {minutes} minute{'s' * (minutes > 1)} of training the masks of {result.images} unseen images reach a "
         f"mIoU of {_digits(best.miou)}"
     )
+    thing = _only_object(result)
+    if thing is not None:
+        text = text.replace(
+            "a mIoU of", f"an IoU of {_digits(best.iou[thing])} for {result.class_names[thing]}, a mIoU of"
+        )
     over = averaged_over(best.iou)
     text += f" over {over}" if over else ""
     text += f"; the same network trained as a plain classifier reaches {_digits(twin.miou)}" if twin else ""
@@ -133,7 +138,7 @@ def write_report(
     report.picture_rows(PICTURE_TITLES, rows)
     if result.drawn is not None and drawn is not None:
         add_drawn(report, pipelines["joint"], result.drawn, drawn)
-    report.section("All data sets")
+    report.section("All data sets" if len(domains) > 1 else "Decode modes")
     if len(domains) > 1:
         add_matrix(report, result.matrix, domains[0])
         with report.folded("Borders and confidence"):
@@ -142,7 +147,7 @@ def write_report(
         report.add_table(mode_table(domains, results))
     if result.unknown:
         add_unknown(report, out, tuple(pipelines), result.unknown, unchanged=result.masks_unchanged)
-    else:
+    elif {"density", "residual"} & set(pipelines):
         images = open_split(load_spec(domains[0], cfg.data.root), cfg.data.val_split)
         add_heat_maps(report, out, tuple(pipelines), scoring_pipeline(pipelines), images)
     _add_training(report, out)
@@ -160,7 +165,9 @@ def _key_metrics(
 ) -> list[tuple[str, str, str]]:
     best = result.modes[result.default_mode]
     facts = [f"{result.default_mode} decode", f"{result.images} unseen images", averaged_over(best.iou)]
-    tiles = [
+    thing = _only_object(result)
+    tiles = [] if thing is None else [(f"IoU of {result.class_names[thing]}", _digits(best.iou[thing]), "the object")]
+    tiles += [
         ("mIoU", _digits(best.miou), ", ".join(filter(None, facts))),
         ("Ceiling", _digits(ceiling.miou), "mIoU of masks decoded from their own codes"),
     ]
@@ -169,6 +176,12 @@ def _key_metrics(
     tiles.append(("Boundary F", _digits(best.boundary_f), f"twin {_digits(twin.boundary_f)}" if twin else ""))
     tiles.append(("Codes in use", f"{ceiling.perplexity:.0f}", f"perplexity of {num_codes} codes"))
     return tiles
+
+
+def _only_object(result: EvaluationResult) -> int | None:
+    """Return the class that is not the background where there are two; a mean over both says little about it."""
+    background = background_classes(result.class_names)
+    return 1 - background[0] if len(result.class_names) == 2 and len(background) == 1 else None
 
 
 def _digits(value: float | None) -> str:

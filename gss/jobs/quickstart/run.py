@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gss.core.distributed import is_main
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, read_json, write_json
 from gss.core.sampling import evenly_spaced
@@ -93,7 +94,11 @@ def quickstart(
         check_kinds(companions.objects, unknown_data)
     common = [f"data.spec={data}", f"train.seed={seed}"] + ([f"data.root={root}"] if root else [])
     training, prior_cfg = training_stages(stages, common, out, objects=companions.objects)
+    for split in (prior_cfg.data.train_split, prior_cfg.data.val_split):
+        open_split(load_spec(data, root), split)  # a mistake in the data ends here, before there is a folder
     prepare_job(out, overwrite=overwrite)
+    if is_main():
+        print(f"training {', '.join(stages)} on {data} into {out}")
     records = run_stages(training, out, redo=stages if overwrite else [redo] if redo else [])
 
     pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
@@ -158,7 +163,7 @@ def _predict_new(pipeline: GSSPipeline, spec: DataSpec, val_split: str, out: Pat
     with atomic_path(out / "new_images") as folder:
         folder.mkdir()
         for index in chosen:
-            save_picture(folder / f"{split}_{index:04d}.png", dataset.read(index)[0])
+            save_picture(folder / f"{dataset.ids[index].replace('/', '_')}.png", dataset.read(index)[0])
     with atomic_path(out / "predictions") as folder:
         folder.mkdir()
         inputs = find_inputs([str(out / "new_images")])

@@ -22,6 +22,7 @@ from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import swatch
 from gss.report.pictures import save_picture
+from gss.report.tables import escape_markdown
 from vqvae import MaskigeVQModel
 
 # Titles of the numbers of a card, in this order; the evaluation report shows all.
@@ -259,5 +260,8 @@ def number(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, *rows)]
+    def shown(cell: str) -> str:
+        return cell if cell.startswith("`") else escape_markdown(cell)
+
+    lines = ["| " + " | ".join(map(shown, row)) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], "|" + " --- |" * len(head), *lines[1:]])

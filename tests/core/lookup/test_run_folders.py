@@ -45,3 +45,15 @@ def test_other_folders_are_refused_with_the_one_to_give(tmp_path, find, path, me
     touch(tmp_path, "other/begun/checkpoints/x")
     with pytest.raises(InputError, match=message):
         find(tmp_path / path)
+
+
+def test_the_posterior_of_a_job_leads_to_the_folder_of_the_job(tmp_path):
+    touch(tmp_path, *JOB, "stages.json")
+    with pytest.raises(InputError, match=f"the pipeline of its job is in {tmp_path}: give that folder"):
+        find_pipeline(tmp_path / "posterior")
+
+
+def test_a_job_on_its_way_is_no_folder_without_a_pipeline(tmp_path):
+    touch(tmp_path, "stages.json")
+    with pytest.raises(InputError, match="has not finished its stage prior: wait, or call it again"):
+        find_pipeline(tmp_path)

@@ -447,3 +447,12 @@ def test_a_setting_of_classes_json_that_is_not_known_is_refused(tmp_path, extra)
     notes = {"note": "by hand", "ignore_name": "void", "version": 2, "num_classes": 5, "license": {"id": 1}}
     (root / "classes.json").write_text(json.dumps({**content, **notes}))
     assert load_spec(root).label_space.num_classes == 5
+
+
+def test_a_misspelt_folder_names_the_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match=r"no data set 'photoz': .*; did you mean photos\?"):
+        load_spec("photoz")
+    with pytest.raises(ValueError, match=r"no data set '/nowhere/else': there is no such folder or file"):
+        load_spec("/nowhere/else")

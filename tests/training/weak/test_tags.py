@@ -154,7 +154,8 @@ def test_seeds_command_compares_classifiers(data, trained, tmp_path, capsys):
     report, sheet = tmp_path / "seeds.json", tmp_path / "maps.png"
     assert main([*command, "--split", "val", "--json", str(report), "--sheet", str(sheet), "scales=[1]"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[1] == rows[2] and rows[3:] == [f"wrote {report}", f"wrote {sheet}"]
+    assert rows[1] == rows[2] and rows[3:5] == [f"wrote {report}", f"wrote {sheet}"]
+    assert rows[5].startswith(f"next: gss weak produce {folder} ") and len(rows) == 6
     found = json.loads(report.read_text())
     assert found["classifiers"][0]["best"]["precision"] == pytest.approx(
         found["classifiers"][0]["precision_at_recall"]["precision"]
