@@ -94,7 +94,7 @@ def test_wheel_holds_configs_types_and_command(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry = next(name for name in names if name.endswith("entry_points.txt"))
-        assert "gss = gss.cli:main" in archive.read(entry).decode()
+        assert "gss = gss.cli:console" in archive.read(entry).decode()
         archive.extractall(tmp_path / "installed")
     configs = {f"gss/{path.relative_to(source)}" for path in (source / "configs").rglob("*.yaml")}
     assert configs | {"gss/py.typed", "vqvae/py.typed", "gss/cli/__init__.py"} <= names
