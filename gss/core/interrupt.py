@@ -14,19 +14,22 @@ class Interrupted(KeyboardInterrupt):
     Attributes:
         number: number of the signal.
         hint: what is left and how to continue.
+        after: how far it got, such as "after 8 of 24 images".
         exit_code: 128 plus that number, as a shell gives it.
     """
 
-    def __init__(self, number: int = signal.SIGINT, hint: str = "") -> None:
+    def __init__(self, number: int = signal.SIGINT, hint: str = "", after: str = "") -> None:
         """Keep the signal.
 
         Args:
             number: number of the signal.
             hint: what is left and how to continue.
+            after: how far it got, such as "after 8 of 24 images".
         """
         name = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        name = f"{name} {after}" if after else name
         super().__init__(f"{name}; {hint}" if hint else name)
-        self.number, self.hint, self.exit_code = number, hint, 128 + number
+        self.number, self.hint, self.after, self.exit_code = number, hint, after, 128 + number
 
 
 @contextmanager

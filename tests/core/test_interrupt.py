@@ -20,6 +20,8 @@ def test_sigterm_is_an_exception_once():
 
 def test_a_hint_is_part_of_the_message():
     assert str(Interrupted(hint="continue with --resume")) == "interrupted; continue with --resume"
+    far = Interrupted(hint="continue with --resume", after="after 2 of 3 images")
+    assert str(far) == "interrupted after 2 of 3 images; continue with --resume"
     assert Interrupted().exit_code == 130
 
 

@@ -115,6 +115,7 @@ def _run_here(args: Namespace) -> int:
     from pathlib import Path
 
     from gss.core.distributed import is_main, run_on_main
+    from gss.core.interrupt import Interrupted
     from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import prepare_output
     from gss.data.files import find_inputs
@@ -143,17 +144,21 @@ def _run_here(args: Namespace) -> int:
     settings = _settings(args, pipeline)
     # Once for all processes: the second would find the first one's files.
     run_on_main(lambda: prepare_output(out, overwrite=args.overwrite, resume=args.resume))
-    result = predict(
-        pipeline,
-        inputs,
-        out,
-        settings,
-        source=args.pipeline,
-        weights=weights,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        resume=args.resume,
-    )
+    try:
+        result = predict(
+            pipeline,
+            inputs,
+            out,
+            settings,
+            source=args.pipeline,
+            weights=weights,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            resume=args.resume,
+        )
+    except Interrupted as stop:
+        same = "the same command" if args.resume else "the same command with --resume"
+        raise Interrupted(stop.number, f"{same} does the rest", stop.after) from None
     return _report(result, len(inputs), args.out) if is_main() else int(bool(result.failed))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from PIL import Image
 
 from gss.core.ahead import read_ahead
-from gss.core.distributed import gather_objects, is_main, process_index, shard
+from gss.core.distributed import gather_objects, is_main, num_processes, process_index, shard
 from gss.core.errors import InputError
+from gss.core.interrupt import Interrupted
 from gss.core.progress import Listener, Progress, watching
 from gss.data.files import Found
 from gss.data.images import load_image
@@ -58,6 +61,7 @@ def predict(
 
     Raises:
         InputError: `resume` with other settings than those of the earlier run, or a score without thresholds.
+        Interrupted: a signal stopped it; the message says after how many images.
         OSError: the output folder can no longer be written, such as at a full disk.
     """
     started = time.perf_counter()
@@ -91,19 +95,17 @@ def predict(
     # 3. This process's share of the rest: images in batches, then videos.
     share = [open_inputs[index] for index in shard(len(open_inputs))]
     images = [index for index in share if not is_video(inputs[index].path)]
-    try:
-        with Progress(len(share), "segmenting", shown=not quiet) as bar, watching(_of_windows(bar, len(share))):
-            for index, record in _segment_images(pipeline, inputs, images, writer, journal, batch_size, workers):
-                report.setdefault(index, []).append(record)
-                if bar.unit == "image":
-                    bar.update()
-            for index in share:
-                if is_video(inputs[index].path):
-                    for part in segment_video(pipeline, inputs[index], writer, journal, batch_size):
-                        report.setdefault(index, []).append(part)
-                    bar.update()
-    finally:
-        journal.close()
+    shown = Progress(len(share), "segmenting", shown=not quiet)
+    with _counted(result, inputs), closing(journal), shown as bar, watching(_of_windows(bar, len(share))):
+        for index, record in _segment_images(pipeline, inputs, images, writer, journal, batch_size, workers):
+            report.setdefault(index, []).append(record)
+            if bar.unit == "image":
+                bar.update()
+        for index in share:
+            if is_video(inputs[index].path):
+                for part in segment_video(pipeline, inputs[index], writer, journal, batch_size):
+                    report.setdefault(index, []).append(part)
+                bar.update()
 
     # 4. The records of all processes, in the order of the inputs.
     reports = gather_objects(report)
@@ -127,6 +129,19 @@ def predict(
             file.unlink(missing_ok=True)
     result.seconds = time.perf_counter() - started
     return result
+
+
+@contextmanager
+def _counted(result: Predictions, inputs: Sequence[Found]) -> Iterator[None]:
+    """Add to a signal that stops the block how many of the inputs are done, unless several processes share them."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        done = sum(record.frame is None for record in result.images) + len(result.videos)
+        films = sum(is_video(item.path) for item in inputs)
+        noun = "images" if not films else "videos" if films == len(inputs) else "images and videos"
+        after = f"after {done} of {len(inputs)} {noun}" if num_processes() == 1 else ""
+        raise Interrupted(stop.number if isinstance(stop, Interrupted) else signal.SIGINT, after=after) from None
 
 
 def _of_windows(bar: Progress, images: int) -> Listener:
