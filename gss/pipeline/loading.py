@@ -1,19 +1,16 @@
 """Loading a pipeline or a tag classifier for a command."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
 from gss.core import distributed
 from gss.core.errors import InputError
 from gss.core.lookup.run_folders import find_pipeline
 from gss.models.tags import TagClassifier
 from gss.pipeline.pipeline import GSSPipeline
+from gss.pipeline.store.bars import without_bars
 from gss.pipeline.store.saving import one_line
 
 
@@ -70,16 +67,3 @@ def load_classifier(folder: str | os.PathLike[str], *, device: str | torch.devic
     except Exception as error:
         raise InputError(f"cannot load the tag classifier at {path}: {one_line(error)}") from error
     return classifier.eval().to(device or distributed.device())
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Keep diffusers and transformers from drawing progress bars."""
-    loggings = [module for module in (diffusers_logging, transformers_logging) if module.is_progress_bar_enabled()]
-    for module in loggings:
-        module.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for module in loggings:
-            module.enable_progress_bar()

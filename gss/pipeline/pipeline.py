@@ -38,6 +38,7 @@ from gss.pipeline.processor import (
 from gss.pipeline.reading import Reader
 from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
+from gss.pipeline.store.bars import without_bars
 from gss.pipeline.store.card import card_facts, write_card
 from gss.pipeline.store.hub import HubMethods
 from gss.pipeline.store.saving import current_modules, read
@@ -139,7 +140,8 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             licence: licence of the weights for the card, as the hub abbreviates it, such as "cc-by-4.0".
             **kwargs: arguments of diffusers.
         """
-        super().save_pretrained(save_directory, *args, **kwargs)
+        with without_bars():
+            super().save_pretrained(save_directory, *args, **kwargs)
         facts = card_facts(
             **{name: self.components[name] for name in ("processor", "prior", "codec", "vqvae", "likelihood")},
             colors=self.colors,

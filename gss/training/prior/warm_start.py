@@ -14,7 +14,7 @@ from gss.core.errors import InputError, quoted
 from gss.core.lookup.run_folders import find_pipeline
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
-from gss.pipeline.loading import without_bars
+from gss.pipeline.store.bars import without_bars
 from gss.posterior.bundle import Posterior
 from gss.training.engine.sources import Source
 from gss.training.identity import folder_sources

@@ -25,6 +25,7 @@ from gss.evaluation.checks import check_classes
 from gss.labels.space import LabelSpace
 from gss.models.tags import TagClassifier
 from gss.pipeline.loading import load_classifier
+from gss.pipeline.store.bars import without_bars
 from gss.report.pictures import contact_sheet, heatmap
 from gss.training.engine.sources import Source
 from gss.training.engine.stage import Say, quiet, report, seed_stage, train_task
@@ -113,7 +114,8 @@ class TagTask(Task):
 
     def export(self, folder: Path) -> None:
         """Write the classifier."""
-        self.classifier.save_pretrained(folder)
+        with without_bars():
+            self.classifier.save_pretrained(folder)
 
 
 def tag_loss(logits: Tensor, tags: Tensor, exhaustive: Tensor) -> Tensor:
