@@ -15,7 +15,7 @@ from torch import Tensor
 from gss.core.files import write_json
 from gss.core.records import Record
 from gss.export.files import METADATA, export_joint, export_onnx, export_pt2, quantize
-from gss.export.graph import PipelineGraph
+from gss.export.graph import PipelineGraph, check_graph_size
 from gss.export.parity import JointAgreement, Parity, Runner, measure_joint, measure_parity
 from gss.export.runtime import OnnxJoint, OnnxModel
 from gss.models.evaluation_mode import evaluation_mode
@@ -73,6 +73,7 @@ def export(
     Raises:
         InputError: see `export_onnx` and `Parity.check`.
     """
+    check_graph_size(pipeline, size)
     options: dict[str, Any] = {"decode": decode, "score": score, "weights": weights}
     runners: dict[str, Runner] = {}
     files: list[Path] = []

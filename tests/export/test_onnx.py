@@ -108,8 +108,9 @@ def test_mistakes_end_with_one_line(exported, tmp_path, capsys):
         ([*predict, "--onnx", str(tmp_path / "damaged.onnx")], "cannot be loaded by ONNX Runtime"),
     ):
         assert main(arguments) == 2
-        error = capsys.readouterr().err
-        assert words in error and error.count("\n") == 1, error
+        said = capsys.readouterr()
+        assert words in said.err and said.err.count("\n") == 1, said.err
+        assert "exporting" not in said.out
     assert not (tmp_path / "out").exists() and not (tmp_path / "a.onnx").exists()
 
 

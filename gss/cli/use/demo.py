@@ -31,6 +31,7 @@ def run(args: Namespace) -> None:
     from gss.export import OnnxModel, export_onnx, quantize
     from gss.export.demo.build import build_page
     from gss.export.demo.runtime import web_runtime
+    from gss.export.graph import check_graph_size
     from gss.ood.alarms import check_rate
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.store.saving import digest
@@ -44,8 +45,9 @@ def run(args: Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(args.onnx) if args.onnx else Path(folder) / "model.onnx"
         if args.onnx is None:
-            print(f"exporting {args.pipeline} at {args.size[0]}x{args.size[1]}")
             pipeline = load_pipeline(args.pipeline, device="cpu")
+            check_graph_size(pipeline, args.size)
+            print(f"exporting {args.pipeline} at {args.size[0]}x{args.size[1]}")
             export_onnx(pipeline, file, args.size, weights=digest(Path(args.pipeline)))
         if args.int8:
             quantize(file, Path(folder) / "model.int8.onnx")

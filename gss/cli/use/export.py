@@ -42,6 +42,7 @@ def run(args: Namespace) -> None:
     from gss.core.errors import InputError
     from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import check_writable, locked
+    from gss.export.graph import check_graph_size
     from gss.export.job import export
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.sampling.arguments import need_joint
@@ -56,6 +57,7 @@ def run(args: Namespace) -> None:
     if args.joint and onnx is None:
         raise InputError("--joint is about ONNX files: name one with --onnx")
     pipeline = load_pipeline(args.pipeline, device="cpu")
+    check_graph_size(pipeline, args.size)  # before anything is written or said
     if args.joint:
         need_joint(pipeline.joint, pipeline.likelihood, "--joint")
     for option, file, ending in (("--onnx", onnx, ".onnx"), ("--pt2", pt2, ".pt2")):

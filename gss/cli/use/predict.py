@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
     help = "sizes relative to that, averaged, with commas"
     parser.add_argument("--scales", type=numbers, default=[1.0], metavar="0.75,1", help=help)
-    help = "hard, marginal, expected, aux, fused, density or joint (default: best)"
+    help = "hard, marginal, expected, aux, fused, refined, density or joint (default: best)"
     parser.add_argument("--decode", metavar="MODE", help=help)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     help = "out-of-distribution scores to write, with commas; best for the pipeline's default"
