@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -77,16 +78,27 @@ class ImportedBackbone(BackboneMixin, PreTrainedModel):
             **kwargs: Ignored.
 
         Raises:
-            InputError: the network gives another number of maps, or other channels, than its class states.
+            InputError: the network gives one tensor, another number of maps or other channels than its class states,
+                or maps that do not come finest first.
         """
-        maps = list(self.network(pixel_values))
+        given = self.network(pixel_values)
+        if isinstance(given, Tensor):
+            raise InputError(f"{self.config.target}: forward must return a list of maps, got one tensor")
+        maps = list(given)
         stated, found = list(self.config.channels), [part.shape[1] for part in maps]
         if found != stated:
             raise InputError(f"{self.config.target} states maps of {stated} channels and gives {found}")
+        sizes = [tuple(part.shape[2:]) for part in maps]
+        if any(after > before for pair in pairwise(sizes) for before, after in zip(*pair, strict=True)):
+            raise InputError(f"{self.config.target}: maps must come finest first, got {_sizes(sizes)}")
         used = [part for name, part in zip(self.stage_names[1:], maps, strict=True) if name in self.out_features]
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = BackboneOutput(feature_maps=tuple(used), hidden_states=select_states((pixel_values, *maps), wanted))
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+
+def _sizes(sizes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join("x".join(map(str, size)) for size in sizes)
 
 
 def backbone_class(target: str) -> type:

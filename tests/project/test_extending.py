@@ -9,6 +9,7 @@ import pytest
 import torch
 from image_folders import write_folder
 from tiny_pipeline import NAMES, tiny_pipeline
+from torch import nn
 
 from gss.config.io import load_config
 from gss.config.posterior import PosteriorConfig
@@ -20,6 +21,7 @@ from gss.data.open import build_dataset, open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.tables import segmentation_tables
+from gss.models.imported_backbone import ImportedBackbone, imported_config
 from gss.models.prior import GSSPriorModel
 from gss.ood import SCORES, OODScore, ScoreInputs
 from gss.ood.registry import build_score
@@ -87,6 +89,28 @@ def test_a_backbone_is_built_and_saved_by_its_name(tmp_path):
     assert prior.config.backbone_config.target == "my_net:Pyramid"
     with pytest.raises(InputError, match="os:path.*must be a class derived from torch"):
         GSSPriorModel.from_backbone("os:path", **options)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ([4, 8], "maps must come finest first, got 4x8, 8x16"),
+        ([16, 8, 4], r"states maps of \[5, 5\] channels and gives \[5, 5, 5\]"),
+        (None, "forward must return a list of maps, got one tensor"),
+    ],
+)
+def test_a_backbone_with_maps_in_another_form_is_refused(sizes, words, monkeypatch):
+    class Maps(nn.Module):
+        channels = (5, 5)
+
+        def forward(self, images):
+            if sizes is None:
+                return torch.zeros(len(images), 5, 8, 16)
+            return [torch.zeros(len(images), 5, size, 2 * size) for size in sizes]
+
+    monkeypatch.setattr("gss.models.imported_backbone.find_class", lambda *_: Maps)
+    with pytest.raises(InputError, match=words):
+        ImportedBackbone(imported_config("my_maps:Maps"))(torch.zeros(2, 3, 32, 64))
 
 
 def test_a_data_set_is_read_checked_and_augmented_by_its_name():

@@ -43,6 +43,9 @@ def run(args: Namespace) -> None:
     spec = load_spec(path)
     print(f"{root}: {line}")
     print(f"wrote {path}: {spec.label_space.num_classes} classes, splits {', '.join(splits(spec))}")
+    advice = spec.validation_advice()
+    if advice:
+        print(f"warning: no split validates: {advice}")
     data = root if path == root / FOLDER_SPEC else path
     print(f"next: gss data check {data} --sheet sheet.png")
     print(f"then: gss quickstart --data {data} --stages posterior,prior --out runs/mine")

@@ -101,5 +101,8 @@ def _check_domain(domain: Domain, split: str | None, *, mixed: bool) -> DomainRe
     if mixed:
         trained = ""  # a class that one domain lacks may be in another
     splits = tuple(check_split(spec, name, training=name == trained) for name in dict.fromkeys(names))
-    shared = split_findings([(report.split, report.ids, report.files.digests) for report in splits])
-    return DomainReport(domain, splits, tuple(shared), accounting(spec))
+    warnings = split_findings([(report.split, report.ids, report.files.digests) for report in splits])
+    advice = "" if mixed or split is not None else spec.validation_advice()
+    if advice:
+        warnings.append(Finding("no_validation", 1, f"no split validates: {advice}"))
+    return DomainReport(domain, splits, tuple(warnings), accounting(spec))

@@ -114,6 +114,10 @@ class DataSpec:
         lists = [path.name for path in root.glob(f"{before}*{after}") if not is_hidden(path.name)]
         return sorted(name[start : len(name) - len(after)] for name in lists)
 
+    def _part(self, split: str) -> str:
+        """Return what stands for `{split}` in the files of a split."""
+        return self.splits.get("all" if self.undivided else split, split)
+
     @property
     def undivided(self) -> bool:
         """True without splits, or with `all` alone: `train` is then the first four fifths by id, `val` the rest.
@@ -140,7 +144,22 @@ class DataSpec:
             close = nearest(split, existing)
             hint = f", did you mean {quoted(close)}?" if close else ";"
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"
-            raise InputError(f"data set {self.name!r} has no split {split!r}{hint} existing splits: {listed}")
+            fix = f"; {self.validation_advice()}" if split == "val" and "train" in existing else ""
+            raise InputError(f"data set {self.name!r} has no split {split!r}{hint} existing splits: {listed}{fix}")
+
+    def validation_advice(self) -> str:
+        """Return how to get a split to validate on; empty where there is one, or none to train on."""
+        existing = self.available_splits()
+        if self.domains or "train" not in existing or "val" in existing:
+            return ""
+        if self.list_file is None:
+            return "put images to validate on into a split val, or name another split with data.val_split"
+        train = self._list_name(self.splits.get("train", "train"))
+        others = [train.rpartition("train")[0] + name + train.rpartition("train")[2] for name in ("val", "all")]
+        again = self.root is not None and (self.root / FOLDER_SPEC).is_file()
+        return f"write {others[0]}, or rename {train} to {others[1]}" + (
+            f", and name it in splits of {FOLDER_SPEC} (or run 'gss data init' again with --overwrite)" if again else ""
+        )
 
     def samples(self, split: str, *, find: FindFiles = find_files) -> list[Sample]:
         """Return image and mask files of a split, in list order or sorted by id.
@@ -159,7 +178,7 @@ class DataSpec:
             raise InputError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
         root = self.folder()
         self.check_split(split)
-        part = self.splits.get("all" if self.undivided else split, split)
+        part = self._part(split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
         images = self._without_masks(find(root, image, IMAGE_SUFFIXES), root, image, mask, find)
         if self.list_file is not None:
@@ -213,7 +232,7 @@ class DataSpec:
             self.weak,
             samples,
             root=self.folder(),
-            part=self.splits.get(split, split),
+            part=self._part(split),
             images=[self.image.replace("{split}", part) for part in dict.fromkeys(self.splits.values()) or ("",)],
             label_space=self.label_space,
             label_map=self.label_map,
@@ -228,9 +247,9 @@ class DataSpec:
         """Return the masks of a split without an image; none if a list file says which ids belong to it."""
         if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
             return []
-        samples = self.samples(split)
+        samples = self.samples("all" if self.undivided else split)  # the masks of both parts lie in one place
         known = {sample.mask for sample in samples}
-        mask = self.mask.replace("{split}", self.splits.get(split, split))
+        mask = self.mask.replace("{split}", self._part(split))
         return [path for path in find_files(self.folder(), mask, MASK_SUFFIXES).values() if path not in known]
 
 

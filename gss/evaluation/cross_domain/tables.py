@@ -107,14 +107,21 @@ def cell_text(value: float | Spread | None) -> float | str | None:
 
 
 def _averages(result: CrossDomainResult) -> list[str]:
-    """Return a note for the test sets of which some classes are in no mean, because they occur nowhere."""
-    found: dict[str, str] = {}
+    """Return a note for the test sets of which some classes are in no mean, and why they are not."""
+    found: dict[str, None] = {}
     for group, data in ((group, data) for group in result.groups for data in result.data):
         values = result.metrics(group, data, result.groups[group].default_mode)["iou"]
-        over = averaged_over([value.mean if isinstance(value, Spread) else value for value in values])
+        means = [value.mean if isinstance(value, Spread) else value for value in values]
+        over = averaged_over(means)
         if over:
-            found.setdefault(f"{over} of {data}", group)
-    return [f"Means go over {', '.join(found)}; the others occur nowhere."] if found else []
+            unreachable = result.groups[group].pairs[data].unreachable
+            out = [name for name, mean in zip(result.data[data].classes, means, strict=True) if mean is None]
+            unknown = [name for name in out if name in unreachable]
+            absent = [name for name in out if name not in unreachable]
+            why = [f"{group} cannot predict {', '.join(unknown)}"] if unknown else []
+            why += [f"{', '.join(absent)} {'occurs' if len(absent) == 1 else 'occur'} nowhere"] if absent else []
+            found[f"{over} of {data} ({', '.join(why)})"] = None
+    return [f"Means go over {'; '.join(found)}."] if found else []
 
 
 def _matrix(

@@ -11,8 +11,10 @@ from image_folders import write_folder
 from mixture_trees import TREES as DOMAIN_TREES
 from PIL import Image
 
+from gss.cli import main
 from gss.config.shared import DataConfig
 from gss.core.errors import InputError
+from gss.data.check.report import check_data
 from gss.data.label_map import LabelMap
 from gss.data.open import build_dataset
 from gss.data.specs.load import builtin_specs, load_spec
@@ -456,3 +458,29 @@ def test_a_misspelt_folder_names_the_one_beside_it(tmp_path, monkeypatch):
         load_spec("photoz")
     with pytest.raises(ValueError, match=r"no data set '/nowhere/else': there is no such folder or file"):
         load_spec("/nowhere/else")
+
+
+def test_a_list_to_train_on_without_one_to_validate_on(tmp_path, capsys):
+    root = folder(tmp_path, {id: [[0, 1]] for id in "abcdef"}, {"classes": {"0": "a", "1": "b"}})
+    (root / "train.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    spec, advice = load_spec(root), "write val.txt, or rename train.txt to all.txt"
+    with pytest.raises(InputError, match=f"no split 'val'.* existing splits: train; {advice}$"):
+        spec.check_split("val")
+    assert main(["data", "check", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert f"no split validates: {advice}" in " ".join(printed.split()) and "1 warning" in printed
+    assert check_data(spec, "train").domains[0].warnings == ()
+    assert main(["data", "init", str(root)]) == 0
+    assert f"warning: no split validates: {advice}, and name it in splits of data.yaml" in capsys.readouterr().out
+    (root / "train.txt").rename(root / "all.txt")
+    assert main(["data", "init", str(root), "--overwrite"]) == 0
+    spec = load_spec(root)
+    assert (spec.validation_advice(), [len(spec.samples(split)) for split in ("train", "val")]) == ("", [5, 1])
+    assert "no split validates" not in capsys.readouterr().out
+
+
+def test_folders_to_train_on_without_one_to_validate_on(tmp_path):
+    spec = load_spec(folder(tmp_path, {"a": [[0]], "b": [[0]]}, {"classes": {"0": "a"}}, prefix="train/"))
+    assert "data.val_split" in spec.validation_advice()
+    with pytest.raises(InputError, match="no split 'val'.*data.val_split"):
+        spec.check_split("val")

@@ -196,6 +196,7 @@ def test_texts_and_files(result, tmp_path):
         "common",
     ):
         assert text in printed
+    assert "4 of 5 classes of far (prior cannot predict sea)" in printed and "occur nowhere" not in printed
     stored = json.loads(json.dumps(result.to_json()))
     assert stored["schema_version"] == 1 and "pictures" not in stored and stored["common"] == result.common
     miou = stored["groups"]["prior"]["summary"]["aux"]["hard"]["miou"]["drop"]
