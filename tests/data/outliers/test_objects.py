@@ -32,7 +32,7 @@ def test_bad_object_folders(tmp_path):
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match="no images with labels found"):
         open_objects(tmp_path / "bare")
-    with pytest.raises(ValueError, match="unknown data spec"):
+    with pytest.raises(ValueError, match="no data set .*nowhere.: there is no such folder"):
         open_objects(tmp_path / "nowhere")
     lost = folder(tmp_path / "lost", {"a": RED, "b": RED})
     (lost / "masks" / "b.png").unlink()
