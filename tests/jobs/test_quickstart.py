@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from gss.core.lookup.run_folders import find_pipeline
 from gss.jobs.quickstart import run as quickstart
 from gss.jobs.quickstart import stages as quickstart_stages
 from gss.jobs.quickstart.drawn import draw_strokes
+from gss.jobs.quickstart.page import answer_sentence
 from gss.jobs.quickstart.unknown import check_kinds
 
 SPEC = """
@@ -175,3 +177,16 @@ def test_strokes_lie_in_different_classes():
     labels[:8], labels[12:18], labels[22:] = 0, 1, 0
     found = draw_strokes(labels, 2)
     assert all(found[rows].any() for rows in (slice(0, 8), slice(12, 18), slice(22, 30)))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["background", "animal"], "reach an IoU of 72.4% for animal, a mIoU of 82.9%."),
+        (["sky", "road"], "images reach a mIoU of 82.9%."),
+    ],
+)
+def test_the_object_comes_before_the_mean_where_there_are_two_classes(names, words):
+    mode = SimpleNamespace(miou=0.829, iou=[0.933, 0.724])
+    result = SimpleNamespace(modes={"marginal": mode}, default_mode="marginal", images=10, class_names=names)
+    assert answer_sentence(result, SimpleNamespace(seconds={"prior": 600.0}), None).endswith(words)

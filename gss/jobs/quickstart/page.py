@@ -81,15 +81,12 @@ def mode_table(
 def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: ModeMetrics | None) -> str:
     """Return one sentence: how good the masks of unseen images are, and after how long a training."""
     best, minutes = result.modes[result.default_mode], max(round(sum(found.seconds.values()) / 60), 1)
-    text = (
-        f"After {minutes} minute{'s' * (minutes > 1)} of training the masks of {result.images} unseen images reach a "
-        f"mIoU of {_digits(best.miou)}"
-    )
     thing = _only_object(result)
-    if thing is not None:
-        text = text.replace(
-            "a mIoU of", f"an IoU of {_digits(best.iou[thing])} for {result.class_names[thing]}, a mIoU of"
-        )
+    reached = "" if thing is None else f"an IoU of {_digits(best.iou[thing])} for {result.class_names[thing]}, "
+    text = (
+        f"After {minutes} minute{'s' * (minutes > 1)} of training the masks of {result.images} unseen images reach "
+        f"{reached}a mIoU of {_digits(best.miou)}"
+    )
     over = averaged_over(best.iou)
     text += f" over {over}" if over else ""
     text += f"; the same network trained as a plain classifier reaches {_digits(twin.miou)}" if twin else ""
