@@ -41,7 +41,7 @@ from gss.pipeline.sampling.methods import SamplingMethods
 from gss.pipeline.store.bars import without_bars
 from gss.pipeline.store.card import card_facts, write_card
 from gss.pipeline.store.hub import HubMethods
-from gss.pipeline.store.saving import current_modules, read
+from gss.pipeline.store.saving import current_modules, precise_modules, read
 from gss.pipeline.tokens import KeptReader
 from gss.pipeline.windows import Dense, Views, resize_map
 from gss.posterior.codec import MaskigeCodec
@@ -116,7 +116,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
     @classmethod
     def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Read model_index.json for `DiffusionPipeline.from_pretrained`, which does not call `load_config` of ours."""
-        current_modules(config_dict)
+        precise_modules(config_dict)
         return super().extract_init_dict(config_dict, **kwargs)
 
     def save_pretrained(

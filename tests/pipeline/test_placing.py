@@ -1,5 +1,6 @@
 """Precision and devices of the components, and what other pipelines of diffusers take."""
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -36,6 +37,27 @@ def test_a_dtype_is_that_of_the_prior(dtype, tmp_path):
     given = GSSPipeline.from_pretrained(tmp_path, dtype={"prior": dtype, "vqvae": dtype})
     assert dtypes(given) == {**only_prior(dtype), "vqvae": dtype}
     assert dtypes(GSSPipeline.from_pretrained(tmp_path)) == only_prior(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_dtype_is_that_of_the_prior_for_the_generic_class_too(dtype, tmp_path):
+    pipeline = tiny_pipeline()
+    pipeline.save_pretrained(tmp_path / "full")
+    load = diffusers.DiffusionPipeline.from_pretrained
+    loaded = load(tmp_path / "full", torch_dtype=dtype)
+    assert dtypes(loaded) == only_prior(dtype) == dtypes(load(tmp_path / "full", dtype={"default": dtype}))
+    assert torch.equal(loaded.likelihood.table, pipeline.likelihood.table)  # as in the file, not cast twice
+    assert {type(part) for part in loaded.components.values()} == {type(p) for p in pipeline.components.values()}
+    loaded.save_pretrained(tmp_path / "again")
+    assert dtypes(GSSPipeline.from_pretrained(tmp_path / "again")) == only_prior(torch.float32)
+    given = load(tmp_path / "full", dtype=dtype, codec=pipeline.codec)
+    assert given.codec is pipeline.codec and dtypes(given) == only_prior(dtype)
+    # Files in half precision do not change that.
+    half = tiny_pipeline()
+    for name in ALL:
+        getattr(half, name).half()
+    half.save_pretrained(tmp_path / "half")
+    assert dtypes(load(tmp_path / "half")) == only_prior(torch.float32)
 
 
 def test_another_default_precision(tmp_path):
@@ -79,9 +101,11 @@ def test_the_prior_waits_on_the_cpu_between_calls():
 def test_saved_and_loaded_in_every_form_of_diffusers(tmp_path):
     pipeline = tiny_pipeline()
     expected = pipeline(PHOTO).masks[0]
-    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {})):
-        pipeline.save_pretrained(tmp_path / name, max_shard_size="50KB", **extra)
+    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {}), ("pickled", {})):
+        form = {"safe_serialization": False} if name == "pickled" else {"max_shard_size": "50KB"}
+        pipeline.save_pretrained(tmp_path / name, **form, **extra)
         assert np.array_equal(GSSPipeline.from_pretrained(tmp_path / name, **extra)(PHOTO).masks[0], expected)
+        assert diffusers.DiffusionPipeline.from_pretrained(tmp_path / name, **extra).likelihood is not None
     with pytest.raises(InputError, match="no file named"):
         GSSPipeline.from_pretrained(tmp_path / "variant")
     assert np.array_equal(GSSPipeline(**pipeline.components)(PHOTO).masks[0], expected)

@@ -5,7 +5,8 @@
     pip download --no-deps --no-binary :all: transformers==VERSION
     tar xzf transformers-VERSION.tar.gz
 
-Of diffusers a checkout with `tests/models` and `tests/pipelines` is needed, its source distribution has no tests.
+Of diffusers a checkout with `tests/models/testing_utils` and `tests/pipelines/testing_utils` is needed: its source
+distribution has only `tests/testing_utils.py`.
 Nothing of them is part of this project.
 """
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import safe_open
 from torch import nn
 
@@ -21,6 +22,7 @@ from gss.models.prior import GSSPriorModel
 from gss.models.residual import ResidualPatternHead
 from gss.ood import FittedScores
 from gss.pipeline.processor import GSSImageProcessor
+from gss.pipeline.store.precision import loaders
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
@@ -28,6 +30,7 @@ from vqvae import MaskigeVQModel
 _Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
 
 INDEX = PIPELINE_INDEX
+_CURRENT = "_current_modules"  # mark of a model_index.json that was read by `GSSPipeline.load_config`
 
 # diffusers loads a component from its module only when that module is already imported.
 COMPONENTS: dict[str, Any] = {
@@ -52,9 +55,23 @@ def current_modules(config: dict[str, Any]) -> None:
     diffusers stores the module of each component. With the class name alone, a pipeline saved before a module was moved
     stays loadable.
     """
+    _replace(config, {name: (component.__module__, name) for name, component in COMPONENTS.items()})
+    config[_CURRENT] = True
+
+
+def precise_modules(config: dict[str, Any]) -> None:
+    """Replace the modules of components in a model_index.json by those whose classes keep float32, in place.
+
+    Those that `current_modules` replaced stay: their pipeline gives every component its precision itself.
+    """
+    if not config.pop(_CURRENT, False):
+        _replace(config, loaders(COMPONENTS))
+
+
+def _replace(config: dict[str, Any], modules: Mapping[str, tuple[str, str]]) -> None:
     for name, saved in config.items():
-        if isinstance(saved, list | tuple) and len(saved) == 2 and saved[1] in COMPONENTS:
-            config[name] = [COMPONENTS[saved[1]].__module__, saved[1]]
+        if isinstance(saved, list | tuple) and len(saved) == 2 and saved[1] in modules:
+            config[name] = list(modules[saved[1]])
 
 
 def read(
@@ -162,10 +179,7 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
     for name, component in components.items():
         if not isinstance(component, nn.Module):
             continue
-        stored: set[str] = set()
-        for file in (folder / name).glob("*.safetensors"):
-            with safe_open(file, framework="pt") as tensors:
-                stored.update(tensors.keys())
+        stored = tensor_names(folder / name)
         # transformers renames some tensors of a backbone in the file, so that the names cannot be compared.
         wanted = component.state_dict().keys()
         if len(stored) < len(wanted):
@@ -173,6 +187,17 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
                 f"cannot load the pipeline at {folder}: {folder / name} holds {len(stored)} of {len(wanted)} tensors; "
                 "copy it again or train again"
             )
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """Return the names of the tensors in the files of a component, safetensors or, if there are none, pickled."""
+    names: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            names.update(tensors.keys())
+    for file in [] if names else folder.glob("*.bin"):
+        names.update(torch.load(file, map_location="meta", weights_only=True))
+    return names
 
 
 def digest(folder: Path) -> str:
@@ -184,7 +209,7 @@ def digest(folder: Path) -> str:
         folder / INDEX,
         *(file for name in index if not name.startswith("_") for file in (folder / name).glob("*")),
     ]
-    for file in sorted(file for file in parts if file.suffix in (".json", ".safetensors")):
+    for file in sorted(file for file in parts if file.suffix in (".json", ".safetensors", ".bin")):
         total.update(file.relative_to(folder).as_posix().encode(errors="surrogateescape") + b"\0")
         with open(file, "rb") as content:
             total.update(hashlib.file_digest(content, "sha256").digest())
