@@ -9,11 +9,13 @@ import os
 import sys
 import traceback
 import warnings
-from argparse import RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import NoReturn
 
 import gss
+from gss.cli.checks import check_own, import_own
 from gss.cli.endings import written
 from gss.cli.following import following
 from gss.cli.overview import epilog, overview
@@ -62,7 +64,8 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "palette": "gss.cli.palette",
     "zoo": "gss.cli.zoo",
 }
-"""Command to its module, which has `HELP`, `add_arguments(parser)` and `run(args)`; groups of commands are nested."""
+"""Command to its module, which has `HELP`, `add_arguments(parser)`, `run(args)` and perhaps `check(args)`; groups of
+commands are nested."""
 
 _GROUPS = {
     "data": "look at a data set",
@@ -96,14 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_files({name: getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)})
             take_over_locks(getattr(args, "force", False))
             module = importlib.import_module(args.module)
-            if not getattr(module, "LIGHT", False):
-                if not args.quiet:
-                    announce(f"{args.prog}: starting")
-                importlib.import_module("torch")  # so that there is something to set
-                keep_memory()
-            flush_denormals(True)
             with warnings.catch_warnings(), quiet(getattr(args, "quiet", False)):
                 warnings.showwarning = show_warning()
+                _check(module, args)
+                flush_denormals(True)
                 code = module.run(args) or 0
             files = [getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)]
             if not getattr(args, "quiet", False) and os.environ.get("RANK", "0") == "0":
@@ -133,6 +132,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         release_outputs()
         flush_denormals(False)  # who called this function goes on as before
+
+
+def _check(module: ModuleType, args: Namespace) -> None:
+    """Refuse the mistakes that show without torch, then import it."""
+    if hasattr(module, "check"):
+        module.check(args)
+    check_own(args)
+    if getattr(module, "LIGHT", False):
+        return
+    if not args.quiet:
+        announce(f"{args.prog}: starting")
+    importlib.import_module("torch")  # so that there is something to set
+    keep_memory()
+    import_own(args)
 
 
 def console() -> NoReturn:

@@ -94,27 +94,42 @@ def prepare_output(folder: str | os.PathLike[str], *, overwrite: bool, resume: b
             it cannot be written.
     """
     out = Path(folder)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"output folder {out} is a file: choose another --out")
+    check_free(out, overwrite=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK | os.X_OK):
             raise InputError(f"no permission to write to output folder {out}: choose another --out")
         lock_folder(out)
-        held = sorted(entry.name for entry in out.iterdir())
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot write output folder {out}: {reason}; choose another --out") from error
-    results = [name for name in held if name != LOCK_NAME and not is_temporary(name)]
-    if results and not (overwrite or resume):
+    try:
+        check_free(out, overwrite=overwrite, resume=resume)
+    except InputError:
         unlock_folder(out)
+        raise
+    remove_leftovers(out)
+    return out
+
+
+def check_free(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool | None = None) -> None:
+    """Require what `prepare_output` requires of a folder's contents, but create and lock nothing.
+
+    Raises:
+        InputError: the folder is a file, or it holds something and neither flag is set.
+    """
+    out = Path(folder)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"output folder {out} is a file: choose another --out")
+    if overwrite or resume or not out.is_dir():
+        return
+    results = sorted(entry.name for entry in out.iterdir() if entry.name != LOCK_NAME and not is_temporary(entry.name))
+    if results:
         resumes = "" if resume is None else " (--resume to continue the run)"
         raise InputError(
             f"output folder {out} already holds {results[0]!r}{' and more' if len(results) > 1 else ''}: "
             f"pass --overwrite to replace it{resumes}, or choose another --out"
         )
-    remove_leftovers(out)
-    return out
 
 
 def check_apart(out: str | os.PathLike[str], inputs: Mapping[str, str | os.PathLike[str] | None]) -> None:

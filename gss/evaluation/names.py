@@ -8,6 +8,15 @@ from pathlib import Path
 from gss.core.errors import InputError
 
 
+def unknown_metric(name: str, *, where: str = "") -> InputError:
+    """Build the error for a name of no metric; `where` is the option that it was given to."""
+    head = f"{where}: " if where else ""
+    return InputError(
+        f"{head}there is no metric {name!r}: name your own as module:Name (docs/extending/metric.md); the usual ones "
+        "are always measured"
+    )
+
+
 def short_names(folders: Sequence[str]) -> dict[str, str]:
     """Name pipelines for tables, by the last part of the path that is not `pipeline`.
 

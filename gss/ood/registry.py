@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gss.core.errors import InputError, unknown_name
 from gss.core.lookup.plugins import find_class
 from gss.models.density import GMMDensityHead
 from gss.ood.base import SCORES, DensityScore, FittedScore, OODScore, register
@@ -13,6 +12,7 @@ from gss.ood.density import MixtureClass, MixtureMarginal, MixtureMax, MixtureRa
 from gss.ood.distances import Mahalanobis, MahalanobisUnit, NearestNeighbors, OneGaussian, VirtualLogit
 from gss.ood.fitted import FittedScores
 from gss.ood.logits import Energy, Entropy, MaxLogit, MaxSoftmax
+from gss.ood.names import lacking_error, unknown_score, unmet
 from gss.ood.residual import ResidualEnergy, SmoothResidualEnergy
 from gss.ood.standardized import StandardizedMaxLogit
 from gss.ood.tokens import Disagreement, TokenEntropy, TokenSurprise
@@ -28,15 +28,6 @@ for _score in (
 ):
     register(_score)
 
-# A need that a pipeline does not meet -> remedy, in the order in which they are reported.
-_REMEDIES = {
-    "residual": "a residual pattern head ('gss train residual' adds one)",
-    "density": "a density head ('gss train density' adds one)",
-    "outliers": "a mixture of outliers ('gss train density' with outliers.spec=FOLDER fits one)",
-    "fit": "statistics of training data ('gss train density' with the score in posthoc.scores adds them)",
-    "tokens": "predicted tokens, which a discriminative network does not have",
-}
-
 
 def find_score(name: str) -> type[OODScore]:
     """Return the class of a score by its name, or by `module:Name` or the name of an entry point (docs/extending).
@@ -47,7 +38,7 @@ def find_score(name: str) -> type[OODScore]:
     if name not in SCORES:
         found = find_class(name, "scores", OODScore)
         if found is None:
-            raise unknown_name("score", name, SCORES)
+            raise unknown_score(name, SCORES)
         SCORES[name] = found
     return SCORES[name]
 
@@ -71,7 +62,7 @@ class _Parts:
             "decoded": self.tokens,
             "residual": self.residual,
         }
-        return frozenset(need for need in SCORES[name].needs if not met.get(need))
+        return unmet(SCORES[name].needs, met)
 
     def available(self) -> tuple[str, ...]:
         return tuple(name for name in SCORES if not self.lacking(name))
@@ -79,8 +70,7 @@ class _Parts:
     def build(self, name: str) -> OODScore:
         find_score(name)
         if lacking := self.lacking(name):
-            remedy = next((text for need, text in _REMEDIES.items() if need in lacking), ", ".join(sorted(lacking)))
-            raise InputError(f"score {name!r} needs {remedy}; this pipeline has {', '.join(self.available())}")
+            raise lacking_error(name, lacking, self.available())
         score = SCORES[name]
         if issubclass(score, DensityScore):
             assert self.density is not None

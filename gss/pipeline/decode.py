@@ -17,33 +17,13 @@ from torch import Tensor
 
 from gss.core.errors import InputError, unknown_name
 from gss.core.lookup.plugins import find_plugin
+from gss.pipeline.modes import MODES, unknown_mode
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from vqvae import MaskigeVQModel
 
 if TYPE_CHECKING:
     from gss.models.prior import GSSPriorOutput
-
-
-MODES = ("hard", "marginal", "expected", "aux", "fused")
-
-
-def available_modes(
-    likelihood: CellLikelihood | None, *, tokens: bool = True, density: bool = False, joint: bool = False
-) -> tuple[str, ...]:
-    """Return the decode modes of a set of components.
-
-    Args:
-        likelihood: code table, None for contextual decoders.
-        tokens: False for a discriminative twin, which has no trained token classifier.
-        density: True with a density head.
-        joint: True with a joint prior.
-    """
-    if not tokens:
-        return ("aux", "density") if density else ("aux",)
-    exact = ("marginal", "refined") if joint else ("marginal",)
-    modes = ("hard", "expected", "aux") if likelihood is None else ("hard", *exact, "aux", "fused")
-    return (*modes, "density", "joint") if density else modes
 
 
 def decode(
@@ -172,7 +152,7 @@ def check_decode(name: str, known: Collection[str]) -> None:
     """
     found = find_decode(name)
     if found is None:
-        raise unknown_name("decode mode", name, known)
+        raise unknown_mode(name, known)
     for mode in found[1]:
         if mode not in known:
             raise unknown_name("decode mode", mode, known, where=name)

@@ -13,7 +13,7 @@ from gss.labels.colors import background_classes
 from gss.labels.space import first_names
 from gss.ood import available_scores
 from gss.ood.alarms import check_rate
-from gss.pipeline.decode import available_modes
+from gss.pipeline.modes import available_modes
 
 
 class PipelineFacts:

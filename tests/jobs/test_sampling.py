@@ -119,7 +119,7 @@ def test_generate(place):
         (("generate", "@pipeline", "--proportions", "road=0.5"), "proportions sum to 0.5; they must sum to 1"),
         (("generate", "@pipeline", "--proportions", "road"), "is not CLASS=SHARE"),
         (("generate", "@pipeline", "-n", "0"), "'0' is not a whole number above 0"),
-        (("sample", "@pipeline", "@images", "--top-p", "2"), "top_p is 2.0"),
+        (("sample", "@pipeline", "@images", "--top-p", "2"), "--top-p is 2; it must be"),
         (("complete", "@pipeline"), "give masks, or --data"),
         (("complete", "@pipeline", "@masks", "--images", "@images/a.png"), "no image is called 'b'"),
     ],

@@ -42,15 +42,10 @@ def run(args: Namespace) -> None:
     write_spec_file(path, keys, line, root)
     spec = load_spec(path)
     print(f"{root}: {line}")
-    print(f"wrote {path}: {spec.label_space.num_classes} classes, splits {', '.join(splits(spec))}")
+    print(f"wrote {path}: {spec.label_space.num_classes} classes, splits {', '.join(spec.readable_splits())}")
     advice = spec.validation_advice()
     if advice:
         print(f"warning: no split validates: {advice}")
     data = root if path == root / FOLDER_SPEC else path
     print(f"next: gss data check {data} --sheet sheet.png")
     print(f"then: gss quickstart --data {data} --stages posterior,prior --out runs/mine")
-
-
-def splits(spec) -> list[str]:  # type: ignore[no-untyped-def]
-    """Return the splits of a spec, with those that are parts of an undivided one."""
-    return [*spec.available_splits(), *(["train", "val"] if spec.undivided else [])]

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data, check_known_names, check_pipeline, check_range
 from gss.cli.parser import (
     add_false_alarms,
     add_files,
@@ -50,6 +51,31 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--scales", type=numbers, default="1", metavar="A,B", help="average over relative sizes")
     add_running(parser, batch="windows of an image run at once")
     add_files(parser, json="the numbers", markdown="the tables", html="a report with heat maps and pictures")
+
+
+def check(args: Namespace) -> None:
+    """Refuse wrong names and paths before anything heavy is imported."""
+    from pathlib import Path
+
+    from gss.core.errors import InputError
+    from gss.data.specs.spec import named_split
+
+    check_range("--false-alarms", args.false_alarms, 0, 1, "0.05")
+    check_known_names(args.modes, args.scores)
+    for entry in args.pipelines:
+        name, equals, rest = entry.partition("=")
+        folders = rest.split(",") if equals and "/" not in name else [entry]
+        for folder in filter(None, map(str.strip, folders)):
+            check_pipeline(folder)
+    for file in args.map:
+        if not Path(file).is_file():
+            raise InputError(f"--map {file}: there is no such file; 'gss data map --out {file}' writes one")
+    if args.mseg and not Path(args.mseg).is_file():
+        raise InputError(f"--mseg {args.mseg}: cannot read the MSeg table, there is no such file")
+    roots = dict(entry.partition("=")[::2] for entry in args.roots)
+    for ref in args.data:
+        spec, split = named_split(ref) or (ref, args.split)
+        check_data(spec, roots.get(spec), [split])
 
 
 def run(args: Namespace) -> int:

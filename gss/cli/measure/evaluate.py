@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data, check_metrics, check_pipeline
 from gss.cli.parser import add_data, add_files, add_running, add_size, add_window, names
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
@@ -19,6 +20,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     help = "further metrics of your own, as module:Name (docs/extending)"
     parser.add_argument("--metrics", type=names, default=[], metavar="A,B", help=help)
     add_files(parser, json="the numbers", html="a report with pictures")
+
+
+def check(args: Namespace) -> None:
+    """Refuse wrong names and paths before anything heavy is imported."""
+    check_metrics(args.metrics)
+    check_pipeline(args.pipeline, modes=args.modes or ())
+    check_data(args.data, args.root, [args.split])
 
 
 def run(args: Namespace) -> int:

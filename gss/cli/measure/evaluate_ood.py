@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data, check_pipeline
 from gss.cli.parser import add_files, add_force, add_limit, add_running, add_size, add_window, names
 from gss.cli.runtime import one_line, parse_device, parse_dtype, report_unreadable
 
@@ -43,6 +44,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_force(parser, "--save-scores")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong names, paths and combinations of arguments before anything heavy is imported."""
+    from gss.core.errors import InputError
+
+    given = [f"--{name.replace('_', '-')}" for name in ("save_as", "save_dtype", "overwrite") if getattr(args, name)]
+    if given and not args.save_scores:
+        raise InputError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
+    check_pipeline(args.pipeline, scores=args.scores or ())
+    roots = args.root or []
+    for number, ref in enumerate(args.data):
+        root = roots[0] if len(roots) == 1 else roots[number] if len(roots) == len(args.data) else None
+        check_data(ref, root, [name for name in (args.split, args.threshold_from) if name])
+
+
 def run(args: Namespace) -> int:
     """Measure every data set, write and print; return 1 when a data set or an image failed."""
     from dataclasses import replace
@@ -58,9 +73,6 @@ def run(args: Namespace) -> int:
     from gss.evaluation.ood.tables import ood_tables
     from gss.pipeline.loading import load_pipeline
 
-    given = [f"--{name.replace('_', '-')}" for name in ("save_as", "save_dtype", "overwrite") if getattr(args, name)]
-    if given and not args.save_scores:
-        raise InputError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
     # All mistakes show before the first image is read.
     test_sets = open_benchmarks(args.data, args.split, roots=args.root or (), outliers=args.outliers)
     sources: list = [None] * len(test_sets)

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_choices, check_data, check_joint, check_range
 from gss.cli.parser import add_data, add_device, add_files, add_workers, count, count_or_none, counts, names, numbers
 from gss.cli.runtime import parse_device, report_unreadable
 
@@ -34,24 +35,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_files(parser, json="the numbers", html="a report with pictures")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong names and paths before anything heavy is imported."""
+    from gss.core.errors import InputError
+    from gss.evaluation.samples.names import KINDS, PARTS
+
+    check_choices("part", args.parts, PARTS, "--parts")
+    check_choices("kind of given pixels", args.kinds, KINDS, "--kinds", plural="kinds of given pixels")
+    for share in args.shares:
+        check_range("--shares", share, 0, 1, "0.1")
+    if len(args.completed) != 2:
+        raise InputError("--completed takes two numbers, such as 10,5")
+    check_joint(args.pipeline, "gss evaluate-samples")
+    check_data(args.data, args.root, [args.split])
+
+
 def run(args: Namespace) -> int:
     """Measure, write and print; return 1 when images could not be read."""
     from dataclasses import replace
 
     from gss.core.distributed import is_main
-    from gss.core.errors import InputError
     from gss.core.files import write_json
     from gss.data.open import open_split
     from gss.data.specs.load import load_spec
     from gss.evaluation.samples.evaluate import evaluate_samples
-    from gss.evaluation.samples.given import KINDS
+    from gss.evaluation.samples.names import KINDS, PARTS
     from gss.evaluation.samples.page import build_page
-    from gss.evaluation.samples.protocol import PARTS, SampleProtocol
+    from gss.evaluation.samples.protocol import SampleProtocol
     from gss.evaluation.samples.tables import sample_tables
     from gss.pipeline.loading import load_pipeline
 
-    if len(args.completed) != 2:
-        raise InputError("--completed takes two numbers, such as 10,5")
     protocol = SampleProtocol(
         parts=tuple(args.parts or PARTS),
         n=args.n,

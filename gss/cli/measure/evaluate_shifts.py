@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data, check_known_names, check_pipeline, check_range
 from gss.cli.parser import add_data, add_false_alarms, add_files, add_running, add_shifts, add_size, add_window, names
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
@@ -23,6 +24,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_size(parser)
     add_running(parser, batch="shifted versions of an image run at once")
     add_files(parser, json="the numbers", html="a report with curves and pictures")
+
+
+def check(args: Namespace) -> None:
+    """Refuse wrong names and paths before anything heavy is imported."""
+    from gss.data.shifts.apply import choose_severities, choose_shifts
+
+    choose_shifts(args.shifts), choose_severities(args.severities)
+    check_range("--false-alarms", args.false_alarms, 0, 1, "0.05")
+    check_known_names(args.modes, args.scores)
+    for folder in args.pipelines:
+        check_pipeline(folder)
+    check_data(args.data, args.root, [name for name in (args.split, args.threshold_split) if name])
 
 
 def run(args: Namespace) -> int:

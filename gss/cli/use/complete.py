@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data, check_joint, check_out
 from gss.cli.parser import add_limit, add_out, add_split
-from gss.cli.use.drawing import add_run_size, add_sampling, load, report
+from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
 
 HELP = "complete partial masks, given pixels are kept"
 
@@ -26,12 +27,31 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(more="masks")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong paths, settings and combinations before anything heavy is imported."""
+    from pathlib import Path
+
+    from gss.core.errors import InputError
+    from gss.data.files import find_images
+
+    if bool(args.masks) == bool(args.data):
+        raise InputError("give masks, or --data with a data set of partial masks: one of the two")
+    if args.data and args.images:
+        raise InputError("--images belongs to mask files; the images of --data are those of the data set")
+    check_joint(args.pipeline, "gss complete")
+    if args.data:
+        check_data(args.data, args.root, [args.split])
+    for paths in filter(None, (args.masks, args.images)):
+        find_images(paths, exclude=Path(args.out))
+    check_sampling(args)
+    check_out(args)
+
+
 def run(args: Namespace) -> int:
     """Complete what can be read; return 1 when a mask failed."""
     from pathlib import Path
 
     from gss.core.distributed import run_on_main
-    from gss.core.errors import InputError
     from gss.core.outputs import prepare_output
     from gss.core.sampling import evenly_spaced
     from gss.data.files import find_images
@@ -40,10 +60,6 @@ def run(args: Namespace) -> int:
     from gss.evaluation.checks import check_classes, class_names
     from gss.jobs.sampling.complete import complete_masks, data_masks, mask_files
 
-    if bool(args.masks) == bool(args.data):
-        raise InputError("give masks, or --data with a data set of partial masks: one of the two")
-    if args.data and args.images:
-        raise InputError("--images belongs to mask files; the images of --data are those of the data set")
     out = Path(args.out)
     pipeline, draws = load(args, "gss complete")
     if args.data:

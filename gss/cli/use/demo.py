@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_out, check_pipeline
 from gss.cli.parser import add_out, size
 
 HELP = "write a page that runs a pipeline in the browser, without a server"
@@ -21,25 +22,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--runtime", metavar="DIR", help=help)
 
 
-def run(args: Namespace) -> None:
-    """Write the page."""
-    import tempfile
+def check(args: Namespace) -> None:
+    """Refuse wrong paths and missing arguments before anything heavy is imported."""
     from pathlib import Path
 
     from gss.core.errors import InputError
-    from gss.core.outputs import prepare_output
-    from gss.export import OnnxModel, export_onnx, quantize
-    from gss.export.demo.build import build_page
-    from gss.export.demo.runtime import web_runtime
-    from gss.export.graph import check_graph_size
     from gss.ood.alarms import check_rate
-    from gss.pipeline.loading import load_pipeline
-    from gss.pipeline.store.saving import digest
 
     if args.onnx is None and args.size is None:
         raise InputError("--size HxW is missing: the size that photos run at, such as 256x320; or --onnx FILE")
     if args.alarm_rate is not None:
         check_rate(args.alarm_rate)
+    if args.onnx and not Path(args.onnx).is_file():
+        raise InputError(f"--onnx {args.onnx}: there is no such file; 'gss export' writes one")
+    check_pipeline(args.pipeline)
+    check_out(args)
+
+
+def run(args: Namespace) -> None:
+    """Write the page."""
+    import tempfile
+    from pathlib import Path
+
+    from gss.core.outputs import prepare_output
+    from gss.export import OnnxModel, export_onnx, quantize
+    from gss.export.demo.build import build_page
+    from gss.export.demo.runtime import web_runtime
+    from gss.export.graph import check_graph_size
+    from gss.pipeline.loading import load_pipeline
+    from gss.pipeline.store.saving import digest
+
     runtime = web_runtime(Path(args.runtime) if args.runtime else None)
     out = prepare_output(args.out, overwrite=args.overwrite)
     with tempfile.TemporaryDirectory() as folder:

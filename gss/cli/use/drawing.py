@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -52,6 +53,20 @@ def add_run_size(parser: ArgumentParser) -> None:
     """Add `--size`."""
     help = "size to run at: HxW, the length of the short side, or native (default: the scale of training)"
     parser.add_argument("--size", type=run_size, metavar="SIZE", help=help)
+
+
+def check_sampling(args: Namespace) -> None:
+    """Require settings of the scheduler that are in range.
+
+    Raises:
+        InputError: one is not.
+    """
+    from gss.core.errors import InputError
+
+    if not 0 <= args.temperature < math.inf:
+        raise InputError(f"--temperature is {args.temperature:g}; it must be a number of at least 0")
+    if not 0 < args.top_p <= 1:
+        raise InputError(f"--top-p is {args.top_p:g}; it must be a number above 0 and up to 1")
 
 
 def load(args: Namespace, what: str) -> tuple[GSSPipeline, Draws]:

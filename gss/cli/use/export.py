@@ -6,9 +6,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gss.cli.checks import check_data, check_pipeline
 from gss.cli.parser import add_force, count, size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 HELP = "write a pipeline as an ONNX file or a torch.export archive"
@@ -35,12 +38,46 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_force(parser, folder="the folder of FILE")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong names, paths and combinations of arguments before anything heavy is imported."""
+    from gss.core.errors import InputError
+    from gss.data.files import find_images
+
+    if args.images and args.data:
+        raise InputError("--images and --data exclude each other: give one of them")
+    onnx, pt2 = _files(args)
+    for option in ("int8", "joint"):
+        if getattr(args, option) and onnx is None:
+            raise InputError(f"--{option} is about ONNX files: name one with --onnx")
+    for option, file, ending in (("--onnx", onnx, ".onnx"), ("--pt2", pt2, ".pt2")):
+        if file is not None and file.suffix != ending:
+            raise InputError(f"{option} {file}: the name must end in {ending}")
+        if file is not None and file.exists() and not args.overwrite:
+            raise InputError(f"{file} exists: pass --overwrite to replace it, or choose another {option}")
+    modes, scores = ([name] if name else [] for name in (args.decode, args.score))
+    check_pipeline(args.pipeline, modes=modes, scores=scores, mode_option="--decode", score_option="--score")
+    if args.images:
+        find_images(args.images)
+    if args.data:
+        check_data(args.data, args.root, [args.split])
+
+
+def _files(args: Namespace) -> tuple[Path | None, Path | None]:
+    """Return the ONNX file and the archive to write."""
+    from pathlib import Path
+
+    from gss.core.lookup.run_folders import find_pipeline
+
+    pt2 = Path(args.pt2) if args.pt2 else None
+    if args.onnx or pt2:
+        return Path(args.onnx) if args.onnx else None, pt2
+    return find_pipeline(args.pipeline) / "onnx" / "model.onnx", None
+
+
 def run(args: Namespace) -> None:
     """Write and compare the files."""
     from pathlib import Path
 
-    from gss.core.errors import InputError
-    from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import check_writable, locked
     from gss.export.graph import check_graph_size
     from gss.export.job import export
@@ -48,26 +85,14 @@ def run(args: Namespace) -> None:
     from gss.pipeline.sampling.arguments import need_joint
     from gss.pipeline.store.saving import digest
 
-    if args.images and args.data:
-        raise InputError("--images and --data exclude each other: give one of them")
-    onnx = Path(args.onnx) if args.onnx else None if args.pt2 else find_pipeline(args.pipeline) / "onnx" / "model.onnx"
-    pt2 = Path(args.pt2) if args.pt2 else None
-    if args.int8 and onnx is None:
-        raise InputError("--int8 is about ONNX files: name one with --onnx")
-    if args.joint and onnx is None:
-        raise InputError("--joint is about ONNX files: name one with --onnx")
+    onnx, pt2 = _files(args)
     pipeline = load_pipeline(args.pipeline, device="cpu")
     check_graph_size(pipeline, args.size)  # before anything is written or said
     if args.joint:
         need_joint(pipeline.joint, pipeline.likelihood, "--joint")
-    for option, file, ending in (("--onnx", onnx, ".onnx"), ("--pt2", pt2, ".pt2")):
-        if file is None:
-            continue
-        if file.suffix != ending:
-            raise InputError(f"{option} {file}: the name must end in {ending}")
-        if file.exists() and not args.overwrite:
-            raise InputError(f"{file} exists: pass --overwrite to replace it, or choose another {option}")
-        check_writable(file, option)
+    for option, file in (("--onnx", onnx), ("--pt2", pt2)):
+        if file is not None:
+            check_writable(file, option)
     first = onnx or pt2
     assert first is not None
     first.parent.mkdir(parents=True, exist_ok=True)

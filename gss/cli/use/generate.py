@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+from gss.cli.checks import check_joint, check_out
 from gss.cli.parser import add_out, add_size, size
-from gss.cli.use.drawing import add_sampling, load, report
+from gss.cli.use.drawing import add_sampling, check_sampling, load, report
 
 HELP = "draw masks without an image"
 
@@ -33,6 +34,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--proportions", type=proportions, metavar="CLASS=SHARE,...", help=help)
     help = "size of the windows that larger masks are drawn in (default: that of training)"
     parser.add_argument("--window-size", type=size, metavar="HxW", help=help)
+
+
+def check(args: Namespace) -> None:
+    """Refuse wrong paths and settings before anything heavy is imported."""
+    check_joint(args.pipeline, "gss generate")
+    check_sampling(args)
+    check_out(args)
 
 
 def run(args: Namespace) -> int:

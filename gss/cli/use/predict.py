@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from gss.cli.checks import check_choices, check_joint, check_out, check_pipeline, check_range
 from gss.cli.parser import add_out, add_running, add_window, count, names, numbers, run_size
 from gss.cli.runtime import parse_device, parse_dtype
 
@@ -54,10 +55,38 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(more="images")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong names, paths and combinations of arguments before anything heavy is imported."""
+    from pathlib import Path
+
+    from gss.core.errors import InputError
+    from gss.data.files import find_inputs
+    from gss.jobs.predict.names import INPUT_SUFFIXES, OUTPUTS
+
+    _check_engine(args)
+    check_choices("output", args.outputs, OUTPUTS, "--outputs")
+    check_range("--alarm-rate", args.alarm_rate, 0, 1, "0.01")
+    if args.alarm_rate is not None and not args.scores:
+        raise InputError("--alarm-rate is about scores: name some with --scores, such as --scores best")
+    onnx = args.backend == "onnx"  # then the file says which mode and score there are
+    scores = () if onnx else [name for name in args.scores if name != "best"]
+    modes = [args.decode] if args.decode and not onnx else []
+    check_pipeline(args.pipeline, stage=_stage(args), modes=modes, scores=scores, mode_option="--decode")
+    if args.samples:
+        check_joint(args.pipeline, "sample")
+    if args.engine == "local":
+        find_inputs(args.images, exclude=Path(args.out), suffixes=INPUT_SUFFIXES)
+        check_out(args)
+
+
 def run(args: Namespace) -> int:
     """Segment what can be read; return 1 when an image failed."""
-    _check_engine(args)
     return _run_on_ray(args) if args.engine == "ray" else _run_here(args)
+
+
+def _stage(args: Namespace) -> str:
+    """Return the stage of a job whose pipeline is meant, see `find_pipeline`."""
+    return "joint" if args.samples or args.decode == "refined" else ""
 
 
 def _check_engine(args: Namespace) -> None:
@@ -119,18 +148,18 @@ def _run_here(args: Namespace) -> int:
     from gss.core.lookup.run_folders import find_pipeline
     from gss.core.outputs import prepare_output
     from gss.data.files import find_inputs
-    from gss.data.images import IMAGE_SUFFIXES
     from gss.jobs.predict import predict
-    from gss.jobs.predict.video import VIDEO_SUFFIXES, is_video, load_av
+    from gss.jobs.predict.names import INPUT_SUFFIXES
+    from gss.jobs.predict.video import is_video, load_av
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.store.saving import digest
 
     out = Path(args.out)
-    inputs = find_inputs(args.images, exclude=out, suffixes=(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    inputs = find_inputs(args.images, exclude=out, suffixes=INPUT_SUFFIXES)
     if any(is_video(item.path) for item in inputs):
         load_av()
     # Of a job that trained a joint prior, the pipeline that has it.
-    folder = find_pipeline(args.pipeline, stage="joint" if args.samples or args.decode == "refined" else "")
+    folder = find_pipeline(args.pipeline, stage=_stage(args))
     pipeline = load_pipeline(
         folder, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
     )
@@ -185,8 +214,6 @@ def _settings(args: Namespace, pipeline: GSSPipeline) -> Settings:
     pipeline.check_inputs([decode], window=args.window, size=args.size, scales=args.scales)
     pipeline.check_scores(scores)
     rate = args.alarm_rate
-    if rate is not None and not scores:
-        raise InputError("--alarm-rate is about scores: name some with --scores, such as --scores best")
     if rate is None and scores and all(name in pipeline.alarm_scores for name in scores):
         rate = DEFAULT_RATE
     for name in scores if rate is not None else ():

@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_joint, check_out
 from gss.cli.parser import add_out
-from gss.cli.use.drawing import add_run_size, add_sampling, load, report
+from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
 
 HELP = "draw several masks of each image, and say where to look first"
 
@@ -16,6 +17,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_sampling(parser, n=8, what="masks of each image")
     add_run_size(parser)
     parser.set_defaults(more="images")
+
+
+def check(args: Namespace) -> None:
+    """Refuse wrong paths and settings before anything heavy is imported."""
+    from pathlib import Path
+
+    from gss.data.files import find_images
+
+    check_joint(args.pipeline, "gss sample")
+    find_images(args.images, exclude=Path(args.out))
+    check_sampling(args)
+    check_out(args)
 
 
 def run(args: Namespace) -> int:

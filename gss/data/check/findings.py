@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ _PARTIAL_ALPHA = 0.01
 _STRANGE_COLORS = 8
 _VOID_SHARE = 0.001
 _UNIONS = ("all", "trainval")
+_MANY = re.compile(r"^\{n\} (image|file|mask)s\b(.*?)\b(have|hold|are)\b")
+_ONE = {"have": "has", "hold": "holds", "are": "is"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def finding(kind: str, names: Sequence[str], text: str) -> list[Finding]:
     """Return a finding about some names, none if there are none; `{n}` in the text is their number."""
     if not names:
         return []
+    if len(names) == 1:
+        text = _MANY.sub(lambda part: f"{{n}} {part[1]}{part[2]}{_ONE[part[3]]}", text)
     return [Finding(kind, len(names), text.replace("{n}", str(len(names))), tuple(names[:_EXAMPLES]))]
 
 

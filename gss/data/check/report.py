@@ -91,7 +91,7 @@ def _check_domain(domain: Domain, split: str | None, *, mixed: bool) -> DomainRe
     spec = domain.spec
     for name in domain.splits:
         domain.check_split(name)
-    names = list(domain.splits.values()) or spec.available_splits()
+    names = list(domain.splits.values()) or spec.readable_splits()
     if split is not None:
         own = domain.split(split)
         names = [own] if own is not None else []

@@ -11,6 +11,11 @@ import yaml
 
 from gss.core.files import atomic_path
 
+_VALIDATE = (
+    "Share of the images that validates (split val), the last by name or in the list; the others train (split train).\n"
+    "# To choose yourself, write one image a line into train.txt and val.txt here, and put in place of this line:\n"
+    '# list: "{split}.txt" and splits: [train, val]'
+)
 _COMMENTS = {
     "name": "Short name of the data set, shown in reports.",
     "root": "Folder of the data, relative to this file.",
@@ -18,6 +23,7 @@ _COMMENTS = {
     "mask": "Where the masks lie.",
     "list": "Text files with the images of a split, one a line.",
     "splits": "Name of each split, and what stands for it in {split}.",
+    "validate": _VALIDATE,
     "classes": "Classes in the order of their numbers, with the colours they are drawn in if there are any.",
     "label_map": "Value (or colour) in the masks of each class, in the order of the classes.",
     "ignore": "Values (or colours) in the masks that mean void: pixels that are neither learnt nor measured.",
@@ -26,10 +32,8 @@ _COMMENTS = {
     "weak": "Labels in annotation files; what no shape covers is the class named as background.",
     "maps": "What the classes are called in other data sets.",
 }
-_ORDER = (*("name", "root", "image", "mask", "list", "splits", "classes", "label_map", "ignore", "unlisted"),)
-_NO_SPLITS = (
-    "No split is given: by name, the first four fifths train and the rest validates. To choose yourself, write one\n"
-    '# image a line into train.txt and val.txt beside the images\' folder, and add here: list: "{split}.txt"'
+_ORDER = (
+    *("name", "root", "image", "mask", "list", "splits", "validate", "classes", "label_map", "ignore", "unlisted"),
 )
 
 
@@ -48,8 +52,6 @@ def spec_text(keys: Mapping[str, Any], line: str, root: str = ".") -> str:
         flow = None if isinstance(value, list | dict) else False
         text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=110)
         blocks.append(f"# {_COMMENTS[key]}\n{text.rstrip()}")
-    if "splits" not in values and "list" not in values:
-        blocks.append(f"# {_NO_SPLITS}")
     return "\n\n".join(blocks) + "\n"
 
 

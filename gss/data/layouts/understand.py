@@ -13,13 +13,17 @@ from gss.data.files.patterns import find_files
 from gss.data.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, lossy_masks
 from gss.data.layouts.annotations import FORMAT_NAMES, Outlines, find_outlines, used_classes
 from gss.data.layouts.classes import ClassNames, find_class_names, read_classes_json
+from gss.data.layouts.division import DEFAULT_SHARE, first_and_rest
 from gss.data.layouts.meaning import find_meaning, looks_like_mask
 from gss.data.layouts.pairs import Pairing, find_pairings
 from gss.data.layouts.places import is_split, split_name
 from gss.data.layouts.survey import Survey, survey
 from gss.labels.names import spelling_key
 
-HINTS = ("name", "image", "mask", "list", "splits", "classes", "label_map", "ignore", "unlisted", "color_coded", "weak")
+HINTS = (
+    *("name", "image", "mask", "list", "splits", "validate", "classes", "label_map", "ignore", "unlisted"),
+    *("color_coded", "weak"),
+)
 """Keys of a data spec that may decide how a folder is read."""
 
 _PEEK = 4
@@ -223,29 +227,30 @@ def _splits(
         named = {split_name(part) if is_split(part) else part: part for part in parts}
         if len(named) < len(parts):
             named = {part: part for part in parts}
-        return {"splits": _with_validation(named)}, _split_words(named, "folders")
+        return _divided(named), _split_words(named, "folders")
     lists = _find_lists(root, image)
     if lists is not None:
         folder, stems = lists
         named = {split_name(stem) if is_split(stem) else stem: stem for stem in stems}
         pattern = f"{folder}/{{split}}.txt".lstrip("/")
-        return {"list": pattern, "splits": _with_validation(named)}, _split_words(named, f"lists {pattern}")
-    return {}, f"no split given: {first_and_rest(count)}"
+        return {"list": pattern, **_divided(named)}, _split_words(named, f"lists {pattern}")
+    share = hints.get("validate", DEFAULT_SHARE)
+    return {"validate": share}, f"no split given: {first_and_rest(count, share)}"
 
 
-def first_and_rest(count: int) -> str:
-    """Return in words how images without splits are divided."""
-    train = count - max(1, count // 5)
-    return f"the first {train} of {count} by name train, {count - train} validate"
-
-
-def _with_validation(named: dict[str, str]) -> dict[str, str]:
-    """Return the splits with one to validate on: the test split where there is no other."""
-    return named | {"val": named["test"]} if "train" in named and "val" not in named and "test" in named else named
+def _divided(named: dict[str, str]) -> dict[str, Any]:
+    """Return the splits with what validates where there is no `val`: the split `test`, or else a part of `train`."""
+    if "train" not in named or "val" in named:
+        return {"splits": named}
+    if "test" in named:
+        return {"splits": named | {"val": named["test"]}}
+    return {"splits": named, "validate": DEFAULT_SHARE}
 
 
 def _split_words(named: Mapping[str, str], source: str) -> str:
-    also = "; test also validates" if "train" in named and "val" not in named and "test" in named else ""
+    also = ""
+    if "train" in named and "val" not in named:
+        also = "; test also validates" if "test" in named else "; no val: the last fifth of train validates"
     renamed = [f"{name} ({part})" if name != part else name for name, part in named.items()]
     return f"splits {', '.join(renamed)} from {source}{also}"
 

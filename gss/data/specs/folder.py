@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from gss.data.files.patterns import find_files, matching_files
 from gss.data.files.walk import is_hidden
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.layouts.classes import ClassNames, find_class_names, read_classes_json, yolo_names
+from gss.data.layouts.division import DEFAULT_SHARE, first_and_rest
 from gss.data.layouts.meaning import find_meaning
-from gss.data.layouts.understand import HINTS, first_and_rest, understand
+from gss.data.layouts.understand import HINTS, understand
 from gss.data.specs.spec import FOLDER_SPEC
 
 
@@ -124,16 +125,20 @@ def _layout(root: Path, images: dict[str, Path]) -> tuple[dict[str, Any], str]:
     layout: dict[str, Any] = {"image": "images/{id}.*", "mask": "masks/{id}.*"}
     in_folders = {"image": "images/{split}/{id}.*", "mask": "masks/{split}/{id}.*"}
     words = "images in images/, masks in masks/"
+    fifth = {"validate": DEFAULT_SHARE}
     if lists:
         layout |= {"list": "{split}.txt", "splits": {split: split for split in lists}}
         inside = _lists_name_files_of_folders(root, lists, folders, names)
         if lists == ["all"]:
             count = len(resolve_list(root / "all.txt", images, root))
             words += f", one list, all.txt: {first_and_rest(count)}"
-            return layout, words
-        return layout | (in_folders if inside else {}), f"{words}, splits {', '.join(lists)} from lists"
+            return layout | fifth, words
+        listed = _below(images, "train") if inside else images
+        held, held_words = _held_out(lists, lambda: len(resolve_list(root / "train.txt", listed, root)))
+        words = f"{words}, splits {', '.join(lists)} from lists{held_words}"
+        return layout | (in_folders if inside else {}) | held, words
     if not folders:
-        return layout, f"{words}, no split given: {first_and_rest(len(images))}"
+        return layout | fifth, f"{words}, no split given: {first_and_rest(len(images))}"
     flat = sum("/" not in id for id in images)
     if flat:
         raise InputError(
@@ -142,7 +147,21 @@ def _layout(root: Path, images: dict[str, Path]) -> tuple[dict[str, Any], str]:
             "train.txt and val.txt"
         )
     splits = {split: split for split in folders}
-    return layout | in_folders | {"splits": splits}, f"{words}, splits {', '.join(folders)} from folders"
+    held, held_words = _held_out(folders, lambda: len(_below(images, "train")))
+    words = f"{words}, splits {', '.join(folders)} from folders{held_words}"
+    return layout | in_folders | {"splits": splits} | held, words
+
+
+def _held_out(splits: Collection[str], count: Callable[[], int]) -> tuple[dict[str, Any], str]:
+    """Return the key that lets a part of `train` validate where there is no `val`, and the same in words."""
+    if "train" not in splits or "val" in splits or count() < 2:
+        return {}, ""
+    return {"validate": DEFAULT_SHARE}, f", no val: {first_and_rest(count(), order='')}"
+
+
+def _below(images: Mapping[str, Path], folder: str) -> dict[str, Path]:
+    """Return the images of a sub-folder by the rest of their id."""
+    return {id.removeprefix(f"{folder}/"): path for id, path in images.items() if id.startswith(f"{folder}/")}
 
 
 def _sub_folders(folder: Path) -> set[str]:

@@ -14,9 +14,9 @@ from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.specs.flips import with_flips
 from gss.data.specs.folder import folder_hints, folder_keys
-from gss.data.specs.imported import find_source, source_labels
 from gss.data.specs.labels import generated_labels, make_label_space, spec_label_map
 from gss.data.specs.mixture import build_mixture
+from gss.data.specs.source import find_source, source_labels
 from gss.data.specs.spec import FOLDER_SPEC, DataSpec
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import read_columns
@@ -27,11 +27,13 @@ _WORDS: dict[tuple[type, ...], str] = {
     _TEXT: "text",
     _LIST_OR_MAPPING: "a list or a mapping",
     _MAPPING: "a mapping",
+    (float, int): "a number between 0 and 1",
 }
 # Allowed types of the keys of a spec; keys that are checked where they are used allow any.
 _KEYS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("base", "name", "root"), _NAME),
     **dict.fromkeys(("image", "mask", "list", "panoptic", "generator", "domain"), _TEXT),
+    "validate": (float, int),
     **{"splits": _LIST_OR_MAPPING, "maps": _MAPPING, "length": _MAPPING},
     **dict.fromkeys(("classes", "label_map", "ignore", "unlisted", "color_coded", "mseg"), ()),
     **dict.fromkeys(("unknown", "trap", "seed", "image_size", "domains", "weak", "label_flips"), ()),
@@ -162,6 +164,7 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
     splits = {str(s): str(s) for s in given} if isinstance(given, list) else {str(k): str(v) for k, v in given.items()}
     if data.get("generator"):
         return _build_generated(data, name)
+    _check_validate(data.get("validate"), splits)
     weak = None
     if data.get("weak") is not None:
         weak = WeakSource.parse(data["weak"], path.parent, make_label_space(data.get("classes")).names)
@@ -194,7 +197,21 @@ def _build(data: dict[str, Any], path: Path) -> DataSpec:
         panoptic=data.get("panoptic"),
         **_relations(data),
         weak=weak,
+        validate=data.get("validate"),
     )
+
+
+def _check_validate(share: float | None, splits: Mapping[str, str]) -> None:
+    """Require a share of images to validate on that is one, of a split that it can be taken from."""
+    if share is None:
+        return
+    if not 0 < share < 1:
+        raise InputError(f"validate is {share}; it is the share of the images that validates, such as 0.2")
+    if splits and list(splits) != ["all"] and ("train" not in splits or "val" in splits):
+        raise InputError(
+            f"validate is {share}, but there are the splits {', '.join(splits)}: it takes images to validate on from "
+            "all, or from train where there is no val; remove it, or remove val from splits"
+        )
 
 
 def _build_generated(data: dict[str, Any], name: str) -> DataSpec:

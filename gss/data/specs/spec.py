@@ -16,6 +16,7 @@ from gss.data.files.walk import is_hidden
 from gss.data.flips.label_flip import LabelFlip
 from gss.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from gss.data.label_map import LabelMap
+from gss.data.layouts.division import held_out
 from gss.data.weak.files import WeakFiles
 from gss.data.weak.source import WeakSource
 from gss.labels.mseg import MSegColumn
@@ -25,6 +26,8 @@ FindFiles = Callable[[Path, str, tuple[str, ...]], dict[str, Path]]
 
 FOLDER_SPEC = "data.yaml"
 """Spec in a folder that is a data set."""
+
+_PARTS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class DataSpec:
         maps: name of another data set to its names of the classes, as `LabelMapping.from_names` takes them.
         domains: data sets of a mixture, which has no files of its own.
         weak: labels that replace full masks in the splits they cover.
+        validate: share of the images of the split `all`, or of `train` where there is no `val`, that validates: the
+            last by name or in the list; None for a fifth of `all`.
         flips: classes that turn into a second one, see `gss.data.specs.flips`.
     """
 
@@ -67,6 +72,7 @@ class DataSpec:
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     domains: tuple[Domain, ...] = ()
     weak: WeakSource | None = None
+    validate: float | None = None
     flips: tuple[LabelFlip, ...] = ()
 
     def __repr__(self) -> str:
@@ -116,16 +122,32 @@ class DataSpec:
 
     def _part(self, split: str) -> str:
         """Return what stands for `{split}` in the files of a split."""
-        return self.splits.get("all" if self.undivided else split, split)
+        return self.splits.get(self.whole or split, split) if split in _PARTS else self.splits.get(split, split)
+
+    @property
+    def whole(self) -> str:
+        """Split whose first part is `train` and whose rest is `val`; empty where both are splits of their own.
+
+        It is `all` without other splits, and `train` where there is no `val` and `validate` is given. Images are not
+        alternated, because neighbours by name are often neighbours in a video.
+        """
+        if self.domains or self.generator is not None:
+            return ""
+        if (self.list_file is None and not self.splits) or list(self.splits) == ["all"]:
+            return "all"
+        return "train" if self.validate is not None and "train" in self.splits and "val" not in self.splits else ""
 
     @property
     def undivided(self) -> bool:
-        """True without splits, or with `all` alone: `train` is then the first four fifths by id, `val` the rest.
+        """True if `train` and `val` are the parts of one split, `whole`."""
+        return bool(self.whole)
 
-        Images are not alternated, because neighbours by name are often neighbours in a video.
-        """
-        whole = self.list_file is None and not self.splits
-        return not self.domains and self.generator is None and (whole or list(self.splits) == ["all"])
+    def readable_splits(self) -> list[str]:
+        """Return the splits that show every image once: `train` and `val` instead of the split they are parts of."""
+        names = self.available_splits()
+        if not self.whole or len(self._samples(self.whole, find_files, divide=False)) < 2:
+            return names
+        return [*_PARTS, *(name for name in names if name != self.whole)]
 
     def _list_name(self, part: str) -> str:
         assert self.list_file is not None
@@ -150,16 +172,13 @@ class DataSpec:
     def validation_advice(self) -> str:
         """Return how to get a split to validate on; empty where there is one, or none to train on."""
         existing = self.available_splits()
-        if self.domains or "train" not in existing or "val" in existing:
+        if self.domains or self.whole or "train" not in existing or "val" in existing:
             return ""
         if self.list_file is None:
-            return "put images to validate on into a split val, or name another split with data.val_split"
+            return "put images to validate on into a split val, or add 'validate: 0.2' to the spec: a fifth of train"
         train = self._list_name(self.splits.get("train", "train"))
-        others = [train.rpartition("train")[0] + name + train.rpartition("train")[2] for name in ("val", "all")]
-        again = self.root is not None and (self.root / FOLDER_SPEC).is_file()
-        return f"write {others[0]}, or rename {train} to {others[1]}" + (
-            f", and name it in splits of {FOLDER_SPEC} (or run 'gss data init' again with --overwrite)" if again else ""
-        )
+        other = train.rpartition("train")[0] + "val" + train.rpartition("train")[2]
+        return f"write {other} and name it in splits of the spec, or add 'validate: 0.2' there: a fifth of train"
 
     def samples(self, split: str, *, find: FindFiles = find_files) -> list[Sample]:
         """Return image and mask files of a split, in list order or sorted by id.
@@ -176,9 +195,13 @@ class DataSpec:
         """
         if self.domains:
             raise InputError(f"data set {self.name!r} is a mixture of domains: give the spec of one of them here")
-        root = self.folder()
+        self.folder()
         self.check_split(split)
-        part = self._part(split)
+        return self._samples(split, find, divide=bool(self.whole) and split in _PARTS)
+
+    def _samples(self, split: str, find: FindFiles, *, divide: bool) -> list[Sample]:
+        """Return the samples of a split, of the part of `whole` that it is if `divide`."""
+        root, part = self.folder(), self._part(split)
         image, mask = self.image.replace("{split}", part), self.mask.replace("{split}", part)
         images = self._without_masks(find(root, image, IMAGE_SUFFIXES), root, image, mask, find)
         if self.list_file is not None:
@@ -187,7 +210,7 @@ class DataSpec:
         else:
             source = root / image
             entries = [ListEntry(id, "") for id in sorted(images)]
-        if self.undivided and split != "all":
+        if divide:
             entries = self._divide(entries, split)
         if not entries:
             raise InputError(f"split {split!r} of data set {self.name!r} is empty: no ids in {source}")
@@ -217,7 +240,7 @@ class DataSpec:
                 f"data set {self.name!r} has 1 image, too few for train and val: add images or lists, or set "
                 "data.train_split=all data.val_split=all"
             )
-        cut = len(entries) - max(1, len(entries) // 5)
+        cut = len(entries) - held_out(len(entries), self.validate)
         return entries[:cut] if split == "train" else entries[cut:]
 
     def weak_files(self, split: str, samples: Sequence[Sample]) -> WeakFiles | None:
@@ -247,7 +270,9 @@ class DataSpec:
         """Return the masks of a split without an image; none if a list file says which ids belong to it."""
         if self.list_file is not None or (self.weak is not None and self.weak.covers(split)):
             return []
-        samples = self.samples("all" if self.undivided else split)  # the masks of both parts lie in one place
+        # The masks of both parts lie in one place.
+        together = self.whole if self.whole and split in _PARTS else split
+        samples = self._samples(together, find_files, divide=False)
         known = {sample.mask for sample in samples}
         mask = self.mask.replace("{split}", self._part(split))
         return [path for path in find_files(self.folder(), mask, MASK_SUFFIXES).values() if path not in known]
@@ -276,7 +301,8 @@ class Domain:
 
     def offers(self) -> list[str]:
         """Return the splits of the mixture that it can contribute to."""
-        return list(self.splits) or [*self.spec.available_splits(), *(["train", "val"] if self.spec.undivided else [])]
+        parts = _PARTS if self.spec.undivided else ()
+        return list(self.splits) or list(dict.fromkeys([*self.spec.available_splits(), *parts]))
 
     def split(self, name: str) -> str | None:
         """Return its split for a split of the mixture, None if it takes no part."""

@@ -33,7 +33,9 @@ def cross_domain_tables(result: CrossDomainResult) -> ResultTables:
     """Return all tables of a result."""
     sizes = ", ".join(f"{name} ({data.images} images)" for name, data in result.data.items())
     tables = [*matrix_tables(result), _details(result), *_classes(result)]
-    if any(group.scores for group in result.groups.values()):
+    # On the only test set the alarms are those that the threshold was set for.
+    foreign = any(group.pairs[data].foreign for group in result.groups.values() for data in result.data)
+    if any(group.scores for group in result.groups.values()) and (len(result.data) > 1 or foreign):
         tables.append(_alarms(result))
     facts = [sizes, result.settings["resolution"], result.device]
     return ResultTables("Train here, measure there", facts, [*tables, _mappings(result)], result.notes)
@@ -85,6 +87,8 @@ def matrix_table(
         brief: leave the harmonic means out.
     """
     means = [key for key in MEAN_TITLES if (drop or key != "drop") and not (brief and key.endswith("harmonic"))]
+    if len(test_sets) == 1:  # all means are its own number
+        means, notes = [], [note for note in notes if note != _DROP]
     rows = [
         [name, *map(cell_text, values), *(cell_text(transfer[key]) for key in means)]
         for name, (values, transfer) in lines.items()
@@ -94,7 +98,7 @@ def matrix_table(
     table = Table(
         title, ["model · decode", *columns], rows, notes=notes, formats=dict.fromkeys(columns, ".1%"), best=best
     )
-    return table.ranked(MEAN_TITLES["mean"])
+    return table.ranked(MEAN_TITLES["mean"] if means else None)
 
 
 def cell_text(value: float | Spread | None) -> float | str | None:

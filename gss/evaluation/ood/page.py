@@ -68,13 +68,13 @@ def key_metrics(result: OODEvaluation) -> list[tuple[str, str, str]]:
     tiles = []
     for text, metric in result.row(result.lead).items():
         others = {name: other for name in result.scores if name != result.lead and (other := result.row(name)[text])}
-        note = text.partition(", ")[2]
+        note = result.over_images
         if others:
             choose = min if text.startswith("FPR") else max
             best = choose(others, key=lambda name: others[name].value)
             note += f"; {best} {others[best].value:.1%}"
         value = "–" if metric is None else f"{metric.value:.1%}"
-        tiles.append((f"{text.partition(',')[0]} of {result.lead}", value, note))
+        tiles.append((f"{text} of {result.lead}", value, note))
     pooled = result.scores[result.lead].pooled
     share = pooled.outliers / max(pooled.outliers + pooled.inliers, 1)
     return [*tiles, ("Outliers", f"{share:.2%}", f"of the pixels counted in {result.images} images")]
@@ -194,7 +194,7 @@ def _add_overview(report: Report, results: Sequence[OODEvaluation]) -> None:
     for name in dict.fromkeys(name for result in results for name in result.scores):
         metrics = [result.row(name)[column] for result, column in columns]
         rows.append([name, *(None if metric is None else metric.value for metric in metrics)])
-    report.section("Overview")
+    report.section("Overview", f"Metrics {results[0].over_images}.")
     best: dict[str, Literal["max", "min"]] = {title: "min" if "FPR" in title else "max" for title in titles}
     table = Table("", ["score", *titles], rows, formats=dict.fromkeys(titles, ".1%"), best=best)
     report.add_table(table.ranked())

@@ -121,14 +121,10 @@ class OODEvaluation(Record):
         return metrics.pooled if metrics.per_image is None else metrics.per_image
 
     def row(self, score: str) -> dict[str, Bounded | None]:
-        """Return metrics by column title, which names the mode in words; best F1 needs one ranking of all pixels."""
-        result, over = self.result(score), self.over_images
-        row = {
-            f"AP, {over}": result.ap,
-            f"AUROC, {over}": result.auroc,
-            f"FPR at 95% TPR, {over}": result.fpr[self.fpr_rule],
-        }
-        return row | ({f"best F1, {over}": result.best_f1} if self.mode == "pooled" else {})
+        """Return metrics by column title, all taken `over_images`; best F1 needs one ranking of all pixels."""
+        result = self.result(score)
+        row = {"AP": result.ap, "AUROC": result.auroc, "FPR at 95% TPR": result.fpr[self.fpr_rule]}
+        return row | ({"best F1": result.best_f1} if self.mode == "pooled" else {})
 
     @property
     def over_images(self) -> str:

@@ -34,7 +34,7 @@ def score_table(result: OODEvaluation, *, title: str = "Scores", bounds: bool = 
 
     Args:
         result: an evaluation.
-        title: title of the table.
+        title: title of the table, before how the metrics are taken over the images.
         bounds: whether to show bounds.
     """
     rows = {name: result.row(name) for name in result.scores}
@@ -49,8 +49,8 @@ def score_table(result: OODEvaluation, *, title: str = "Scores", bounds: bool = 
         values = [None if metric is None else metric.value for metric in row.values()]
         cells.append([name, *values, result.threshold(name), *(bounded_text(row[column]) for column in bounded)])
     return Table(
-        title,
-        ["score", *columns, "threshold of best F1", *(f"{c.partition(',')[0]} with bounds" for c in bounded)],
+        f"{title}, {result.over_images}",
+        ["score", *columns, "threshold of best F1", *(f"{column} with bounds" for column in bounded)],
         cells,
         notes=[f"{LEGEND[:-1]}, {_RULES[result.fpr_rule]} ({result.fpr_rule})."],
         formats=dict.fromkeys(columns, ".1%"),

@@ -23,7 +23,7 @@ class CompletionPoint(Record):
     """Completion at one share, measured on the pixels that are not given.
 
     Attributes:
-        kind: kind of given pixels, see `gss.evaluation.samples.given.KINDS`.
+        kind: kind of given pixels, see `gss.evaluation.samples.names.KINDS`.
         share: wanted share of the pixels that are given.
         reached: share that was given.
         miou: mIoU by guide, see `GUIDES`.

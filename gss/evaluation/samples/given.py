@@ -7,16 +7,6 @@ from scipy import ndimage
 
 from gss.labels.space import IGNORE_INDEX
 
-KINDS = ("random", "blocks", "border", "components", "strokes")
-"""Kinds of given pixels.
-
-- `random`: cells anywhere;
-- `blocks`: rectangles of cells;
-- `border`: the cells nearest to the border of the image;
-- `components`: whole connected regions of a class;
-- `strokes`: straight strokes inside such regions, two cells wide.
-"""
-
 _EIGHT = np.ones((3, 3), bool)
 _TRIES = 400
 
@@ -26,7 +16,7 @@ def choose_given(labels: np.ndarray, kind: str, share: float, stride: int, rando
 
     Args:
         labels: `[H, W]`, 255 where void.
-        kind: one of `KINDS`.
+        kind: one of `gss.evaluation.samples.names.KINDS`.
         share: share of the pixels, reached as nearly as the kind allows.
         stride: pixels per cell side.
         random: random source.

@@ -10,10 +10,7 @@ import torch
 from gss.core.errors import InputError, unknown_name
 from gss.core.records import Record
 from gss.evaluation.checks import check_at_least
-from gss.evaluation.samples.given import KINDS
-
-PARTS = ("bits", "hypotheses", "completion", "corrections", "layouts")
-"""What can be measured."""
+from gss.evaluation.samples.names import KINDS, PARTS
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class SampleProtocol(Record):
         n: hypotheses of an image.
         steps: steps of a path.
         orders: draws of the bound on bits per pixel, for each image.
-        kinds: kinds of given pixels, some of `gss.evaluation.samples.given.KINDS`.
+        kinds: kinds of given pixels, some of `gss.evaluation.samples.names.KINDS`.
         shares: shares of the pixels that are given.
         completion_images: largest number of images of the completion curve.
         completion_paths: paths of a completion.

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gss.core.distributed import gather_objects
-from gss.core.errors import InputError
 from gss.core.lookup.plugins import find_class
 from gss.data.protocols import ReadableImages
+from gss.evaluation.names import unknown_metric
 from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics
 from gss.metrics.base import CountMetric
@@ -27,7 +27,7 @@ def find_metrics(names: Sequence[str]) -> dict[str, Callable[[int], CountMetric]
     found = {name: find_class(name, "metrics", CountMetric) for name in names}
     for name, metric in found.items():
         if metric is None:
-            raise InputError(f"there is no metric {name!r}: name your own as module:Name, see docs/extending")
+            raise unknown_metric(name)
     return {name: metric for name, metric in found.items() if metric is not None}
 
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from gss.core.errors import InputError, unknown_name
 from gss.core.records import Record
+from gss.jobs.predict.names import OUTPUTS
 from gss.pipeline.processor import RunSize
-
-OUTPUTS = ("mask", "maskige", "overlay", "confidence", "scores", "heat", "alarms")
-"""Kinds of files; the last three are about out-of-distribution scores."""
 
 DISAGREEMENT = "hypotheses"
 """Name of the map of 1 - the share of the drawn masks that have the commonest class, 0..1."""

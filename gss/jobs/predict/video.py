@@ -16,12 +16,12 @@ from gss.core.files import atomic_path
 from gss.data.files import Found
 from gss.jobs.predict.batches import batches, segment
 from gss.jobs.predict.journal import Journal
+from gss.jobs.predict.names import VIDEO_SUFFIXES
 from gss.jobs.predict.pictures import Writer, failure, save
 from gss.jobs.predict.records import Failure, Prediction, Video
 from gss.pipeline.outputs import SegmentationOutput
 from gss.pipeline.pipeline import GSSPipeline
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 _INDEX_AT_END = (".mp4", ".mov", ".m4v")
 # Times of frames in a written video; any frame rate, also a varying one, is a multiple of it up to 11 microseconds.
 _TIME_BASE = Fraction(1, 90_000)

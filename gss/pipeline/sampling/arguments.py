@@ -15,6 +15,7 @@ from gss.core.errors import InputError
 from gss.data.images import load_mask
 from gss.labels.space import IGNORE_INDEX
 from gss.models.joint import JointPriorModel
+from gss.pipeline.index import joint_lacking
 from gss.pipeline.outputs import OUTPUT_TYPES
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.posterior.likelihood import CellLikelihood
@@ -28,13 +29,8 @@ def need_joint(joint: JointPriorModel | None, likelihood: CellLikelihood | None,
     Raises:
         InputError: it has none, or its decoder is contextual.
     """
-    if likelihood is None:
-        raise InputError(
-            f"{what} needs a local decoder: the decoder of this pipeline is contextual, or it has no tokens; train the "
-            "posterior with decoder=local, then 'gss train prior' and 'gss train joint'"
-        )
-    if joint is None:
-        raise InputError(f"{what} needs a joint prior, which this pipeline lacks: train one with 'gss train joint'")
+    if likelihood is None or joint is None:
+        raise joint_lacking(what, local=likelihood is not None)
     return joint
 
 

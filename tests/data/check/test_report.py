@@ -67,7 +67,7 @@ def test_every_finding_is_reported(root, capsys):
     assert line.startswith("class 'sea' has no training pixel: the value 255 (25.0% ") and not val["unlearnable"]
     assert data["problems"] == 6
     assert "6 problems found" in text
-    assert "value 77: 32 pixels in 1 files" in text
+    assert "value 77: 32 pixels in 1 file" in text
 
 
 def test_one_split_and_sheet(root, capsys):

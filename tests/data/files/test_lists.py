@@ -73,7 +73,8 @@ def test_lists_of_images_in_folders_of_splits(tmp_path, form):
         "split": lambda root, i: f"train/im{i:02d}",
     }
     spec = load_spec(data_set(tmp_path, form=forms[form], below="train", lists={"train": range(4)}))
-    assert SegmentationDataset(spec, "train").ids == ["im00", "im01", "im02", "im03"]
+    assert SegmentationDataset(spec, "train").ids == ["im00", "im01", "im02"]  # without a list val, the last validates
+    assert SegmentationDataset(spec, "val").ids == ["im03"]
 
 
 def test_lists_across_folders(tmp_path):
@@ -104,7 +105,8 @@ def test_unicode_forms_of_lists_and_files_agree(tmp_path):
 def test_headers_and_comments(tmp_path):
     root = data_set(tmp_path, form=FORMS["id"], lists={})
     (root / "train.txt").write_text("image,mask\n# the good ones\nim00.jpg,im00.png\nim01.jpg,im01.png\n")
-    assert SegmentationDataset(load_spec(root), "train").ids == ["im00", "im01"]
+    assert SegmentationDataset(load_spec(root), "train").ids == ["im00"]
+    assert SegmentationDataset(load_spec(root), "val").ids == ["im01"]
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test", "all", "Train", "trainval"])
@@ -115,7 +117,7 @@ def test_a_line_that_names_no_image_is_an_error_with_file_and_line(tmp_path, nam
     spec = load_spec(root)
     assert spec.available_splits() == [name]
     with pytest.raises(InputError, match=rf"first: .*{name}\.txt, line 2"):
-        SegmentationDataset(spec, name)
+        SegmentationDataset(spec, "val" if name == "train" else name)  # the last of train validates without a list val
 
 
 def test_an_existing_image_of_another_place_is_not_ours(tmp_path):
@@ -175,7 +177,7 @@ def test_images_beside_folders_of_images_are_refused(tmp_path, sub):
     with pytest.raises(InputError, match=f"mixes 8 images with the folders {sub}"):
         load_spec(root)
     (root / "train.txt").write_text("im00\nim01\n")
-    assert SegmentationDataset(load_spec(root), "train").ids == ["im00", "im01"]
+    assert SegmentationDataset(load_spec(root), "train").ids == ["im00"]
 
 
 def test_hidden_folders_on_both_sides_change_nothing(tmp_path):

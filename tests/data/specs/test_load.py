@@ -15,6 +15,7 @@ from gss.cli import main
 from gss.config.shared import DataConfig
 from gss.core.errors import InputError
 from gss.data.check.report import check_data
+from gss.data.check.text import format_data
 from gss.data.label_map import LabelMap
 from gss.data.open import build_dataset
 from gss.data.specs.load import builtin_specs, load_spec
@@ -460,27 +461,61 @@ def test_a_misspelt_folder_names_the_one_beside_it(tmp_path, monkeypatch):
         load_spec("/nowhere/else")
 
 
-def test_a_list_to_train_on_without_one_to_validate_on(tmp_path, capsys):
+def test_without_a_list_to_validate_on_a_part_of_the_other_validates(tmp_path, capsys):
     root = folder(tmp_path, {id: [[0, 1]] for id in "abcdef"}, {"classes": {"0": "a", "1": "b"}})
-    (root / "train.txt").write_text("a\nb\nc\nd\ne\nf\n")
-    spec, advice = load_spec(root), "write val.txt, or rename train.txt to all.txt"
+    (root / "train.txt").write_text("f\na\nb\nc\nd\n")
+    spec = load_spec(root)
+    assert "splits train from lists, no val: the first 4 of 5 train, 1 validate" in spec.note
+    assert [[sample.id for sample in spec.samples(split)] for split in ("train", "val")] == [[*"fabc"], ["d"]]
+    assert (spec.validation_advice(), spec.readable_splits()) == ("", ["train", "val"])
+    assert main(["data", "init", str(root)]) == 0
+    assert "splits train, val" in capsys.readouterr().out
+    written = (root / "data.yaml").read_text()
+    assert "the first 4 of 5 train, 1 validate" in written and "\nvalidate: 0.2\n" in written
+    (root / "data.yaml").write_text(written.replace("validate: 0.2", "validate: 0.4"))
+    assert [len(load_spec(root).samples(split)) for split in ("train", "val")] == [3, 2]
+
+
+def test_a_spec_without_a_split_to_validate_on_says_what_to_add(tmp_path, capsys):
+    root = folder(tmp_path, {id: [[0, 1]] for id in "abc"}, {"classes": {"0": "a", "1": "b"}})
+    (root / "train.txt").write_text("a\nb\nc\n")
+    text = "root: .\nimage: images/{id}.*\nmask: masks/{id}.*\nlist: '{split}.txt'\nsplits: [train]\nclasses: [a, b]\n"
+    (root / "data.yaml").write_text(text)
+    advice = "write val.txt and name it in splits of the spec, or add 'validate: 0.2' there: a fifth of train"
     with pytest.raises(InputError, match=f"no split 'val'.* existing splits: train; {advice}$"):
-        spec.check_split("val")
+        load_spec(root).check_split("val")
     assert main(["data", "check", str(root)]) == 0
     printed = capsys.readouterr().out
     assert f"no split validates: {advice}" in " ".join(printed.split()) and "1 warning" in printed
-    assert check_data(spec, "train").domains[0].warnings == ()
-    assert main(["data", "init", str(root)]) == 0
-    assert f"warning: no split validates: {advice}, and name it in splits of data.yaml" in capsys.readouterr().out
-    (root / "train.txt").rename(root / "all.txt")
-    assert main(["data", "init", str(root), "--overwrite"]) == 0
-    spec = load_spec(root)
-    assert (spec.validation_advice(), [len(spec.samples(split)) for split in ("train", "val")]) == ("", [5, 1])
-    assert "no split validates" not in capsys.readouterr().out
+    assert check_data(load_spec(root), "train").domains[0].warnings == ()
+    (root / "data.yaml").write_text(f"{text}validate: 0.2\n")
+    assert [len(load_spec(root).samples(split)) for split in ("train", "val")] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("splits", "share", "words"),
+    [
+        ("[train, val]", "0.2", "there are the splits train, val"),
+        ("[train]", "1.5", "validate is 1.5; it is the share"),
+        ("[train]", "yes", "validate is True; it must be a number between 0 and 1"),
+    ],
+)
+def test_a_share_to_validate_on_that_makes_no_sense_is_refused(tmp_path, splits, share, words):
+    files = "image: i/{id}.*\nmask: m/{id}.*\nlist: '{split}.txt'\nclasses: [a]"
+    (tmp_path / "own.yaml").write_text(f"{files}\nsplits: {splits}\nvalidate: {share}\n")
+    with pytest.raises(InputError, match=words):
+        load_spec(tmp_path / "own.yaml")
 
 
 def test_folders_to_train_on_without_one_to_validate_on(tmp_path):
     spec = load_spec(folder(tmp_path, {"a": [[0]], "b": [[0]]}, {"classes": {"0": "a"}}, prefix="train/"))
-    assert "data.val_split" in spec.validation_advice()
-    with pytest.raises(InputError, match="no split 'val'.*data.val_split"):
-        spec.check_split("val")
+    assert "splits train from folders, no val: the first 1 of 2 train, 1 validate" in spec.note
+    assert [[sample.id for sample in spec.samples(split)] for split in ("train", "val")] == [["a"], ["b"]]
+
+
+def test_the_check_counts_the_parts_of_an_undivided_folder(tmp_path):
+    root = folder(tmp_path, {id: [[0, 1]] for id in "abcdef"}, {"classes": {"0": "a", "1": "b"}})
+    splits = check_data(load_spec(root)).domains[0].splits
+    assert [(split.split, split.images) for split in splits] == [("train", 5), ("val", 1)]
+    text = format_data(check_data(load_spec(root)))
+    assert text.count(f"\n{'train'}: 5 images") == 1 and "\nval: 1 image;" in text

@@ -24,6 +24,7 @@ from gss.evaluation import (
 )
 from gss.evaluation.cross_domain.inputs import find_mappings, open_test_sets
 from gss.evaluation.cross_domain.result import Spread
+from gss.evaluation.cross_domain.tables import cross_domain_tables
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +267,15 @@ def test_without_a_test_set_in_domain(groups, datasets, mappings):
     summary = found.groups["twin"]["summary"]["aux"]["hard"]["miou"]
     assert summary["drop"]["mean"] is None and summary["away"] == summary["mean"]
     assert found.groups["twin"]["reference"] == "home" and any("no test set in domain" in n for n in found.notes)
+
+
+def test_one_test_set_has_one_column_and_no_trivial_table(groups, datasets):
+    home = {"home": datasets["home"]}
+    found = evaluate_cross_domain({"twin": groups["twin"]}, home, protocol=Protocol(scores=("msp",)), pictures=0)
+    tables = {table.title: table for table in cross_domain_tables(found).tables}
+    assert list(tables["mIoU"].columns) == ["model · decode", "home"]
+    assert not any("larm" in title for title in tables)
+    assert "out of domain" not in cross_domain_tables(found).text().lower()
 
 
 def test_different_ignore_indices_mean_the_same(groups, tmp_path):

@@ -108,8 +108,8 @@ def test_pooled_figures_are_those_of_the_metrics(pipeline, dataset):
     text = result_tables(result).text()
     assert "2 of 5 images hold no outlier pixel (1 of them void all over)" in text
     for words in (
-        "AP, pooled over images",
-        "FPR at 95% TPR, pooled over images",
+        "Scores, pooled over images",
+        "FPR at 95% TPR",
         "(first_at_least)",
         "obstacle track: predicted from 50 px",
     ):
@@ -126,7 +126,7 @@ def test_per_image_figures_and_frames(pipeline, dataset):
         for id, truth, scores in maps(pipeline, dataset, name):
             metrics.update(scores, truth, ids=id)
         assert figures.per_image == metrics.compute() == result.result(name)
-        assert result.row(name)["FPR at 95% TPR, mean over images"] == metrics.compute().fpr["nearest"]
+        assert result.row(name)["FPR at 95% TPR"] == metrics.compute().fpr["nearest"]
     # Two frames have an AP, so two are shown, the worse one first.
     ranked = sorted((frame.ap, frame.id) for frame in result.frames if frame.ap is not None)
     assert [caption.split(" · ")[:2] for caption, _ in result.pictures] == [
@@ -335,7 +335,7 @@ def test_command(saved, data, classes, tmp_path, capsys):
     for words in (
         "strange val · 3 images",
         "copy val",
-        "AP, pooled over images",
+        "Scores, pooled over images",
         "threshold of best F1",
         "Whole objects",
     ):

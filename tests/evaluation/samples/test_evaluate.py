@@ -16,7 +16,8 @@ from gss.core.errors import InputError
 from gss.evaluation import SampleProtocol, evaluate_samples, write_html, write_markdown
 from gss.evaluation.samples.bits import BitsCounts
 from gss.evaluation.samples.corrections import next_cell
-from gss.evaluation.samples.given import KINDS, choose_given
+from gss.evaluation.samples.given import choose_given
+from gss.evaluation.samples.names import KINDS
 from gss.labels.space import LabelSpace
 
 SMALL = {
