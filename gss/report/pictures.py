@@ -213,7 +213,7 @@ def contact_sheet(
     rows: Sequence[Sequence[Image.Image]],
     titles: Sequence[str] = (),
     *,
-    captions: Sequence[str] = (),
+    captions: Sequence[str | Sequence[str]] = (),
     width: int = 240,
 ) -> Image.Image:
     """Draw a grid of pictures on white, each scaled to one width, with a title above each column.
@@ -221,7 +221,7 @@ def contact_sheet(
     Args:
         rows: pictures, row by row; rows may have different lengths.
         titles: column titles, none or one for each column.
-        captions: text under each row, none or one for each row.
+        captions: text under each row, or the texts under its pictures; none or one for each row.
         width: width of a cell in pixels.
 
     Raises:
@@ -247,8 +247,11 @@ def contact_sheet(
         for column, cell in enumerate(row):
             canvas.paste(cell, (gap + column * (width + gap), y))
         if captions:
-            text = _shorten(captions[index], canvas.width - 2 * gap, font)
-            draw.text((gap, y + heights[index] + 3), text, fill=(90, 90, 90), font=font)
+            caption = captions[index]
+            texts, room = ([caption], canvas.width - 2 * gap) if isinstance(caption, str) else (caption, width)
+            for column, text in enumerate(texts):
+                place = (gap + column * (width + gap), y + heights[index] + 3)
+                draw.text(place, _shorten(text, room, font), fill=(90, 90, 90), font=font)
         y += heights[index] + gap + under
     return canvas
 

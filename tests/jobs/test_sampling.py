@@ -9,6 +9,7 @@ from PIL import Image
 from tiny_pipeline import tiny_pipeline
 
 from gss import cli
+from gss.jobs.sampling.files import sheet
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,14 @@ def test_mistakes_end_in_one_line(place, arguments, message, capsys):
     assert code == 2
     assert message in error
     assert [line for line in error.splitlines() if line.startswith("gss")] == [error.splitlines()[-1]]
+
+
+def test_a_sheet_names_every_picture_and_the_classes_that_it_shows():
+    colors = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
+    masks = [np.zeros((40, 60), np.uint8), np.full((40, 60), 2, np.uint8)]
+    pictures = {"mask 1": Image.new("RGB", (60, 40), "white"), "mask 2": Image.new("RGB", (60, 40), "white")}
+    drawn = sheet(pictures, masks, {0: "sky", 1: "road", 2: "car"}, colors)
+    found = {color for _, color in drawn.getcolors(100_000)}
+    assert {(200, 0, 0), (0, 0, 200)} <= found and (0, 200, 0) not in found
+    unknown = sheet(pictures, [np.full((40, 60), 255, np.uint8)], {0: "sky"}, colors)
+    assert {(0, 0, 0), (255, 255, 255)} <= {color for _, color in unknown.getcolors(100_000)}

@@ -129,3 +129,12 @@ def test_overlay_leaves_a_background_to_the_photograph():
     image = Image.new("RGB", (3, 2), (100, 100, 100))
     drawn = np.asarray(overlay(image, LABELS, COLORS, clear=(0,), contours=False))
     assert (drawn[LABELS == 0] == 100).all() and (drawn[LABELS == 1] != 100).any()
+
+
+def test_every_picture_of_a_contact_sheet_can_have_its_own_caption():
+    black = Image.new("RGB", (100, 60))
+    plain = np.asarray(contact_sheet([[black, black]], width=100))
+    own = np.asarray(contact_sheet([[black, black]], captions=[["first", "second"]], width=100))
+    under = own[plain.shape[0] :]
+    for start in (8, 116):  # left edges of the two pictures
+        assert (under[:, start : start + 100] < 200).any()

@@ -156,7 +156,9 @@ def complete_masks(
             "_mask.png": index_image(mask, pipeline.colors),
             "_confidence.png": Image.fromarray((confidence * 255).round().clip(0, 255).astype(np.uint8)),
             "_information.png": information,
-            "_sheet.jpg": sheet({**row, "information": information}),
+            "_sheet.jpg": sheet(
+                {**row, "bright: where paths differ": information}, (labels, mask), pipeline.id2label, pipeline.colors
+            ),
         }
         unknown = labels == IGNORE_INDEX
         return CompletedMask(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,15 @@ from gss.core.distributed import gather_objects, is_main, shard
 from gss.core.errors import InputError
 from gss.core.files import is_disk_error, write_json
 from gss.core.records import Record
+from gss.labels.space import IGNORE_INDEX
 from gss.pipeline.outputs import index_image
 from gss.pipeline.processor import RunSize
 from gss.pipeline.sampling.scheduler import TokenScheduler
-from gss.report.pictures import contact_sheet, heatmap, save_picture
+from gss.report.pictures import contact_sheet, heatmap, legend, save_picture
 
 Item = TypeVar("Item", bound=Record)
+
+_UNKNOWN = (0, 0, 0)  # as `colorize` paints it
 
 INFORMATION_SCALE = 0.7
 """Mutual information, in nats, of the brightest colour of its maps: two hypotheses of two that differ have log 2."""
@@ -160,9 +163,32 @@ def class_table(shares: Sequence[float], id2label: Mapping[int, str]) -> dict[st
     return {id2label[int(index)]: float(shares[index]) for index in order if shares[index] > 0}
 
 
-def sheet(pictures: Mapping[str, Image.Image], *, columns: int = 5) -> Image.Image:
-    """Draw pictures row by row, with their titles under each row."""
+def sheet(
+    pictures: Mapping[str, Image.Image],
+    masks: Iterable[np.ndarray],
+    id2label: Mapping[int, str],
+    colors: np.ndarray,
+    *,
+    columns: int = 4,
+) -> Image.Image:
+    """Draw pictures row by row, each with its title under it, and below them the colours of the classes that they show.
+
+    Args:
+        pictures: title to picture.
+        masks: the label maps `[H, W]` among them, 255 where unknown.
+        id2label: class names by index.
+        colors: uint8 `[K, 3]`, colours of the classes.
+        columns: pictures of a row.
+    """
     titles, cells = list(pictures), list(pictures.values())
     starts = range(0, len(cells), columns)
-    captions = ["   |   ".join(titles[start : start + columns]) for start in starts]
-    return contact_sheet([cells[start : start + columns] for start in starts], captions=captions)
+    captions = [titles[start : start + columns] for start in starts]
+    grid = contact_sheet([cells[start : start + columns] for start in starts], captions=captions)
+    shown = sorted({int(label) for mask in masks for label in np.unique(mask)})
+    names = [id2label.get(label, "unknown") for label in shown]
+    chips = [_UNKNOWN if label == IGNORE_INDEX else colors[label] for label in shown]
+    key = legend(names, chips, columns=max(1, grid.width // 180), width=grid.width)
+    canvas = Image.new("RGB", (grid.width, grid.height + key.height), "white")
+    canvas.paste(grid, (0, 0))
+    canvas.paste(key, (0, grid.height))
+    return canvas

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gss.core.records import Record
 from gss.jobs.sampling.files import (
@@ -62,7 +61,7 @@ def generate_masks(
     """
     digits = len(str(draws.n))
     size = draws.size if isinstance(draws.size, tuple) else None
-    shown: dict[str, Image.Image] = {}
+    shown: dict[str, np.ndarray] = {}
 
     def draw(index: int) -> GeneratedMask:
         output = pipeline.generate(
@@ -76,7 +75,7 @@ def generate_masks(
         )
         mask, name = np.asarray(output.masks[0]), f"mask_{index + 1:0{digits}}"
         if len(shown) < MOST_SHOWN:
-            shown[name.removeprefix("mask_")] = colorize(mask, pipeline.colors)
+            shown[name.replace("_", " ")] = mask
         files = write_pictures(out / name, {".png": index_image(mask, pipeline.colors)})
         return GeneratedMask(
             {"mask": next(iter(files.values()))}, class_table(output.proportions[0], pipeline.id2label)
@@ -92,5 +91,7 @@ def generate_masks(
         facts={**facts, **draws.facts, "proportions": proportions},
     )
     if shown:
-        save_picture(out / "sheet.png", sheet(shown, columns=6))
+        pictures = {name: colorize(mask, pipeline.colors) for name, mask in shown.items()}
+        whole = sheet(pictures, shown.values(), pipeline.id2label, pipeline.colors, columns=6)
+        save_picture(out / "sheet.png", whole)
     return done

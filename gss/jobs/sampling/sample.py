@@ -83,16 +83,18 @@ def sample_images(
         )
         masks, consensus = np.asarray(output.masks[0]), np.asarray(output.consensus[0])
         information, agreement = np.asarray(output.mutual_information[0]), np.asarray(output.agreement[0])
-        shown = {f"{number}": colorize(mask, pipeline.colors) for number, mask in enumerate(masks[:MOST_SHOWN], 1)}
+        shown = {f"mask {number}": colorize(mask, pipeline.colors) for number, mask in enumerate(masks[:MOST_SHOWN], 1)}
         certain = np.where(agreement == 1, consensus, 255).astype(np.uint8)
         agreed = {
-            "all agree": overlay(image, certain, pipeline.colors, clear=pipeline.background),
-            "information": information_map(information),
+            "what all agree on": overlay(image, certain, pipeline.colors, clear=pipeline.background),
+            "bright: where they differ": information_map(information),
         }
         pictures = mask_pictures(masks, pipeline.colors) | {
             "_consensus.png": index_image(consensus, pipeline.colors),
             "_information.png": information_map(information),
-            "_sheet.jpg": sheet({"image": image, **shown, **agreed}),
+            "_sheet.jpg": sheet(
+                {"image": image, **shown, **agreed}, masks[:MOST_SHOWN], pipeline.id2label, pipeline.colors
+            ),
         }
         return SampledImage(
             image=str(paths[index]),
