@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from tiny_pipeline import tiny_pipeline
 
+import gss
 from gss.core.errors import InputError
 from gss.export.demo.build import build_page, page_facts, script_json
 from gss.export.demo.runtime import SCRIPT, WASM, WebRuntime, web_runtime
@@ -60,6 +62,51 @@ def test_the_page_has_no_foreign_addresses(tmp_path):
         assert "http" not in file.read_text()
 
 
+# A page without a document: what matters is which files are segmented, and what is said.
+QUEUE = """
+const parts = {};
+const part = () => ({ textContent: "", hidden: true, addEventListener() {}, append() {}, classList: { toggle() {} } });
+globalThis.window = { GSS_FACTS: { size: [4, 4], outputs: [], labels: [], colors: [], background: [], heat: [] } };
+globalThis.document = {
+  getElementById: (id) => (parts[id] ||= part()),
+  createElement: () => ({ ...part(), getContext: () => null }),
+  addEventListener() {},
+  head: { append: (element) => setTimeout(() => element.onload(), 5) },
+};
+globalThis.createImageBitmap = async (file) => ({ name: file.name, width: 2, height: 2 });
+const file = (name) => ({ name, slice: () => ({ arrayBuffer: async () => new ArrayBuffer(0) }) });
+const wait = (time) => new Promise((resolve) => setTimeout(resolve, time));
+const done = [];
+(async () => {
+  open(file("early.png"));
+  const loading = parts.status.textContent;
+  const refused = !parts.error.hidden;
+  load = async () => {};
+  state.session = { run: async ({ image }) => (await wait(20), done.push(image), {}) };
+  state.Tensor = function () { return "photo"; };
+  fitted = () => ({ values: [], w: 1, h: 1 });
+  paintLayers = describe = draw = () => {};
+  openNext();
+  await wait(10);
+  open(file("second.png"));
+  open(file("third.png"));
+  await wait(300);
+  const error = parts.error.textContent;
+  console.log(JSON.stringify({ loading, refused, done: done.length, next: state.next, error }));
+})();
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
+def test_photos_wait_while_the_network_loads_or_is_busy(tmp_path):
+    app = (Path(gss.__file__).parent / "export/demo/app.js").read_text()
+    # Its last lines load the network, for which there are no files here.
+    (tmp_path / "page.js").write_text(QUEUE.replace("const done", app.rpartition("\nwire();")[0] + "\nconst done", 1))
+    said = json.loads(subprocess.run(["node", tmp_path / "page.js"], capture_output=True, text=True, check=True).stdout)
+    assert said["loading"].startswith("Loading the network… early.png is segmented as soon as") and not said["refused"]
+    assert (said["done"], said["next"], said["error"]) == (2, None, "")  # of those that wait, the last one
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page in a browser, opened from its folder, and what its console said."""
@@ -89,6 +136,7 @@ def page(tmp_path_factory):
         page.goto((folder / "index.html").as_uri())
         page.wait_for_function("document.getElementById('status').textContent === 'Ready.'", timeout=120_000)
         page.said, page.folder = said, folder
+        page.another = lambda: browser.new_page()
         yield page
         browser.close()
 
@@ -128,6 +176,17 @@ def test_a_photo_is_segmented_as_in_python(page):
     page.fill("#opacity", "0")
     assert page.evaluate("document.getElementById('canvas').toDataURL()") == pictures["photo"]
     assert page.said == []
+
+
+@pytest.mark.slow
+def test_a_photo_given_while_the_network_loads_is_segmented_once_it_is_there(page):
+    other = page.another()
+    other.goto((page.folder / "index.html").as_uri(), wait_until="domcontentloaded")
+    other.set_input_files("#file", photo(page.folder))
+    other.wait_for_selector("#result:not([hidden])", timeout=120_000)
+    assert other.inner_text("#status").startswith("Segmented in")
+    assert other.locator("#error").is_hidden()
+    other.close()
 
 
 @pytest.mark.slow

@@ -13,7 +13,10 @@ const VIEWS = [
   ["photo", "Photo alone"],
 ];
 const byId = (id) => document.getElementById(id);
-const state = { session: null, photo: null, result: null, layers: {}, view: "mask", pointer: null, busy: false };
+const state = {
+  ...{ session: null, photo: null, result: null, layers: {}, view: "mask", pointer: null },
+  ...{ busy: false, next: null }, // whether a photo is read or segmented, and the file that waits for it
+};
 
 // ---- Messages -------------------------------------------------------------------------------------------------------
 function say(text) {
@@ -93,30 +96,41 @@ function claimedSize(head) {
   return null;
 }
 
+// Open a file, or keep it until the network is loaded and free; of several that wait, the last one.
 async function open(file) {
   fail("");
-  if (!state.session) {
-    fail("the network is not loaded yet; choose the photo again in a moment");
+  if (!state.session || state.busy) {
+    state.next = file;
+    say(state.session ? `${file.name} is next…` : `Loading the network… ${file.name} is segmented as soon as it is there.`);
     return;
   }
+  state.busy = true;
+  const photo = await read(file);
+  state.busy = false;
+  if (photo) await segment(photo);
+  else openNext();
+}
+
+// The photo in a file; null, with a message, where there is none.
+async function read(file) {
   const head = new Uint8Array(await file.slice(0, 1 << 20).arrayBuffer());
   const claimed = claimedSize(head);
   if (claimed && claimed[0] * claimed[1] > MOST_PIXELS) {
     fail(`${file.name} claims ${claimed[0]} x ${claimed[1]} pixels; photos may have up to ${MOST_PIXELS / 1e6} million`);
-    return;
+    return null;
   }
   let photo;
   try {
     photo = await createImageBitmap(file);
   } catch {
     fail(`${file.name} is not an image that this browser can read`);
-    return;
+    return null;
   }
   if (photo.width * photo.height > MOST_PIXELS) {
     fail(`${file.name} has ${photo.width} x ${photo.height} pixels; photos may have up to ${MOST_PIXELS / 1e6} million`);
-    return;
+    return null;
   }
-  await segment(photo);
+  return photo;
 }
 
 function newCanvas(width, height) {
@@ -147,6 +161,12 @@ function fitted(photo) {
   return { values, w, h };
 }
 
+function openNext() {
+  const file = state.next;
+  state.next = null;
+  if (file) open(file);
+}
+
 async function segment(photo) {
   if (state.busy || !state.session) return;
   state.busy = true;
@@ -169,6 +189,7 @@ async function segment(photo) {
     say("");
   } finally {
     state.busy = false;
+    openNext();
   }
 }
 
@@ -368,8 +389,13 @@ function wire() {
 
 wire();
 load().then(
-  () => say("Ready."),
+  () => {
+    fail("");
+    say("Ready.");
+    openNext();
+  },
   (error) => {
+    state.next = null;
     say("");
     fail(`This page cannot run: ${error.message || error}`);
   },
