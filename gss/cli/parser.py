@@ -123,7 +123,8 @@ def add_job(parser: ArgumentParser, step: str) -> None:
     add_force(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--redo", metavar=step.upper(), help=f"run this {step} and what builds on it again")
-    again.add_argument("--overwrite", action="store_true", help=f"run every {step} again")
+    help = f"run every {step} again in place of what is in --out; without it a call goes on where the last stopped"
+    again.add_argument("--overwrite", action="store_true", help=help)
 
 
 def add_window(parser: ArgumentParser) -> None:

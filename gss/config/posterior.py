@@ -71,7 +71,7 @@ class PosteriorLossConfig:
         boundary: extra weight of pixels at class boundaries; contextual decoder only, a local one draws cells
         cells: cells drawn from a batch for a local decoder; rare classes and boundaries are preferred
         uniform_share: share of one-class cells among those drawn
-        repaint_steps: steps that fit a local decoder to the refined code table at the end (fewer if train.steps < 25)
+        repaint_steps: steps that fit a local decoder to the refined code table at the end (fewer if train.steps < 60)
     """
 
     commit: float = limits(0.25, low=0.0)

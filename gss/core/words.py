@@ -12,3 +12,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: its plural, where an s is not enough.
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as exact as people want to know it: "45 s", "12 min", "1 h 20 min"."""
+    if seconds < 59.5:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

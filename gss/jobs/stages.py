@@ -19,6 +19,7 @@ from gss.core.files import read_json, write_json
 from gss.core.interrupt import Interrupted
 from gss.core.lookup.run_folders import JOB_RECORDS
 from gss.core.outputs import prepare_output
+from gss.jobs.clock import StageClock
 from gss.training.engine.checkpoint import FREE_KEYS
 from gss.training.engine.run_folder import Advice, advised, list_checkpoints
 from gss.training.run import train
@@ -162,7 +163,12 @@ def read_records(folder: Path) -> dict[str, StageRecord]:
 
 
 def run_stages(
-    stages: Sequence[Stage], folder: Path, *, chosen: Collection[str] = (), redo: Collection[str] = ()
+    stages: Sequence[Stage],
+    folder: Path,
+    *,
+    chosen: Collection[str] = (),
+    redo: Collection[str] = (),
+    clock: StageClock | None = None,
 ) -> dict[str, StageRecord]:
     """Run what is not finished.
 
@@ -174,6 +180,7 @@ def run_stages(
         folder: folder of the job, exists.
         chosen: names of the stages that may run; all when empty.
         redo: names of stages to run again although they are finished.
+        clock: clock that knows how long stages usually take; one that counts them if None.
 
     Returns:
         The records of all finished stages.
@@ -190,25 +197,27 @@ def run_stages(
 
     distributed.run_on_main(decide)
     plan = distributed.gather_objects(plans[0])[0]
+    clock = clock or StageClock([name for name in names if name in plan])
     for stage in stages:
         if stage.name not in plan:
             continue
         if not plan[stage.name]:
-            _say(f"{stage.name}: finished before")
+            _say(f"{clock.place(stage.name)}: finished before")
+            clock.skip(stage.name)
             continue
-        _say(f"{stage.name}: {plan[stage.name]}")
+        _say(f"{clock.place(stage.name)}: {plan[stage.name]}{clock.left()}")
         records = read_records(folder)
         ids = _ids_before(stage, names, records)
         started = StageRecord(json.loads(json.dumps(stage.settings)), ids, str(folder.resolve()))
         before = records.get(stage.name)
         distributed.barrier()  # all have read
         _write(folder, records | {stage.name: started})
-        clock = time.perf_counter()
+        begin = time.perf_counter()
         with _stopped():
             result = stage.work(before is None or not before.same_run(started))
-        done = dataclasses.replace(
-            started, id=secrets.token_hex(4), seconds=time.perf_counter() - clock, result=dict(result)
-        )
+        seconds = time.perf_counter() - begin
+        clock.finish(stage.name, seconds)
+        done = dataclasses.replace(started, id=secrets.token_hex(4), seconds=seconds, result=dict(result))
         _write(folder, records | {stage.name: done})
         distributed.barrier()
     return {name: record for name, record in read_records(folder).items() if record.id}

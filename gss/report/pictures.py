@@ -248,7 +248,8 @@ def contact_sheet(
             canvas.paste(cell, (gap + column * (width + gap), y))
         if captions:
             caption = captions[index]
-            texts, room = ([caption], canvas.width - 2 * gap) if isinstance(caption, str) else (caption, width)
+            texts = [caption] if isinstance(caption, str) else caption
+            room = canvas.width - 2 * gap if isinstance(caption, str) else width
             for column, text in enumerate(texts):
                 place = (gap + column * (width + gap), y + heights[index] + 3)
                 draw.text(place, _shorten(text, room, font), fill=(90, 90, 90), font=font)

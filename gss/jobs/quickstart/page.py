@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gss.config.prior import PriorConfig
+from gss.core.words import counted
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation.cross_domain.page import add_matrix
@@ -84,7 +85,7 @@ def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: Mod
     thing = _only_object(result)
     reached = "" if thing is None else f"an IoU of {_digits(best.iou[thing])} for {result.class_names[thing]}, "
     text = (
-        f"After {minutes} minute{'s' * (minutes > 1)} of training the masks of {result.images} unseen images reach "
+        f"After {counted(minutes, 'minute')} of training the masks of {result.images} unseen images reach "
         f"{reached}a mIoU of {_digits(best.miou)}"
     )
     over = averaged_over(best.iou)

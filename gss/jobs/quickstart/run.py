@@ -10,6 +10,7 @@ from gss.core.distributed import is_main
 from gss.core.errors import InputError
 from gss.core.files import atomic_path, read_json, write_json
 from gss.core.sampling import evenly_spaced
+from gss.core.words import duration
 from gss.data.files import find_inputs
 from gss.data.open import open_split
 from gss.data.outliers.benchmarks import open_ood
@@ -21,6 +22,7 @@ from gss.evaluation.ood.tables import ood_tables
 from gss.evaluation.reconstruction import ReconstructionResult
 from gss.evaluation.segmentation.evaluate import evaluate
 from gss.evaluation.segmentation.result import EvaluationResult
+from gss.jobs.clock import StageClock
 from gss.jobs.predict import Settings, predict
 from gss.jobs.quickstart.drawn import DrawnMasks, DrawnPictures, draw_masks
 from gss.jobs.quickstart.page import mode_table, model_name, scoring_pipeline, write_report
@@ -34,6 +36,9 @@ from gss.report.pictures import save_picture
 from gss.training.residual import same_masks
 
 _NEW_IMAGES = 6
+_REPORT = "report"  # the last stage of the job: measuring, predicting and drawing for it
+USUAL_SECONDS = {"posterior": 90, "prior": 150, "twin": 140, "density": 40, "residual": 120, "joint": 120, _REPORT: 90}
+"""Seconds that each stage takes on two free CPU cores with the generated scenes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,13 @@ def quickstart(
     prepare_job(out, overwrite=overwrite)
     if is_main():
         print(f"training {', '.join(stages)} on {data} into {out}")
-    records = run_stages(training, out, redo=stages if overwrite else [redo] if redo else [])
+    usual = {name: USUAL_SECONDS[name] for name in (*stages, _REPORT)}
+    clock = StageClock(stages, usual)
+    if is_main() and data in COMPANIONS:
+        print(f"{len(usual)} stages, about {duration(sum(usual.values()))} on two free CPU cores")
+    records = run_stages(training, out, redo=stages if overwrite else [redo] if redo else [], clock=clock)
+    if is_main():
+        print(f"{clock.place(_REPORT)}: begins{clock.left()}")
 
     pipelines = {name: load_pipeline(out / name / "pipeline") for name in stages if name != "posterior"}
     networks = [name for name in ("prior", "twin") if name in stages]
@@ -151,6 +162,7 @@ def quickstart(
         print(f"\n{ood_tables(unknown).text()}")
     if unchanged is not None:
         print(equality(unchanged))
+    print(f"finished in {clock.elapsed()}")
     print(f"wrote {out / 'report.html'}: open it in a browser\nwrote {out / 'results.json'}: the same as numbers")
     print(f"wrote {out / 'predictions'}: masks of {_NEW_IMAGES} images\nnext: gss predict {out} PHOTO.jpg --out masks")
 

@@ -25,7 +25,7 @@ _SURVEY_IMAGES = 500
 _POOL_CELLS = 60_000
 _POOL_UNIFORM = 0.25
 _CALIBRATION_IMAGES = 16
-_SMOKE_STEPS = 25
+_SMOKE_STEPS = 60
 
 
 def survey(dataset: LabelledImages, share: float = 1.0) -> list[int]:
@@ -117,7 +117,7 @@ def refine(
 
 
 def smoke_share(steps: int) -> float:
-    """Return the share of the last step of stage 1 that a training of so few steps gets; 1 from 25 steps on."""
+    """Return the share of the last step of stage 1 that a training of so few steps gets; 1 from 60 steps on."""
     return min(1.0, steps / _SMOKE_STEPS)
 
 

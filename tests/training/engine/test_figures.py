@@ -30,4 +30,4 @@ def test_figures_without_decode_modes_stay_a_line():
 
 
 def test_smoke_runs_shorten_the_last_step_of_stage_1_in_proportion():
-    assert [smoke_share(steps) for steps in (5, 25, 2000)] == [0.2, 1.0, 1.0]
+    assert [smoke_share(steps) for steps in (3, 30, 60, 2000)] == [0.05, 0.5, 1.0, 1.0]

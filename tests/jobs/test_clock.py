@@ -1,0 +1,45 @@
+import pytest
+
+from gss.core.words import counted, duration
+from gss.jobs import clock as module
+from gss.jobs.clock import StageClock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (45.4, "45 s"), (59.7, "1 min"), (754, "13 min"), (4790, "1 h 20 min")]
+)
+def test_times_in_words(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_numbers_with_their_noun():
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert counted(2, "class", "classes") == "2 classes"
+
+
+def test_a_stage_says_its_number_and_what_is_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    clock = StageClock(["first", "second"], {"first": 60, "second": 120, "report": 60})
+    assert clock.place("second") == "stage 2 of 3, second" and clock.place("report") == "stage 3 of 3, report"
+    assert clock.left() == ""
+    now[0] = 300.0
+    clock.finish("first", 300.0)  # five times as long as usual
+    assert clock.left() == "; 5 min so far, about 15 min left"
+
+
+def test_without_usual_times_only_the_time_so_far_is_known(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    clock = StageClock(["first", "second"])
+    now[0] = 30.0
+    clock.finish("first", 30.0)
+    assert clock.left() == "; 30 s so far"
+    assert StageClock(["only"]).place("only") == "only"
+
+
+def test_what_was_finished_before_is_not_left():
+    clock = StageClock(["first", "second"], {"first": 60, "second": 60, "third": 60})
+    clock.skip("first")
+    clock.finish("second", 60.0)
+    assert clock.left().endswith("about 1 min left")
