@@ -2,6 +2,7 @@
 
 import io
 import os
+import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
@@ -51,10 +52,11 @@ def picture_bytes(picture: Image.Image, suffix: str = ".png", *, quality: int = 
         quality: quality of a JPEG, 1 to 95.
     """
     buffer = io.BytesIO()
-    # A PNG of a phone's photo takes half a second at the usual level.
-    level = 1 if picture.width * picture.height > _LARGE else 6
     kind = Image.registered_extensions().get(suffix.lower(), "PNG")
-    picture.save(buffer, kind, quality=quality, compress_level=level)
+    # A PNG of a phone's photo takes half a second at the usual level. Enlarged maps are runs of one value.
+    fast = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    large = picture.width * picture.height > _LARGE
+    picture.save(buffer, kind, quality=quality, **(fast if large else {"compress_level": 6}))
     return buffer.getvalue()
 
 
@@ -70,6 +72,15 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
         InputError: `labels` is not an integer map, or holds a label without color.
     """
     labels = _label_map("labels", labels)
+    return Image.fromarray(_color_table(labels, colors, void)[labels])
+
+
+def _color_table(labels: np.ndarray, colors: Colors, void: tuple[int, int, int] = (0, 0, 0)) -> np.ndarray:
+    """Return the color of each label, uint8 `[256, 3]`.
+
+    Raises:
+        InputError: a label has no color.
+    """
     table = np.asarray(colors, dtype=np.uint8).reshape(-1, 3)
     lookup = np.zeros((IGNORE_INDEX + 1, 3), dtype=np.uint8)
     lookup[: len(table)] = table
@@ -77,7 +88,7 @@ def colorize(labels: np.ndarray, colors: Colors, *, void: tuple[int, int, int] =
     unknown = labels[(labels >= len(table)) & (labels != IGNORE_INDEX)]
     if unknown.size:
         raise InputError(f"labels holds {int(unknown[0])}, but colors has only {len(table)} entries")
-    return Image.fromarray(lookup[labels])
+    return lookup
 
 
 def index_image(labels: np.ndarray, colors: np.ndarray) -> Image.Image:
@@ -115,26 +126,39 @@ def overlay(
         InputError: sizes differ or a label has no color.
     """
     labels = _label_map("labels", labels)
-    base, paint = _picture(image, labels.shape), np.asarray(colorize(labels, colors))
-    edge = np.zeros(labels.shape, dtype=bool)
-    if contours:
-        edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-        edge[1:] |= labels[1:] != labels[:-1]
-    bare = np.isin(np.arange(IGNORE_INDEX + 1), [*clear, IGNORE_INDEX])
-    # In strips of rows: the float copies of a huge picture would not stay in the cache.
+    base, table = _picture(image, labels.shape), _blended(labels, colors, clear, opacity)
+    # In strips of rows, which stay in the cache; every byte of the result is looked up.
     result = np.empty_like(base)
     rows = max(1, _STRIP_PIXELS // labels.shape[1])
     for top in range(0, len(labels), rows):
         part = slice(top, top + rows)
-        weight = np.where(bare[labels[part]], 0.0, opacity).astype(np.float32)[..., None]
-        blended = base[part].astype(np.float32)
-        blended *= 1 - weight
-        weighted = paint[part].astype(np.float32)
-        weighted *= weight
-        blended += weighted
-        blended[edge[part]] = 0.25 * blended[edge[part]] + 0.75 * 255
-        result[part] = blended.round(out=blended)
+        place = 2 * labels[part].astype(np.intp)
+        if contours:
+            place += _edges(labels, top, rows)
+        place *= 256
+        for channel, bytes_of in enumerate(table):
+            result[part, :, channel] = bytes_of.ravel()[place + base[part, :, channel]]
     return Image.fromarray(result)
+
+
+def _blended(labels: np.ndarray, colors: Colors, clear: Collection[int], opacity: float) -> np.ndarray:
+    """Return what becomes of a byte, uint8 `[3, 256, 2, 256]`: by channel, label, whether it is a contour, and byte."""
+    paint = _color_table(labels, colors).astype(np.float32)
+    bare = np.isin(np.arange(IGNORE_INDEX + 1), [*clear, IGNORE_INDEX])
+    weight = np.where(bare, 0.0, opacity).astype(np.float32)
+    values = np.arange(256, dtype=np.float32)
+    plain = values * (1 - weight)[:, None] + (paint * weight[:, None]).T[..., None]  # [3, 256, 256]
+    return np.stack([plain, 0.25 * plain + 0.75 * 255], 2).round().astype(np.uint8)
+
+
+def _edges(labels: np.ndarray, top: int, rows: int) -> np.ndarray:
+    """Return where a strip of labels `[H, W]` differs from the pixel at the left or above, bool `[rows, W]`."""
+    part = labels[top : top + rows]
+    edges = np.zeros(part.shape, dtype=bool)
+    edges[:, 1:] = part[:, 1:] != part[:, :-1]
+    first = 0 if top else 1
+    edges[first:] |= part[first:] != labels[top + first - 1 : top + len(part) - 1]
+    return edges
 
 
 def error_map(prediction: np.ndarray, target: np.ndarray, image: Image.Image | None = None) -> Image.Image:

@@ -176,8 +176,9 @@ def _summary(values: np.ndarray, threshold: float | None, cell: float) -> ScoreS
 
 def _classes(pipeline: GSSPipeline, labels: np.ndarray, confidence: np.ndarray) -> list[ClassShare]:
     """Return the classes of a mask `[H, W]`, largest first."""
-    counts = np.bincount(labels.ravel())
-    certain = np.bincount(labels.ravel(), weights=confidence.ravel())
+    indices = labels.ravel().astype(np.intp)  # once: bincount would convert them in each call
+    counts = np.bincount(indices)
+    certain = np.bincount(indices, weights=confidence.ravel())
     return [
         ClassShare(
             index=int(index),
