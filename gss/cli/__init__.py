@@ -23,7 +23,7 @@ from gss.cli.parser import Parser
 from gss.cli.runtime import announce, forgive_characters, highlight, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
-from gss.core.machine import flush_denormals, keep_memory
+from gss.core.machine import flush_denormals, keep_memory, uncollected
 from gss.core.outputs import check_files, release_outputs, take_over_locks
 
 COMMANDS: Mapping[str, str | Mapping[str, str]] = {
@@ -64,8 +64,8 @@ COMMANDS: Mapping[str, str | Mapping[str, str]] = {
     "palette": "gss.cli.palette",
     "zoo": "gss.cli.zoo",
 }
-"""Command to its module, which has `HELP`, `add_arguments(parser)`, `run(args)` and perhaps `check(args)`; groups of
-commands are nested."""
+"""Command to its module, which has `HELP`, `add_arguments(parser)`, `run(args)` and perhaps `check(args)` and `NEEDS`,
+modules that `run` needs and that take long to import; groups of commands are nested."""
 
 _GROUPS = {
     "data": "look at a data set",
@@ -143,7 +143,9 @@ def _check(module: ModuleType, args: Namespace) -> None:
         return
     if not args.quiet:
         announce(f"{args.prog}: starting")
-    importlib.import_module("torch")  # so that there is something to set
+    with uncollected():
+        for name in ("torch", *getattr(module, "NEEDS", ())):
+            importlib.import_module(name)
     keep_memory()
     import_own(args)
 

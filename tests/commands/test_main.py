@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -301,6 +302,31 @@ def test_tiny_numbers_are_flushed(monkeypatch):
         assert float(torch.full((8,), 1e-39).sum()) > 0
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_what_a_command_needs_is_imported_without_looking_for_cycles():
+    modules = [importlib.import_module(entry) for entry in flat(cli.COMMANDS)]
+    needs = {name for module in modules for name in getattr(module, "NEEDS", ())}
+    assert needs and all(importlib.util.find_spec(name) for name in needs)
+    code = (
+        "import gc, sys, types\n"
+        "import gss.cli, gss.cli.use.demo as command\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('transformers'):\n"
+        "            seen.add(gc.isenabled())\n"
+        "seen = set()\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "command.run = lambda args: print(seen, gc.isenabled(), 'gss.pipeline.loading' in sys.modules)\n"
+        "command.check = lambda args: None\n"
+        "gss.cli.main(['demo', 'p', '--out', 'o', '--size', '32x32'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "{False} True True" in done.stdout.splitlines(), done.stdout + done.stderr
+
+
+def flat(table):
+    return [name for entry in table.values() for name in ([entry] if isinstance(entry, str) else flat(entry))]
 
 
 def test_tiny_numbers_are_flushed_though_torch_is_loaded_late():

@@ -17,6 +17,7 @@ from gss.cli.parser import (
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure pipelines on data sets they were not trained on"
+NEEDS = ("gss.pipeline.loading",)
 MAX_ROWS = 40
 """Rows of the longest table of classes that is printed; the files have all."""
 

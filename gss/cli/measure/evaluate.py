@@ -7,6 +7,7 @@ from gss.cli.parser import add_data, add_files, add_running, add_size, add_windo
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure a pipeline on a data set"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

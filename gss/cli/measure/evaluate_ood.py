@@ -8,6 +8,7 @@ from gss.cli.parser import add_files, add_force, add_limit, add_running, add_siz
 from gss.cli.runtime import one_line, parse_device, parse_dtype, report_unreadable
 
 HELP = "measure out-of-distribution scores of a pipeline"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

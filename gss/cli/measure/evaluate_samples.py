@@ -7,6 +7,7 @@ from gss.cli.parser import add_data, add_device, add_files, add_workers, count, 
 from gss.cli.runtime import parse_device, report_unreadable
 
 HELP = "measure drawn, completed and generated masks"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

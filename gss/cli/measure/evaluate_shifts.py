@@ -7,6 +7,7 @@ from gss.cli.parser import add_data, add_false_alarms, add_files, add_running, a
 from gss.cli.runtime import parse_device, parse_dtype, report_unreadable
 
 HELP = "measure pipelines under noise, blur, weather, ..."
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from gss.cli.parser import add_limit, add_out, add_split
 from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
 
 HELP = "complete partial masks, given pixels are kept"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

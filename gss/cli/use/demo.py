@@ -6,6 +6,7 @@ from gss.cli.checks import check_out, check_pipeline
 from gss.cli.parser import add_out, size
 
 HELP = "write a page that runs a pipeline in the browser, without a server"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 HELP = "write a pipeline as an ONNX file or a torch.export archive"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

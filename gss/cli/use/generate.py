@@ -7,6 +7,7 @@ from gss.cli.parser import add_out, add_size, size
 from gss.cli.use.drawing import add_sampling, check_sampling, load, report
 
 HELP = "draw masks without an image"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def proportions(text: str) -> dict[str, float]:

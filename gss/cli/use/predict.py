@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gss.pipeline.pipeline import GSSPipeline
 
 HELP = "segment images and videos"
+NEEDS = ("gss.pipeline.loading", "gss.jobs.predict.run")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

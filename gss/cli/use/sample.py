@@ -7,6 +7,7 @@ from gss.cli.parser import add_out
 from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
 
 HELP = "draw several masks of each image, and say where to look first"
+NEEDS = ("gss.pipeline.loading",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
