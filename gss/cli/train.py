@@ -6,8 +6,9 @@ from argparse import ArgumentParser, Namespace
 from gss.cli.endings import train_ending
 from gss.cli.parser import add_configs, add_force
 from gss.cli.runtime import announce
+from gss.core.errors import InputError
 from gss.core.machine import flush_denormals
-from gss.training.engine.run_folder import explained
+from gss.training.engine.run_folder import explained, forget_refused
 from gss.training.stages import STAGES
 
 LIGHT = True  # runs, or finds mistakes, before torch is loaded
@@ -32,14 +33,20 @@ def run(args: Namespace) -> None:
 
     # Both checks come before torch is loaded, so that a mistake shows at once.
     config = load_config(STAGES[args.stage].config_class(), *split_overrides(args.configs))
+    free = not args.resume and not (os.path.isdir(args.out) and os.listdir(args.out))
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
     announce(f"{args.prog} {args.stage}: into {args.out}")
-    with explained(args.out):
-        from gss.training.run import train
+    try:
+        with explained(args.out):
+            from gss.training.run import train
 
-        flush_denormals(True)
-        train(args.stage, config, args.out, resume=args.resume, say=print)
+            flush_denormals(True)
+            train(args.stage, config, args.out, resume=args.resume, say=print)
+    except InputError:
+        if free:
+            forget_refused(args.out)
+        raise
     if os.environ.get("RANK", "0") == "0":
         print(train_ending(args.stage, config, args.out))

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, TypeVar
 from tqdm import tqdm
 
 from gss.core.distributed import is_main
+from gss.core.words import with_article
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item", covariant=True)
@@ -71,7 +72,7 @@ class Progress:
             desc, unit = self._words
             each = (self._said - self._start) / max(1, self.count - self._first)
             left = tqdm.format_interval(each * max(0, self.total - self.count))
-            rate = f"{each:.2f} s a {unit}" if each >= 0.1 else f"{1 / max(each, 1e-9):.0f} {unit}s/s"
+            rate = f"{each:.2f} s {with_article(unit)}" if each >= 0.1 else f"{1 / max(each, 1e-9):.0f} {unit}s/s"
             print(f"{desc}: {self.count} of {self.total} {unit}s, {rate}, {left} left", file=sys.stderr, flush=True)
 
     def expect(self, count: int, unit: str) -> None:

@@ -14,6 +14,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def with_article(noun: str) -> str:
+    """Return a noun with its article: "an image", "a step"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words, as exact as people want to know it: "45 s", "12 min", "1 h 20 min"."""
     if seconds < 59.5:

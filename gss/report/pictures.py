@@ -272,9 +272,9 @@ def contact_sheet(
             canvas.paste(cell, (gap + column * (width + gap), y))
         if captions:
             caption = captions[index]
-            texts = [caption] if isinstance(caption, str) else caption
+            under_row = [caption] if isinstance(caption, str) else caption
             room = canvas.width - 2 * gap if isinstance(caption, str) else width
-            for column, text in enumerate(texts):
+            for column, text in enumerate(under_row):
                 place = (gap + column * (width + gap), y + heights[index] + 3)
                 draw.text(place, _shorten(text, room, font), fill=(90, 90, 90), font=font)
         y += heights[index] + gap + under

@@ -92,6 +92,37 @@ def test_train_reads_config_and_hands_over(tasks, tmp_path):
     assert (cfg.train.steps, cfg.optim.lr, cfg.posterior) == (3, 0.5, "runs/a=b")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_that_is_refused_at_its_start_leaves_the_folder_free(monkeypatch, tmp_path, capsys, there):
+    out = tmp_path / "run"
+
+    def refuse(stage, cfg, folder, **options):
+        for name in ("config.yaml", "data.json", "metrics.jsonl"):
+            (out / name).touch()
+        raise InputError("maps must come finest first")
+
+    monkeypatch.setattr(training, "train", refuse)
+    if there:
+        out.mkdir()
+    for _ in range(2):  # the second time it is not refused for what the first one left
+        assert cli.main(["train", "prior", "--out", str(out)]) == 2
+        assert "finest first" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_refused_training_leaves_the_results_of_earlier_ones(monkeypatch, tmp_path):
+    out = tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "config.yaml").touch()
+
+    def refuse(*args, **options):
+        raise InputError("no")
+
+    monkeypatch.setattr(training, "train", refuse)
+    assert cli.main(["train", "prior", "--out", str(out), "--overwrite"]) == 2
+    assert {entry.name for entry in out.iterdir()} == {"checkpoints", "config.yaml"}
+
+
 @pytest.mark.parametrize(("stage", "name"), [("posterior", "PosteriorConfig"), ("twin", "PriorConfig")])
 def test_train_without_files_uses_defaults(tasks, tmp_path, stage, name):
     assert cli.main(["train", stage, "--out", str(tmp_path / "run")]) == 0

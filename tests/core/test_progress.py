@@ -28,3 +28,11 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
         bar.note(loss="0.5")
     assert "repainting codes" in capsys.readouterr().err
     assert bar.count == 4
+
+
+def test_a_slow_unit_has_the_right_article(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    with Progress(3, "segmenting", unit="image") as bar:
+        bar._start -= 46  # as if it had begun 46 seconds ago
+        bar.update()
+    assert ", 46.00 s an image, " in capsys.readouterr().err

@@ -1,20 +1,5 @@
-import pytest
-
-from gss.core.words import counted, duration
 from gss.jobs import clock as module
 from gss.jobs.clock import StageClock
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (45.4, "45 s"), (59.7, "1 min"), (754, "13 min"), (4790, "1 h 20 min")]
-)
-def test_times_in_words(seconds, words):
-    assert duration(seconds) == words
-
-
-def test_numbers_with_their_noun():
-    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
-    assert counted(2, "class", "classes") == "2 classes"
 
 
 def test_a_stage_says_its_number_and_what_is_left(monkeypatch):

@@ -12,6 +12,7 @@ from tiny_pipeline import tiny_pipeline
 
 from gss.cli import main
 from gss.core.errors import InputError
+from gss.core.words import counted
 from gss.data.files import find_inputs
 from gss.jobs.predict.journal import Journal, read_journal
 from gss.jobs.predict.records import Failure, Prediction, Predictions, Settings
@@ -69,7 +70,8 @@ def test_scores_and_alarms(saved, photos, tmp_path, capsys):
         assert summary["largest"] == pytest.approx(values.max())
         alarms += summary["alarms"]
     said = capsys.readouterr().out
-    assert f"max_logit: {alarms} alarms in" in said and "at 0.1 of the pixels" in said
+    assert "3 mask, 3 max_logit.npy, 3 max_logit.png, 3 max_logit_alarms.png, predictions.json" in said
+    assert f"max_logit: {counted(alarms, 'alarm')} in" in said and "at 0.1 of the pixels" in said
     assert "shorter side resized to 24, as in training; --size native keeps theirs" in said
 
 

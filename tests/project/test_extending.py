@@ -25,6 +25,8 @@ from gss.models.imported_backbone import ImportedBackbone, imported_config
 from gss.models.prior import GSSPriorModel
 from gss.ood import SCORES, OODScore, ScoreInputs
 from gss.ood.registry import build_score
+from gss.pipeline.processor import GSSImageProcessor
+from gss.pipeline.store.card import card_facts
 from gss.training.losses.terms import find_terms
 from vqvae import MaskigeVQModel, SettingError
 
@@ -87,6 +89,11 @@ def test_a_backbone_is_built_and_saved_by_its_name(tmp_path):
         again = GSSPriorModel.from_pretrained(tmp_path / "prior").eval()
         torch.testing.assert_close(again(images).aux_logits, logits, rtol=0, atol=0)
     assert prior.config.backbone_config.target == "my_net:Pyramid"
+    facts = card_facts(
+        processor=GSSImageProcessor(), prior=prior, codec=tiny_pipeline().codec, colors=np.zeros((3, 3), np.uint8),
+        vqvae=None, likelihood=None, decode_modes=("aux",), default_decode="aux",
+    )  # fmt: skip
+    assert ["backbone", "my_net:Pyramid (of your own)"] in facts.table
     with pytest.raises(InputError, match="os:path.*must be a class derived from torch"):
         GSSPriorModel.from_backbone("os:path", **options)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +57,8 @@ def cluster(address: str | None = None, actors: int | None = None) -> Iterator[A
     here = {"num_cpus": max(actors or 0, os.cpu_count() or 1), "include_dashboard": False}
     options = {"address": address} if address else {**here, "object_store_memory": _OBJECT_STORE}
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        with _stderr_kept():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
         place = f"at {address}" if address else "on this machine"
         raise InputError(f"no cluster of Ray {place}: {' '.join(str(error).split())}") from error
@@ -64,6 +67,25 @@ def cluster(address: str | None = None, actors: int | None = None) -> Iterator[A
             yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _stderr_kept() -> Iterator[None]:
+    """Keep back what the C++ part of Ray writes to stderr, such as its level of logging; show it if the block fails."""
+    sys.stderr.flush()
+    usual = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(usual, 2)
+            kept.seek(0)
+            sys.stderr.write(kept.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(usual, 2)
+            os.close(usual)
 
 
 def _check_address(address: str) -> None:

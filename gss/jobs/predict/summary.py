@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gss.core.words import counted
 from gss.jobs.predict.records import Predictions
 from gss.jobs.predict.video import is_video
 
@@ -23,7 +24,7 @@ def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
     # 1. How much, where and how fast.
     films = len({record.image for record in result.images if record.frame is not None})
     parts = [f"{len(images)} of {inputs - _videos(result)} images"] if inputs > _videos(result) else []
-    parts += [f"{frames} frames of {films} video{'s' * (films != 1)}"] if frames else []
+    parts += [f"{counted(frames, 'frame')} of {counted(films, 'video')}"] if frames else []
     rate = f", {result.segmented / result.seconds:.2g} images/s" if result.segmented else ""
     kept = f" ({result.skipped} by an earlier run)" if result.skipped else ""
     yield f"{' and '.join(parts)} segmented into {out}{kept}{rate}"
@@ -32,8 +33,9 @@ def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
     )
 
     # 2. What was written.
-    kinds = Counter(kind for record in result.images for kind in record.files)
-    kinds.update(f"{kind} (video)" for film in result.videos for kind in film.files)
+    maps = result.settings.maps
+    kinds = Counter(_label(*file, maps) for record in result.images for file in record.files.items())
+    kinds.update(f"{_label(*file, maps)} (video)" for film in result.videos for file in film.files.items())
     yield "files: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ", predictions.json"
 
     # 3. Alarms.
@@ -44,9 +46,15 @@ def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
             continue
         alarms = [part.alarms or 0 for part in found]
         yield (
-            f"{score}: {sum(alarms)} alarms in {sum(map(bool, alarms))} of {len(found)} images, "
+            f"{score}: {counted(sum(alarms), 'alarm')} in {sum(map(bool, alarms))} of {len(found)} images, "
             f"at {result.settings.alarm_rate:g} of the pixels of training images"
         )
+
+
+def _label(kind: str, file: str, maps: Sequence[str]) -> str:
+    """Return what a kind of file is called: a score's files by the ends of their names, such as gmm_max.png."""
+    name = kind.removesuffix("_heat")
+    return name + Path(file).suffix if name.removesuffix("_alarms") in maps else kind
 
 
 def _videos(result: Predictions) -> int:

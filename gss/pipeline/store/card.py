@@ -70,6 +70,12 @@ class CardFacts:
     table: list[list[str]]
 
 
+def _backbone(config: PreTrainedConfig) -> str:
+    """Return which backbone it is: its architecture, and of one of the user's own its class."""
+    own = getattr(config, "target", "")
+    return f"{own} (of your own)" if own else config.model_type
+
+
 def card_facts(
     *,
     processor: GSSImageProcessor,
@@ -92,7 +98,7 @@ def card_facts(
             ["exact marginal", "no" if likelihood is None else "yes"],
         ]
     table = [
-        ["backbone", cast(PreTrainedConfig, prior.config.backbone_config).model_type],
+        ["backbone", _backbone(cast(PreTrainedConfig, prior.config.backbone_config))],
         ["prior", _parameters(prior)],
         *posterior,
         ["resolution", processor.describe()],

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from gss.core.files import atomic_path, naming
 from gss.core.progress import Progress
+from gss.training.engine.run_folder import METRICS_FILE
 
 
 class RunLog:
@@ -30,7 +31,7 @@ class RunLog:
             active: True on the main process.
             tensorboard: write event files to `out/tensorboard` too.
         """
-        self.path = out / "metrics.jsonl"
+        self.path = out / METRICS_FILE
         self.active = active
         self._board: Any = None
         self._bar = Progress(steps, "training", unit="step", shown=active, initial=start)
@@ -88,7 +89,7 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
         Lines in order, each with the whole number "step"; empty without a file. Lines that a kill cut off, or that are
         no metrics, are left out.
     """
-    path = out / "metrics.jsonl"
+    path = out / METRICS_FILE
     lines = []
     for text in path.read_bytes().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError, RecursionError):

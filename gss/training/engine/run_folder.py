@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from gss.core.files import discard
 from gss.core.interrupt import Interrupted
+from gss.core.outputs import LOCK_NAME, unlock_folder
 
 DATA_FILE = "data.json"
 """File of a run folder that counts the files of the training data set, used and not; the first that a run writes."""
+METRICS_FILE = "metrics.jsonl"
+"""File of a run folder with the figures of its steps."""
+_FIRST_FILES = (DATA_FILE, METRICS_FILE, "config.yaml")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,26 @@ def keep_newest(folder: Path, count: int) -> None:
     again = [folder / f"damaged_{checkpoint.name}" for checkpoint in kept]
     for checkpoint in [*kept[:-count], *(path for path in again if path.exists())]:
         discard(checkpoint)
+
+
+def forget_refused(out: str | os.PathLike[str]) -> None:
+    """Remove what a run that was refused at its start has written, so that the next one finds its folder free.
+
+    Args:
+        out: folder of the run, which was empty or not there before it. Nothing is removed where there is more than a
+            run writes before its first step.
+    """
+    folder = Path(out)
+    written = [entry for entry in folder.iterdir() if entry.name != LOCK_NAME] if folder.is_dir() else []
+    if any(entry.name not in _FIRST_FILES or not entry.is_file() for entry in written):
+        return
+    if (folder / METRICS_FILE).is_file() and (folder / METRICS_FILE).stat().st_size:
+        return
+    for entry in written:
+        entry.unlink()
+    unlock_folder(folder)
+    with suppress(OSError):  # it is the working folder, or another process looks at it
+        folder.rmdir()
 
 
 def set_aside(checkpoint: Path) -> None:
