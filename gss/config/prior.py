@@ -43,7 +43,7 @@ class PriorModelConfig:
     classifier: Literal["low_rank", "evidence", "tied", "full"] = "evidence"
     classifier_rank: int = limits(64, low=1)
     dropout: float = limits(0.0, low=0.0, high=0.99)
-    shortlists: list[list[float]] = field(default_factory=lambda: [[0.7, 0.35], [0.5, 0.2]])
+    shortlists: list[list[float]] = field(default_factory=lambda: [[0.9, 0.6], [0.7, 0.35], [0.5, 0.2]])
     freeze_batch_norm: bool = False
     init_from: str = ""
     init_parts: list[str] = field(default_factory=lambda: ["backbone", "fusion", "blocks", "token", "aux"])

@@ -38,7 +38,7 @@ from vqvae import MaskigeVQModel
 CPU_STRIP, CPU_CHUNK = 2**20, 512
 GPU_STRIP, GPU_CHUNK = 2**26, 2**15
 # Every so many of the cells with a shortlist are also read with all codes.
-SAMPLE_STEP = 61
+SAMPLE_STEP = 127
 MODES = ("hard", "marginal", "aux", "fused")
 
 
@@ -226,50 +226,58 @@ class TokenReader:
             mixed: `[n, K*f*f]`, class probabilities to write.
             cells: `[n]` each, tokens, entropy and surprise to write.
         """
-        # 1. Cells of a group lie one after the other; numbers of m sorted cells come back into `read`.
         order, groups = self._groups(hidden, beliefs)
-        read, numbers = mixed, cells
-        if order is not None:
-            hidden, beliefs = hidden.index_select(0, order), beliefs.index_select(0, order)
-            read = None if mixed is None else torch.empty_like(mixed)
-            numbers = {name: torch.empty_like(values) for name, values in cells.items()}
-
-        # 2. Each group in chunks.
         step = CPU_CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
         for codes, first, last in groups:
             for start in range(first, last, step):
-                self._read_chunk(codes, slice(start, min(start + step, last)), hidden, beliefs, read, numbers)
+                part = slice(start, min(start + step, last))
+                if order is None:
+                    chunk = {name: values[part] for name, values in cells.items()}
+                    self._read_chunk(codes, hidden[part], beliefs[part], None if mixed is None else mixed[part], chunk)
+                else:
+                    self._read_apart(codes, order[part], hidden, beliefs, mixed, cells)
 
-        # 3. Back into the order of the grid.
-        if order is not None:
-            if mixed is not None:
-                mixed.index_copy_(0, order, cast(Tensor, read))
-            for name, values in cells.items():
-                values.index_copy_(0, order, numbers[name])
-
-    @staticmethod
-    def _read_chunk(
+    def _read_apart(
+        self,
         codes: Codes,
-        part: slice,
+        places: Tensor,
         hidden: Tensor,
         beliefs: Tensor,
         mixed: Tensor | None,
         cells: dict[str, Tensor],
     ) -> None:
-        """Read the cells of a slice with a list of codes; see `_read_strip`."""
-        logits = codes.logits(hidden[part], beliefs[part])
+        """Read the m cells at `places` with a list of codes; see `_read_strip`."""
+        # Gathered and put back chunk by chunk, so that they stay in the processor's cache.
+        read = None if mixed is None else mixed.new_empty(len(places), mixed.shape[1])
+        numbers = {name: values.new_empty(len(places)) for name, values in cells.items()}
+        self._read_chunk(codes, hidden.index_select(0, places), beliefs.index_select(0, places), read, numbers)
+        if mixed is not None:
+            mixed.index_copy_(0, places, cast(Tensor, read))
+        for name, values in cells.items():
+            values.index_copy_(0, places, numbers[name])
+
+    @staticmethod
+    def _read_chunk(
+        codes: Codes,
+        hidden: Tensor,
+        beliefs: Tensor,
+        mixed: Tensor | None,
+        cells: dict[str, Tensor],
+    ) -> None:
+        """Read the m cells of a chunk with a list of codes; see `_read_strip`."""
+        logits = codes.logits(hidden, beliefs)
         if "tokens" in cells:
             best = logits.argmax(1)
-            cells["tokens"][part] = best if codes.indices is None else codes.indices[best]
+            cells["tokens"].copy_(best if codes.indices is None else codes.indices[best])
         if mixed is None and "entropy" not in cells:
             return
         if "entropy" in cells:
-            cells["surprise"][part] = logits.logsumexp(1) - logits.amax(1)
+            cells["surprise"].copy_(logits.logsumexp(1) - logits.amax(1))
         probabilities = logits.softmax(1)
         if mixed is not None:
-            torch.mm(probabilities, codes.table, out=mixed[part])
+            torch.mm(probabilities, codes.table, out=mixed)
         if "entropy" in cells:
-            cells["entropy"][part] = torch.special.entr(probabilities).sum(1)
+            cells["entropy"].copy_(torch.special.entr(probabilities).sum(1))
 
     def _groups(self, hidden: Tensor, beliefs: Tensor) -> tuple[Tensor | None, list[tuple[Codes, int, int]]]:
         """Return the order of n cells by group, None as they are, and codes, first and last + 1 cell of each group."""

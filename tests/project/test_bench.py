@@ -41,6 +41,20 @@ def test_benchmark_writes_its_rows(script: str, row: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_reading_few_codes_is_compared_with_the_twin_and_with_all_codes(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    command = [sys.executable, str(SCRIPTS / "bench_decoding.py"), "zoo/camvid-lite0", "--quick", "--json", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SCRIPTS.parent)
+    rows = json.loads(out.read_text())
+    assert [row["peer"] for row in rows[:3]] == ["twin", "twin", "all codes"]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"])
+        if row["peer"] == "all codes":
+            assert 0 <= row["max_error"] < 1e-3 and abs(row["miou_difference"]) < 0.1
+    assert "calibration error, points" in done.stdout
+
+
+@pytest.mark.slow
 def test_unknown_row_is_an_error() -> None:
     command = [sys.executable, str(SCRIPTS / "bench_core.py"), "--only", "nothing"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=SCRIPTS.parent)
