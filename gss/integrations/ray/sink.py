@@ -23,6 +23,12 @@ from gss.jobs.predict.records import Failure, Prediction, Predictions
 
 PARTS = ".predictions"
 """Folder of the records of finished batches, until `predictions.json` is written."""
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "cos", "r2"})
+
+
+def _protocols(files: Any) -> set[str]:
+    """Return the names of a file system of fsspec."""
+    return {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)
 
 
 class Sink:
@@ -88,6 +94,10 @@ class Sink:
                     f"output {self.url} already holds {held[0].rpartition('/')[2]!r}: pass --overwrite to replace it "
                     "(--resume to continue the run), or choose another --out"
                 )
+            bucket = self._root.partition("/")[0]
+            if not _BUCKETS.isdisjoint(_protocols(self._files)) and not self._files.exists(bucket):
+                # `makedirs` would make one in the account of the user.
+                raise InputError(f"output {self.url}: there is no bucket {bucket!r}; check its name, or make it first")
             self._files.makedirs(self._root, exist_ok=True)
 
     def write(self, name: str, data: bytes) -> None:
