@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gss.core.errors import InputError, unknown_name
 
@@ -110,17 +111,47 @@ def check_data(ref: str, root: str | None = None, splits: Iterable[str] = ()) ->
         InputError: there is no such data set, its spec is wrong, or it lacks a split.
     """
     from gss.core.lookup.plugins import is_plugin
+    from gss.data.specs.folder import folder_hints
     from gss.data.specs.load import builtin_specs, load_spec
     from gss.data.specs.spec import FOLDER_SPEC
 
     path = Path(ref).expanduser()
-    described = any((path / name).is_file() for name in (FOLDER_SPEC, "classes.json"))
-    undescribed = path.is_dir() and not described and ref not in builtin_specs()
-    if undescribed or is_plugin(ref, "data"):
+    if is_plugin(ref, "data"):
         return
+    if path.is_dir() and ref not in builtin_specs():
+        written = (path / FOLDER_SPEC).is_file() and folder_hints(path) is None
+        if not written and not (path / "classes.json").is_file():
+            return
     spec = load_spec(ref, root)
     for split in splits:
         spec.check_split(split)
+
+
+def check_training(config: Any) -> None:
+    """Require the data set and its splits that a training reads, and the posterior or pipeline that it builds on.
+
+    Args:
+        config: settings of a stage.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    from gss.config.shared import DataConfig
+    from gss.core.lookup.run_folders import find_pipeline, find_posterior
+    from gss.data.specs.spec import named_split
+
+    data = config.data
+    only_root = data.root and data.spec == DataConfig.spec
+    ref, root = (data.root, None) if only_root else (data.spec, data.root)
+    for split in filter(None, (data.train_split, data.val_split)):
+        other = named_split(split)
+        if other is None:
+            check_data(ref, root, [split])
+        else:
+            check_data(other[0], None, [other[1]])
+    for name, find in (("posterior", find_posterior), ("pipeline", find_pipeline)):
+        if getattr(config, name, ""):
+            find(getattr(config, name))
 
 
 def check_out(args: Namespace) -> None:

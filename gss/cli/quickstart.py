@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_data
 from gss.cli.parser import FORM_NAMES, add_job, names
 
 HELP = "train and evaluate on generated scenes, write a report"
@@ -24,15 +25,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_job(parser, "stage")
 
 
+def check(args: Namespace) -> None:
+    """Refuse wrong names of stages and data before anything heavy is imported."""
+    from gss.core.errors import InputError
+    from gss.jobs.quickstart.names import order_stages
+
+    if args.labels and args.stages is not None:
+        raise InputError("--stages is about training from full masks; with --labels leave it out")
+    if args.stages is not None:
+        order_stages(args.stages)
+    check_data(args.data, args.root, ["train"] if args.labels else ["train", "val"])
+
+
 def run(args: Namespace) -> None:
     """Run the job."""
     from pathlib import Path
 
-    from gss.core.errors import InputError
-
     if args.labels:
-        if args.stages is not None:
-            raise InputError("--stages is about training from full masks; with --labels leave it out")
         from gss.jobs.quickstart.weak import quickstart_weak
 
         quickstart_weak(
@@ -45,7 +54,8 @@ def run(args: Namespace) -> None:
             overwrite=args.overwrite,
         )
         return
-    from gss.jobs.quickstart.run import DEFAULT_STAGES, quickstart
+    from gss.jobs.quickstart.names import DEFAULT_STAGES
+    from gss.jobs.quickstart.run import quickstart
 
     quickstart(
         Path(args.out),

@@ -3,6 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
+from gss.cli.checks import check_training
 from gss.cli.endings import train_ending
 from gss.cli.parser import add_configs, add_force
 from gss.cli.runtime import announce
@@ -31,8 +32,9 @@ def run(args: Namespace) -> None:
     from gss.config.io import load_config, split_overrides
     from gss.core.outputs import prepare_output
 
-    # Both checks come before torch is loaded, so that a mistake shows at once.
+    # These checks come before torch is loaded, so that a mistake shows at once.
     config = load_config(STAGES[args.stage].config_class(), *split_overrides(args.configs))
+    check_training(config)
     free = not args.resume and not (os.path.isdir(args.out) and os.listdir(args.out))
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":

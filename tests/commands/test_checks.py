@@ -45,6 +45,12 @@ EVALUATE = ["evaluate", PIPELINE, "--data", "scenes"]
         (["generate", PIPELINE, "--out", "out"], "gss generate needs a joint prior"),
         (["sample", PIPELINE, IMAGE, "--out", "out"], "gss sample needs a joint prior"),
         (["export", PIPELINE, "--size", "64x64", "--score", "foo"], "--score: unknown score 'foo'"),
+        (["quickstart", "--stages", "posterior,prier"], "--stages: unknown stage 'prier', did you mean 'prior'?"),
+        (["quickstart", "--data", "scens"], "unknown data spec 'scens', did you mean 'scenes'?"),
+        (["train", "prior", "data.spec=scens", "--out", "out"], "did you mean 'scenes'?"),
+        (["train", "prior", "data.train_split=trian", "--out", "out"], "has no split 'trian', did you mean 'train'?"),
+        (["train", "prior", "posterior=nowhere", "--out", "out"], "posterior='nowhere' holds no posterior.json"),
+        (["train", "density", "pipeline=nowhere", "--out", "out"], "no pipeline at nowhere"),
         (["demo", PIPELINE, "--out", "out"], "--size HxW is missing"),
     ],
 )

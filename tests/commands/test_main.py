@@ -81,7 +81,10 @@ def test_predict_imports_only_what_it_needs(tmp_path):
     subprocess.run([sys.executable, "-c", code, *argv], check=True, capture_output=True)
 
 
-def test_train_reads_config_and_hands_over(tasks, tmp_path):
+def test_train_reads_config_and_hands_over(tasks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a=b").mkdir(parents=True)
+    (tmp_path / "runs" / "a=b" / "posterior.json").touch()
     config = tmp_path / "run.yaml"
     config.write_text("train: {steps: 3}\n")
     out = str(tmp_path / "run")

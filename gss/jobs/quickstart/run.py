@@ -25,9 +25,10 @@ from gss.evaluation.segmentation.result import EvaluationResult
 from gss.jobs.clock import StageClock
 from gss.jobs.predict import Settings, predict
 from gss.jobs.quickstart.drawn import DrawnMasks, DrawnPictures, draw_masks
+from gss.jobs.quickstart.names import DEFAULT_STAGES, order_stages
 from gss.jobs.quickstart.page import mode_table, model_name, scoring_pipeline, write_report
 from gss.jobs.quickstart.result import QuickstartResult
-from gss.jobs.quickstart.stages import DEFAULT_STAGES, order_stages, training_stages
+from gss.jobs.quickstart.stages import training_stages
 from gss.jobs.quickstart.unknown import check_kinds, equality, measure_unknown
 from gss.jobs.stages import prepare_job, run_stages
 from gss.pipeline.loading import load_pipeline
