@@ -186,7 +186,7 @@ def open_ood(
     Raises:
         InputError: see `load_spec` and `OODDataset`.
     """
-    spec = load_spec(ref, root)
+    spec = load_spec(ref, root).as_listed()
     if split is None:
         existing = spec.available_splits()
         usual = existing if len(existing) == 1 else [name for name in _USUAL_SPLITS if name in existing]

@@ -74,7 +74,7 @@ def open_objects(
     objects: Objects
     if path.suffix.lower() == ".json":
         objects = CocoObjects(path, split, images=images, exclude=exclude, min_pixels=min_pixels)
-    elif (spec := load_spec(source, root)).generator is not None:
+    elif (spec := load_spec(source, root).as_listed()).generator is not None:
         objects = SceneObjects(spec, split, min_pixels=min_pixels)
     else:
         objects = FolderObjects(spec, split, exclude=exclude, min_pixels=min_pixels)

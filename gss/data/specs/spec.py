@@ -142,6 +142,10 @@ class DataSpec:
         """True if `train` and `val` are the parts of one split, `whole`."""
         return bool(self.whole)
 
+    def as_listed(self) -> DataSpec:
+        """Return the spec with all of `train` where a part would validate, for data that no stage validates on."""
+        return replace(self, validate=None) if self.whole == "train" else self
+
     def readable_splits(self) -> list[str]:
         """Return the splits that show every image once: `train` and `val` instead of the split they are parts of."""
         names = self.available_splits()

@@ -511,6 +511,7 @@ def test_folders_to_train_on_without_one_to_validate_on(tmp_path):
     spec = load_spec(folder(tmp_path, {"a": [[0]], "b": [[0]]}, {"classes": {"0": "a"}}, prefix="train/"))
     assert "splits train from folders, no val: the first 1 of 2 train, 1 validate" in spec.note
     assert [[sample.id for sample in spec.samples(split)] for split in ("train", "val")] == [["a"], ["b"]]
+    assert len(spec.as_listed().samples("train")) == 2  # as objects and outliers are read
 
 
 def test_the_check_counts_the_parts_of_an_undivided_folder(tmp_path):
