@@ -1,5 +1,7 @@
 """Wrong names and paths are refused before torch is imported."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,19 @@ def test_a_score_that_needs_more_than_the_pipeline_has_is_refused_with_the_remed
     with pytest.raises(InputError, match=r"'gmm_max' needs a density head \('gss train density' adds one\)"):
         index.check_scores(["msp", "gmm_max"], "--scores")
     assert index.score_names == ("msp", "max_logit", "energy", "entropy", "token_entropy", "token_nll", "disagreement")
+
+
+def test_scores_of_a_job_are_those_of_its_density(tmp_path, capsys):
+    for stage in ("prior", "density"):
+        shutil.copytree(PIPELINE, tmp_path / "job" / stage / "pipeline", ignore=shutil.ignore_patterns("*.safetensors"))
+    index = tmp_path / "job" / "prior" / "pipeline" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "density": [None, None]}))
+    ask = ["predict", str(tmp_path / "job"), "nowhere.png", "--out", str(tmp_path / "out")]
+    assert cli.main([*ask, "--scores", "gmm_max"]) == 2  # for the image alone: the score is there
+    assert "nowhere.png: no such image" in capsys.readouterr().err
+    ask[1] = str(tmp_path / "job" / "prior")
+    assert cli.main([*ask, "--scores", "gmm_max"]) == 2
+    assert "'gmm_max' needs a density head" in capsys.readouterr().err
 
 
 def test_a_damaged_index_is_left_to_loading(tmp_path):

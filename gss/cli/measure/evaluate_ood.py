@@ -8,6 +8,7 @@ from gss.cli.parser import add_files, add_force, add_limit, add_running, add_siz
 from gss.cli.runtime import one_line, parse_device, parse_dtype, report_unreadable
 
 HELP = "measure out-of-distribution scores of a pipeline"
+_STAGE = "density"  # of a job, the pipeline that has most scores
 NEEDS = ("gss.pipeline.loading",)
 
 
@@ -52,7 +53,7 @@ def check(args: Namespace) -> None:
     given = [f"--{name.replace('_', '-')}" for name in ("save_as", "save_dtype", "overwrite") if getattr(args, name)]
     if given and not args.save_scores:
         raise InputError(f"{' and '.join(given)} say how scores are saved; add --save-scores DIR")
-    check_pipeline(args.pipeline, scores=args.scores or ())
+    check_pipeline(args.pipeline, stage=_STAGE, scores=args.scores or ())
     roots = args.root or []
     for number, ref in enumerate(args.data):
         root = roots[0] if len(roots) == 1 else roots[number] if len(roots) == len(args.data) else None
@@ -79,9 +80,8 @@ def run(args: Namespace) -> int:
     sources: list = [None] * len(test_sets)
     if args.threshold_from:
         sources = open_benchmarks(args.data, args.threshold_from, roots=args.root or (), outliers=args.outliers)
-    pipeline = load_pipeline(
-        args.pipeline, device=parse_device(args.device), dtype=parse_dtype(args.dtype), exact=args.all_codes
-    )
+    options = {"device": parse_device(args.device), "dtype": parse_dtype(args.dtype), "exact": args.all_codes}
+    pipeline = load_pipeline(args.pipeline, stage=_STAGE, **options)
     pipeline.check_scores(args.scores or [])
     if args.threshold_from:
         for test_set in test_sets:

@@ -86,8 +86,10 @@ def run(args: Namespace) -> int:
 
 
 def _stage(args: Namespace) -> str:
-    """Return the stage of a job whose pipeline is meant, see `find_pipeline`."""
-    return "joint" if args.samples or args.decode == "refined" else ""
+    """Return the stage of a job whose pipeline is meant, see `find_pipeline`; all of them give the same masks."""
+    if args.samples or args.decode == "refined":
+        return "joint"
+    return "density" if args.scores or args.decode in ("density", "joint") else ""
 
 
 def _check_engine(args: Namespace) -> None:
@@ -121,8 +123,8 @@ def _run_on_ray(args: Namespace) -> int:
     from gss.pipeline.store.saving import digest
 
     load_ray()  # before anything that takes time
-    pipeline = load_pipeline(args.pipeline, device="cpu", dtype=parse_dtype(args.dtype), exact=args.all_codes)
-    folder = Path(find_pipeline(args.pipeline))
+    folder = Path(find_pipeline(args.pipeline, stage=_stage(args)))
+    pipeline = load_pipeline(folder, device="cpu", dtype=parse_dtype(args.dtype), exact=args.all_codes)
     job = Job(
         str(folder.absolute()),
         args.source,
