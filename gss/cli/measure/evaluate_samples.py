@@ -65,6 +65,7 @@ def run(args: Namespace) -> int:
     from gss.evaluation.samples.protocol import SampleProtocol
     from gss.evaluation.samples.tables import sample_tables
     from gss.pipeline.loading import load_pipeline
+    from gss.weak.refine.labels import spread_labels
 
     protocol = SampleProtocol(
         parts=tuple(args.parts or PARTS),
@@ -88,6 +89,7 @@ def run(args: Namespace) -> int:
         dataset,
         train=train,
         protocol=protocol,
+        spread=lambda image, labels: spread_labels(image, labels, len(spec.label_space.names)),
         workers=args.workers,
         pictures=6 if args.html else 0,
         progress=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,11 @@ from gss.labels.space import IGNORE_INDEX
 from gss.metrics import SegmentationMetrics
 from gss.pipeline.pipeline import GSSPipeline
 
-GUIDES = ("image", "paste", "no_image")
-"""What the rest is found from: image and given pixels; the image alone (given pixels are only pasted); given pixels."""
+GUIDES = ("image", "paste", "no_image", "walk")
+"""What the rest is found from: image and given pixels; the image alone (given pixels are only pasted); given pixels;
+given pixels that spread along the edges of the image, without a trained network."""
+Spread = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Function from an image uint8 `[H, W, 3]` and given labels uint8 `[H, W]`, 255 where unknown, to labels `[H, W]`."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,16 @@ class CompletionCounts:
         pipeline: pipeline with a joint prior.
         num_classes: K.
         protocol: kinds, shares, paths, steps.
+        spread: spreads given labels for the guide `walk`; None leaves it out.
     """
 
-    def __init__(self, pipeline: GSSPipeline, num_classes: int, protocol: SampleProtocol) -> None:
-        self.pipeline, self.protocol = pipeline, protocol
+    def __init__(
+        self, pipeline: GSSPipeline, num_classes: int, protocol: SampleProtocol, spread: Spread | None = None
+    ) -> None:
+        self.pipeline, self.protocol, self.spread = pipeline, protocol, spread
+        self.guides = tuple(guide for guide in GUIDES if guide != "walk" or spread is not None)
         self.keys = [(kind, share) for kind in protocol.kinds for share in protocol.shares]
-        self.metrics = {(*key, guide): SegmentationMetrics(num_classes) for key in self.keys for guide in GUIDES}
+        self.metrics = {(*key, guide): SegmentationMetrics(num_classes) for key in self.keys for guide in self.guides}
         self.given = {key: SegmentationMetrics(2) for key in self.keys}  # share of given pixels, as an accuracy
         self.images = SegmentationMetrics(1)
 
@@ -84,6 +92,8 @@ class CompletionCounts:
                     generator=[self.protocol.generator(4, index, number)],
                 )
                 masks[guide] = np.asarray(output.masks[0])
+            if self.spread is not None:
+                masks["walk"] = self.spread(np.asarray(image), partial)
             for guide, mask in masks.items():
                 self.metrics[kind, share, guide].update(mask, rest)
             valid = np.where(labels == IGNORE_INDEX, IGNORE_INDEX, 1).astype(np.uint8)
@@ -96,7 +106,7 @@ class CompletionCounts:
             metric.sum_across()
         points = []
         for kind, share in self.keys:
-            found = {guide: self.metrics[kind, share, guide].compute() for guide in GUIDES}
+            found = {guide: self.metrics[kind, share, guide].compute() for guide in self.guides}
             points.append(
                 CompletionPoint(
                     kind=kind,

@@ -13,7 +13,7 @@ from gss.data.protocols import ReadableImages
 from gss.evaluation.checks import check_classes, check_dataset, class_names, device_name
 from gss.evaluation.images import ImageShare, Sample
 from gss.evaluation.samples.bits import BitsCounts
-from gss.evaluation.samples.completion import CompletionCounts
+from gss.evaluation.samples.completion import CompletionCounts, Spread
 from gss.evaluation.samples.corrections import CorrectionCounts
 from gss.evaluation.samples.hypotheses import HypothesesCounts
 from gss.evaluation.samples.layouts import LayoutResult, measure_layouts
@@ -32,6 +32,7 @@ def evaluate_samples(
     *,
     train: ReadableImages | None = None,
     protocol: SampleProtocol | None = None,
+    spread: Spread | None = None,
     workers: int = 0,
     pictures: int = 4,
     progress: bool = False,
@@ -47,6 +48,7 @@ def evaluate_samples(
             all truths are known.
         train: training masks, which masks without image are compared with; needed for the part `layouts`.
         protocol: what is measured and how.
+        spread: spreads given labels over an image without a network, a baseline of `completion`; None leaves it out.
         workers: number of threads that read images ahead.
         pictures: number of images to show.
         progress: whether the main process shows progress bars.
@@ -70,7 +72,7 @@ def evaluate_samples(
     images = ImageShare(dataset, evenly_spaced(len(dataset), protocol.limit), workers=workers)
     bits = BitsCounts(pipeline, protocol) if "bits" in parts else None
     hypotheses = HypothesesCounts(pipeline, dataset, protocol) if "hypotheses" in parts else None
-    completion = CompletionCounts(pipeline, count, protocol) if "completion" in parts else None
+    completion = CompletionCounts(pipeline, count, protocol, spread) if "completion" in parts else None
     corrections = CorrectionCounts(pipeline, count, protocol) if "corrections" in parts else None
     completed = _spread(images.all_indices, protocol.completion_images)
     corrected = _spread(images.all_indices, protocol.correction_images)

@@ -56,12 +56,16 @@ def build_page(result: SampleResult) -> Report:
 
 
 def _completion_charts(result: CompletionResult) -> list[tuple[str, charts.Markup]]:
-    """Return mIoU by the share that is given, a curve for each kind, with and without the image."""
+    """Return mIoU by the share that is given, a curve for each kind, for each guide that reads what is given."""
     plots = []
-    for guide, title in (("image", "Completion, image + given"), ("no_image", "Completion, given alone")):
+    for guide, title in (
+        ("image", "Completion, image + given"),
+        ("no_image", "Completion, given alone"),
+        ("walk", "Walk along edges from what is given"),
+    ):
         series: dict[str, list[tuple[float, float]]] = {}
         for point in result.points:
-            value = point.miou[guide]
+            value = point.miou.get(guide)
             if value is not None:
                 series.setdefault(point.kind, []).append((100 * point.reached, 100 * value))
         if series:

@@ -13,7 +13,7 @@ from gss.metrics.hypotheses.pairs import CONVENTIONS
 from gss.report.tables import Cell, Table
 
 SHOWN_CORRECTIONS = (0, 1, 3, 5, 10, 20)
-_GUIDE_TITLES = {"image": "image + given", "paste": "image alone", "no_image": "given alone"}
+_GUIDE_TITLES = {"image": "image + given", "paste": "image alone", "no_image": "given alone", "walk": "walk"}
 
 
 def sample_tables(result: SampleResult) -> ResultTables:
@@ -103,16 +103,18 @@ def hypotheses_tables(result: HypothesesResult) -> list[Table]:
 
 def completion_table(result: CompletionResult) -> Table:
     """Return the completion curve."""
-    titles = [_GUIDE_TITLES[guide] for guide in GUIDES]
+    guides = [guide for guide in GUIDES if any(guide in point.miou for point in result.points)]
+    titles = [_GUIDE_TITLES[guide] for guide in guides]
     return Table(
         "Completion",
         ["given", "share", "reached", *titles, "gain"],
         [
-            [point.kind, point.share, point.reached, *(point.miou[guide] for guide in GUIDES), _gain(point.miou)]
+            [point.kind, point.share, point.reached, *(point.miou[guide] for guide in guides), _gain(point.miou)]
             for point in result.points
         ],
         notes=[
-            "mIoU of the pixels that are not given, where the rest is found from the image, the given pixels or both."
+            "mIoU of the pixels that are not given, where the rest is found from the image, the given pixels or both; "
+            "walk: by a random walk from the given pixels along the edges of the image, as gss weak refine."
         ],
         formats=dict.fromkeys(("share", "reached", *titles, "gain"), ".1%"),
     )

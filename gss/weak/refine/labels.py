@@ -66,6 +66,20 @@ def refine_labels(
     return lookup[compact], sure
 
 
+def spread_labels(image: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Spread given labels over a whole image by the walk of `refine_labels`, of its default settings.
+
+    Args:
+        image: RGB uint8 `[H, W, 3]`.
+        labels: uint8 `[H, W]`, 255 where unknown.
+        num_classes: K.
+
+    Returns:
+        Labels uint8 `[H, W]`, given ones as given; 255 everywhere where nothing is given.
+    """
+    return refine_labels(image, labels, None, num_classes, RefineConfig(abstain=0.0))[0]
+
+
 def refine_probs(
     image: np.ndarray,
     probs: np.ndarray,

@@ -155,6 +155,21 @@ def test_a_part_alone_gives_the_same_numbers(pipeline, result):
     assert alone.hypotheses is None
 
 
+def test_a_baseline_that_is_handed_in_stands_beside_the_completion(pipeline, result):
+    seen = []
+
+    def spread(image, labels):
+        seen.append((image.shape, (labels != 255).mean()))
+        return np.where(labels == 255, 2, labels)
+
+    protocol = SampleProtocol(**{**SMALL, "kinds": ("random",)}, parts=("completion",))
+    points = evaluate_samples(pipeline, Layouts(8), protocol=protocol, spread=spread).completion.points
+    assert [point.miou["image"] for point in points] == [point.miou["image"] for point in result.completion.points[:2]]
+    assert all(0 < point.miou["walk"] < 0.2 for point in points)  # one class of four is right
+    assert len(seen) == 4 and seen[0][0] == (30, 44, 3) and seen[0][1] == pytest.approx(0.1, abs=0.05)
+    assert "walk" not in result.completion.points[0].miou
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_given_pixels_have_their_share_and_no_void(kind):
     labels = Layouts(1, seed=5).masks[0]
@@ -194,7 +209,8 @@ def test_ambiguous_labels_and_the_command(tmp_path, capsys):
     assert content["hypotheses"]["flips"] == ["ground"]
     modes = content["hypotheses"]["sources"]["joint"]["modes"]
     assert modes["expected"] == pytest.approx([0.7, 0.3], abs=1e-6)
-    assert (tmp_path / "a.html").stat().st_size > 10_000
+    assert 0 < content["completion"]["points"][0]["miou"]["walk"] <= 1
+    assert "Walk along edges" in (tmp_path / "a.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gss.config.weak_labels import RefineConfig
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.weak.manifest import read_manifest
-from gss.weak.refine.labels import refine_labels, refine_probs
+from gss.weak.refine.labels import refine_labels, refine_probs, spread_labels
 
 
 def scene(size=(60, 84), seed=0):
@@ -30,6 +30,7 @@ def test_two_strokes_become_a_mask():
     weak[30, 35:45], weak[5, 10:70] = 2, 1
     labels, sure = refine_labels(image, weak, None, 4, RefineConfig(abstain=0.0))
     assert (labels == truth).mean() > 0.97
+    assert (spread_labels(image, weak, 4) == labels).all()
     assert set(np.unique(labels)) == {1, 2} and sure.dtype == np.float32
     assert (labels[weak != 255] == truth[weak != 255]).all() and (sure[weak != 255] == 1).all()
     wrong = labels != truth
