@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from gss.cli.checks import check_data, check_joint, check_out
 from gss.cli.parser import add_limit, add_out, add_split
 from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
+from gss.pipeline.sampling import defaults
 
 HELP = "complete partial masks, given pixels are kept"
 NEEDS = ("gss.pipeline.loading",)
@@ -23,7 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_limit(parser)
     parser.add_argument("--without-images", action="store_true", help="do not read the images of --data")
     add_out(parser)
-    add_sampling(parser, n=4, what="paths through the unknown cells, whose mean is the mask")
+    add_sampling(
+        parser, n=4, what="paths through the unknown cells, whose mean is the mask", settings=defaults.COMPLETE
+    )
     add_run_size(parser)
     parser.set_defaults(more="masks")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gss.cli.parser import add_device, count, count_or_none, run_size
 
@@ -19,18 +19,15 @@ SCHEDULES = ("arccos", "cosine", "linear", "geometric")
 """Those of `gss.pipeline.sampling`, whose import takes long."""
 
 
-def add_sampling(
-    parser: ArgumentParser, *, n: int, what: str, steps: int = 8, schedule: str = "arccos", top_p: float = 1.0
-) -> None:
+def add_sampling(parser: ArgumentParser, *, n: int, what: str, settings: Mapping[str, Any], steps: int = 8) -> None:
     """Add `-n`, `--steps`, `--seed`, `--device` and the settings of the scheduler.
 
     Args:
         parser: parser of the command.
         n: default of `-n`.
         what: what n counts.
+        settings: default settings of the scheduler, those of `gss.pipeline.sampling.defaults`.
         steps: default of `--steps`.
-        schedule: default of `--schedule`.
-        top_p: default of `--top-p`.
     """
     parser.add_argument("-n", type=count, default=n, metavar="N", help=f"{what} (default: %(default)s)")
     help = "steps; in each, some unknown cells are drawn given all others (default: %(default)s)"
@@ -39,11 +36,16 @@ def add_sampling(
     help = "order in which cells are drawn (default: %(default)s)"
     parser.add_argument("--order", choices=ORDERS, default="halton", help=help)
     help = "how the number of unknown cells falls (default: %(default)s)"
-    parser.add_argument("--schedule", choices=SCHEDULES, default=schedule, help=help)
+    parser.add_argument("--schedule", choices=SCHEDULES, default=settings.get("schedule", "arccos"), help=help)
     help = "divisor of the token logits, 0 for the most probable token (default: %(default)s)"
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help=help)
+    help = "the same in the second half of the steps (default: %(default)s; that of --temperature if none)"
+    late = settings.get("late_temperature")
+    parser.add_argument("--late-temperature", type=float, default=late, metavar="T", help=help)
+    help = "how much drawn cells count for the others, beside given ones, from 0 to 1 (default: %(default)s)"
+    parser.add_argument("--trust", type=float, default=settings.get("trust", 1.0), metavar="A", help=help)
     help = "share of the probability that tokens are drawn from (default: %(default)s)"
-    parser.add_argument("--top-p", type=float, default=top_p, metavar="P", help=help)
+    parser.add_argument("--top-p", type=float, default=settings.get("top_p", 1.0), metavar="P", help=help)
     help = "times that the least certain cells are drawn again, given the rest (default: %(default)s)"
     parser.add_argument("--sweeps", type=count_or_none, default=0, metavar="N", help=help)
     add_device(parser)
@@ -63,8 +65,11 @@ def check_sampling(args: Namespace) -> None:
     """
     from gss.core.errors import InputError
 
-    if not 0 <= args.temperature < math.inf:
-        raise InputError(f"--temperature is {args.temperature:g}; it must be a number of at least 0")
+    for name, value in (("--temperature", args.temperature), ("--late-temperature", args.late_temperature)):
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value:g}; it must be a number of at least 0")
+    if not 0 <= args.trust <= 1:
+        raise InputError(f"--trust is {args.trust:g}; it must be a number from 0 to 1")
     if not 0 < args.top_p <= 1:
         raise InputError(f"--top-p is {args.top_p:g}; it must be a number above 0 and up to 1")
 
@@ -88,6 +93,8 @@ def load(args: Namespace, what: str) -> tuple[GSSPipeline, Draws]:
         order=args.order,
         schedule=args.schedule,
         temperature=args.temperature,
+        late_temperature=args.late_temperature,
+        trust=args.trust,
         top_p=args.top_p,
         corrector_sweeps=args.sweeps,
     )

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from gss.cli.checks import check_joint, check_out
 from gss.cli.parser import add_out, add_size, size
 from gss.cli.use.drawing import add_sampling, check_sampling, load, report
+from gss.pipeline.sampling import defaults
 
 HELP = "draw masks without an image"
 NEEDS = ("gss.pipeline.loading",)
@@ -29,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("pipeline", help="folder of a pipeline with a joint prior")
     add_out(parser)
-    add_sampling(parser, n=6, what="number of masks", steps=16, schedule="geometric", top_p=0.9)
+    add_sampling(parser, n=6, what="number of masks", settings=defaults.GENERATE, steps=16)
     add_size(parser, "size of the masks (default: that of a window)")
     help = "wanted shares of the pixels by class, which sum to 1, such as road=0.4,sky=0.6"
     parser.add_argument("--proportions", type=proportions, metavar="CLASS=SHARE,...", help=help)

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from gss.cli.checks import check_joint, check_out
 from gss.cli.parser import add_out
 from gss.cli.use.drawing import add_run_size, add_sampling, check_sampling, load, report
+from gss.pipeline.sampling import defaults
 
 HELP = "draw several masks of each image, and say where to look first"
 NEEDS = ("gss.pipeline.loading",)
@@ -15,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("pipeline", help="folder of a pipeline with a joint prior")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or quoted globs")
     add_out(parser)
-    add_sampling(parser, n=8, what="masks of each image")
+    add_sampling(parser, n=8, what="masks of each image", settings=defaults.SAMPLE)
     add_run_size(parser)
     parser.set_defaults(more="images")
 

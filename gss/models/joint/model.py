@@ -229,18 +229,16 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             known = known | context.mass.flatten(1).any(1)
         # Bit for bit the prior where nothing is known, whatever else is in the batch.
         if context.base is not None and bool(context.image.all()) and not bool(known.any()):
-            return JointPriorOutput(token_logits=context.base if cells is None else _pick(context.base, cells))
+            return JointPriorOutput(token_logits=context.base if cells is None else pick(context.base, cells))
 
         # 1. What the known cells say, and what it changes of what the image says, [B, V, M].
         listened = self._listen(tokens, context.mass, context.rows)
-        alone = (
-            self._codes(_pick(listened[0], cells)) if context.base is None or not bool(context.image.all()) else None
-        )
+        alone = self._codes(pick(listened[0], cells)) if context.base is None or not bool(context.image.all()) else None
         logits = (
             cast(Tensor, alone) if context.base is None else self._corrected(tokens, context, known, listened, cells)
         )
         if context.pixels is not None:
-            logits = logits + _pick(context.pixels, cells)
+            logits = logits + pick(context.pixels, cells)
 
         # 2. Masks without image, and items whose image was dropped.
         if context.base is None:
@@ -276,15 +274,15 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         """
         # The news of the known cells counts as far as the gate says, and that of the image fades where they know
         # better: base + gate * (heard - silence) - fade * (base - constant - silence); and the shift of the classes.
-        heard = _pick(listened[0], cells)  # [B, K + R, M]
-        silence = _pick(cast(Tensor, context.silence).expand(len(tokens), -1, -1, -1), cells)
+        heard = pick(listened[0], cells)  # [B, K + R, M]
+        silence = pick(cast(Tensor, context.silence).expand(len(tokens), -1, -1, -1), cells)
         found = self._gate(tokens, context, listened, cells)
         gate, fade, turned = (part * known[:, None, None] for part in found)
         evidence = gate * (heard - silence) + fade * silence
         evidence = torch.cat([evidence[:, : turned.shape[1]] + turned, evidence[:, turned.shape[1] :], fade], 1)
         weight = torch.cat([self._weight(), self._constant()], 1).expand(len(tokens), -1, -1)
         # In one pass over the logits: they are as large as everything else together.
-        logits = _pick(cast(Tensor, context.base), cells) * (1 - fade)
+        logits = pick(cast(Tensor, context.base), cells) * (1 - fade)
         logits.baddbmm_(weight, evidence)
         return logits
 
@@ -332,9 +330,9 @@ class JointPriorModel(ModelMixin, ConfigMixin):
             without one.
         """
         image = cast(Tensor, context.belief).exp()
-        picked, belief, counts = (_pick(part, cells) for part in (image, *listened[1:3]))
+        picked, belief, counts = (pick(part, cells) for part in (image, *listened[1:3]))
         agreement = (picked * belief).sum(1, keepdim=True)
-        doubt = _pick(cast(Tensor, context.doubt), cells)
+        doubt = pick(cast(Tensor, context.doubt), cells)
         facts = [doubt, *_sureness(belief), agreement, agreement.clamp(min=_LEAST).log() / 4]
         shift = None
         if self.local_shift is not None:
@@ -343,7 +341,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
                 whole.float() if context.mass is None else torch.where(whole, 1.0, context.mass.sum(1, keepdim=True))
             )
             expected = known_around(image * share, len(self.local_shift.log_strength))
-            shift = _pick(self.local_shift(listened[3], expected), cells)
+            shift = pick(self.local_shift(listened[3], expected), cells)
             facts += [(picked * shift).sum(1, keepdim=True), shift.abs().amax(1, keepdim=True) / 4]
         found = self.gate(torch.cat([*facts, counts], 1)[:, :, None])[:, :, 0]
         # The image's word fades near known cells only: one correction must not unsettle the whole mask.
@@ -370,7 +368,7 @@ class JointPriorModel(ModelMixin, ConfigMixin):
         return score.masked_fill(whole, 0), given, mass
 
 
-def _pick(x: Tensor, cells: Tensor | None) -> Tensor:
+def pick(x: Tensor, cells: Tensor | None) -> Tensor:
     """Return the values of cells of `[B, C, h, w]`, `[B, C, M]`; of all if `cells` is None, else those of `[B, M]`."""
     flat = x.flatten(2)
     return flat if cells is None else flat.gather(2, cells[:, None].expand(-1, flat.shape[1], -1))

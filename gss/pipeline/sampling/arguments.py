@@ -35,9 +35,9 @@ def need_joint(joint: JointPriorModel | None, likelihood: CellLikelihood | None,
 
 
 def check_sampling(
-    n: int, steps: int, overlap: float, output_type: str, scheduler: TokenScheduler | None, mask_token: int
-) -> TokenScheduler:
-    """Check the arguments that all sampling methods share, and return the scheduler.
+    n: int, steps: int, overlap: float, output_type: str, scheduler: TokenScheduler, mask_token: int
+) -> None:
+    """Check the arguments that all sampling methods share.
 
     Raises:
         InputError: names the argument, its value and what is allowed.
@@ -49,12 +49,9 @@ def check_sampling(
         raise InputError(f"overlap is {overlap!r}; it must be a number of at least 0 and below 1")
     if output_type not in OUTPUT_TYPES:
         raise InputError(f"output_type is {output_type!r}; allowed are {', '.join(OUTPUT_TYPES)}")
-    if scheduler is None:
-        return TokenScheduler(mask_token_id=mask_token)
     if scheduler.config["mask_token_id"] != mask_token:
         found = scheduler.config["mask_token_id"]
         raise InputError(f"scheduler has mask_token_id {found}, this pipeline has {mask_token} codes; set it to that")
-    return scheduler
 
 
 def read_masks(masks: MaskInput | Sequence[MaskInput], num_classes: int) -> list[Tensor]:

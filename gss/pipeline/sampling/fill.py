@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gss.core.errors import InputError
 from gss.models.joint import JointContext, JointPriorModel
+from gss.models.joint.model import pick
 from gss.pipeline.sampling.draw import Generators
 from gss.pipeline.sampling.scheduler import TokenScheduler
 
@@ -89,6 +90,7 @@ def fill(
         sources = list(generators[first : first + at_once])
         sample = _with_given(tokens[first : first + at_once], context, mask_token)
         copies = context.repeat(len(sample))
+        told = _told(joint, context, copies, sample) if scheduler.config["trust"] < 1 else None
         mean = _OneHotMean(sample, mask_token) if probabilities else None
         scheduler.set_timesteps(steps)
         scheduler.begin(sample, generator=sources)
@@ -103,6 +105,9 @@ def fill(
             # Logits of the cells that are drawn; a guide reads those of all.
             cells = scheduler.next_cells(max(timestep, 0), sample) if guide is None else None
             logits = joint(sample, copies, cells=cells).token_logits
+            if told is not None:
+                before = told.expand(len(sample), -1, -1, -1)
+                logits = _between(before if cells is None else pick(before, cells), logits, scheduler.config["trust"])
             logits = logits if guide is None else guide(logits, sample, slice(first, first + len(sample)))
             output = scheduler.step(logits, max(timestep, 0), sample, generator=sources, cells=cells)
             sample = output.prev_sample
@@ -112,6 +117,18 @@ def fill(
         if mean is not None:
             total = mean.total if total is None else total + mean.total
     return Paths(torch.cat(results), None if total is None else total / n)
+
+
+def _told(joint: JointPriorModel, context: JointContext, copies: JointContext, sample: Tensor) -> Tensor:
+    """Return the token logits given what is known at the start, `[n, V, h, w]`, or `[1, ...]` of equal copies."""
+    if bool((sample == sample[:1]).all()):
+        return joint(sample[:1], context).token_logits
+    return joint(sample, copies).token_logits
+
+
+def _between(before: Tensor, after: Tensor, trust: float) -> Tensor:
+    """Return log-probabilities between two of dimension 1, as far from the first as `trust` says, without their sum."""
+    return torch.lerp(before.log_softmax(1), after.log_softmax(1), trust)
 
 
 def _timesteps(scheduler: TokenScheduler) -> Iterator[int]:

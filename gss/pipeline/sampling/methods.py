@@ -12,6 +12,7 @@ from gss.core.errors import InputError
 from gss.labels.space import IGNORE_INDEX
 from gss.models.evaluation_mode import evaluation_mode
 from gss.pipeline.processor import ImageInput, RunSize, check_run_size, check_size
+from gss.pipeline.sampling import defaults
 from gss.pipeline.sampling.arguments import MaskInput, check_sampling, need_joint, read_masks
 from gss.pipeline.sampling.canvas import Canvas, count_given, run_paths, warn_unexplained
 from gss.pipeline.sampling.draw import Generators
@@ -28,9 +29,6 @@ from gss.pipeline.sampling.proportions import class_shares, guide_shares, read_p
 from gss.pipeline.sampling.regions import find_regions
 from gss.pipeline.sampling.scheduler import TokenScheduler
 from gss.pipeline.windows import resize_map
-
-GENERATE_SETTINGS: dict[str, Any] = {"schedule": "geometric", "top_p": 0.9}
-"""Settings of the scheduler of masks without image: without them, masks of short trainings are speckled."""
 
 
 class SamplingMethods:
@@ -67,7 +65,7 @@ class SamplingMethods:
             n: number of masks of an image.
             steps: number of steps; 1 draws every cell independently.
             generator: random source: one, one for each image, or None for the global one.
-            scheduler: order, schedule, temperature and corrector; a `TokenScheduler` of its defaults if None.
+            scheduler: order, schedule, temperature and corrector; if None, one of `gss.pipeline.sampling.defaults`.
             size: (H, W) to run at, or the short side, or "native"; the processor's choice when None.
             max_pixels: largest image that is drawn at once; a larger one is drawn in the processor's windows, each
                 given what the ones before it drew.
@@ -79,7 +77,8 @@ class SamplingMethods:
             InputError: no joint prior, or a bad image or argument; the message says what is allowed.
         """
         joint = need_joint(self.joint, self.likelihood, "sample")
-        scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
+        scheduler = scheduler or TokenScheduler(mask_token_id=joint.mask_token, **defaults.SAMPLE)
+        check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
         check_run_size(size)
         processed = self.processor.preprocess(images, size=size)
         sources = path_generators(generator, len(processed.images), n)
@@ -140,7 +139,8 @@ class SamplingMethods:
             InputError: no joint prior, masks of another label space or size, or a bad image or argument.
         """
         joint = need_joint(self.joint, self.likelihood, "complete")
-        scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
+        scheduler = scheduler or TokenScheduler(mask_token_id=joint.mask_token, **defaults.COMPLETE)
+        check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
         given = read_masks(masks, len(self.id2label))
         check_run_size(size)
         inputs = self._images_of(images, given, size)
@@ -204,7 +204,7 @@ class SamplingMethods:
                 `gss.pipeline.sampling.proportions.guide_shares`; `GeneratedOutput.proportions` are those reached.
             steps: number of steps in a window.
             generator: random source, or None for the global one.
-            scheduler: see `sample`; if None, one of `GENERATE_SETTINGS`.
+            scheduler: see `sample`.
             window_size: (H, W) of windows; the processor's when None.
             overlap: overlap of neighbouring windows, fraction in [0, 1).
             output_type: "np", "pil" or "pt".
@@ -213,8 +213,8 @@ class SamplingMethods:
             InputError: no joint prior, or a bad argument; the message says what is allowed.
         """
         joint = need_joint(self.joint, self.likelihood, "generate")
-        scheduler = scheduler or TokenScheduler(mask_token_id=joint.mask_token, **GENERATE_SETTINGS)
-        scheduler = check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
+        scheduler = scheduler or TokenScheduler(mask_token_id=joint.mask_token, **defaults.GENERATE)
+        check_sampling(n, steps, overlap, output_type, scheduler, joint.mask_token)
         window = check_size(window_size or self.processor.window_size, "window_size")
         height, width = content = check_size(size or window, "size")
         target = None if proportions is None else read_proportions(proportions, self.id2label).to(joint.device)

@@ -13,6 +13,8 @@ from gss.posterior.likelihood import CellLikelihood
 
 PATHS, STEPS = 4, 6
 """Paths through the unknown cells, and steps of each."""
+TRUST = 0.5
+"""How much drawn cells count, see `TokenScheduler`: as much as true ones, they blur borders and lose calibration."""
 
 
 def refine(joint: JointPriorModel, likelihood: CellLikelihood, output: GSSPriorOutput) -> Tensor:
@@ -29,7 +31,7 @@ def refine(joint: JointPriorModel, likelihood: CellLikelihood, output: GSSPriorO
         output: output of the prior, with token logits.
     """
     context = joint.encode(output)
-    scheduler = TokenScheduler(mask_token_id=joint.mask_token)
+    scheduler = TokenScheduler(mask_token_id=joint.mask_token, trust=TRUST)
     rows = []
     for item in range(context.batch):
         one = context.select(slice(item, item + 1))

@@ -63,6 +63,11 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         order: one of `ORDERS`.
         schedule: one of `SCHEDULES`.
         temperature: divisor of the logits, from 0 (the most probable token).
+        late_temperature: the same in the second half of the steps and in sweeps; None for `temperature`. A low one
+            leaves open what the first cells decide, and not the noise of all others.
+        trust: how much drawn cells count for the others, in 0..1: log-probabilities lie between those given what was
+            known at the start (0) and those given the drawn cells as well (1). Whoever computes the logits applies it,
+            see `gss.pipeline.sampling.fill.fill`.
         top_p: share of the probability that tokens are drawn from, in (0, 1].
         order_noise: scale of the noise of the order `confidence` at the first step; it fades with the unknown share.
         corrector_sweeps: number of times that the least certain cells are drawn again, given the rest.
@@ -82,6 +87,8 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         order: str = "halton",
         schedule: str = "arccos",
         temperature: float = 1.0,
+        late_temperature: float | None = None,
+        trust: float = 1.0,
         top_p: float = 1.0,
         order_noise: float = 2.0,
         corrector_sweeps: int = 0,
@@ -93,12 +100,16 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
             raise unknown_name("schedule", schedule, SCHEDULES)
         if mask_token_id < 1:
             raise InputError(f"mask_token_id is {mask_token_id}; it must be the number of codes, at least 1")
-        for name, value in (("temperature", temperature), ("order_noise", order_noise)):
+        numbers = {"temperature": temperature, "order_noise": order_noise}
+        numbers |= {} if late_temperature is None else {"late_temperature": late_temperature}
+        for name, value in numbers.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}; it must be a number of at least 0")
         for name, value in (("top_p", top_p), ("corrector_share", corrector_share)):
             if not 0 < value <= 1:
                 raise InputError(f"{name} is {value}; it must be a number above 0 and up to 1")
+        if not 0 <= trust <= 1:
+            raise InputError(f"trust is {trust}; it must be a number from 0 to 1")
         if corrector_sweeps < 0:
             raise InputError(f"corrector_sweeps is {corrector_sweeps}; it must be a whole number of at least 0")
         self.timesteps = torch.empty(0, dtype=torch.int64)
@@ -201,7 +212,8 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         logits = rows[asked].float()
         item = torch.arange(items, device=sample.device)[:, None].expand_as(cells)[asked]
         place = (item, cells[asked])
-        probabilities = token_probabilities(logits, temperature=self.config["temperature"], top_p=self.config["top_p"])
+        temperature = self._temperature(int(timestep))
+        probabilities = token_probabilities(logits, temperature=temperature, top_p=self.config["top_p"])
         drawn = draw_tokens(probabilities, draws[place])
         proposal, chances = tokens.clone(), torch.zeros_like(self._certainty)
         proposal[place] = drawn
@@ -234,6 +246,12 @@ class TokenScheduler(SchedulerMixin, ConfigMixin):
         rank = self._certainty.masked_fill(~free, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
         again = free & (rank < count[:, None])
         return sample.masked_fill(again.view(sample.shape), self.config["mask_token_id"])
+
+    def _temperature(self, timestep: int) -> float:
+        """Return the divisor of the logits of a step."""
+        late = self.config["late_temperature"]
+        first_half = 2 * timestep >= self.num_inference_steps or self.num_inference_steps == 1
+        return self.config["temperature"] if late is None or first_half else late
 
     def _left(self, timestep: int, unknown: Tensor) -> Tensor:
         """Return how many cells `[B]` stay unknown after a step; items of few cells draw one at a time."""

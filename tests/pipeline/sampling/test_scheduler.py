@@ -176,6 +176,24 @@ def test_top_p_keeps_the_most_probable_tokens():
     assert token_probabilities(logits, temperature=0).tolist() == [[1, 0, 0, 0]]
 
 
+def test_the_late_temperature_is_that_of_the_second_half():
+    logits = torch.zeros(1, 5, 4, 8)
+    logits[:, 2] = 0.5
+    scheduler = TokenScheduler(mask_token_id=5, schedule="linear", temperature=1.0, late_temperature=0.0)
+    scheduler.set_timesteps(4)
+    sample = torch.full((1, 4, 8), 5)
+    scheduler.begin(sample, generator=torch.Generator().manual_seed(0))
+    for timestep in scheduler.timesteps.tolist():
+        output = scheduler.step(logits, timestep, sample, generator=torch.Generator().manual_seed(timestep))
+        fresh, sample = output.prev_sample[output.drawn], output.prev_sample
+        assert len(fresh) == 8 and bool((fresh == 2).all()) == (timestep < 2)
+    # One step draws from the prior itself.
+    scheduler.set_timesteps(1)
+    scheduler.begin(torch.full((1, 4, 8), 5), generator=torch.Generator().manual_seed(0))
+    single = scheduler.step(logits, 0, torch.full((1, 4, 8), 5), generator=torch.Generator().manual_seed(0))
+    assert len(single.prev_sample.unique()) == 5
+
+
 def test_a_token_without_probability_is_never_drawn():
     rows = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(5, 5)
     uniforms = torch.tensor([0.0, 0.299, 0.31, 0.999, 1 - 2**-24])
@@ -194,6 +212,8 @@ def test_the_settings_are_kept():
     [
         ({"order": "haltom"}, "unknown order 'haltom', did you mean 'halton'"),
         ({"schedule": "sine"}, "unknown schedule 'sine'"),
+        ({"trust": 1.5}, "trust is 1.5; it must be a number from 0 to 1"),
+        ({"late_temperature": -1.0}, "late_temperature is -1.0"),
         ({"temperature": -1}, "temperature is -1"),
         ({"top_p": 0}, "top_p is 0"),
         ({"corrector_share": 1.5}, "corrector_share is 1.5"),
