@@ -105,7 +105,7 @@ def joint_lacking(what: str, *, local: bool) -> InputError:
         return InputError(f"{what} needs a joint prior, which this pipeline lacks: train one with 'gss train joint'")
     return InputError(
         f"{what} needs a local decoder: the decoder of this pipeline is contextual, or it has no tokens; train the "
-        "posterior with decoder=local, then 'gss train prior' and 'gss train joint'"
+        "posterior with vq.decoder_type=local, then 'gss train prior' and 'gss train joint'"
     )
 
 

@@ -121,6 +121,8 @@ def test_generate(place):
         (("generate", "@pipeline", "--proportions", "road"), "is not CLASS=SHARE"),
         (("generate", "@pipeline", "-n", "0"), "'0' is not a whole number above 0"),
         (("sample", "@pipeline", "@images", "--top-p", "2"), "--top-p is 2; it must be"),
+        (("sample", "@pipeline", "@images", "--trust", "2"), "--trust is 2; it must be a number from 0 to 1"),
+        (("sample", "@pipeline", "@images", "--late-temperature", "-1"), "--late-temperature is -1; it must be"),
         (("complete", "@pipeline"), "give masks, or --data"),
         (("complete", "@pipeline", "@masks", "--images", "@images/a.png"), "no image is called 'b'"),
     ],
