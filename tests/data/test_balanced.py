@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ def folder(tmp_path):
         pixels = random.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / "train" / f"{index:02}.png")
         Image.fromarray(labels).save(tmp_path / "masks" / "train" / f"{index:02}.png")
+    for kind in ("images", "masks"):  # without a split val, a part of train would validate
+        (tmp_path / kind / "val").mkdir()
+        shutil.copy(tmp_path / kind / "train" / "00.png", tmp_path / kind / "val")
     (tmp_path / "classes.json").write_text(json.dumps({"classes": {"0": "a", "1": "b", "2": "c"}}))
     return tmp_path
 

@@ -140,7 +140,9 @@ def _domain_spec(name: str, entry: Any, places: tuple[Path, Path], load: Load, b
     ref = str(entry["spec"])
     beside = [place / ref for place in places if ref not in builtin and (place / ref).exists()]
     try:
-        spec = load(beside[0] if beside else ref, places[0] / str(entry["root"]) if entry.get("root") else None)
+        place = places[0] / str(entry["root"]) if entry.get("root") else None
+        # A mixture takes the splits that a domain has; others may validate for it.
+        spec = load(beside[0] if beside else ref, place).as_listed()
     except InputError as error:
         raise InputError(f"domain {quoted(name)}: {error}") from error
     if spec.domains:
