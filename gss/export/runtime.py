@@ -225,8 +225,11 @@ def _load(path: Path, kind: str, threads: int) -> tuple[Any, dict[str, Any]]:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has no base class of its errors
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {reason}") from error
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: it is damaged, or of another version; "
+            f"export the pipeline anew ({reason})"
+        ) from error
     return session, _facts(path, session.get_modelmeta().custom_metadata_map, kind)
 
 
