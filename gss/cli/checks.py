@@ -137,7 +137,7 @@ def check_training(config: Any) -> None:
         InputError: one of them is not there.
     """
     from gss.config.shared import DataConfig
-    from gss.core.lookup.run_folders import find_pipeline, find_posterior
+    from gss.core.lookup.run_folders import find_pipeline, find_posterior, find_prior
     from gss.data.specs.spec import named_split
 
     data = config.data
@@ -152,6 +152,8 @@ def check_training(config: Any) -> None:
     for name, find in (("posterior", find_posterior), ("pipeline", find_pipeline)):
         if getattr(config, name, ""):
             find(getattr(config, name))
+    if getattr(getattr(config, "model", None), "init_from", "") and hasattr(config, "posterior"):
+        find_prior(config.model.init_from)
 
 
 def check_out(args: Namespace) -> None:

@@ -9,6 +9,7 @@ prior have `refined`, the mean of exact marginals along sampling paths, see `gss
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -162,11 +163,41 @@ def run_decode(name: str, maps: Mapping[str, Tensor]) -> Tensor:
     """Return the class probabilities of a decode mode of the user's own, `[B, K, H, W]`.
 
     Raises:
-        InputError: it gives another shape.
+        InputError: it gives another shape, or what are no probabilities; the message says what is allowed.
     """
     found = find_decode(name)
     assert found is not None
     result, like = found[0](maps), next(iter(maps.values()))
-    if not isinstance(result, Tensor) or result.shape != like.shape:
-        raise InputError(f"decode={name!r} must give probabilities of the shape {list(like.shape)}")
-    return result.float()
+    if not isinstance(result, Tensor):
+        problem = f"gives a {type(result).__name__}"
+    elif result.shape != like.shape:
+        problem = f"gives the shape {list(result.shape)}"
+    else:
+        result = result.float()
+        problem = _no_probabilities(result)
+    if problem:
+        raise InputError(
+            f"decode={name!r} {problem}; a decode mode gives a tensor of the shape of its inputs, here "
+            f"{list(like.shape)}, with numbers from 0 to 1 that add up to 1 over the classes (axis 1): divide by "
+            ".sum(1, keepdim=True), as docs/extending/decode.md shows"
+        )
+    return result
+
+
+_TOLERANCE = 1e-3  # of the sum over the classes; networks may run in half precision
+
+
+def _no_probabilities(maps: Tensor) -> str:
+    """Return what is wrong with class probabilities `[B, K, H, W]`; empty if nothing is."""
+    if not maps.numel():
+        return ""
+    sums = maps.sum(1)
+    # One transfer from the device for all figures; NaN and infinity reach the sums.
+    low, high, least, most = torch.stack([maps.amin(), maps.amax(), sums.amin(), sums.amax()]).tolist()
+    if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(least) and math.isfinite(most)):
+        return "gives numbers that are not finite"
+    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        return f"gives numbers from {low:.4g} to {high:.4g}"
+    if least < 1 - _TOLERANCE or most > 1 + _TOLERANCE:
+        return f"gives probabilities whose sums over the classes go from {least:.4g} to {most:.4g}"
+    return ""

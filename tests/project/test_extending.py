@@ -185,6 +185,27 @@ def test_a_decode_mode_is_computed_from_those_it_reads(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("maps['aux'] / 2", "gives probabilities whose sums over the classes go from 0.5 to 0.5"),
+        ("maps['aux'].log()", "gives numbers from -"),
+        ("maps['aux'] * 2 - 0.5 ** 2", "gives numbers from -"),
+        ("maps['aux'] * float('nan')", "gives numbers that are not finite"),
+        ("maps['aux'][:, :1]", "gives the shape [1, 1, "),
+        ("maps['aux'].numpy()", "gives a ndarray"),
+    ],
+)
+def test_a_decode_mode_that_gives_no_probabilities_is_refused(body, words, tmp_path):
+    module = tmp_path.name  # modules are imported once
+    (tmp_path / f"{module}.py").write_text(f"def mode(maps):\n    return {body}\n\n\nmode.modes = ('aux',)\n")
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    with pytest.raises(InputError) as error:
+        tiny_pipeline()(image, decode=f"{module}:mode")
+    text = str(error.value)
+    assert f"decode='{module}:mode' {words}" in text and "add up to 1 over the classes" in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         (

@@ -20,12 +20,17 @@ def run(args: Namespace) -> None:
     """Understand, write and print."""
     from pathlib import Path
 
+    from gss.cli.endings import command
     from gss.core.errors import InputError
+    from gss.core.lookup.near_paths import path_hint
     from gss.data.layouts.spec_file import write_spec_file
     from gss.data.specs.folder import FOLDER_SPEC, folder_hints, folder_keys, parse_hints, yolo_settings
     from gss.data.specs.load import load_spec
 
     root = Path(args.folder).expanduser()
+    if not root.exists():
+        hint = path_hint(args.folder, Path.is_dir) or "; give the folder that holds the images and the masks"
+        raise InputError(f"{root}: there is no such folder{hint}")
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the folder that holds the images and the masks")
     taken = yolo_settings(root)
@@ -47,5 +52,5 @@ def run(args: Namespace) -> None:
     if advice:
         print(f"warning: no split validates: {advice}")
     data = root if path == root / FOLDER_SPEC else path
-    print(f"next: gss data check {data} --sheet sheet.png")
-    print(f"then: gss quickstart --data {data} --stages posterior,prior --out runs/mine")
+    print("next:", command("gss", "data", "check", data, "--sheet", "sheet.png"))
+    print("then:", command("gss", "quickstart", "--data", data, "--stages", "posterior,prior", "--out", "runs/mine"))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from gss.core.errors import InputError
+from gss.core.errors import InputError, quoted
+from gss.core.lookup.near_paths import path_hint
+from gss.core.lookup.run_kinds import CHECKPOINTS, kind_of_run, run_of_checkpoint
+from gss.core.words import with_article
 
 PIPELINE_INDEX = "model_index.json"
 """File that marks the folder of a pipeline."""
@@ -15,9 +19,6 @@ POSTERIOR_INDEX = "posterior.json"
 
 JOB_RECORDS = "stages.json"
 """File that marks the folder of a job of several stages."""
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a run that holds what it can be resumed from."""
 
 # Stages of a job whose pipelines paint masks, the first one that is there is meant: the others extend it or compare.
 _STAGES = ("prior", "residual", "density", "joint", "twin", "teacher")
@@ -41,17 +42,39 @@ def find_pipeline(path: str | os.PathLike[str], *, stage: str = "") -> Path:
     """
     folder = Path(path).expanduser()
     if not folder.exists():
-        raise InputError(f"no pipeline at {folder}: there is no such folder in {Path.cwd()}{_near(folder)}")
+        raise InputError(f"no pipeline at {folder}: {_not_there(path, _holds_pipeline, _below)}")
     if folder.is_file() and (folder.parent / PIPELINE_INDEX).is_file():
         return folder.parent
     if folder.is_file():
         raise InputError(f"no pipeline at {folder}: it is a file; give the --out folder of a training")
-    places = [folder, folder.parent if _is_component(folder) else folder, folder / "pipeline"]
-    places += [folder / name / "pipeline" for name in (stage, *_STAGES) if name]
-    for place in places:
-        if (place / PIPELINE_INDEX).is_file():
-            return place
-    raise InputError(f"no pipeline at {folder}: {_reason(folder)}")
+    place = _pipeline_in(folder, stage)
+    if place is None:
+        raise InputError(f"no pipeline at {folder}: {_reason(folder)}")
+    return place
+
+
+def find_prior(path: str | os.PathLike[str]) -> Path:
+    """Return the folder of the prior in a pipeline, in the run of one, or the folder itself.
+
+    Args:
+        path: what the user gave to `model.init_from`.
+
+    Raises:
+        InputError: there is no prior; the message says which folder to give.
+    """
+    given = Path(path).expanduser()
+    for folder in (given / "prior", given / "pipeline" / "prior", given):
+        if (folder / "config.json").is_file():
+            return folder
+    if not given.exists():
+        raise InputError(f"model.init_from={path}: {_not_there(path, _holds_pipeline, _below)}")
+    try:
+        return find_pipeline(path) / "prior"
+    except InputError as error:
+        raise InputError(
+            f"model.init_from={path} holds no prior ({error}): give the --out folder of 'gss train prior', its "
+            "pipeline, or a prior"
+        ) from error
 
 
 def find_posterior(path: str | os.PathLike[str]) -> Path:
@@ -64,33 +87,65 @@ def find_posterior(path: str | os.PathLike[str]) -> Path:
         InputError: no posterior there; the message says which folder to give, or what to run.
     """
     folder = Path(path).expanduser()
-    for place in (folder, folder / "posterior", folder / "posterior" / "posterior"):
-        if (place / POSTERIOR_INDEX).is_file():
-            return place
-    beside = folder.parent / "posterior"
-    run = _run_of_checkpoint(folder)
-    if run is not None and (run / "posterior" / POSTERIOR_INDEX).is_file():
+    if not folder.exists():
+        raise InputError(f"posterior={quoted(str(path))}: {_not_there(path, _holds_posterior, _posteriors_in)}")
+    found = _posterior_in(folder)
+    if found is not None:
+        return found
+    run, kind = run_of_checkpoint(folder), kind_of_run(folder)
+    beside = _posterior_beside(folder)
+    if run is not None and _posterior_in(run) is not None:
         hint = f"it is a checkpoint, from which training resumes; the posterior of its run is {run / 'posterior'}"
-    elif (beside / "posterior" / POSTERIOR_INDEX).is_file():
-        hint = f"the posterior of this job is {beside}"
+    elif kind not in ("", "posterior") or _holds_pipeline(folder):
+        what = f"the run of {with_article(kind)}" if kind else "a pipeline, which later stages write"
+        give = "give the --out folder of 'gss train posterior'"
+        hint = f"it is {what}; {give}" + (f", such as {beside}" if beside else "")
     elif _is_unfinished(folder):
         hint = f"its training is not finished: continue it with 'gss train posterior --resume --out {folder}'"
+    elif beside is not None:
+        hint = f"the posterior of this job is {beside}"
     else:
         hint = "give the --out folder of 'gss train posterior'"
-    raise InputError(f"posterior='{folder}' holds no {POSTERIOR_INDEX}: {hint}")
+    raise InputError(f"posterior={quoted(str(path))} holds no {POSTERIOR_INDEX}: {hint}")
+
+
+def _pipeline_in(folder: Path, stage: str = "") -> Path | None:
+    """Return the folder of the pipeline in a run or job, or the folder itself; None without one."""
+    places = [folder, folder.parent if _is_component(folder) else folder, folder / "pipeline"]
+    places += [folder / name / "pipeline" for name in (stage, *_STAGES) if name]
+    return next((place for place in places if (place / PIPELINE_INDEX).is_file()), None)
+
+
+def _holds_pipeline(folder: Path) -> bool:
+    return folder.is_dir() and _pipeline_in(folder) is not None
+
+
+def _posterior_in(folder: Path) -> Path | None:
+    """Return the folder of the posterior in a run or job, or the folder itself; None without one."""
+    places = (folder, folder / "posterior", folder / "posterior" / "posterior")
+    return next((place for place in places if (place / POSTERIOR_INDEX).is_file()), None)
+
+
+def _holds_posterior(folder: Path) -> bool:
+    return folder.is_dir() and _posterior_in(folder) is not None
+
+
+def _posteriors_in(folder: Path) -> list[Path]:
+    """Return the folders directly in one that a posterior is found in."""
+    return sorted(place for place in folder.iterdir() if not place.name.startswith(".") and _holds_posterior(place))
+
+
+def _posterior_beside(folder: Path) -> Path | None:
+    """Return the run of a posterior beside a run: the one called posterior, or the only one."""
+    if _holds_posterior(folder.parent / "posterior"):
+        return folder.parent / "posterior"
+    others = [place for place in _posteriors_in(folder.parent) if kind_of_run(place) in ("", "posterior")]
+    return others[0] if len(others) == 1 else None
 
 
 def _is_component(folder: Path) -> bool:
     """Return whether a folder is a part of a pipeline, such as its prior."""
     return (folder.parent / PIPELINE_INDEX).is_file() and (folder / "config.json").is_file()
-
-
-def _run_of_checkpoint(folder: Path) -> Path | None:
-    """Return the folder of the run that a checkpoint, or the folder of all of them, belongs to."""
-    for place in (folder, folder.parent):
-        if place.name == CHECKPOINTS:
-            return place.parent
-    return None
 
 
 def _is_unfinished(folder: Path) -> bool:
@@ -99,7 +154,7 @@ def _is_unfinished(folder: Path) -> bool:
 
 def _reason(folder: Path) -> str:
     """Say what a folder without a pipeline is, and what to give or run."""
-    run = _run_of_checkpoint(folder)
+    run = run_of_checkpoint(folder)
     if run is not None:
         if (run / "pipeline" / PIPELINE_INDEX).is_file():
             return f"it is a checkpoint, from which training resumes; the pipeline of its run is {run / 'pipeline'}"
@@ -119,8 +174,7 @@ def _reason(folder: Path) -> str:
         return "the job in it has not finished its stage prior: wait, or call it again, and it goes on where it stopped"
     below = _below(folder)
     if below:
-        listed = ", ".join(map(str, below[:_SHOWN])) + (", …" if len(below) > _SHOWN else "")
-        return f"{PIPELINE_INDEX} is missing; there {'are' if len(below) > 1 else 'is'} {listed}"
+        return f"{PIPELINE_INDEX} is missing; there {'are' if len(below) > 1 else 'is'} {_listed(below)}"
     return f"{PIPELINE_INDEX} is missing; give the --out folder of a training"
 
 
@@ -139,10 +193,18 @@ def _below(folder: Path) -> list[Path]:
     return sorted({index.parent for pattern in patterns for index in folder.glob(f"{pattern}/{PIPELINE_INDEX}")})
 
 
-def _near(folder: Path) -> str:
-    """Name a folder that exists and may be meant, for the end of a message."""
+def _not_there(path: str | os.PathLike[str], fits: Callable[[Path], bool], below: Callable[[Path], list[Path]]) -> str:
+    """Say that a folder does not exist, which one is spelt alike, and which ones there are beside it."""
+    folder = Path(path).expanduser()
+    hint = path_hint(path, fits)
+    text = f"there is no such folder{'' if folder.is_absolute() else f' in {Path.cwd()}'}{hint}"
     for parent in folder.parents:
         if parent.is_dir() and parent not in (Path(), Path("/")):
-            below = _below(parent)
-            return f"; {parent} has {', '.join(map(str, below[:_SHOWN]))}" if below else ""
-    return ""
+            found = below(parent)
+            return text + (f"{'' if hint.endswith('?') else ';'} {parent} has {_listed(found)}" if found else "")
+    return text
+
+
+def _listed(folders: list[Path]) -> str:
+    more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
+    return ", ".join(map(str, folders[:_SHOWN])) + more

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gss.core.errors import InputError
+from gss.core.lookup.near_paths import path_hint
 from gss.data.files.walk import walk
 from gss.data.images import IMAGE_SUFFIXES
 
@@ -103,7 +104,8 @@ def _search(arguments: Sequence[str], exclude: Path | None, suffixes: Sequence[s
             candidates, place = map(Path, glob.glob(argument, recursive=True)), f"glob {argument!r} matches"
             base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
         else:
-            raise InputError(f"{argument}: no such image or folder; check the path (quote globs)")
+            hint = path_hint(argument, lambda found: found.is_dir() or found.suffix.lower() in suffixes)
+            raise InputError(f"{argument}: no such image or folder{hint or '; check the path (quote globs)'}")
         candidates = sorted(candidates, key=natural_key)
         unread = [candidate.suffix.lower() for candidate in candidates if candidate.suffix.lower() in _UNREAD]
         if unread:

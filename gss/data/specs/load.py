@@ -10,6 +10,7 @@ from typing import Any
 
 from gss.config.root import config_root
 from gss.core.errors import InputError, nearest, quoted, unknown_name
+from gss.core.lookup.near_paths import is_foreign, path_hint
 from gss.core.yaml import read_yaml
 from gss.data.files.patterns import check_patterns
 from gss.data.specs.flips import with_flips
@@ -129,8 +130,9 @@ def _nothing_there(ref: str, names: Collection[str]) -> InputError:
     near = nearest(path.name, [item.name for item in parent.iterdir() if item.is_dir() or item.suffix == ".yaml"])
     if near is not None and nearest(ref, names) is None:
         return InputError(f"no data set {quoted(ref)}: there is no such folder or file; did you mean {parent / near}?")
-    if len(path.parts) > 1:
-        return InputError(f"no data set {quoted(ref)}: there is no such folder or file; check the path")
+    if len(path.parts) > 1 or is_foreign(ref):
+        hint = path_hint(ref) or "; check the path"
+        return InputError(f"no data set {quoted(ref)}: there is no such folder or file{hint}")
     return unknown_name("data spec", ref, names, where="no YAML file and no folder of that name")
 
 

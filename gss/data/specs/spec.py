@@ -166,7 +166,9 @@ class DataSpec:
         for domain in self.domains:
             domain.check_split(split)
         existing = self.available_splits()
-        if split not in existing and not (self.undivided and split in ("train", "val")):
+        if self.undivided:
+            existing = list(dict.fromkeys([*_PARTS, *existing]))
+        if split not in existing:
             close = nearest(split, existing)
             hint = f", did you mean {quoted(close)}?" if close else ";"
             listed = ", ".join(existing) or f"none (no list file {self.list_file} in {self.root})"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gss.config.prior import PriorModelConfig
 from gss.core.errors import InputError, quoted
-from gss.core.lookup.run_folders import find_pipeline
+from gss.core.lookup.run_folders import find_prior
 from gss.models.parts import PARTS, check_parts, part_of
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.store.bars import without_bars
@@ -78,24 +78,6 @@ def model_sources(model: PriorModelConfig) -> list[Source]:
         *folder_sources("weights of model.init_from", "model.init_from", start),
         *folder_sources("weights of model.backbone", "model.backbone", model.backbone),
     ]
-
-
-def find_prior(source: str) -> Path:
-    """Return the folder of the prior in a pipeline, in the run of one, or the folder itself.
-
-    Raises:
-        InputError: there is no prior.
-    """
-    for folder in (Path(source, "prior"), Path(source, "pipeline", "prior"), Path(source)):
-        if (folder / "config.json").is_file():
-            return folder
-    try:
-        return find_pipeline(source) / "prior"
-    except InputError as error:
-        raise InputError(
-            f"model.init_from={source} holds no prior ({error}): give the --out folder of 'gss train prior', its "
-            "pipeline, or a prior"
-        ) from error
 
 
 def _shape_problem(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -457,6 +458,11 @@ def test_a_misspelt_folder_names_the_one_beside_it(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ValueError, match=r"no data set 'photoz': .*; did you mean photos\?"):
         load_spec("photoz")
+    with pytest.raises(ValueError, match="there is no such folder or file; it looks like a path of Windows"):
+        load_spec("C:\\photos")
+    with pytest.raises(ValueError, match="there is no such folder or file, did you mean photos/holiday"):
+        (tmp_path / "photos/holiday").mkdir()
+        load_spec("photoz/holiday")
     with pytest.raises(ValueError, match=r"no data set '/nowhere/else': there is no such folder or file"):
         load_spec("/nowhere/else")
 
@@ -474,6 +480,28 @@ def test_without_a_list_to_validate_on_a_part_of_the_other_validates(tmp_path, c
     assert "the first 4 of 5 train, 1 validate" in written and "\nvalidate: 0.2\n" in written
     (root / "data.yaml").write_text(written.replace("validate: 0.2", "validate: 0.4"))
     assert [len(load_spec(root).samples(split)) for split in ("train", "val")] == [3, 2]
+
+
+def test_a_misspelt_split_is_told_those_that_were_inferred(tmp_path):
+    root = folder(tmp_path, {id: [[0, 1]] for id in "abcdef"}, {"classes": {"0": "a", "1": "b"}})
+    with pytest.raises(InputError, match="no split 'vaal', did you mean 'val'. existing splits: train, val, all$"):
+        load_spec(root).check_split("vaal")
+
+
+def test_the_next_commands_of_data_init_are_quoted_for_the_shell(tmp_path, capsys):
+    root = folder(tmp_path / "my photos (1)", {id: [[0, 1]] for id in "abcdef"}, {"classes": {"0": "a", "1": "b"}})
+    assert main(["data", "init", str(root)]) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith(("next:", "then:"))]
+    assert [line[:3] for line in lines] == [["next:", "gss", "data"], ["then:", "gss", "quickstart"]]
+    assert all(str(root) in line for line in lines)
+
+
+def test_data_init_names_the_folder_that_may_be_meant(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for given, words in (("photoz", "there is no such folder, did you mean photos?"), ("C:\\photos", "of Windows")):
+        assert main(["data", "init", given]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_a_spec_without_a_split_to_validate_on_says_what_to_add(tmp_path, capsys):
