@@ -23,6 +23,7 @@ from gss.cli.parser import Parser
 from gss.cli.runtime import announce, forgive_characters, highlight, one_line, quiet, show_warning
 from gss.core.errors import InputError
 from gss.core.interrupt import Interrupted, interruptible
+from gss.core.invocation import invoked
 from gss.core.machine import flush_denormals, keep_memory, uncollected
 from gss.core.outputs import check_files, release_outputs, take_over_locks
 
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_files({name: getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)})
             take_over_locks(getattr(args, "force", False))
             module = importlib.import_module(args.module)
-            with warnings.catch_warnings(), quiet(getattr(args, "quiet", False)):
+            with warnings.catch_warnings(), quiet(getattr(args, "quiet", False)), invoked(words):
                 warnings.showwarning = show_warning()
                 _check(module, args)
                 flush_denormals(True)

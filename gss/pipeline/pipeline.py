@@ -40,6 +40,7 @@ from gss.pipeline.running import run_images
 from gss.pipeline.sampling.methods import SamplingMethods
 from gss.pipeline.store.bars import without_bars
 from gss.pipeline.store.card import card_facts, write_card
+from gss.pipeline.store.carried import read_kept_card
 from gss.pipeline.store.hub import HubMethods
 from gss.pipeline.store.saving import current_modules, precise_modules, read
 from gss.pipeline.tokens import KeptReader
@@ -69,6 +70,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
 
     # A component whose argument has a default is only saved when it is listed here.
     _optional_components = ["vqvae", "likelihood", "density", "ood", "residual", "joint"]
+    _loaded_from: Path | None = None  # folder whose card still holds
     exact: bool | None = None  # all codes at once, see `gss.pipeline.tokens`; None: if the prior has no rules
 
     def __init__(
@@ -104,7 +106,12 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
         """
         # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
         kwargs["dtype"] = component_dtypes(kwargs.pop("torch_dtype", None) or kwargs.get("dtype"))
-        return read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
+        pipeline = read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
+        folder = Path(getattr(pipeline.config, "_name_or_path", None) or "")
+        # With other components the figures of the card are of another pipeline.
+        own = not set(pipeline.components) & set(kwargs)
+        pipeline._loaded_from = folder if own and (folder / "README.md").is_file() else None
+        return pipeline
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -131,6 +138,9 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
     ) -> None:
         """Save every component, model_index.json and a model card (README.md with palette.png).
 
+        What is not given stays as in the card of the folder that the pipeline was loaded from: results, training data
+        and licence. Not so if weights have changed since.
+
         Args:
             save_directory: folder; created if missing.
             *args: arguments of diffusers.
@@ -140,6 +150,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             licence: licence of the weights for the card, as the hub abbreviates it, such as "cc-by-4.0".
             **kwargs: arguments of diffusers.
         """
+        before = read_kept_card(self._loaded_from, self.components)
         with without_bars():
             super().save_pretrained(save_directory, *args, **kwargs)
         facts = card_facts(
@@ -149,7 +160,7 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             default_decode=self.default_decode,
         )
         words = {"measured_on": measured_on, "training_data": training_data, "licence": licence}
-        write_card(Path(save_directory), facts, metrics=metrics, **words)
+        write_card(Path(save_directory), facts, metrics=metrics, **words, before=before)
 
     @torch.no_grad()
     def __call__(

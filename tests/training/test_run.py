@@ -89,7 +89,8 @@ def test_prior_learns_and_leaves_the_posterior_alone(spec, local, tmp_path):
     assert list(pipeline.id2label.values()) == list(space.names)
     assert pipeline.colors.tolist() == [list(color) for color in space.colors]  # pictures show those of the data
     card = (tmp_path / "pipeline" / "README.md").read_text()
-    assert "### tiny val" in card and "Not recorded; `gss evaluate`" not in card
+    assert "tiny, split train (12 images, 60 steps of" in card and str(spec.parent) not in card
+    assert "### tiny val (4 images)" in card and "Not recorded; `gss evaluate`" not in card
     for mode in ("marginal", "hard"):
         assert f"{metrics[f'{mode}_miou']:.1%}" in card  # what the validation at the end has measured
 

@@ -20,6 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--modes", type=names, metavar="A,B", help="decode modes to measure (default: all)")
     help = "further metrics of your own, as module:Name (docs/extending)"
     parser.add_argument("--metrics", type=names, default=[], metavar="A,B", help=help)
+    parser.add_argument("--no-card", action="store_true", help="leave the model card of the pipeline as it is")
     add_files(parser, json="the numbers", html="a report with pictures")
 
 
@@ -37,6 +38,7 @@ def run(args: Namespace) -> int:
 
     from gss.core.distributed import is_main
     from gss.core.files import write_json
+    from gss.core.invocation import command_line
     from gss.core.lookup.run_folders import find_pipeline
     from gss.data.open import open_split
     from gss.data.specs.load import load_spec
@@ -45,6 +47,7 @@ def run(args: Namespace) -> int:
     from gss.evaluation.segmentation.tables import segmentation_tables
     from gss.pipeline.loading import load_pipeline
     from gss.pipeline.store.results import add_results
+    from gss.pipeline.store.trained import seen_in_training
 
     spec = load_spec(args.data, args.root)
     dataset = open_split(spec, args.split)
@@ -65,7 +68,10 @@ def run(args: Namespace) -> int:
         metrics=args.metrics,
     )
     settings = result.settings | {"dtype": args.dtype, "all_codes": args.all_codes}
-    result = replace(result, pipeline=str(args.pipeline), data=f"{spec.name} {args.split}", settings=settings)
+    local = Path(args.pipeline).expanduser().is_dir()
+    seen = seen_in_training(find_pipeline(args.pipeline), args.data, spec.name, args.split) if local else ""
+    data = f"{spec.name} {args.split}"
+    result = replace(result, seen=seen, pipeline=str(args.pipeline), data=data, settings=settings)
     if is_main():
         if args.json:
             write_json(args.json, result.to_json())
@@ -73,13 +79,16 @@ def run(args: Namespace) -> int:
             build_page(result).save(args.html)
         print(segmentation_tables(result).text())
         # The card states what the whole split gave at the usual size.
-        if not args.limit and args.size is None and Path(args.pipeline).expanduser().is_dir():
+        if not args.no_card and not args.limit and args.size is None and local:
             card = add_results(
                 find_pipeline(args.pipeline),
                 {mode: metrics.to_json() for mode, metrics in result.modes.items()},
-                f"{spec.name} {args.split}",
+                data,
                 names=result.class_names,
                 mode=result.default_mode,
+                images=result.images,
+                seen=seen,
+                command=command_line(),
             )
             if card is not None:
                 print(f"wrote {card}: the model card has these figures now")

@@ -18,7 +18,7 @@ from gss.evaluation.names import short_names
 from gss.labels.mapping import LabelMapping
 from gss.labels.mseg import MSegTaxonomy
 from gss.labels.space import LabelSpace
-from gss.pipeline.store.card import read_training_data
+from gss.pipeline.store.trained import is_data, read_training_data
 
 _SEED = re.compile(r"[_-](?:s|seed)[_-]?\d+$")
 
@@ -217,9 +217,7 @@ def find_training_domain(
     if not recorded[0]:
         return TrainingDomain("", next(iter(tests)), "first of --data, the model card records nothing")
     ref = recorded[0].partition(", split ")[0]
-    same = [
-        name for name, test in tests.items() if ref == test.ref or re.sub(r"\W+", "_", Path(ref).stem) == test.spec.name
-    ]
+    same = [name for name, test in tests.items() if is_data(ref, test.ref, test.spec.name)]
     return TrainingDomain(recorded[0], same[0] if same else None, "model card")
 
 

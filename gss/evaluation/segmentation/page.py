@@ -9,6 +9,7 @@ from gss.evaluation.images import unreadable_notes
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.tables import (
+    SEEN_CAUTION,
     class_table,
     confusion_table,
     domain_tables,
@@ -43,12 +44,13 @@ def answer_sentence(result: EvaluationResult) -> str:
     if best.miou is None:
         return f"Nothing could be measured: no pixel of the {result.images} images of {result.data} has a label."
     over = averaged_over(best.iou) or f"{len(result.class_names)} classes"
-    text = f"On {result.images} images of {result.data} the masks reach a mIoU of {best.miou:.1%} over {over}"
+    seen = f" ({result.seen})" if result.seen else ""
+    text = f"On {result.images} images of {result.data}{seen} the masks reach a mIoU of {best.miou:.1%} over {over}"
     known = [(value, name) for value, name in zip(best.iou, result.class_names, strict=True) if value is not None]
     if len(known) > 1:
         (low, worst), (high, top) = min(known), max(known)
         text += f"; {top} is found best ({high:.1%}) and {worst} worst ({low:.1%})"
-    return f"{text}."
+    return f"{text}. {SEEN_CAUTION}" if seen else f"{text}."
 
 
 def proof_pictures(result: EvaluationResult) -> list[tuple[Image.Image, str]]:

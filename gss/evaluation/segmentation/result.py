@@ -101,6 +101,8 @@ class EvaluationResult(Record):
         domains: decode mode to domain to metrics; empty for a data set without domains.
         unreadable: images that could not be read and are left out.
         extra: further metrics by decode mode and name.
+        seen: "on the training images" if the pipeline was trained on these images, "perhaps on the training images" if
+            its card does not say; empty for others.
         pictures: (caption, pictures with the titles `PICTURE_TITLES`) of the worst, median and best images.
     """
 
@@ -122,6 +124,7 @@ class EvaluationResult(Record):
     domains: dict[str, dict[str, ModeMetrics]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     extra: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    seen: str = ""
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
     @property

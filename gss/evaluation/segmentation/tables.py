@@ -24,6 +24,7 @@ LEGEND = (
     "Boundary F: share of borders met within 3 pixels. Accuracy: share of right pixels; mean accuracy: the same, mean "
     "over the classes. Calibration error (ECE): how far confidence is from accuracy."
 )
+SEEN_CAUTION = "Of new images the figures are lower."
 _PERCENT = dict.fromkeys(METRIC_TITLES.values(), ".1%")
 # Number of confusions that are listed.
 CONFUSIONS = 10
@@ -41,7 +42,8 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
         class_table(result),
         confusion_table(result),
     ]
-    notes = unreadable_notes(result.unreadable, result.images)
+    notes = [f"figures {result.seen}. {SEEN_CAUTION}"] if result.seen else []
+    notes += unreadable_notes(result.unreadable, result.images)
     if not result.modes[result.default_mode].pixels:
         notes.append("no pixel of the measured images has a label; check the split with 'gss data check'")
     return ResultTables("Segmentation results", facts, tables, notes)

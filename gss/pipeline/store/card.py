@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,12 @@ from transformers import PreTrainedConfig
 
 from gss import __version__
 from gss.core.files import atomic_path
+from gss.core.invocation import command_line
 from gss.metrics.means import averaged_over
 from gss.models.prior import GSSPriorModel
 from gss.pipeline.processor import GSSImageProcessor
+from gss.pipeline.store.carried import carry_over
+from gss.pipeline.store.trained import NOT_RECORDED, TRAINING_DATA
 from gss.posterior.codec import MaskigeCodec
 from gss.posterior.likelihood import CellLikelihood
 from gss.posterior.palette import swatch
@@ -42,7 +44,6 @@ _GENERATIVE = (
 _DISCRIMINATIVE = (
     "The discriminative baseline: the network of a latent prior, trained with its auxiliary pixel head alone."
 )
-_NOT_RECORDED = "Not recorded."
 RESULTS = "## Results"
 NO_RESULTS = "Not recorded; `gss evaluate` measures them."
 
@@ -123,13 +124,20 @@ def write_card(
     measured_on: str | None = None,
     training_data: str | None = None,
     licence: str | None = None,
+    before: str = "",
 ) -> None:
-    """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`."""
+    """Write `README.md` and `palette.png` into `folder`; see `GSSPipeline.save_pretrained`.
+
+    What is not given comes from `before`, the card of the folder that the pipeline was loaded from.
+    """
     save_picture(folder / "palette.png", swatch(facts.colors, facts.names))
+    card = render_card(facts, metrics=metrics, measured_on=measured_on, training_data=training_data, licence=licence)
+    if before:
+        measured = [] if metrics else ["Results", "Classes", "Limits"]
+        own = {"Training data": training_data, "Licence": licence}
+        keys = [*([] if metrics else ["model-index"]), *([] if licence else ["license"])]
+        card = carry_over(card, before, [*measured, *(title for title, given in own.items() if not given)], keys)
     with atomic_path(folder / "README.md") as temporary:
-        card = render_card(
-            facts, metrics=metrics, measured_on=measured_on, training_data=training_data, licence=licence
-        )
         temporary.write_text(card, encoding="utf-8")
 
 
@@ -143,32 +151,20 @@ def render_card(
 ) -> str:
     """Render the model card as Markdown; arguments as in `GSSPipeline.save_pretrained`."""
     columns = _columns(metrics)
+    made_by = command_line() if metrics else ""
     parts = [
         f"---\n{_metadata(facts, columns, measured_on or training_data, licence)}---",
         f"# Generative semantic segmentation, {len(facts.names)} classes",
         _GENERATIVE if facts.generative else _DISCRIMINATIVE,
         f"## Use\n\n```python\n{_usage(facts)}```\n\nShell: `gss predict FOLDER images/*.jpg --out predictions`.",
         "## Model\n\n" + _table(["", ""], facts.table),
-        "## Training data\n\n" + (training_data or _NOT_RECORDED),
-        f"{RESULTS}\n\n" + (_measured(columns, measured_on) if columns else NO_RESULTS),
+        f"{TRAINING_DATA}\n\n" + (training_data or NOT_RECORDED),
+        f"{RESULTS}\n\n" + (_measured(columns, measured_on, made_by) if columns else NO_RESULTS),
         "## Classes\n\n![palette](palette.png)\n\n" + _classes(facts, columns),
         "## Limits\n\n" + _limits(facts),
-        "## Licence\n\n" + (licence or _NOT_RECORDED),
+        "## Licence\n\n" + (licence or NOT_RECORDED),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def read_training_data(folder: str | os.PathLike[str]) -> str | None:
-    """Return the training data that the card of a saved pipeline states; None without a card or a record.
-
-    Args:
-        folder: folder that `GSSPipeline.save_pretrained` wrote.
-    """
-    card = Path(folder) / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    _, _, below = text.partition("\n## Training data\n\n")
-    recorded = below.partition("\n")[0].strip()
-    return recorded if recorded and recorded != _NOT_RECORDED else None
 
 
 def _metadata(
@@ -222,9 +218,15 @@ def _columns(metrics: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     return nested or {"value": metrics}
 
 
-def _measured(columns: Mapping[str, Mapping[str, Any]], measured_on: str | None) -> str:
+def _measured(columns: Mapping[str, Mapping[str, Any]], measured_on: str | None, made_by: str) -> str:
     """Return the results, under a heading of what they were measured on if that is known."""
-    return "\n\n".join(filter(None, [measured_on and f"### {measured_on}", results_table(columns)]))
+    parts = [measured_on and f"### {measured_on}", results_table(columns), made_with(made_by)]
+    return "\n\n".join(filter(None, parts))
+
+
+def made_with(command: str) -> str:
+    """Return the line of a card that names the command behind figures; empty without a command."""
+    return f"Made with `{command}`." if command else ""
 
 
 def results_table(columns: Mapping[str, Mapping[str, Any]]) -> str:

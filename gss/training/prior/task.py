@@ -22,6 +22,7 @@ from gss.labels.space import IGNORE_INDEX
 from gss.models.prior import GSSPriorOutput
 from gss.pipeline.pipeline import GSSPipeline
 from gss.pipeline.processor import GSSImageProcessor
+from gss.pipeline.store.trained import training_record
 from gss.posterior.bundle import Posterior
 from gss.posterior.cells import class_weights, pixel_weights, to_cells
 from gss.report.pictures import colorize, contact_sheet
@@ -55,7 +56,7 @@ class PriorTask(Task):
 
     def __init__(self, cfg: PriorConfig, posterior: Posterior, train: LabelledImages, val: LabelledImages) -> None:
         super().__init__()
-        self.cfg, self._val_set = cfg, val
+        self.cfg, self._val_set, self._train_images = cfg, val, len(train)
         self.posterior = posterior
         self.freeze(codec=posterior.codec, vqvae=posterior.vqvae)
         if posterior.likelihood is not None:
@@ -215,9 +216,12 @@ class PriorTask(Task):
         # As `gss evaluate` names it, whose results on the same data then take the place of these.
         val = self._val_set
         name = val.spec.name if isinstance(val, SegmentationDataset) else Path(str(data.spec)).stem
+        train = self.cfg.train
         self.pipeline().save_pretrained(
             folder,
             metrics=by_mode(self.figures),
-            measured_on=f"{name} {data.val_split.rpartition(':')[2]}",
-            training_data=f"{data.spec}, split {data.train_split}",
+            measured_on=f"{name} {data.val_split.rpartition(':')[2]} ({len(val)} images)",
+            training_data=training_record(
+                name, data.train_split, images=self._train_images, steps=train.steps, batch_size=train.batch_size
+            ),
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -207,3 +208,20 @@ def test_two_processes_equal_one(saved, data, dataset, tmp_path):
     assert two["settings"]["processes"] == 2
     for name in ("modes", "confusion", "image_scores", "images"):
         assert two[name] == one[name], name
+
+
+def test_training_images_are_marked_and_the_card_can_be_left_alone(saved, data, tmp_path, capsys):
+    folder = tmp_path / "pipeline"
+    shutil.copytree(saved, folder)
+    before = (folder / "README.md").read_text()
+    data = write_folder(tmp_path / "photos")
+    shutil.copy(data / "val.txt", data / "train.txt")
+    words = ["evaluate", str(folder), "--data", str(data), "--split", "train", "--modes", "aux"]
+    assert main([*words, "--no-card", "--html", str(tmp_path / "r.html")]) == 0
+    assert (folder / "README.md").read_text() == before
+    assert "note: figures perhaps on the training images. Of new images" in capsys.readouterr().out
+    assert "(perhaps on the training images) the masks reach" in check_answer((tmp_path / "r.html").read_text())
+    assert main(words) == 0
+    card = (folder / "README.md").read_text()
+    assert ", perhaps on the training images\n" in card and "model-index" not in card
+    assert "gss evaluate pipeline --data photos --split train --modes aux" in card
