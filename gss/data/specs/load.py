@@ -128,7 +128,7 @@ def _nothing_there(ref: str, names: Collection[str]) -> InputError:
     path = Path(ref).expanduser()
     parent = path.parent if path.parent.is_dir() else Path()
     near = nearest(path.name, [item.name for item in parent.iterdir() if item.is_dir() or item.suffix == ".yaml"])
-    if near is not None and nearest(ref, names) is None:
+    if near is not None and nearest(ref, names) is None and not is_foreign(ref):
         return InputError(f"no data set {quoted(ref)}: there is no such folder or file; did you mean {parent / near}?")
     if len(path.parts) > 1 or is_foreign(ref):
         hint = path_hint(ref) or "; check the path"
