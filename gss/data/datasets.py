@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from gss.core.errors import InputError
 from gss.data.files.panoptic import load_panoptic, require_segments
-from gss.data.files.samples import Sample
+from gss.data.files.samples import Sample, require_files
 from gss.data.images import image_size, is_rotated, load_color_mask, load_image, load_mask
 from gss.data.sample import make_item
 from gss.data.specs.spec import DataSpec
@@ -62,12 +62,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.label_space = spec.label_space
         self.samples: list[Sample] = spec.samples(split)
         self.ids = [sample.id for sample in self.samples]
-        absent = [line for sample in self.samples for line in sample.absent()]
-        if absent:
-            raise InputError(
-                f"{len(absent)} files of split {split!r} of data set {spec.name!r} are missing, "
-                f"first: {absent[0]}; 'gss data check' lists them all"
-            )
+        require_files(self.samples, f"split {split!r} of data set {spec.name!r}", masks=not spec.weakly_labelled(split))
         require_segments(self.samples)
         self.weak = spec.weak_files(split, self.samples)
         self._cache: dict[int, _Loaded] | None = {} if cache else None

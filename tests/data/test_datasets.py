@@ -94,7 +94,7 @@ def test_epochs_differ_and_repeat(root):
 
 def test_missing_mask_is_counted_and_named(root):
     (root / "masks/b.png").unlink()
-    with pytest.raises(ValueError, match=r"1 files of split 'train'.*masks/b\.png"):
+    with pytest.raises(ValueError, match=r"1 image of split 'train' .* has no mask, mask .*masks/b\.png, for .*: draw"):
         dataset(root)
 
 

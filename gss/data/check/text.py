@@ -6,6 +6,7 @@ from gss.core.errors import shorten_words
 from gss.core.words import counted
 from gss.data.check.report import DataReport, DomainReport
 from gss.data.check.split import EXAMPLES, SplitReport
+from gss.data.files.samples import MASKLESS, MASKLESS_ADVICE
 from gss.report.tables import share_text
 
 
@@ -33,7 +34,7 @@ def format_domain(report: DomainReport) -> str:
     if spec.note:
         lines.append(f"note: {spec.note}")
     for split in report.splits:
-        lines += _format_split(split)
+        lines += _format_split(split, masks=not spec.weakly_labelled(split.split))
     lines += _class_table(names, report.splits)
     if report.warnings:
         lines += ["", *(f"warning: {warning}" for warning in report.warnings)]
@@ -52,7 +53,7 @@ def _summary(report: DomainReport) -> str:
     return found + (f"; {counted(unused, 'file is', 'files are')} not used, see above" if unused else "")
 
 
-def _format_split(report: SplitReport) -> list[str]:
+def _format_split(report: SplitReport, *, masks: bool) -> list[str]:
     sizes = ", ".join(f"{size} ({count})" for size, count in report.sizes.most_common(4))
     more = f" and {len(report.sizes) - 4} more sizes" if len(report.sizes) > 4 else ""
     lines = ["", f"{report.split}: {counted(report.images, 'image')}; {sizes or 'none readable'}{more}"]
@@ -67,6 +68,8 @@ def _format_split(report: SplitReport) -> list[str]:
             lines.append(f"  {title}: {len(findings)}")
             lines += [f"    {finding}" for finding in findings[:EXAMPLES]]
             lines += [f"    and {len(findings) - EXAMPLES} more"] * (len(findings) > EXAMPLES)
+        if title == "missing" and masks and any(finding.startswith(MASKLESS) for finding in findings):
+            lines.append(f"    {MASKLESS_ADVICE}")
     soft = any(warning.kind == "soft_edges" for warning in report.warnings)
     if unknown and not soft:
         lines.append("    fix the masks, or list the values under label_map or ignore in the spec")

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gss.core.errors import InputError, quoted
+from gss.core.words import counted
 from gss.data.files.lists import ImageNames, ListEntry
 from gss.data.files.patterns import fill
 from gss.data.images import LOSSY_SUFFIXES, lossy_masks
+
+MASKLESS = "mask not found: "
+"""How the line of an image without a mask begins."""
+
+MASKLESS_ADVICE = "draw the mask, take the image away, or list the other images in train.txt"
+"""What helps where an image has no mask."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,37 @@ class Sample:
             path = stem.with_name(stem.name + suffix)
             if path != self.image and path.is_file():
                 return lossy_masks(path)
-        return f"mask not found: {self.mask}"
+        return f"{MASKLESS}{self.mask}, for image {self.image}"
+
+    @property
+    def maskless(self) -> bool:
+        """True for an image that is there without a mask, not even one in a format that changes values."""
+        return self.missing == ("mask",) and self.absent()[0].startswith(MASKLESS)
+
+
+def require_files(samples: Sequence[Sample], place: str, *, masks: bool = True) -> None:
+    """Require that the images of a split and their masks exist.
+
+    Args:
+        samples: the split.
+        place: name of the split, for messages.
+        masks: False where the labels are no masks.
+
+    Raises:
+        InputError: names the first file that is not there, and what to do.
+    """
+    lacking = [sample for sample in samples if sample.missing]
+    lines = [line for sample in lacking for line in sample.absent()]
+    if not lines:
+        return
+    first = f"first: {lines[0]}" if len(lines) > 1 else lines[0]
+    listed = "; 'gss data check' lists them all" if len(lines) > 1 else ""
+    if masks and all(sample.maskless for sample in lacking):
+        images = counted(len(lacking), "image")
+        verb = "has" if len(lacking) == 1 else "have"
+        raise InputError(f"{images} of {place} {verb} no mask, {first}: {MASKLESS_ADVICE}{listed}")
+    files = counted(len(lines), "file")
+    raise InputError(f"{files} of {place} {'is' if len(lines) == 1 else 'are'} missing, {first}{listed}")
 
 
 def pair_up(

@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gss.core.errors import InputError
+from gss.core.words import counted
 from gss.data.images import load_color_mask, load_mask
 from gss.data.label_map import interpolated_values
 from gss.data.layouts.classes import ClassNames
@@ -48,13 +49,21 @@ class Meaning:
 
 @dataclass(frozen=True)
 class _Scan:
-    """Values of masks: pixels of each grey value `[V]`, or of each colour; `grey` if all channels are equal."""
+    """Values of masks: pixels of each grey value `[V]`, or of each colour; `grey` if all channels are equal.
+
+    `paths` are the files that were read.
+    """
 
     counts: np.ndarray
     colors: dict[int, int]
     colored: bool
     grey: bool
-    read: int
+    paths: tuple[Path, ...]
+
+    @property
+    def read(self) -> int:
+        """Number of masks."""
+        return len(self.paths)
 
 
 def find_meaning(masks: Sequence[Path], names: ClassNames, hints: Mapping[str, Any], place: str) -> Meaning:
@@ -120,7 +129,7 @@ def _scan(stamps: tuple[tuple[str, int, int], ...]) -> _Scan:
     if colored and grey:
         for color, count in colors.items():
             counts[color & 255] += count
-    return _Scan(counts, colors, colored, grey, len(paths))
+    return _Scan(counts, colors, colored, grey, tuple(paths))
 
 
 def _has_channels(path: Path) -> bool:
@@ -134,8 +143,8 @@ def _has_channels(path: Path) -> bool:
 
 def _of_values(scan: _Scan, names: ClassNames, hints: Mapping[str, Any], place: str) -> Meaning:
     """Return the meaning of numbers; see `find_meaning`."""
-    counts, values = scan.counts, np.flatnonzero(scan.counts).tolist()
-    _refuse_soft(counts, values, place)
+    values = np.flatnonzero(scan.counts).tolist()
+    _refuse_soft(scan, values, place)
     if not values or values == [IGNORE_INDEX] or (values[-1] > 255 and len(values) > MAX_CLASSES):
         held = "only 255" if values == [IGNORE_INDEX] else f"{len(values)} values up to {max(values, default=0)}"
         raise InputError(f"masks in {place} hold {held}; write classes.json with the values that are classes")
@@ -185,16 +194,37 @@ def _of_values(scan: _Scan, names: ClassNames, hints: Mapping[str, Any], place: 
     return Meaning({"classes": classes}, f"{words}; write classes.json to name them")
 
 
-def _refuse_soft(counts: np.ndarray, values: list[int], place: str) -> None:
-    """Refuse values that interpolation or compression has made."""
+def _refuse_soft(scan: _Scan, values: list[int], place: str) -> None:
+    """Refuse values that interpolation or compression has made, and a single one that a slip has."""
+    counts = scan.counts
     between = interpolated_values(counts)
-    if len(between):
+    if not len(between):
+        return
+    holding = [path for path in scan.paths if np.isin(_numbers(path, colored=scan.colored), between).any()]
+    where = f"first: {holding[0].name}, {len(holding)} of {counted(scan.read, 'mask')}"
+    example = (
+        f'classes.json, for example {{"classes": {{"{values[0]}": "background", "{values[-1]}": "object"}}, '
+        '"ignore_index": null}'
+    )
+    if len(between) == 1:
+        pixels = counted(int(counts[between[0]]), "pixel")
         raise InputError(
-            f"masks in {place} hold {values[0]}, {values[-1]} and, in {counts[between].sum() / counts.sum():.1%} of "
-            f"the pixels, {len(between)} values in between: they were resized with interpolation, anti-aliased or "
-            "compressed; make them again with nearest neighbour, or threshold them, and say what the values mean in "
-            'classes.json, for example {"classes": {"0": "background", "255": "object"}, "ignore_index": null}'
+            f"masks in {place} hold {values[0]}, {values[-1]} and, in {pixels}, the value {between[0]} ({where}), "
+            f"which looks like no class: give these pixels one of the other values, or say what each value means in "
+            f"{example}"
         )
+    one = len(holding) == 1
+    raise InputError(
+        f"masks in {place} hold {values[0]}, {values[-1]} and, in {counts[between].sum() / counts.sum():.1%} of "
+        f"the pixels, {len(between)} values in between ({where}): {'it was' if one else 'they were'} resized with "
+        f"interpolation, anti-aliased or compressed; make {'it' if one else 'them'} again with nearest neighbour, or "
+        f"threshold {'it' if one else 'them'}, and say what the values mean in {example}"
+    )
+
+
+def _numbers(path: Path, *, colored: bool) -> np.ndarray:
+    """Return the values of a mask `[H, W]`; of one in colour, those of the first of three equal channels."""
+    return load_color_mask(path)[..., 0] if colored else load_mask(path)
 
 
 def _table(table: dict[int, str], words: str, void: Any = IGNORE_INDEX) -> Meaning:

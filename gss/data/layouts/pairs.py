@@ -43,6 +43,7 @@ class Pairing:
         rank: how much the names tell; a higher one wins.
         files: paths of the masks of the pairs, relative to the root, ascending.
         examples: paths of some images.
+        maskless: path of the first image without a mask; empty if all have one.
     """
 
     image: str
@@ -53,6 +54,7 @@ class Pairing:
     rank: int
     files: tuple[str, ...]
     examples: tuple[str, ...]
+    maskless: str = ""
 
     def words(self) -> str:
         """Return the reading in words, such as "images in photos/, masks in labels/ with suffix _mask"."""
@@ -159,6 +161,7 @@ def _pair(images: Group, masks: Group, parts: tuple[str, ...], image_affix: Affi
     files: list[str] = []
     examples: list[str] = []
     endings: Counter[str] = Counter()
+    maskless = ""
     for part in parts or ("",):
         stems = images.files.get(part, {})
         others = masks.files.get(part if masks.splits else "", {})
@@ -166,6 +169,9 @@ def _pair(images: Group, masks: Group, parts: tuple[str, ...], image_affix: Affi
         named = {_full(id, mask_affix) for id in labelled} if own else set()
         ids = {id for id in _strip(stems, image_affix) if _full(id, image_affix) not in named}
         total, all_masks = total + len(ids), all_masks + len(labelled)
+        for id in sorted(ids - labelled)[: not maskless]:
+            image = _full(id, image_affix)
+            maskless = _path(images.template, part, image, stems[image][0])
         for id in sorted(ids & labelled):
             image, mask = _full(id, image_affix), _full(id, mask_affix)
             endings.update(stems[image])
@@ -189,12 +195,13 @@ def _pair(images: Group, masks: Group, parts: tuple[str, ...], image_affix: Affi
         rank=rank,
         files=tuple(files),
         examples=tuple(examples[:50]),
+        maskless=maskless,
     )
 
 
 def _by_ending(group: Group, parts: tuple[str, ...]) -> Iterator[Pairing]:
     """Yield the reading in which photo `a.jpg` and mask `a.png` lie side by side."""
-    files, examples, total = [], [], 0
+    files, examples, total, maskless = [], [], 0, ""
     photo: Counter[str] = Counter()
     mask: Counter[str] = Counter()
     for part in parts or ("",):
@@ -207,6 +214,8 @@ def _by_ending(group: Group, parts: tuple[str, ...]) -> Iterator[Pairing]:
                 mask.update(lossless)
                 examples.append(_path(group.template, part, id, lossy[0]))
                 files.append(_path(group.template, part, id, lossless[0]))
+            else:
+                maskless = maskless or _path(group.template, part, id, endings[0])
     if len(photo) != 1 or len(mask) != 1 or 2 * len(files) < total:
         return
     yield Pairing(
@@ -218,6 +227,7 @@ def _by_ending(group: Group, parts: tuple[str, ...]) -> Iterator[Pairing]:
         rank=5,
         files=tuple(files),
         examples=tuple(examples[:50]),
+        maskless=maskless,
     )
 
 

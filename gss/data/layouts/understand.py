@@ -10,6 +10,7 @@ from typing import Any
 from gss.core.errors import InputError, quoted
 from gss.data.files.lists import LIST_NAMES, ImageNames, names_images
 from gss.data.files.patterns import find_files
+from gss.data.files.samples import MASKLESS_ADVICE
 from gss.data.images import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES, lossy_masks
 from gss.data.layouts.annotations import FORMAT_NAMES, Outlines, find_outlines, used_classes
 from gss.data.layouts.classes import ClassNames, find_class_names, read_classes_json
@@ -165,7 +166,10 @@ def _mask_layout(root: Path, reading: Pairing, hints: Mapping[str, Any]) -> Layo
     )
     words = [reading.words(), split_words]
     if reading.pairs < reading.images:
-        words.append(f"{reading.images - reading.pairs} images have no mask")
+        lacking = reading.images - reading.pairs
+        named = f"{reading.maskless} has no mask" if lacking == 1 else f"{lacking} images have no mask, such as"
+        named += "" if lacking == 1 else f" {reading.maskless}"
+        words.append(f"{named} ({MASKLESS_ADVICE})")
     return Layout(keys | splits | dict(meaning.keys) | _free(hints), ", ".join([*words, meaning.words]))
 
 

@@ -150,7 +150,29 @@ def test_soft_edges_without_classes_are_refused(root, high, low):
     (root / "classes.json").unlink()
     for index in range(4):
         write(root, index, None, soft(high, low))
-    with pytest.raises(ValueError, match="values in between: they were resized with interpolation"):
+    words = r"values in between \(first: im0.png, 4 of 4 masks\): they were resized with interpolation"
+    with pytest.raises(ValueError, match=words):
+        load_spec(root)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_bad_mask_among_many_is_named(root, channels):
+    (root / "classes.json").unlink()
+
+    def save(index, mask):
+        write(root, index, None, np.repeat(mask[..., None], 3, axis=2) if channels == 3 else mask)
+
+    for index in range(4):
+        save(index, labels() * 255)
+    save(2, soft(255))
+    words = r"values in between \(first: im2.png, 1 of 4 masks\): it was resized .* make it again with nearest"
+    with pytest.raises(ValueError, match=words):
+        load_spec(root)
+    slip = labels() * 255
+    slip[0, :2] = 254
+    save(2, slip)
+    words = r"hold 0, 255 and, in 2 pixels, the value 254 \(first: im2.png, 1 of 4 masks\), which looks like no class"
+    with pytest.raises(ValueError, match=words):
         load_spec(root)
 
 

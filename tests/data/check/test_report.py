@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from gss.cli import main
+from gss.core.errors import InputError
+from gss.data.open import open_split
+from gss.data.specs.load import load_spec
 from gss.labels.colors import default_colors
 
 
@@ -57,7 +60,9 @@ def test_every_finding_is_reported(root, capsys):
     train, val = data["splits"]
     assert len(train["missing"]) == 2
     assert "stray.png" in train["missing"][0]
-    assert "mask not found" in train["missing"][1]
+    image, mask = root / "images/train/a.png", root / "masks/train/a.*"
+    assert train["missing"][1] == f"mask not found: {mask}, for image {image}"
+    assert "    draw the mask, take the image away, or list the other images in train.txt\n" in text
     assert "c.png" in train["unreadable"][0]
     assert "7x4" in val["size_mismatch"][0]
     example = str(root / "masks/val/b.png")
@@ -68,6 +73,22 @@ def test_every_finding_is_reported(root, capsys):
     assert data["problems"] == 6
     assert "6 problems found" in text
     assert "value 77: 32 pixels in 1 file" in text
+
+
+def test_a_photograph_without_mask_is_named_with_what_to_do(tmp_path, capsys):
+    for part in ("photos", "labels"):
+        (tmp_path / part).mkdir()
+    for index in range(4):
+        Image.new("RGB", (8, 4), (90, 90, 90)).save(tmp_path / f"photos/{index}.jpg")
+        if index != 2:
+            Image.fromarray(np.eye(4, 8, dtype=np.uint8) * 255).save(tmp_path / f"labels/{index}.png")
+    assert main(["data", "init", str(tmp_path)]) == 0
+    assert "photos/2.jpg has no mask (draw the mask, take the image away, or list the " in capsys.readouterr().out
+    (tmp_path / "labels/1.png").unlink()
+    assert main(["data", "init", str(tmp_path), "--overwrite"]) == 0
+    assert "2 images have no mask, such as photos/1.jpg (draw the mask" in capsys.readouterr().out
+    with pytest.raises(InputError, match="^2 images of split 'train' .* have no mask, first: .*'gss data check' lists"):
+        open_split(load_spec(tmp_path), "train")
 
 
 def test_one_split_and_sheet(root, capsys):

@@ -54,7 +54,8 @@ def test_a_missing_mask_is_named(tmp_path, name):
     spec, split = build(tmp_path, name)
     mask = tmp_path / TREES[name][2]
     mask.unlink()
-    assert check_split(spec, split).missing == [f"mask not found: {mask}"]
+    image = tmp_path / TREES[name][1]
+    assert check_split(spec, split).missing == [f"mask not found: {mask}, for image {image}"]
 
 
 @pytest.mark.parametrize("name", sorted(set(TREES) - set(CLASSES)))
