@@ -81,6 +81,12 @@ def background_classes(names: Sequence[str]) -> tuple[int, ...]:
     return found if len(found) < len(words) else ()
 
 
+def only_object(names: Sequence[str]) -> int | None:
+    """Return the class that is not the background where there are two; a mean over both says little about it."""
+    background = background_classes(names)
+    return 1 - background[0] if len(names) == 2 and len(background) == 1 else None
+
+
 def is_grey(color: Sequence[int]) -> bool:
     """Return whether a colour is black, white or grey."""
     return max(color) == min(color)

@@ -12,6 +12,7 @@ from gss.core.distributed import gather_objects
 from gss.core.lookup.plugins import find_class
 from gss.data.protocols import ReadableImages
 from gss.evaluation.names import unknown_metric
+from gss.evaluation.segmentation.level import difference_errors
 from gss.evaluation.segmentation.result import ImageMetrics, ModeMetrics
 from gss.metrics import SegmentationMetrics
 from gss.metrics.base import CountMetric
@@ -56,6 +57,7 @@ class SegmentationCounts:
             mode: {name: metric(self.num_classes) for name, metric in (extra or {}).items()} for mode in modes
         }
         self.images: list[tuple[int, ImageMetrics]] = []
+        self._overlaps: list[tuple[int, np.ndarray]] = []  # index, right pixels and unions [2, modes, K]
 
     def update(self, index: int, probabilities: Mapping[str, Tensor], labels: np.ndarray) -> None:
         """Count one image.
@@ -65,10 +67,14 @@ class SegmentationCounts:
             probabilities: float32 [K, H, W] by decode mode.
             labels: uint8 [H, W], 255 for void.
         """
+        overlaps = []
         for mode, total in self._totals.items():
             single = SegmentationMetrics(self.num_classes, sync_on_compute=False)
             single.update(probabilities[mode], labels)
             total.merge(single)
+            confusion = single.confusion.cpu().numpy()
+            hits = confusion.diagonal()
+            overlaps.append((hits, confusion.sum(0) + confusion.sum(1) - hits))
             self._domains[mode].add(index, single)
             for metric in self._extra[mode].values():
                 metric.update(probabilities[mode].argmax(0)[None].cpu(), torch.from_numpy(labels)[None].long())
@@ -76,6 +82,7 @@ class SegmentationCounts:
                 metrics = single.compute()
                 record = ImageMetrics(self.dataset.ids[index], metrics["miou"], metrics["accuracy"])
                 self.images.append((index, record))
+        self._overlaps.append((index, np.stack(overlaps, axis=1)))
 
     def sum_across(self) -> None:
         """Replace the counts of all images by those of all processes, and gather the single images."""
@@ -86,10 +93,19 @@ class SegmentationCounts:
                 metric.sum_across()
         gathered = [entry for part in gather_objects(self.images) for entry in part]
         self.images = sorted(gathered, key=lambda entry: entry[0])
+        overlaps = [entry for part in gather_objects(self._overlaps) for entry in part]
+        self._overlaps = sorted(overlaps, key=lambda entry: entry[0])
 
     def modes(self) -> dict[str, ModeMetrics]:
         """Return the metrics of all images by decode mode."""
         return {mode: ModeMetrics.from_counts(total.compute()) for mode, total in self._totals.items()}
+
+    def difference_errors(self) -> dict[str, float]:
+        """Return the standard error of each mode's difference in mIoU from the best mode; empty for one image."""
+        if len(self._overlaps) < 2 or len(self._totals) < 2:
+            return {}
+        hits, unions = np.stack([overlap for _, overlap in self._overlaps], axis=1)  # [images, modes, K] each
+        return dict(zip(self._totals, difference_errors(hits, unions).tolist(), strict=True))
 
     def extra(self) -> dict[str, dict[str, float | None]]:
         """Return the further metrics by decode mode and name."""

@@ -107,6 +107,7 @@ def evaluate(
         settings={**options, "batch_size": batch_size, "limit": limit, "processes": num_processes()},
         domains=counts.domains(),
         extra=counts.extra(),
+        difference_errors=counts.difference_errors(),
         unreadable=unreadable,
         pictures=drawn,
     )

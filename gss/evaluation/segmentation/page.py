@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from gss.evaluation.images import unreadable_notes
+from gss.evaluation.segmentation.level import level_note
 from gss.evaluation.segmentation.pictures import PICTURE_TITLES
 from gss.evaluation.segmentation.result import EvaluationResult
 from gss.evaluation.segmentation.tables import (
@@ -14,9 +15,11 @@ from gss.evaluation.segmentation.tables import (
     confusion_table,
     domain_tables,
     extra_tables,
+    image_table,
     mode_table,
     segmentation_tables,
 )
+from gss.labels.colors import only_object
 from gss.metrics.means import averaged_over
 from gss.report import charts
 from gss.report.page import Report
@@ -34,20 +37,23 @@ def build_page(result: EvaluationResult) -> Report:
     values = result.to_json()
     report.section("Raw numbers")
     report.details("Settings", values["settings"])
-    report.details("Score of each image", values.pop("image_scores"))
+    values.pop("image_scores")  # the folded table has them
     return report.details("All results", values)
 
 
 def answer_sentence(result: EvaluationResult) -> str:
-    """Return one sentence: how well the masks fit, and which classes are found best and worst."""
+    """Return how well the masks fit: of the object where there is one, else with the best and the worst class."""
     best = result.modes[result.default_mode]
     if best.miou is None:
         return f"Nothing could be measured: no pixel of the {result.images} images of {result.data} has a label."
     over = averaged_over(best.iou) or f"{len(result.class_names)} classes"
+    thing = only_object(result.class_names)
+    reached = "" if thing is None else f"an IoU of {_text(best.iou[thing])} for {result.class_names[thing]} and "
     seen = f" ({result.seen})" if result.seen else ""
-    text = f"On {result.images} images of {result.data}{seen} the masks reach a mIoU of {best.miou:.1%} over {over}"
+    where = f"On {result.images} images of {result.data}{seen}"
+    text = f"{where} the masks reach {reached}a mIoU of {best.miou:.1%} over {over}"
     known = [(value, name) for value, name in zip(best.iou, result.class_names, strict=True) if value is not None]
-    if len(known) > 1:
+    if len(known) > 1 and thing is None:
         (low, worst), (high, top) = min(known), max(known)
         text += f"; {top} is found best ({high:.1%}) and {worst} worst ({low:.1%})"
     return f"{text}. {SEEN_CAUTION}" if seen else f"{text}."
@@ -74,21 +80,22 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
     """
     best = result.modes[result.default_mode]
     report.section(_title(title, "Results"))
-    tiles = [
-        (
-            "mIoU",
-            _text(best.miou),
-            f"{result.default_mode} decode, {averaged_over(best.iou) or f'{len(result.class_names)} classes'}",
-        ),
-        ("Boundary F", _text(best.boundary_f), "within 3 px"),
-        ("Pixel accuracy", _text(best.accuracy), f"{best.pixels:,} pixels"),
-        ("Calibration error", _text(best.ece), "expected, 15 bins"),
+    decode = f"{result.default_mode} decode"
+    thing = only_object(result.class_names)
+    tiles = [] if thing is None else [(f"IoU of {result.class_names[thing]}", _text(best.iou[thing]), decode)]
+    tiles += [
+        ("mIoU", _text(best.miou), f"{decode}, {averaged_over(best.iou) or f'{len(result.class_names)} classes'}"),
+        ("Boundary F", _text(best.boundary_f), f"{decode}, within 3 px"),
+        ("Pixel accuracy", _text(best.accuracy), f"{decode}, {best.pixels:,} pixels"),
+        ("Calibration error", _text(best.ece), f"{decode}, expected, 15 bins"),
     ]
     if result.images_per_second is not None and result.peak_memory_mib is not None:
         memory = f"{result.peak_memory_mib:,.0f} MiB peak"
-        tiles.append(("Images/s", f"{result.images_per_second:.3g}", f"{result.device}, {memory}"))
+        tiles.append(("Images/s", f"{result.images_per_second:.3g}", f"{decode}, {result.device}, {memory}"))
     report.tiles(tiles)
     report.add_table(mode_table(result).ranked())
+    if note := level_note(result):
+        report.paragraph(note)
     for note in unreadable_notes(result.unreadable, result.images):
         report.paragraph(f"{note}.")
     if result.pictures:
@@ -99,6 +106,9 @@ def add_evaluation(report: Report, result: EvaluationResult, *, title: str = "")
         )
         report.legend(result.class_names, result.class_colors)
         report.picture_rows(PICTURE_TITLES, result.pictures)
+    if result.image_scores:
+        with report.folded(f"All {len(result.image_scores)} images, worst first"):
+            report.add_table(image_table(result))
     report.section(_title(title, "Classes"))
     report.charts(_class_charts(result))
     with report.folded("Every class in every decode mode"):

@@ -103,6 +103,8 @@ class EvaluationResult(Record):
         extra: further metrics by decode mode and name.
         seen: "on the training images" if the pipeline was trained on these images, "perhaps on the training images" if
             its card does not say; empty for others.
+        difference_errors: decode mode to the standard error of its difference in mIoU from the best mode, over images;
+            empty for one image.
         pictures: (caption, pictures with the titles `PICTURE_TITLES`) of the worst, median and best images.
     """
 
@@ -125,6 +127,7 @@ class EvaluationResult(Record):
     unreadable: list[Unreadable] = field(default_factory=list)
     extra: dict[str, dict[str, float | None]] = field(default_factory=dict)
     seen: str = ""
+    difference_errors: dict[str, float] = field(default_factory=dict)
     pictures: list[tuple[str, list[Image.Image]]] = field(default_factory=list, repr=False, metadata=NOT_IN_JSON)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gss.evaluation.images import unreadable_notes
+from gss.evaluation.segmentation.level import level_note
 from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics, domain_means
 from gss.evaluation.table_set import ResultTables
 from gss.metrics.means import averaged_over
@@ -43,6 +44,7 @@ def segmentation_tables(result: EvaluationResult) -> ResultTables:
         confusion_table(result),
     ]
     notes = [f"figures {result.seen}. {SEEN_CAUTION}"] if result.seen else []
+    notes += filter(None, [level_note(result)])
     notes += unreadable_notes(result.unreadable, result.images)
     if not result.modes[result.default_mode].pixels:
         notes.append("no pixel of the measured images has a label; check the split with 'gss data check'")
@@ -129,6 +131,18 @@ def class_table(result: EvaluationResult) -> Table:
         formats=dict.fromkeys(columns, ".1%"),
         best={f"IoU {result.default_mode}": "max"},
         colors=result.class_colors,
+    )
+
+
+def image_table(result: EvaluationResult) -> Table:
+    """Return the metrics of every image, the worst first; images without a labelled pixel come last."""
+    order = sorted(result.image_scores, key=lambda one: (one.miou is None, one.miou or 0.0))
+    return Table(
+        f"Every image, worst first, {result.default_mode} decode",
+        ["image", "mIoU", "accuracy"],
+        [[one.id, one.miou, one.accuracy] for one in order],
+        notes=["mIoU over the classes in the image. A dash: no pixel has a label."],
+        formats={"mIoU": ".1%", "accuracy": ".1%"},
     )
 
 

@@ -20,7 +20,7 @@ from gss.evaluation.segmentation.result import EvaluationResult, ModeMetrics
 from gss.jobs.quickstart.drawn import DrawnPictures, add_drawn
 from gss.jobs.quickstart.result import QuickstartResult
 from gss.jobs.quickstart.unknown import add_heat_maps, add_unknown
-from gss.labels.colors import background_classes
+from gss.labels.colors import only_object
 from gss.metrics.means import averaged_over
 from gss.pipeline.pipeline import GSSPipeline
 from gss.posterior.bundle import Posterior
@@ -82,7 +82,7 @@ def mode_table(
 def answer_sentence(result: EvaluationResult, found: QuickstartResult, twin: ModeMetrics | None) -> str:
     """Return one sentence: how good the masks of unseen images are, and after how long a training."""
     best, minutes = result.modes[result.default_mode], max(round(sum(found.seconds.values()) / 60), 1)
-    thing = _only_object(result)
+    thing = only_object(result.class_names)
     reached = "" if thing is None else f"an IoU of {_digits(best.iou[thing])} for {result.class_names[thing]}, "
     text = (
         f"After {counted(minutes, 'minute')} of training the masks of {result.images} unseen images reach "
@@ -163,7 +163,7 @@ def _key_metrics(
 ) -> list[tuple[str, str, str]]:
     best = result.modes[result.default_mode]
     facts = [f"{result.default_mode} decode", f"{result.images} unseen images", averaged_over(best.iou)]
-    thing = _only_object(result)
+    thing = only_object(result.class_names)
     tiles = [] if thing is None else [(f"IoU of {result.class_names[thing]}", _digits(best.iou[thing]), "the object")]
     tiles += [
         ("mIoU", _digits(best.miou), ", ".join(filter(None, facts))),
@@ -174,12 +174,6 @@ def _key_metrics(
     tiles.append(("Boundary F", _digits(best.boundary_f), f"twin {_digits(twin.boundary_f)}" if twin else ""))
     tiles.append(("Codes in use", f"{ceiling.perplexity:.0f}", f"perplexity of {num_codes} codes"))
     return tiles
-
-
-def _only_object(result: EvaluationResult) -> int | None:
-    """Return the class that is not the background where there are two; a mean over both says little about it."""
-    background = background_classes(result.class_names)
-    return 1 - background[0] if len(result.class_names) == 2 and len(background) == 1 else None
 
 
 def _digits(value: float | None) -> str:
