@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             files = [getattr(args, name) for name in getattr(args, "files", ()) if getattr(args, name)]
             if not getattr(args, "quiet", False) and os.environ.get("RANK", "0") == "0":
                 ending = [written(files)] if files else []
-                ending += filter(None, [following(args.prog, args)])
+                # Where some of the inputs failed, mending them comes first.
+                ending += filter(None, [following(args.prog, args)]) if code == 0 else []
                 if ending:
                     print("\n".join(ending))
             return code

@@ -4,7 +4,10 @@ from argparse import ArgumentParser, Namespace
 
 from gss.cli.parser import add_configs, add_job
 
-HELP = "train variants of a posterior and compare their ceilings"
+HELP = (
+    "train variants of a posterior and compare their ceilings (prior against twin: 'gss cross-domain --pipelines', or "
+    "'gss evaluate' of each)"
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gss.cli.endings import beside, command
-from gss.core.errors import InputError
-from gss.core.lookup.run_folders import find_pipeline
 
 Following = Callable[[Namespace], list[str]]
 
@@ -88,24 +86,17 @@ def _compare(args: Namespace) -> list[str]:
 
 
 def _predicted(args: Namespace) -> list[str]:
-    if args.backend == "onnx":
-        file = args.onnx or Path(args.pipeline) / "onnx" / "model.onnx"
-        return [command("gss", "demo", args.pipeline, "--onnx", file, "--out", "page")]
-    return [command("gss", "demo", args.pipeline, "--size", _page_size(args.pipeline), "--out", "page")]
-
-
-def _page_size(pipeline: str) -> str:
-    """Return a size HxW at the scale of training, for photos of 4 to 3; photos run in windows at a smaller one."""
+    """Look at the first picture; with a file of ONNX, put it on a page."""
+    out = Path(args.out)
     try:
-        folder = find_pipeline(pipeline) / "processor"
-        facts = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        multiple, side = int(facts["size_multiple"]), facts.get("short_side")
-        side = side or (facts.get("train_scale") or {}).get("short_side")
-        sides = facts.get("size") or ([side, side * 4 / 3] if side else facts["window_size"])
-        height, width = (math.ceil(length / multiple) * multiple for length in sides)
-    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
-        return "256x320"  # nothing is lost but the advice
-    return f"{height}x{width}"
+        first = json.loads((out / "predictions.json").read_text(encoding="utf-8"))["images"][0]["files"]
+        shown = f"open {shlex.quote(str(out / first.get('overlay', next(iter(first.values())))))}"
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):  # nothing is lost but the advice
+        shown = f"open the pictures in {args.out}"
+    if args.backend != "onnx":
+        return [shown]
+    file = args.onnx or Path(args.pipeline) / "onnx" / "model.onnx"
+    return [shown, command("gss", "demo", args.pipeline, "--onnx", file, "--out", "page")]
 
 
 def _sample(args: Namespace) -> list[str]:

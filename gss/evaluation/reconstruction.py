@@ -222,9 +222,11 @@ def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: S
             columns[title] = metrics.iou
     header = ["posterior", "cell", "codes by", "mIoU", "boundary F", "accuracy", "codes in use", "dead codes"]
     notes = [
-        "How well codes can paint the true masks, in percent: no prior can be better. Cell: pixels per side that a "
-        "code paints. Codes by: chosen by the encoder, or as those of greatest likelihood (exact). mIoU: overlap of "
-        "painted and true regions, mean over the classes. Bound. F: share of borders met within 3 pixels. Codes in "
+        "How well codes can paint the true masks, in percent. Cell: pixels per side that a code paints. Codes by: "
+        "chosen by the encoder, or as those of greatest likelihood for the mask (exact). The row exact, if there is "
+        "one, is the ceiling: a prior learns these codes. The encoder can be above it after short training, as the "
+        "likelihood of a code is then still rough. mIoU: overlap of painted and true regions, mean over the classes. "
+        "Boundary F: share of borders met within 3 pixels. Codes in "
         "use: their effective number (perplexity). Dead codes: share that is never chosen.",
     ]
     fewer = {count for *_, result in rows for m in result.ways.values() if (count := averaged_over(m.iou))}

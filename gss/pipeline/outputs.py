@@ -69,8 +69,15 @@ class SegmentationOutput(BaseOutput):
         return f"SegmentationOutput({count} image{'s' * (count != 1)}: {listed}; {', '.join(self.keys())})"
 
     def save(self, folder: str | Path) -> list[dict[str, str]]:
-        """Write mask, overlay, confidence and scores of every image; return kind to path for each."""
-        return [self[index].save(folder, f"{index:06d}") for index in range(len(self.masks))]
+        """Write mask, overlay, confidence and scores of every image; return kind to path for each.
+
+        The files begin with the name of the image's file, as those of `gss predict` do; images that are no files, or
+        whose names are not their own, are numbered: `000000_mask.png`.
+        """
+        source = vars(self).get("source")
+        names = [f"{index:06d}" for index in range(len(self.masks))]
+        names = names if source is None else source.file_names(names)
+        return [self[index].save(folder, name) for index, name in enumerate(names)]
 
     def _repr_html_(self) -> str:
         shown = "".join(self[index]._repr_html_() for index in range(min(len(self.masks), _SHOWN)))

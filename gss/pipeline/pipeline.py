@@ -106,7 +106,8 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
         """
         # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
         kwargs["dtype"] = component_dtypes(kwargs.pop("torch_dtype", None) or kwargs.get("dtype"))
-        pipeline = read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
+        with without_bars():  # each component would draw its own
+            pipeline = read(super().from_pretrained, pretrained_model_name_or_path, cls.__name__, kwargs)
         folder = Path(getattr(pipeline.config, "_name_or_path", None) or "")
         # With other components the figures of the card are of another pipeline.
         own = not set(pipeline.components) & set(kwargs)

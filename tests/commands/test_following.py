@@ -62,27 +62,20 @@ def test_paths_are_those_of_the_command():
         "next: gss cross-domain --pipelines PIPELINE --data photos --map map.yaml"
     ]
     onnx = "gss predict runs/p a.jpg --backend onnx --onnx 'my model.onnx' --out masks"
-    assert ending(onnx) == ["next: gss demo runs/p --onnx 'my model.onnx' --out page"]
+    demo = "then: gss demo runs/p --onnx 'my model.onnx' --out page"
+    assert ending(onnx) == ["next: open the pictures in masks", demo]
     made = ending("gss weak make photos --form points --out weak/points")
     assert made == ["next: gss weak run weak/points --out weak/weak_run"]
 
 
-@pytest.mark.parametrize(
-    ("facts", "size"),
-    [
-        ({"short_side": None, "size": None, "train_scale": {"short_side": 360}, "window_size": [64, 96]}, "384x480"),
-        ({"short_side": 100, "size": None, "window_size": [64, 96]}, "128x160"),
-        ({"short_side": None, "size": [200, 300], "window_size": [64, 96]}, "224x320"),
-        ({"short_side": None, "size": None, "window_size": [192, 256]}, "192x256"),
-        (None, "256x320"),
-    ],
-)
-def test_a_page_has_the_scale_of_the_pipeline(tmp_path, facts, size):
-    folder = tmp_path / "pipeline" / "processor"
-    folder.mkdir(parents=True)
-    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
-    if facts is not None:
-        (folder / "preprocessor_config.json").write_text(json.dumps({"size_multiple": 32, **facts}))
-    line = f"gss predict {shlex.quote(str(tmp_path))} a.jpg --out masks"
+def test_after_a_prediction_its_first_overlay_is_opened(tmp_path):
+    line = f"gss predict runs/p a.jpg --out {shlex.quote(str(tmp_path))}"
     args = build_parser().parse(shlex.split(line)[1:])
-    assert f" --size {size} " in following(args.prog, args)
+    assert following(args.prog, args) == f"next: open the pictures in {tmp_path}"
+    files = {"mask": "a_mask.png", "overlay": "a_overlay.jpg"}
+    (tmp_path / "predictions.json").write_text(json.dumps({"images": [{"files": files}]}))
+    assert following(args.prog, args) == f"next: open {tmp_path / 'a_overlay.jpg'}"
+    (tmp_path / "predictions.json").write_text(json.dumps({"images": [{"files": {"mask": "a_mask.png"}}]}))
+    assert following(args.prog, args) == f"next: open {tmp_path / 'a_mask.png'}"
+    (tmp_path / "predictions.json").write_text(json.dumps({"images": []}))
+    assert "demo" not in following(args.prog, args)

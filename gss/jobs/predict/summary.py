@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,9 +29,7 @@ def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
     rate = f", {result.segmented / result.seconds:.2g} images/s" if result.segmented else ""
     kept = f" ({result.skipped} by an earlier run)" if result.skipped else ""
     yield f"{' and '.join(parts)} segmented into {out}{kept}{rate}"
-    yield f"resolution: {result.resolution}" + (
-        "; --size native keeps theirs" if "training" in result.resolution else ""
-    )
+    yield f"resolution: {_resolution(result)}"
 
     # 2. What was written.
     maps = result.settings.maps
@@ -49,6 +48,21 @@ def summary(result: Predictions, inputs: int, out: Path | str) -> Iterator[str]:
             f"{score}: {counted(sum(alarms), 'alarm')} in {sum(map(bool, alarms))} of {len(found)} images, "
             f"at {result.settings.alarm_rate:g} of the pixels of training images"
         )
+
+
+def _resolution(result: Predictions) -> str:
+    """Return the size that images ran at in words; that of the images where none was resized."""
+    short, whole = (
+        re.search(form, result.resolution) for form in (r"side resized to (\d+)", r"resized to (\d+)x(\d+)")
+    )
+    sizes = {tuple(record.size) for record in result.images}
+    own = (short and all(min(size) == int(short[1]) for size in sizes)) or (
+        whole and sizes == {(int(whole[1]), int(whole[2]))}
+    )
+    training = "training" in result.resolution
+    if own and sizes:
+        return "that of the images" + (", as in training" if training else "")
+    return result.resolution + ("; --size native keeps theirs" if training else "")
 
 
 def _label(kind: str, file: str, maps: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,16 @@ class Source:
     colors: np.ndarray
     background: Sequence[int] = ()
 
+    def file_names(self, numbered: Sequence[str]) -> list[str]:
+        """Return for each image the name of its file without suffix; that of `numbered` where it has none of its own."""
+        images = self.images if isinstance(self.images, list) else [self.images]
+        if len(images) != len(numbered):  # a batch in one array
+            return list(numbered)
+        stems = [_stem(image) for image in images]
+        return [
+            stem if stem and stems.count(stem) == 1 else number for stem, number in zip(stems, numbered, strict=True)
+        ]
+
     def photo(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return the photo of a result of `size` (H, W), read again; plain grey if its file is gone."""
         try:
@@ -45,6 +56,14 @@ class Source:
             return Image.fromarray((pixels * 255).round().astype(np.uint8))
         except (InputError, OSError, IndexError):
             return Image.new("RGB", size[::-1], (128, 128, 128))
+
+
+def _stem(image: Any) -> str:
+    """Return the name of an image's file without suffix; empty for an image that is no file here."""
+    try:
+        return Path(image).stem if isinstance(image, str | os.PathLike) and Path(image).is_file() else ""
+    except OSError:  # base64 is too long for a name
+        return ""
 
 
 class SegmentedImage:

@@ -1,6 +1,7 @@
 """Results that show themselves."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def test_fields_by_name_and_slices_stay(tmp_path):
     assert [set(files) for files in written] == [{"mask", "overlay", "confidence"}] * 2
     assert (tmp_path / "000001_mask.png").exists()
     assert repr(output) == "SegmentationOutput(2 images: 20x20, 20x28; masks, confidence, maskiges, tokens)"
+
+
+def test_files_have_the_names_of_the_images_files(tmp_path):
+    for name in ("a/street.png", "b/street.png", "b/park.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(IMAGES[0]).save(tmp_path / name)
+    pipeline = tiny_pipeline()
+
+    def names(images):
+        return [Path(files["mask"]).name for files in pipeline(images).save(tmp_path / "out")]
+
+    assert names(str(tmp_path / "b/park.png")) == ["park_mask.png"]
+    given = [tmp_path / "a/street.png", str(tmp_path / "b/street.png"), IMAGES[0], tmp_path / "b/park.png"]
+    assert names(given) == ["000000_mask.png", "000001_mask.png", "000002_mask.png", "park_mask.png"]
+    assert names(np.stack([IMAGES[0]] * 2)) == ["000000_mask.png", "000001_mask.png"]
 
 
 def test_names_are_text_in_a_notebook():
