@@ -40,7 +40,7 @@ class Source:
     background: Sequence[int] = ()
 
     def file_names(self, numbered: Sequence[str]) -> list[str]:
-        """Return for each image the name of its file without suffix; that of `numbered` where it has none of its own."""
+        """Return the name of each image's file without suffix; that of `numbered` for one without its own."""
         images = self.images if isinstance(self.images, list) else [self.images]
         if len(images) != len(numbered):  # a batch in one array
             return list(numbered)

@@ -105,3 +105,10 @@ def test_a_card_saved_again_keeps_what_is_not_given(tmp_path):
     pipeline = GSSPipeline.from_pretrained(tmp_path / "first", prior=pipeline.prior)
     pipeline.save_pretrained(tmp_path / "other")
     assert NO_RESULTS in (tmp_path / "other" / "README.md").read_text()
+
+
+def test_loading_draws_no_bars(tmp_path, capsys):
+    tiny_pipeline().save_pretrained(tmp_path)
+    capsys.readouterr()
+    GSSPipeline.from_pretrained(tmp_path)
+    assert capsys.readouterr().err == ""
