@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ def pipeline(classes: int = CLASSES) -> GSSPipeline:
         context_stride=8,
         classifier="evidence",
         num_labels=classes,
+        shortlists=PriorModelConfig().shortlists,
     )
     prior.tie_evidence(likelihood.table)
     vqvae = MaskigeVQModel(downsample=STRIDE, codebook_size=CODES)
@@ -114,7 +116,9 @@ def trained_case(folder: Path, mode: str, peer: str, size: tuple[int, int], exac
         ours = trained(folder)
 
         def segment(whole: GSSPipeline, decode: str, exact: bool) -> np.ndarray:
-            return np.asarray(whole(image, decode=decode, window="whole", return_tokens=False, exact=exact).masks[0])
+            # Not at the scale of training, which these sizes would be reduced to.
+            options: dict[str, Any] = {"size": (height, width), "window": "whole", "exact": exact}
+            return np.asarray(whole(image, decode=decode, return_tokens=False, **options).masks[0])
 
         if peer == "exact":
             return Case(lambda: segment(ours, mode, False), lambda: segment(ours, mode, True), differing)
