@@ -224,9 +224,9 @@ def format_table(rows: Sequence[tuple[str, int, ReconstructionResult]], names: S
     notes = [
         "How well codes can paint the true masks, in percent. Cell: pixels per side that a code paints. Codes by: "
         "chosen by the encoder, or as those of greatest likelihood for the mask (exact). The row exact, if there is "
-        "one, is the ceiling: a prior learns these codes. The encoder can be above it after short training, as the "
-        "likelihood of a code is then still rough. mIoU: overlap of painted and true regions, mean over the classes. "
-        "Boundary F: share of borders met within 3 pixels. Codes in "
+        "one, is the ceiling: a prior learns these codes. The encoder can have the higher mIoU after short training: "
+        "the likelihood counts pixels, not classes, and is still rough then. mIoU: overlap of painted and true "
+        "regions, mean over the classes. Boundary F: share of borders met within 3 pixels. Codes in "
         "use: their effective number (perplexity). Dead codes: share that is never chosen.",
     ]
     fewer = {count for *_, result in rows for m in result.ways.values() if (count := averaged_over(m.iou))}
