@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gss.cli.families import config_of_stage
+
 _PARTS = {
     "pipeline": "the pipeline, for predict and evaluate",
     "posterior": "codec, codes and their table, for stage 2",
@@ -30,13 +32,14 @@ def command(*words: str | Path) -> str:
     return shlex.join(map(str, words))
 
 
-def train_ending(stage: str, cfg: Any, out: str | Path) -> str:
+def train_ending(stage: str, cfg: Any, out: str | Path, configs: Sequence[str] = ()) -> str:
     """Return what a training wrote, and what comes next.
 
     Args:
         stage: key of `gss.training.stages.STAGES`.
         cfg: its settings.
         out: run folder.
+        configs: config files and overrides that it was called with.
     """
     folder = Path(out)
     lines = [f"wrote {folder}:"]
@@ -45,9 +48,8 @@ def train_ending(stage: str, cfg: Any, out: str | Path) -> str:
     spec = ["--data", data[0], *(["--root", data[1]] if data[1] else [])]
     settings = [f"data.spec={data[0]}", *([f"data.root={data[1]}"] if data[1] else [])]
     if stage == "posterior":
-        following = [
-            command("gss", "train", "prior", *settings, f"posterior={folder}", "--out", beside(folder, "prior"))
-        ]
+        words = [*config_of_stage(configs, "prior"), *settings, f"posterior={folder}"]
+        following = [command("gss", "train", "prior", *words, "--out", beside(folder, "prior"))]
     elif stage in ("density", "residual"):
         following = [command("gss", "predict", folder, "PHOTO.jpg", "--out", "masks")]
     elif stage == "weak-agmm" or stage == "weak-tags":

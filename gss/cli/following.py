@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gss.cli.endings import beside, command
+from gss.cli.families import config_of_data
 
 Following = Callable[[Namespace], list[str]]
 
@@ -64,7 +65,7 @@ def _of_several(args: Namespace) -> list[str]:
 
 
 def _recon(args: Namespace) -> list[str]:
-    words = [*_settings(args, args.data), f"posterior={args.posterior[0]}"]
+    words = [*config_of_data(args.data, "prior"), *_settings(args, args.data), f"posterior={args.posterior[0]}"]
     return [command("gss", "train", "prior", *words, "--out", beside(Path(args.posterior[0]), "prior"))]
 
 

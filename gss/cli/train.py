@@ -7,6 +7,7 @@ from gss.cli.checks import check_training
 from gss.cli.endings import train_ending
 from gss.cli.parser import add_configs, add_force
 from gss.cli.runtime import announce
+from gss.cli.taken import refuse_other_run
 from gss.core.errors import InputError
 from gss.core.machine import flush_denormals
 from gss.training.engine.run_folder import explained, forget_refused
@@ -38,6 +39,8 @@ def run(args: Namespace) -> None:
     free = not args.resume and not (os.path.isdir(args.out) and os.listdir(args.out))
     # Only the first of several processes looks at the folder: a slower one would find the run's own files.
     if os.environ.get("RANK", "0") == "0":
+        if not args.resume and not args.overwrite:
+            refuse_other_run(args.stage, config, args.out)
         prepare_output(args.out, overwrite=args.overwrite, resume=args.resume)
     announce(f"{args.prog} {args.stage}: into {args.out}")
     try:
@@ -51,4 +54,4 @@ def run(args: Namespace) -> None:
             forget_refused(args.out)
         raise
     if os.environ.get("RANK", "0") == "0":
-        print(train_ending(args.stage, config, args.out))
+        print(train_ending(args.stage, config, args.out, args.configs))

@@ -15,6 +15,7 @@ def check_classes(
     *,
     model: str = "the pipeline",
     fix: str = "map the labels in the data spec",
+    trained: bool = True,
 ) -> None:
     """Require that a model and a data set have the same classes in the same order.
 
@@ -23,9 +24,10 @@ def check_classes(
         data_names: classes of the data set.
         model: name of the model in the message.
         fix: remedy in the message.
+        trained: whether the model's names are those of a training, which a class of another name can be given back.
 
     Raises:
-        InputError: names what differs.
+        InputError: names what differs; where names alone do, the first remedy is the name of training.
     """
     names, data_names = list(names), list(data_names)
     if names == data_names:
@@ -41,7 +43,21 @@ def check_classes(
         differences = [
             f"the order differs from class {place}: {quoted(names[place])} is {quoted(data_names[place])} there"
         ]
-    raise InputError(f"classes of the data set differ from those of {model}: {'; '.join(differences)}; {fix}")
+    back = _names_back(names, data_names) if trained else ""
+    raise InputError(f"classes of the data set differ from those of {model}: {'; '.join(differences)}; {back}{fix}")
+
+
+def _names_back(names: Sequence[str], data_names: Sequence[str]) -> str:
+    """Return the remedy for classes that were renamed after training; empty where more than names differs."""
+    if len(names) != len(data_names):
+        return ""
+    renamed = [(old, new) for old, new in zip(names, data_names, strict=True) if old != new]
+    foreign = len(renamed) > max(4, len(names) // 2)  # another data set that happens to have as many classes
+    if foreign or any(old in data_names or new in names for old, new in renamed):
+        return ""
+    listed = " and ".join(f"{quoted(new)} its name of training back, {quoted(old)}," for old, new in renamed[:4])
+    more = f" and so on for {len(renamed) - 4} more" if len(renamed) > 4 else ""
+    return f"if the class is the same, give {listed}{more} in the data set; otherwise "
 
 
 def check_at_least(least: int, **values: int | None) -> None:

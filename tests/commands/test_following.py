@@ -54,6 +54,8 @@ def test_paths_are_those_of_the_command():
     assert lines == [
         "next: gss train prior data.spec=photos 'data.root=a b' 'posterior=runs/my posterior' --out runs/prior"
     ]
+    (line,) = ending("gss recon runs/p --data camvid")
+    assert line.startswith("next: gss train prior camvid/prior.yaml data.spec=camvid posterior=runs/p ")
     assert ending("gss evaluate runs/p --data photos --html r.html") == [
         "next: gss predict runs/p PHOTO.jpg --out masks"
     ]

@@ -218,7 +218,7 @@ def choose_measured(text: str | None, spec: DataSpec, split: str) -> Measured | 
         raise InputError(f"--val {text}: split {part!r} of {other.name!r} has weak labels; give one with full masks")
     dataset = open_split(other, part)
     try:
-        check_classes(spec.label_space.names, dataset.label_space.names, model="the weak labels")
+        check_classes(spec.label_space.names, dataset.label_space.names, model="the weak labels", trained=False)
     except InputError as error:
         raise InputError(f"--val {text}: {error}") from error
     named = f"{absolute(ref)}:{part}"

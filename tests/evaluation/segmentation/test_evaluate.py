@@ -11,6 +11,7 @@ from page_checks import check_answer
 from tiny_pipeline import NAMES, tiny_pipeline
 
 from gss.cli import main
+from gss.core.errors import InputError
 from gss.data.open import open_split
 from gss.data.specs.load import load_spec
 from gss.evaluation import evaluate, result_tables, write_html, write_markdown
@@ -195,6 +196,21 @@ def test_class_order_matters():
         check_classes(NAMES, ["road", "tree", "sky", "car", "pole"])
     with pytest.raises(ValueError, match="and 3 more"):
         check_classes(NAMES, [f"c{index}" for index in range(11)])
+
+
+def test_a_class_renamed_after_training_is_given_its_name_back():
+    renamed = ["road", "sky", "tree", "auto", "pole"]
+    words = "give 'auto' its name of training back, 'car', in the data set; otherwise map the labels in the data spec$"
+    with pytest.raises(InputError, match=f"lacks auto; the data set lacks car; if the class is the same, {words}"):
+        check_classes(NAMES, renamed)
+    with pytest.raises(
+        InputError, match="give 'dog' its name .* and 'floor' its name of training back, 'background', in"
+    ):
+        check_classes(["object", "background"], ["dog", "floor"])
+    for others in (renamed[:4], ["sky", "road", "tree", "auto", "pole"], [f"c{index}" for index in range(5)]):
+        with pytest.raises(InputError) as error:
+            check_classes(NAMES, others)
+        assert "name of training" not in str(error.value)
 
 
 def test_two_processes_equal_one(saved, data, dataset, tmp_path):
