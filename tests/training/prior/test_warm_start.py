@@ -81,7 +81,7 @@ def test_twin_starts_from_a_prior_without_its_tokens(folder, source, tmp_path): 
         (["model.freeze=[backbon]"], "model.freeze: unknown part 'backbon', did you mean 'backbone'"),
         (["model.freeze=[backbone,fusion,blocks,token,aux]"], "holds the whole network"),
         (["model.init_parts=[tokens]"], "model.init_parts: unknown part 'tokens', did you mean 'token'"),
-        (["model.init_from=/nowhere"], "model.init_from=/nowhere holds no prior"),
+        (["model.init_from=/nowhere"], "model.init_from=/nowhere: there is no such folder"),
         (["model.hidden_dim=32"], r"part 'fusion' .*hidden_dim is 16 there and 32 here.*init_parts=\[backbone, blocks"),
         (["model.depth=2"], "part 'blocks' .*blocks.1.* is missing there.*depth is 1 there and 2 here"),
         (["model.num_heads=4"], "part 'blocks' does not fit: num_heads changed"),
