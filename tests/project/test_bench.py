@@ -50,7 +50,7 @@ def test_reading_few_codes_is_compared_with_the_twin_and_with_all_codes(tmp_path
     for row in rows:
         assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"])
         if row["peer"] == "all codes":
-            assert 0 <= row["max_error"] < 1e-3 and abs(row["miou_difference"]) < 0.1
+            assert 0 <= row["max_error"] < 5e-3 and abs(row["miou_difference"]) < 0.1
     assert "calibration error, points" in done.stdout
 
 
