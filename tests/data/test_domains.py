@@ -160,7 +160,7 @@ def test_missing_splits_name_the_domain(folder):
     with pytest.raises(ValueError, match="is a mixture"):
         spec.samples("train")
     (folder / "town" / "images" / "train0.png").unlink()
-    with pytest.raises(ValueError, match="domain 'town': 1 files"):
+    with pytest.raises(ValueError, match="domain 'town': 1 file"):
         open_split(spec, "train")
 
 

@@ -194,7 +194,7 @@ def test_options_are_obeyed(saved, photos, tmp_path, capsys):
     assert [report["dtype"] for report in reports] == ["float32", "bfloat16"]
     assert [r["image"] for r in reports[0]["images"]] == [r["image"] for r in reports[1]["images"]]
     assert reports[0]["images"][0]["confidence"] != reports[1]["images"][0]["confidence"]
-    assert main(["predict", saved, str(photos), "--out", str(out), "--device", "cuda:99"]) == 2
+    assert main(["predict", saved, str(photos), "--out", str(tmp_path / "cuda"), "--device", "cuda:99"]) == 2
     assert "--device cuda:99: cannot be used here; there are cpu" in capsys.readouterr().err
 
 

@@ -116,7 +116,7 @@ def test_a_line_that_names_no_image_is_an_error_with_file_and_line(tmp_path, nam
     (root / f"{name}.txt").write_text(f"im00\n{line}\n")
     spec = load_spec(root)
     assert spec.available_splits() == [name]
-    with pytest.raises(InputError, match=rf"first: .*{name}\.txt, line 2"):
+    with pytest.raises(InputError, match=rf"is missing, .*{name}\.txt, line 2"):
         SegmentationDataset(spec, "val" if name == "train" else name)  # the last of train validates without a list val
 
 
