@@ -98,12 +98,26 @@ def test_the_prior_waits_on_the_cpu_between_calls():
     assert hasattr(pipeline.prior, "_hf_hook")
 
 
+def test_pickled_weights_are_neither_written_nor_read(tmp_path):
+    pipeline = tiny_pipeline()
+    with pytest.raises(InputError, match="safe_serialization=False would pickle"):
+        pipeline.save_pretrained(tmp_path / "no", safe_serialization=False)
+    assert not (tmp_path / "no").exists()
+    pipeline.save_pretrained(tmp_path / "pickled")
+    pipeline.likelihood.save_pretrained(tmp_path / "pickled" / "likelihood", safe_serialization=False)
+    for file in (tmp_path / "pickled" / "likelihood").glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"likelihood.*\.bin is pickled, which can run code, and is not read; save"):
+        GSSPipeline.from_pretrained(tmp_path / "pickled")
+    with pytest.raises(OSError, match="safetensors"):
+        diffusers.DiffusionPipeline.from_pretrained(tmp_path / "pickled")
+
+
 def test_saved_and_loaded_in_every_form_of_diffusers(tmp_path):
     pipeline = tiny_pipeline()
     expected = pipeline(PHOTO).masks[0]
-    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {}), ("pickled", {})):
-        form = {"safe_serialization": False} if name == "pickled" else {"max_shard_size": "50KB"}
-        pipeline.save_pretrained(tmp_path / name, **form, **extra)
+    for name, extra in (("variant", {"variant": "fp16"}), ("shards", {})):
+        pipeline.save_pretrained(tmp_path / name, max_shard_size="50KB", **extra)
         assert np.array_equal(GSSPipeline.from_pretrained(tmp_path / name, **extra)(PHOTO).masks[0], expected)
         assert diffusers.DiffusionPipeline.from_pretrained(tmp_path / name, **extra).likelihood is not None
     with pytest.raises(InputError, match="no file named"):

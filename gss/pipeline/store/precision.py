@@ -40,6 +40,7 @@ def _loader(component: Any) -> Any:
     class Loader(component):
         @classmethod
         def from_pretrained(cls, *args: Any, torch_dtype: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
+            kwargs["use_safetensors"] = True  # no file is unpickled
             if issubclass(component, PreTrainedModel):
                 # Weights may be stored in half precision, see `gss.pipeline.store.zoo`.
                 return component.from_pretrained(*args, dtype=dtype or torch_dtype or torch.float32, **kwargs)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import safe_open
 from torch import nn
 
@@ -97,6 +96,7 @@ def read(
                 f"no pipeline at {quoted(os.fspath(name))}: there is no such folder in {Path.cwd()}, and it cannot be "
                 f"read from the hub ({one_line(error)})"
             ) from error
+    refuse_pickles(folder, options)
     try:
         pipeline = load(folder, **{**options, "local_files_only": True})
     # diffusers, transformers and safetensors raise many types here; for the user they are all one thing.
@@ -179,7 +179,10 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
     for name, component in components.items():
         if not isinstance(component, nn.Module):
             continue
-        stored = tensor_names(folder / name)
+        stored: set[str] = set()
+        for file in (folder / name).glob("*.safetensors"):
+            with safe_open(file, framework="pt") as tensors:
+                stored.update(tensors.keys())
         # transformers renames some tensors of a backbone in the file, so that the names cannot be compared.
         wanted = component.state_dict().keys()
         if len(stored) < len(wanted):
@@ -189,15 +192,23 @@ def check_complete(folder: Path, components: Mapping[str, Any]) -> None:
             )
 
 
-def tensor_names(folder: Path) -> set[str]:
-    """Return the names of the tensors in the files of a component, safetensors or, if there are none, pickled."""
-    names: set[str] = set()
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            names.update(tensors.keys())
-    for file in [] if names else folder.glob("*.bin"):
-        names.update(torch.load(file, map_location="meta", weights_only=True))
-    return names
+def refuse_pickles(folder: Path, given: Collection[str] = ()) -> None:
+    """Require that weights are safetensors: a pickled file can run code when it is read.
+
+    Args:
+        folder: folder of the pipeline.
+        given: names of components that are not loaded from the folder.
+
+    Raises:
+        InputError: a component has pickled weights only.
+    """
+    for part in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in given):
+        pickled = sorted(part.glob("*.bin"))
+        if pickled and not any(part.glob("*.safetensors")):
+            raise InputError(
+                f"cannot load the pipeline at {folder}: {pickled[0]} is pickled, which can run code, and is not read; "
+                "save the weights as safetensors, as save_pretrained does by default"
+            )
 
 
 def digest(folder: Path) -> str:
@@ -209,7 +220,7 @@ def digest(folder: Path) -> str:
         folder / INDEX,
         *(file for name in index if not name.startswith("_") for file in (folder / name).glob("*")),
     ]
-    for file in sorted(file for file in parts if file.suffix in (".json", ".safetensors", ".bin")):
+    for file in sorted(file for file in parts if file.suffix in (".json", ".safetensors")):
         total.update(file.relative_to(folder).as_posix().encode(errors="surrogateescape") + b"\0")
         with open(file, "rb") as content:
             total.update(hashlib.file_digest(content, "sha256").digest())
