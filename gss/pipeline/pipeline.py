@@ -149,15 +149,10 @@ class GSSPipeline(PipelineFacts, PlacingMethods, SamplingMethods, HubMethods, Di
             measured_on: what they were measured on, for the card: data set and split.
             training_data: one sentence for the card: data set, splits, sizes.
             licence: licence of the weights for the card, as the hub abbreviates it, such as "cc-by-4.0".
-            **kwargs: arguments of diffusers.
-
-        Raises:
-            InputError: `safe_serialization=False`; pickled weights would not be read again.
+            **kwargs: arguments of diffusers; `safe_serialization=False`, pickled weights, raises an `InputError`.
         """
         if not kwargs.get("safe_serialization", True):
-            raise InputError(
-                "safe_serialization=False would pickle the weights, which are not read again; leave it out"
-            )
+            raise InputError("safe_serialization=False would pickle weights, which are not read again; leave it out")
         before = read_kept_card(self._loaded_from, self.components)
         with without_bars():
             super().save_pretrained(save_directory, *args, **kwargs)
